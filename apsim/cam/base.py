@@ -1,0 +1,136 @@
+"""What an array must offer: five methods, and the check that stands before them.
+
+The rule: an array knows cells, tags and encoded steps; it knows no fields, no LUTs
+and no operations, and it counts nothing but what its own passes did to its cells.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Any, Protocol
+
+import numpy as np
+from numpy.typing import NDArray
+
+from apsim.counts import Activity
+from apsim.encoding import (
+    KEY, KEYS, MODE, OP, PORT, TARGET, WIDTH, WRITE, WRITES, Code,
+)  # fmt: skip
+from apsim.errors import ProgramError
+from apsim.program import Mode, Op
+
+__all__ = ["Cam", "Execution", "validate"]
+
+
+@dataclass(frozen=True)
+class Execution:
+    """What an execution did, for each encoded step: int64[n] each, summed over groups.
+
+    `compared` lines took part in the step's compare and `matched` of them were tagged;
+    `written` cells were driven and `flipped` of them changed (`Activity` has the same
+    words).  A read compares too: its lines are `compared`, its tagged lines `matched`.
+    """
+
+    compared: NDArray[np.int64]
+    matched: NDArray[np.int64]
+    written: NDArray[np.int64]
+    flipped: NDArray[np.int64]
+
+    @property
+    def activity(self) -> Activity:
+        """The sums over all steps."""
+        return Activity(
+            int(self.compared.sum()),
+            int(self.matched.sum()),
+            int(self.written.sum()),
+            int(self.flipped.sum()),
+        )
+
+
+class Cam(Protocol):
+    """A bit array that compares in place; `rows` and `columns` are its size.
+
+    `tag` (bool[rows]) holds the last horizontal compare or read, `column_tag`
+    (bool[groups, columns]) the last vertical one, a line for each group that acted
+    at once (one for a group alone).
+    """
+
+    rows: int
+    columns: int
+
+    def execute(
+        self,
+        code: Code,
+        data: NDArray[np.uint64] | None = None,
+        out: NDArray[np.uint64] | None = None,
+    ) -> Execution:
+        """Carry out encoded steps, in order, each tag and each write applied before the next.
+
+        `data` and `out` are uint64[ports, words]: horizontally word r belongs to row r,
+        vertically word g to group g of the loop.  Raises `ProgramError` from `validate`.
+        """
+        ...
+
+    @property
+    def tag(self) -> NDArray[np.bool_]:
+        """Rows matched by the last horizontal compare or read: bool[rows]."""
+        ...
+
+    @property
+    def column_tag(self) -> NDArray[np.bool_]:
+        """Columns matched by the last vertical compare or read: bool[groups, columns]."""
+        ...
+
+    def peek(self) -> NDArray[np.bool_]:
+        """A copy of the cells, bool[rows, columns]; a look that costs nothing."""
+        ...
+
+    def poke(self, cells: NDArray[np.bool_]) -> None:
+        """Set all cells from bool[rows, columns], outside the count: for tests and debuggers."""
+        ...
+
+    def snapshot(self) -> Any:
+        """Cells, tags and latches, to be given back to `restore`."""
+        ...
+
+    def restore(self, saved: Any) -> None:
+        """Return to a snapshot."""
+        ...
+
+
+def validate(code: Code, rows: int, columns: int, ports: int, outs: int) -> None:
+    """Refuse a program that does not fit the array; below this door nobody checks.
+
+    Raises `ProgramError` with what the program needs and what there is.
+    """
+    vertical = code.steps[:, MODE] == Mode.VERTICAL
+    lines = [_lines(code, row) for row in code.steps[~vertical]]
+    need = 1 + max((int(part.max()) for part in lines if part.size), default=-1)
+    moved = code.steps[vertical & np.isin(code.steps[:, OP], (Op.WRITE_TAG, Op.WRITE_DATA))]
+    need = max(need, *(moved[:, TARGET] + moved[:, WIDTH]), 0) if len(moved) else need
+    if need > columns:
+        raise ProgramError(f"the program needs {need} columns; the array has {columns}")
+    need = 1 + (int(code.rows.max()) if code.rows.size else -1)
+    if need > rows:
+        raise ProgramError(f"the program needs {need} rows; the array has {rows}")
+    _validate_ports(code, ports, outs)
+
+
+def _lines(code: Code, row: NDArray[np.int64]) -> NDArray[np.int64]:
+    return np.concatenate(
+        [
+            code.pool[row[KEY] : row[KEY] + row[KEYS], 0],
+            code.pool[row[WRITE] : row[WRITE] + row[WRITES], 0],
+        ]
+    )
+
+
+def _validate_ports(code: Code, ports: int, outs: int) -> None:
+    taken = code.steps[code.steps[:, OP] == Op.WRITE_DATA, PORT]
+    given = code.steps[code.steps[:, OP] == Op.READ, PORT]
+    for used, there, what in ((taken, ports, "input"), (given, outs, "output")):
+        need = 1 + int(used.max()) if used.size else 0
+        if need > there:
+            raise ProgramError(f"the program needs {need} {what} words a row; {there} were given")
+
+

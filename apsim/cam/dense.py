@@ -1,0 +1,214 @@
+"""The definition of an AP: a numpy array of bools, and the obvious thing done to it.
+
+The rule: nothing clever.  The packed array must agree with this one in cells, tags
+and every number of every `Execution`, for any program.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+
+import numpy as np
+from numpy.typing import NDArray
+
+from apsim.cam.base import Execution, validate
+from apsim.encoding import (
+    BODY, GATE, GROUPS, KEY, KEYS, MODE, OP, PARALLEL, PLACE, PORT, SLOTS, SOURCE, TABLE, TARGET,
+    WIDTH, WRITE, WRITES, Code,
+)  # fmt: skip
+from apsim.errors import ProgramError
+from apsim.program import Gate, Mode, Op
+
+__all__ = ["DenseCam"]
+
+Array = NDArray[np.bool_]
+Numbers = NDArray[np.int64]
+Words = NDArray[np.uint64]
+
+
+@dataclass
+class Lines:
+    """One direction of the array: `cells[line]` is a line across it, `tag` a bit per crossing."""
+
+    cells: Array  # [lines, crossings]; a view, so that writes reach the array
+    tag: Array  # [crossings]
+    generate: Array  # latch G of the tag chain
+    kill: Array  # latch K of the tag chain
+
+
+class DenseCam:
+    """A CAM of `rows` x `columns` cells, all 0 at first; see `apsim.cam.base.Cam`."""
+
+    def __init__(self, rows: int, columns: int) -> None:
+        if rows < 1 or columns < 1:
+            raise ProgramError(f"wanted at least one row and column, got {rows} x {columns}")
+        self.rows, self.columns = rows, columns
+        self._cells = np.zeros((rows, columns), bool)
+        self._tag = np.zeros(rows, bool)
+        self._vertical = np.zeros((3, 1, columns), bool)  # tag, G, K by segment
+
+    @property
+    def tag(self) -> Array:
+        """Rows matched by the last horizontal compare or read: bool[rows]."""
+        return self._tag.copy()
+
+    @property
+    def column_tag(self) -> Array:
+        """Columns matched by the last vertical compare or read: bool[groups, columns]."""
+        return self._vertical[0].copy()
+
+    def peek(self) -> Array:
+        """A copy of the cells, bool[rows, columns]."""
+        return self._cells.copy()
+
+    def poke(self, cells: Array) -> None:
+        """Set all cells, outside the count."""
+        self._cells[:] = cells
+
+    def snapshot(self) -> tuple[Array, Array, Array]:
+        """Cells, tags and latches."""
+        return self._cells.copy(), self._tag.copy(), self._vertical.copy()
+
+    def restore(self, saved: tuple[Array, Array, Array]) -> None:
+        """Return to a snapshot."""
+        self._cells[:], self._tag, self._vertical = saved[0], saved[1].copy(), saved[2].copy()
+
+    def execute(self, code: Code, data: Words | None = None, out: Words | None = None) -> Execution:
+        """Carry out encoded steps in order; see `Cam.execute`."""
+        data = np.zeros((0, 0), np.uint64) if data is None else data
+        out = np.zeros((0, 0), np.uint64) if out is None else out
+        validate(code, self.rows, self.columns, len(data), len(out))
+        totals = np.zeros((4, len(code)), np.int64)
+        index = 0
+        while index < len(code):
+            span = max(int(code.steps[index, BODY]), 1)
+            if code.steps[index, MODE] == Mode.VERTICAL:
+                self._loop(code, index, span, data, out, totals)
+            else:
+                totals[:, index] += self._horizontal(code, code.steps[index], data, out)
+            index += span
+        return Execution(*totals)
+
+    def _horizontal(self, code: Code, step: Numbers, data: Words, out: Words) -> Numbers:
+        lines = Lines(self._cells.T, self._tag, self._tag, self._tag)
+        word = step[PORT], slice(None)
+        return _act(lines, step, *_operands(code, step), data, out, word)
+
+    def _loop(
+        self, code: Code, start: int, span: int, data: Words, out: Words, totals: Numbers
+    ) -> None:
+        head = code.steps[start]
+        parallel = bool(head[PARALLEL])
+        segments = int(head[GROUPS]) if parallel else 1
+        if self._vertical.shape[1] != segments:
+            self._vertical = np.zeros((3, segments, self.columns), bool)
+        for group, table in enumerate(_tables(code, head)):
+            lines = Lines(self._cells, *self._vertical[:, group if parallel else 0])
+            for index in range(start, start + span):
+                step = code.steps[index]
+                key, write = _operands(code, step)
+                key[:, 0], write[:, 0] = table[key[:, 0]], table[write[:, 0]]
+                totals[:, index] += _act(lines, step, key, write, data, out, (step[PORT], group))
+
+
+def _tables(code: Code, head: Numbers) -> Iterator[Numbers]:
+    for group in range(head[GROUPS]):
+        first = head[TABLE] + group * head[SLOTS]
+        yield code.rows[first : first + head[SLOTS]]
+
+
+def _operands(code: Code, step: Numbers) -> tuple[Numbers, Numbers]:
+    key = code.pool[step[KEY] : step[KEY] + step[KEYS]].copy()
+    write = code.pool[step[WRITE] : step[WRITE] + step[WRITES]].copy()
+    return key, write
+
+
+def _act(
+    lines: Lines,
+    step: Numbers,
+    key: Numbers,
+    write: Numbers,
+    data: Words,
+    out: Words,
+    word: tuple[int, int | slice],
+) -> Numbers:
+    """Carry out one step on one direction; give compared, matched, written, flipped."""
+    op = Op(step[OP])
+    numbers = np.zeros(4, np.int64)
+    if op in (Op.PASS, Op.COMPARE, Op.READ):
+        _compare(lines, key, Gate(step[GATE]))
+        numbers[:2] = len(lines.tag), lines.tag.sum()
+    if op is Op.READ and step[PORT] >= 0:
+        _put_out(lines, step, out, word)
+    if op in (Op.PASS, Op.WRITE):
+        numbers[2:] = _write(lines, write, lines.tag)
+    if op is Op.WRITE_ALL:
+        numbers[2:] = _write(lines, write, np.ones_like(lines.tag))
+    if op in (Op.WRITE_TAG, Op.WRITE_DATA):
+        numbers[2:] = _write_line(lines, step, int(key[0, 0]), data, word)
+    return numbers
+
+
+def _compare(lines: Lines, key: Numbers, gate: Gate) -> None:
+    match = np.ones_like(lines.tag)
+    for line, bit in key:
+        match &= lines.cells[line] == bool(bit)
+    if gate is Gate.LOAD_G:
+        lines.generate[:] = match
+    if gate is Gate.LOAD_K:
+        lines.kill[:] = match
+    if gate in (Gate.LOAD_K, Gate.CARRY):
+        match &= _carry_in(lines.generate, lines.kill)
+    if gate is Gate.PREFIX:
+        match = np.logical_or.accumulate(match[::-1])[::-1]
+    lines.tag[:] = match
+
+
+def _carry_in(generate: Array, kill: Array) -> Array:
+    carry = np.zeros_like(generate)
+    for k in range(len(carry) - 1):
+        carry[k + 1] = generate[k] or (not kill[k] and carry[k])
+    return carry
+
+
+def _write(lines: Lines, write: Numbers, where: Array) -> tuple[int, int]:
+    flipped = 0
+    for line, bit in write:
+        flipped += int((lines.cells[line, where] != bool(bit)).sum())
+        lines.cells[line, where] = bool(bit)
+    return int(where.sum()) * len(write), flipped
+
+
+def _write_line(
+    lines: Lines, step: Numbers, line: int, data: Words, word: tuple[int, int | slice]
+) -> tuple[int, int]:
+    if step[MODE] == Mode.HORIZONTAL:
+        target, value = slice(None), lines.tag
+        if step[OP] == Op.WRITE_DATA:
+            value = (data[word] >> np.uint64(step[PLACE]) & np.uint64(1)).astype(bool)
+    else:
+        target = slice(step[TARGET], step[TARGET] + step[WIDTH])
+        value = _moved(lines.tag, int(step[SOURCE]), int(step[WIDTH]))
+        if step[OP] == Op.WRITE_DATA:
+            value = np.array([int(data[word]) >> k & 1 for k in range(step[WIDTH])], bool)
+    old = lines.cells[line, target].copy()
+    lines.cells[line, target] = value
+    return old.size, int((old != value).sum())
+
+
+def _moved(tag: Array, source: int, width: int) -> Array:
+    value = np.zeros(width, bool)
+    for k in range(width):
+        if 0 <= source + k < len(tag):
+            value[k] = tag[source + k]
+    return value
+
+
+def _put_out(lines: Lines, step: Numbers, out: Words, word: tuple[int, int | slice]) -> None:
+    if step[MODE] == Mode.HORIZONTAL:
+        place = np.uint64(step[PLACE])
+        out[word] = out[word] & ~(np.uint64(1) << place) | lines.tag.astype(np.uint64) << place
+    else:
+        bits = _moved(lines.tag, int(step[SOURCE]), int(step[WIDTH]))
+        out[word] = np.uint64(sum(int(bit) << k for k, bit in enumerate(bits)))

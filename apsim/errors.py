@@ -1,0 +1,49 @@
+"""The errors a user can cause, one base and one kind for each person who must act.
+
+The rule: every message says what was wanted, what came, and where.  The command
+line prints the message and exits with code 2; it never shows a traceback for these.
+"""
+
+__all__ = [
+    "ApsimError",
+    "InputError",
+    "LayoutError",
+    "LutError",
+    "MissingExtra",
+    "ModelError",
+    "ProgramError",
+]
+
+
+class ApsimError(Exception):
+    """Anything a user did that apsim cannot carry out."""
+
+
+class LutError(ApsimError):
+    """A look-up table is malformed, unsound or unknown: its author must act."""
+
+
+class LayoutError(ApsimError):
+    """Fields overlap, are unknown, or do not fit: the layout's author must act."""
+
+
+class ProgramError(ApsimError):
+    """An operation cannot run on this array or AP kind: the program's author must act."""
+
+
+class ModelError(ApsimError):
+    """A network file is missing, damaged or inconsistent: the model's author must act."""
+
+
+class InputError(ApsimError):
+    """A value, option or file given by the caller is not usable."""
+
+
+class MissingExtra(ApsimError):
+    """An optional package is not installed; the message names the extra to install."""
+
+    def __init__(self, package: str, extra: str) -> None:
+        super().__init__(
+            f"this needs the package {package!r}, which is not installed; "
+            f"install it with: pip install 'apsim[{extra}]'"
+        )

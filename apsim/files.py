@@ -1,0 +1,60 @@
+"""Writing result files: whole or not at all.
+
+The rule: text goes to a temporary file beside the target, which is then renamed,
+so that an interrupted or failed write never leaves half a file or destroys an old one.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import tempfile
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any, BinaryIO
+
+from apsim.errors import InputError
+
+__all__ = ["replacing", "write_json", "write_text"]
+
+
+@contextmanager
+def replacing(path: str | os.PathLike[str]) -> Iterator[BinaryIO]:
+    """Give a binary file that takes the place of `path` when the block ends well.
+
+    Raises `InputError` where the file cannot be written.
+    """
+    target = Path(path)
+    try:
+        handle, name = tempfile.mkstemp(dir=target.parent, prefix=f".{target.name}.")
+    except OSError as error:
+        raise InputError(f"cannot write {target}: {error.strerror or error}") from error
+    try:
+        with os.fdopen(handle, "wb") as stream:
+            yield stream
+        os.chmod(name, 0o666 & ~_umask())
+        os.replace(name, target)
+    except OSError as error:
+        raise InputError(f"cannot write {target}: {error.strerror or error}") from error
+    finally:
+        Path(name).unlink(missing_ok=True)
+
+
+def _umask() -> int:
+    mask = os.umask(0)
+    os.umask(mask)
+    return mask
+
+
+def write_text(path: str | os.PathLike[str], text: str) -> None:
+    """Write `text` as UTF-8; raises `InputError` where that is not possible."""
+    with replacing(path) as stream:
+        stream.write(text.encode())
+
+
+def write_json(
+    path: str | os.PathLike[str], value: Any, default: Callable[[Any], Any] | None = None
+) -> None:
+    """Write `value` as indented JSON; raises `InputError` where that is not possible."""
+    write_text(path, json.dumps(value, indent=1, default=default) + "\n")

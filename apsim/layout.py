@@ -1,0 +1,187 @@
+"""Where words lie in a row: fields by name, each a run of columns.
+
+The rule: a field's bit 0 (least significant) is its first column.  Fields do not
+overlap unless the layout says so, as microprograms do that reuse dead columns.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
+from difflib import get_close_matches
+
+import numpy as np
+from numpy.typing import ArrayLike, NDArray
+
+from apsim.errors import InputError, LayoutError
+
+__all__ = ["Field", "Layout"]
+
+WIDEST = 64
+
+
+@dataclass(frozen=True)
+class Field:
+    """A word's place in a row: `width` columns from `column` on, two's complement if signed."""
+
+    name: str
+    column: int
+    width: int
+    signed: bool = False
+
+    def __post_init__(self) -> None:
+        if not 1 <= self.width <= WIDEST:
+            raise LayoutError(
+                f"field {self.name!r}: wanted a width of 1 to {WIDEST} columns, got {self.width}"
+            )
+        if self.column < 0:
+            raise LayoutError(f"field {self.name!r}: wanted a column >= 0, got {self.column}")
+
+    @property
+    def columns(self) -> range:
+        """The columns of the field, least significant bit first."""
+        return range(self.column, self.column + self.width)
+
+    def __getitem__(self, bit: int) -> int:
+        """Column of one bit; negative bits count from the most significant."""
+        return self.columns[bit]
+
+    def part(self, first: int, width: int) -> Field:
+        """Some bits of the field as an unsigned field of the same name."""
+        return Field(self.name, self.columns[first], width)
+
+    @property
+    def lowest(self) -> int:
+        """Smallest value the field holds."""
+        return -(1 << (self.width - 1)) if self.signed else 0
+
+    @property
+    def highest(self) -> int:
+        """Largest value the field holds."""
+        return (1 << (self.width - self.signed)) - 1
+
+    def encode(self, values: ArrayLike) -> NDArray[np.uint64]:
+        """Turn integers into the field's bit patterns; raises `InputError` out of range."""
+        words = np.asarray(values)
+        if words.dtype.kind not in "iub" and words.size:
+            raise InputError(
+                f"field {self.name!r}: wanted integers, got values of type {words.dtype}"
+            )
+        if words.size and (int(words.min()) < self.lowest or int(words.max()) > self.highest):
+            raise InputError(
+                f"field {self.name!r}: wanted values from {self.lowest} to {self.highest} "
+                f"({self.width} bits, {'signed' if self.signed else 'unsigned'}), "
+                f"got {int(words.min())} to {int(words.max())}"
+            )
+        if words.dtype == np.uint64:
+            return words & np.uint64((1 << self.width) - 1)
+        return words.astype(np.int64).view(np.uint64) & np.uint64((1 << self.width) - 1)
+
+    def decode(self, patterns: NDArray[np.uint64]) -> NDArray[np.int64]:
+        """Turn bit patterns back into integers (unsigned 64-bit values stay `uint64`)."""
+        if not self.signed:
+            return patterns if self.width == WIDEST else patterns.astype(np.int64)  # type: ignore[return-value]
+        sign = np.uint64(1 << (self.width - 1))
+        return (patterns ^ sign).view(np.int64) - np.int64(self.highest) - np.int64(1)
+
+    def __str__(self) -> str:
+        kind = "s" if self.signed else "u"
+        return f"{self.name}[{self.column}:{self.column + self.width}] {kind}{self.width}"
+
+
+class Layout(Mapping[str, Field]):
+    """Fields of a row by name, placed one after another.
+
+    >>> layout = Layout(A=8, B="s8", C=1)
+    >>> layout["B"]
+    Field(name='B', column=8, width=8, signed=True)
+    >>> layout.columns
+    17
+
+    Each width is a number of bits, "u8" or "s8".  `Layout.of(Field(...), ...)` places
+    fields freely; with `overlap=True` they may share columns.  Raises `LayoutError`.
+    """
+
+    def __init__(self, /, **widths: int | str) -> None:
+        fields, column = [], 0
+        for name, wanted in widths.items():
+            width, signed = _width(name, wanted)
+            fields.append(Field(name, column, width, signed))
+            column += width
+        self._fields = {field.name: field for field in fields}
+
+    @classmethod
+    def of(cls, *fields: Field, overlap: bool = False) -> Layout:
+        """A layout of fields that say themselves where they lie."""
+        layout = cls()
+        for field in fields:
+            if field.name in layout._fields:
+                raise LayoutError(f"field {field.name!r}: the name is used twice")
+            if not overlap:
+                _refuse_overlap(field, layout._fields.values())
+            layout._fields[field.name] = field
+        return layout
+
+    def __getitem__(self, name: str) -> Field:
+        if name not in self._fields:
+            near = get_close_matches(str(name), self._fields, 1)
+            hint = f"; did you mean {near[0]!r}?" if near else ""
+            raise LayoutError(
+                f"unknown field {name!r}: the layout has {', '.join(self._fields) or 'none'}{hint}"
+            )
+        return self._fields[name]
+
+    def __contains__(self, name: object) -> bool:
+        return name in self._fields
+
+    def __iter__(self) -> Iterator[str]:
+        return iter(self._fields)
+
+    def __len__(self) -> int:
+        return len(self._fields)
+
+    def __eq__(self, other: object) -> bool:
+        return isinstance(other, Layout) and self._fields == other._fields
+
+    def __hash__(self) -> int:
+        return hash(tuple(self._fields.values()))
+
+    @property
+    def columns(self) -> int:
+        """Columns that the fields span."""
+        return max((field.column + field.width for field in self.values()), default=0)
+
+    def __repr__(self) -> str:
+        return f"Layout.of({', '.join(map(repr, self.values()))}, overlap=True)"
+
+    def __str__(self) -> str:
+        return "  ".join(str(field) for field in sorted(self.values(), key=lambda f: f.column))
+
+    def _repr_html_(self) -> str:
+        rows = "".join(
+            f"<tr><td>{f.name}</td><td>{f.column}–{f.column + f.width - 1}</td>"
+            f"<td>{f.width}</td><td>{'signed' if f.signed else 'unsigned'}</td></tr>"
+            for f in self.values()
+        )
+        head = "<tr><th>field</th><th>columns</th><th>bits</th><th>words</th></tr>"
+        return f"<table>{head}{rows}</table>"
+
+
+def _width(name: str, wanted: int | str) -> tuple[int, bool]:
+    text = str(wanted)
+    digits = text[1:] if text[:1] in "us" else text
+    if isinstance(wanted, bool) or not digits.isdigit():
+        raise LayoutError(
+            f"field {name!r}: wanted a width such as 8, 'u8' or 's8', got {wanted!r}"
+        )
+    return int(digits), text.startswith("s")
+
+
+def _refuse_overlap(field: Field, others: object) -> None:
+    for other in others:  # type: ignore[attr-defined]
+        shared = set(field.columns) & set(other.columns)
+        if shared:
+            raise LayoutError(
+                f"fields {other.name!r} and {field.name!r} overlap in column {min(shared)}: "
+                f"{other} and {field}"
+            )

@@ -1,0 +1,1 @@
+"""Operations by field names; each builds a program, none keeps state."""

@@ -1,0 +1,293 @@
+"""Programs for an AP: steps, loops over rows, and the microprogram they make.
+
+The rule: a step is one thing the hardware does, costed in `Step.counts`; what a
+program costs is the sum over the steps that run, and nothing else.  A step acts
+horizontally (keys on columns, a tag per row) or vertically (keys on rows, a tag
+per column).  Rows of vertical steps are *slots*; the loop around the step says
+which row each slot is, for every group of rows that it visits.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass, field, replace
+from enum import Enum, IntEnum
+from functools import cached_property
+from typing import TYPE_CHECKING
+
+import numpy as np
+from numpy.typing import NDArray
+
+from apsim.counts import Counts, Phase
+from apsim.errors import ProgramError
+from apsim.layout import Layout
+
+if TYPE_CHECKING:
+    from apsim.encoding import Code
+
+__all__ = ["Gate", "Loop", "Microprogram", "Mode", "Op", "Operation", "Step"]
+
+Bits = tuple[tuple[int, int], ...]
+
+
+class Mode(IntEnum):
+    """Direction of a step (paper, II.B)."""
+
+    HORIZONTAL = 0
+    VERTICAL = 1
+
+
+class Op(IntEnum):
+    """What a step does; `PASS` is a compare and a tagged write."""
+
+    PASS = 0
+    COMPARE = 1
+    WRITE = 2  # into tagged lines
+    WRITE_ALL = 3  # into all lines, tags ignored
+    READ = 4  # tag := the line
+    WRITE_TAG = 5  # the line := tag, both polarities
+    WRITE_DATA = 6  # the line := data from outside
+
+
+class Gate(IntEnum):
+    """What the tag chain (declared hardware option) does in a vertical compare."""
+
+    NONE = 0
+    LOAD_G = 1  # tag := match; latch G := match
+    LOAD_K = 2  # latch K := match; tag := match & carry-in
+    CARRY = 3  # tag := match & carry-in
+    PREFIX = 4  # tag := OR of the matches at this and all higher columns
+
+
+@dataclass(frozen=True)
+class Step:
+    """One step; `key` and `write` are (line, bit) pairs, lines being columns or row slots.
+
+    `READ`, `WRITE_TAG` and `WRITE_DATA` act on the one line `key[0]`; its bit is the
+    key of a read (tag := cell == bit) and 1 otherwise.  Horizontally, `READ` puts bit
+    `place` of word `port` out where `port` >= 0, `WRITE_DATA` takes it from there.
+    Vertically they move `width` columns: `READ` puts out columns `source...`,
+    `WRITE_DATA` fills columns `target...` and `WRITE_TAG` writes column tags
+    `source...` to columns `target...` (zeros where the source lies outside the array).
+    """
+
+    op: Op
+    mode: Mode
+    key: Bits = ()
+    write: Bits = ()
+    gate: Gate = Gate.NONE
+    port: int = -1
+    place: int = 0
+    source: int = 0
+    target: int = 0
+    width: int = 0
+    phase: Phase = Phase.COMPUTE
+    label: str = ""
+    bit: int | None = None
+    text: str = ""
+
+    @property
+    def counts(self) -> Counts:
+        """What the step costs: a pass is one compare and one write, the others one of a kind."""
+        return _COUNTS[self.op]
+
+    def __str__(self) -> str:
+        where = "" if self.bit is None else f"bit {self.bit}  "
+        return f"{where}{self.label}  {self.text}".strip()
+
+
+_COUNTS = {
+    Op.PASS: Counts(compare=1, write=1),
+    Op.COMPARE: Counts(compare=1),
+    Op.WRITE: Counts(write=1),
+    Op.WRITE_ALL: Counts(write=1),
+    Op.READ: Counts(read=1),
+    Op.WRITE_TAG: Counts(write=1),
+    Op.WRITE_DATA: Counts(write=1),
+}
+
+
+@dataclass(frozen=True)
+class Loop:
+    """Steps carried out for each group of rows: `rows[g, s]` is the row of slot s in group g.
+
+    One group after the other (unsegmented), or all groups at once (`parallel`: each is
+    a segment, a 2D AP of its own), when the steps cost as much as for one group.
+    """
+
+    body: tuple[Step, ...]
+    rows: NDArray[np.int64] = field(repr=False)
+    parallel: bool = False
+    slots: tuple[str, ...] = ()
+
+    def __post_init__(self) -> None:
+        if self.rows.ndim != 2 or not self.body or not self.rows.size or self.rows.min() < 0:
+            raise ProgramError(
+                "a loop wants steps and a table of rows [groups, slots] of numbers >= 0, "
+                f"got {len(self.body)} steps and a table of shape {self.rows.shape}"
+            )
+        slot = max(line for step in self.body for line, _ in (*step.key, *step.write))
+        if slot >= self.rows.shape[1]:
+            raise ProgramError(f"a step uses slot {slot}; the loop has {self.rows.shape[1]} slots")
+        if self.parallel and len(np.unique(self.rows)) < self.rows.size:
+            raise ProgramError("segments that act at once must not share a row")
+
+    @property
+    def times(self) -> int:
+        """How often the hardware carries out the body."""
+        return 1 if self.parallel else len(self.rows)
+
+
+Item = Step | Loop
+
+
+@dataclass(frozen=True)
+class Microprogram:
+    """A listable, printable program; `counts()` is known before it runs."""
+
+    items: tuple[Item, ...]
+    name: str = ""
+
+    def __add__(self, other: Microprogram) -> Microprogram:
+        name = " + ".join(filter(None, (self.name, other.name)))
+        return Microprogram(self.items + other.items, name)
+
+    @cached_property
+    def code(self) -> Code:
+        """The program as integers, for an array to execute (see `apsim.encoding`)."""
+        from apsim.encoding import encode
+
+        return encode(self.items)
+
+    def counts(self) -> Counts:
+        """Compares, writes and reads of one run: the sum over the steps that run."""
+        return sum((step.counts * times for step, times in self.weighted()), Counts())
+
+    def counts_by_phase(self) -> dict[Phase, Counts]:
+        """The same, for each phase that occurs."""
+        by_phase: dict[Phase, Counts] = {}
+        for step, times in self.weighted():
+            by_phase[step.phase] = by_phase.get(step.phase, Counts()) + step.counts * times
+        return by_phase
+
+    def weighted(self) -> Iterator[tuple[Step, int]]:
+        """Each step with how often the hardware carries it out."""
+        for item in self.items:
+            if isinstance(item, Loop):
+                yield from ((step, item.times) for step in item.body)
+            else:
+                yield item, 1
+
+    def __len__(self) -> int:
+        """Steps that run, in the order of the hardware."""
+        return sum(times for _, times in self.weighted())
+
+    def single_steps(self) -> Iterator[tuple[Item, int]]:
+        """Every step that runs, one at a time, with the group of its loop that it belongs to.
+
+        Vertical steps come as loops over their own rows: one group, or all in parallel.
+        """
+        for item in self.items:
+            if not isinstance(item, Loop):
+                yield item, 0
+                continue
+            groups = [item.rows] if item.parallel else [row[None] for row in item.rows]
+            for group, rows in enumerate(groups):
+                for step in item.body:
+                    yield replace(item, body=(step,), rows=rows), group
+
+    def __str__(self) -> str:
+        head = f"{self.name or 'program'}: {len(self)} steps, {self.counts()}"
+        return "\n".join([head, *_listing(self.items)])
+
+    def __repr__(self) -> str:
+        return f"<Microprogram {self.name!r}: {len(self)} steps, {self.counts()}>"
+
+    def _repr_html_(self) -> str:
+        from html import escape
+
+        return f"<pre>{escape(str(self))}</pre>"
+
+
+def _listing(items: Sequence[Item]) -> Iterator[str]:
+    number = 0
+    for item in items:
+        if isinstance(item, Loop):
+            how = "in parallel" if item.parallel else "one after another"
+            yield f"      for {len(item.rows)} groups of rows, {how}:"
+        for step in item.body if isinstance(item, Loop) else (item,):
+            indent = "  " if isinstance(item, Loop) else ""
+            yield f"{number:5d} {indent}{step}"
+            number += 1
+
+
+@dataclass(frozen=True)
+class Operation:
+    """What to do, by field names; `.on(layout)` gives the program for given columns."""
+
+    name: str
+    build: Callable[[Layout], Sequence[Item]] = field(repr=False)
+
+    def on(self, layout: Layout) -> Microprogram:
+        """The program on this layout; raises `LayoutError` or `ProgramError`."""
+        return Microprogram(tuple(self.build(layout)), self.name)
+
+    def __add__(self, other: Operation) -> Operation:
+        return Operation(
+            f"{self.name} + {other.name}",
+            lambda layout: (*self.build(layout), *other.build(layout)),
+        )
+
+    def __str__(self) -> str:
+        return self.name
+
+
+class ApKind(Enum):
+    """The machines of Table I, and the declared option of a chain across column tags."""
+
+    ONE_D = "1d"
+    TWO_D = "2d"
+    TWO_D_SEGMENTED = "2d-seg"
+    TWO_D_CHAIN = "2d-tc"
+    TWO_D_SEGMENTED_CHAIN = "2d-seg-tc"
+
+    @classmethod
+    def named(cls, name: str | ApKind) -> ApKind:
+        """The kind of that name; raises `ProgramError` for an unknown one."""
+        try:
+            return cls(name)
+        except ValueError:
+            known = ", ".join(kind.value for kind in cls)
+            raise ProgramError(f"unknown AP kind {name!r}: wanted one of {known}") from None
+
+    @property
+    def vertical(self) -> bool:
+        """Whether rows can be keyed and columns tagged."""
+        return self is not ApKind.ONE_D
+
+    @property
+    def segmented(self) -> bool:
+        """Whether groups of rows operate as separate 2D APs, in parallel."""
+        return self in (ApKind.TWO_D_SEGMENTED, ApKind.TWO_D_SEGMENTED_CHAIN)
+
+    @property
+    def chain(self) -> bool:
+        """Whether a carry/prefix chain runs across the column tags."""
+        return self in (ApKind.TWO_D_CHAIN, ApKind.TWO_D_SEGMENTED_CHAIN)
+
+    @property
+    def hardware(self) -> str:
+        """What the kind needs beyond a plain CAM; stated in every report that uses it."""
+        return _HARDWARE[self]
+
+
+_HARDWARE = {
+    ApKind.ONE_D: "as the paper: horizontal mode, word-sequential reads and writes",
+    ApKind.TWO_D: "as the paper: horizontal and vertical mode",
+    ApKind.TWO_D_SEGMENTED: "beyond the plain 2D AP: vertical peripherals per segment",
+    ApKind.TWO_D_CHAIN: "beyond the paper: a carry/prefix chain across the column tags; "
+    "its delay must fit the cycle",
+    ApKind.TWO_D_SEGMENTED_CHAIN: "beyond the paper: vertical peripherals and a carry/prefix "
+    "chain across the column tags per segment; its delay must fit the cycle",
+}
+__all__ += ["ApKind"]
