@@ -1,0 +1,124 @@
+"""Named differences between a realisable count and the printed equation.
+
+The rule: a term is written down by its own formula and its own reason, so that
+`realisable == printed + sum(terms)` is a statement that can be false.
+"""
+
+from __future__ import annotations
+
+from apsim.closed_form.kinds import ceil_log2, require_kind, rows_of, unpaired_levels
+from apsim.counts import Counts
+from apsim.errors import InputError
+
+__all__ = ["REASONS", "terms"]
+
+REASONS = {
+    "first_add": "the first row of a group meets no carry: a half adder and a clean carry row",
+    "read_as_compare": "one of the four compares is a word-sequential read (a search, II.B)",
+    "carry_resolution": "carries do not cross columns: one horizontal addition resolves them",
+    "second_compressor": "a level of the segmented tree adds a sum row and a carry row",
+    "stale_clear": "a lone row would add the stale word beside it",
+    "flag_propagation": "flags do not cross columns: a parallel prefix spreads them",
+    "flag_reset": "Eq. (14) resets flag rows one by one, a run resets them at once",
+    "row_moves": "rows moved beside their partners",
+    "horizontal_max": "Table IV on columns after each level of moves",
+    "vertical_passes": "vertical passes of the equation that do not run",
+    "division": "the whole sum is read, the divisor goes into the requantization",
+}
+
+
+def terms(
+    function: str,
+    ap: str,
+    *,
+    bits: int,
+    bits_b: int | None = None,
+    words: int = 2,
+    i: int = 1,
+    j: int = 1,
+    u: int = 1,
+    window: int = 2,
+    windows: int = 1,
+    scheme: str = "moves",
+    full_sum: bool | None = None,
+) -> dict[str, Counts]:
+    """Differences of `realisable.<function>` from the printed equation; zero ones left out.
+
+    Arguments as those of the closed form; `REASONS` says what each name means.
+    Raises `InputError` where the function or the kind is unknown.
+    """
+    require_kind(ap)
+    match function:
+        case "add" | "subtract" | "multiply" | "relu" | "maximum" | "minimum":
+            found: dict[str, Counts] = {}
+        case "reduce":
+            found = _sum_terms(1, rows_of(words), bits + ceil_log2(words), ap)
+        case "matmul" | "dot":
+            width = bits + (bits if bits_b is None else bits_b) + ceil_log2(j)
+            found = _sum_terms(i * u, j, width, ap)
+        case "average_pool":
+            found = _sum_terms(windows, rows_of(window), bits + ceil_log2(window), ap)
+            found |= _division(window, full_sum)
+        case "max_pool":
+            found = _max_terms(bits, window, windows, ap, scheme)
+        case _:
+            raise InputError(f"no closed form is named {function!r}")
+    return {name: term for name, term in found.items() if term != Counts()}
+
+
+def _sum_terms(groups: int, rows: int, width: int, ap: str) -> dict[str, Counts]:
+    if rows == 1 or ap.endswith("-tc"):
+        return {}
+    if ap == "1d":
+        return {"stale_clear": Counts(write=unpaired_levels(rows))}
+    resolution = {"carry_resolution": Counts(compare=4, write=4) * (width - 1)}
+    return resolution | (_tree_terms(rows) if ap == "2d-seg" else _carry_save_terms(groups, rows))
+
+
+def _carry_save_terms(groups: int, rows: int) -> dict[str, Counts]:
+    """Each group saves a cycle on its first addition; each addition reads for a compare."""
+    return {
+        "first_add": Counts(compare=-1) * groups,
+        "read_as_compare": Counts(compare=-1, read=1) * (groups * (rows - 1)),
+    }
+
+
+def _tree_terms(rows: int) -> dict[str, Counts]:
+    """Level 1 takes 6 for 8, others 16 for 8; one that adds a lone row takes 8 for 8."""
+    levels = ceil_log2(rows)
+    lone = rows > 2 and rows - 1 == 1 << (levels - 1)
+    return {
+        "first_add": Counts(compare=-1, write=-1),
+        "read_as_compare": Counts(compare=-1, read=1) * levels,
+        "second_compressor": Counts(compare=3, write=4, read=1) * (levels - 1 - lone),
+    }
+
+
+def _max_terms(bits: int, window: int, windows: int, ap: str, scheme: str) -> dict[str, Counts]:
+    rows = rows_of(window)
+    pairs, levels = windows * (rows - 1), ceil_log2(rows)
+    at_once = {"flag_reset": Counts(write=2 - 2 * windows) * levels}
+    prefix = Counts(compare=2, write=4, read=2) * ceil_log2(bits)
+    horizontal = Counts(compare=4 * bits, write=4 * bits + 2) * levels
+    move = Counts(write=1, read=1)
+    match ap, scheme:
+        case ("1d" | "2d-tc", _):
+            return {}
+        case ("2d-seg-tc", _):
+            return at_once
+        case ("2d", "prefix"):
+            return {"flag_propagation": prefix * pairs}
+        case ("2d-seg", "prefix"):
+            return at_once | {"flag_propagation": prefix * levels}
+    times, reset = (pairs, 2) if ap == "2d" else (levels, 2 * windows)
+    return {
+        "row_moves": move * times,
+        "horizontal_max": horizontal,
+        "vertical_passes": Counts(compare=-4, write=-4 - reset) * times,
+    }
+
+
+def _division(window: int, full_sum: bool | None) -> dict[str, Counts]:
+    if full_sum is None:
+        full_sum = window & (window - 1) != 0
+    return {"division": Counts(read=ceil_log2(window) * full_sum)}
