@@ -1,0 +1,22 @@
+"""Look-up tables: read from TOML, proved sound, found by name, compiled from truth."""
+
+from apsim.lut.catalog import find, names
+from apsim.lut.check import droppable, is_sound, prove, run_passes, valid_orders
+from apsim.lut.derive import complemented
+from apsim.lut.model import Lut, Pass
+from apsim.lut.parse import load, parse
+
+__all__ = [
+    "Lut",
+    "Pass",
+    "complemented",
+    "droppable",
+    "find",
+    "is_sound",
+    "load",
+    "names",
+    "parse",
+    "prove",
+    "run_passes",
+    "valid_orders",
+]
