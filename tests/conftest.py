@@ -1,0 +1,24 @@
+"""What every test may use: the folder of real models, and how Hypothesis runs."""
+
+from __future__ import annotations
+
+import os
+from pathlib import Path
+
+import pytest
+from hypothesis import HealthCheck, settings
+
+ROOT = Path(__file__).resolve().parent.parent
+
+settings.register_profile("apsim", deadline=None, suppress_health_check=[HealthCheck.too_slow])
+settings.register_profile("apsim-ci", settings.get_profile("apsim"), derandomize=True)
+settings.load_profile("apsim-ci" if os.environ.get("CI") else "apsim")
+
+
+@pytest.fixture(scope="session")
+def models_dir() -> Path:
+    """The folder with third-party models: `APSIM_MODELS`, else `shared/models` beside us."""
+    folder = Path(os.environ.get("APSIM_MODELS") or ROOT.parent / "shared" / "models")
+    if not folder.is_dir():
+        pytest.skip(f"no models at {folder}; APSIM_MODELS may name another folder")
+    return folder

@@ -1,0 +1,130 @@
+"""The command line's own manners: help that is quick, errors of one line, exit codes."""
+
+from __future__ import annotations
+
+import argparse
+import os
+import re
+import subprocess
+import sys
+import types
+from collections.abc import Callable
+
+import pytest
+
+from apsim import cli
+from apsim.errors import InputError
+
+
+def run(*arguments: str, options: tuple[str, ...] = ()) -> subprocess.CompletedProcess[str]:
+    command = [sys.executable, *options, "-m", "apsim", *arguments]
+    return subprocess.run(command, capture_output=True, text=True)
+
+
+@pytest.fixture
+def verb(monkeypatch: pytest.MonkeyPatch) -> Callable[[Callable[[], int]], None]:
+    """Makes `apsim probe` do what the given function does."""
+
+    def install(action: Callable[[], int]) -> None:
+        def add_parser(subparsers: argparse._SubParsersAction[argparse.ArgumentParser]) -> None:
+            subparsers.add_parser("probe").set_defaults(run=lambda _: action())
+
+        module = types.ModuleType("apsim.commands.probe")
+        module.__dict__["add_parser"] = add_parser
+        monkeypatch.setitem(sys.modules, "apsim.commands.probe", module)
+        monkeypatch.setattr(cli, "VERBS", ("probe",))
+
+    return install
+
+
+@pytest.mark.parametrize("arguments", [["--help"], ["--version"]])
+def test_help_and_version_import_nothing_heavy(arguments: list[str]) -> None:
+    done = run(*arguments, options=("-X", "importtime"))
+    imported = set(re.findall(r"\| +([\w.]+)$", done.stderr, re.MULTILINE))
+    assert done.returncode == 0
+    assert "apsim.cli" in imported
+    assert not imported & {"numpy", "numba", "rich", "llvmlite"}
+
+
+def test_help_names_every_verb() -> None:
+    assert {verb for verb in cli.VERBS if verb not in run("--help").stdout} == set()
+
+
+@pytest.mark.parametrize("verb", cli.VERBS)
+def test_every_verb_has_help(verb: str) -> None:
+    done = run(verb, "--help")
+    assert done.returncode == 0
+    assert f"usage: apsim {verb}" in done.stdout
+
+
+def test_a_mistyped_verb_is_answered_with_the_nearest_one() -> None:
+    done = run("pobre")
+    assert done.returncode == 2
+    assert done.stderr.startswith("apsim: error: there is no verb 'pobre'")
+    assert done.stderr.count("\n") == 1
+
+
+def test_the_nearest_verb_is_suggested(
+    verb: Callable[..., None], capsys: pytest.CaptureFixture[str]
+) -> None:
+    verb(lambda: 0)
+    with pytest.raises(SystemExit, match="2"):
+        cli.main(["porbe"])
+    assert "did you mean 'probe'?" in capsys.readouterr().err
+
+
+def test_no_verb_at_all_is_an_error_of_one_line() -> None:
+    done = run()
+    assert done.returncode == 2
+    assert re.fullmatch(r"apsim: error: .*VERB.*\n", done.stderr)
+
+
+@pytest.mark.parametrize("code", [0, 1])
+def test_a_verb_gives_the_exit_code(verb: Callable[..., None], code: int) -> None:
+    verb(lambda: code)
+    assert cli.main(["probe"]) == code
+
+
+def test_a_users_mistake_is_one_line_and_exit_2(
+    verb: Callable[..., None], capsys: pytest.CaptureFixture[str]
+) -> None:
+    def action() -> int:
+        raise InputError("wanted 1..16 bits, got 17")
+
+    verb(action)
+    assert cli.main(["probe"]) == 2
+    assert capsys.readouterr() == ("", "apsim: error: wanted 1..16 bits, got 17\n")
+
+
+def test_ctrl_c_is_one_line_and_exit_130(
+    verb: Callable[..., None], capsys: pytest.CaptureFixture[str]
+) -> None:
+    def action() -> int:
+        raise KeyboardInterrupt
+
+    verb(action)
+    assert cli.main(["probe"]) == 130
+    assert capsys.readouterr() == ("", "apsim: interrupted\n")
+
+
+def test_a_reader_that_stops_reading_causes_no_noise() -> None:
+    buffered = {name: value for name, value in os.environ.items() if name != "PYTHONUNBUFFERED"}
+    process = subprocess.Popen(
+        [sys.executable, "-m", "apsim", "--help"],
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+        env=buffered,
+    )
+    assert process.stdout is not None
+    process.stdout.close()
+    _, noise = process.communicate()
+    assert (process.returncode, noise) == (cli.BROKEN_PIPE, b"")
+
+
+def test_a_defect_of_apsim_itself_is_not_hidden(verb: Callable[..., None]) -> None:
+    def action() -> int:
+        raise ZeroDivisionError
+
+    verb(action)
+    with pytest.raises(ZeroDivisionError):
+        cli.main(["probe"])

@@ -1,0 +1,66 @@
+"""Result files are written whole or not at all."""
+
+from __future__ import annotations
+
+import json
+import os
+from pathlib import Path
+
+import pytest
+
+from apsim import files
+from apsim.errors import InputError
+
+
+def test_text_is_written_as_utf8(tmp_path: Path) -> None:
+    files.write_text(tmp_path / "a.txt", "tag ·1·1\n")
+    assert (tmp_path / "a.txt").read_bytes() == "tag ·1·1\n".encode()
+
+
+def test_json_comes_back_as_it_was(tmp_path: Path) -> None:
+    """load(write_json(value)) == value."""
+    value = {"schema": "apsim.run/1", "layers": [1, 2.5, None, "x"]}
+    files.write_json(tmp_path / "a.json", value)
+    assert json.loads((tmp_path / "a.json").read_text()) == value
+
+
+def test_a_new_file_takes_the_place_of_an_old_one(tmp_path: Path) -> None:
+    target = tmp_path / "a.txt"
+    files.write_text(target, "old")
+    files.write_text(target, "new")
+    assert target.read_text() == "new"
+    assert os.listdir(tmp_path) == ["a.txt"]
+
+
+def test_a_new_file_has_the_mode_that_the_umask_asks_for(tmp_path: Path) -> None:
+    files.write_text(tmp_path / "a.txt", "")
+    (tmp_path / "plain").touch()
+    assert (tmp_path / "a.txt").stat().st_mode == (tmp_path / "plain").stat().st_mode
+
+
+def test_a_failure_midway_keeps_the_old_file_and_leaves_no_other(tmp_path: Path) -> None:
+    target = tmp_path / "a.txt"
+    files.write_text(target, "old")
+    with pytest.raises(RuntimeError), files.replacing(target) as stream:
+        stream.write(b"half a f")
+        raise RuntimeError
+    assert target.read_text() == "old"
+    assert os.listdir(tmp_path) == ["a.txt"]
+
+
+def test_a_value_that_is_not_json_leaves_the_old_file(tmp_path: Path) -> None:
+    target = tmp_path / "a.json"
+    files.write_json(target, 1)
+    with pytest.raises(TypeError):
+        files.write_json(target, object())
+    assert target.read_text() == "1\n"
+
+
+@pytest.mark.parametrize("place", ["missing/a.txt", "file/a.txt", "."])
+def test_a_place_that_cannot_be_written_is_named(tmp_path: Path, place: str) -> None:
+    (tmp_path / "file").touch()
+    target = tmp_path / place
+    with pytest.raises(InputError, match="cannot write") as caught:
+        files.write_text(target, "text")
+    assert str(target) in str(caught.value)
+    assert os.listdir(tmp_path) == ["file"]
