@@ -1,0 +1,32 @@
+"""The networks and data sets that come with apsim, and models from files.
+
+The rule: the one place that knows where the package keeps its data.
+"""
+
+from __future__ import annotations
+
+import os
+from importlib import resources
+from pathlib import Path
+
+from apsim.nn import store
+from apsim.nn.model import Model
+
+__all__ = ["BUNDLED", "data_file", "load"]
+
+BUNDLED = ("digits",)
+
+
+def data_file(name: str) -> Path:
+    """Give the path of a file in the package's own data folder."""
+    return Path(str(resources.files("apsim.nn") / "data" / name))
+
+
+def load(name: str | os.PathLike[str]) -> Model:
+    """Load a bundled model by name ("digits"), or a model file by path.
+
+    Raises `ModelError` where the file is missing, damaged or inconsistent.
+    """
+    if name in BUNDLED:
+        return store.load(data_file(f"{name}.npz"))
+    return store.load(name)

@@ -1,0 +1,317 @@
+"""The definition of every layer, in plain integers.
+
+The rule: no im2col, no CAM, no shortcut; a convolution here is a sum of shifted slices,
+so that agreement with the runtime means something.  Arrays are int64, batch first.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping, Sequence
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+
+from apsim.errors import InputError
+from apsim.nn import rules
+from apsim.nn.model import (
+    Add,
+    AvgPool,
+    Concat,
+    Conv2d,
+    Flatten,
+    Integers,
+    Layer,
+    Linear,
+    MaxPool,
+    Model,
+    Relu,
+    Requant,
+    Requantize,
+    Reshape,
+    Tensor,
+    Transpose,
+    Weighted,
+)  # fmt: skip
+from apsim.nn.windows import out_size, window_counts
+
+__all__ = [
+    "accumulate", "add", "average_pool", "branches", "conv2d", "layer_output", "linear", "max_pool",
+    "relu", "run", "settle",
+]  # fmt: skip
+
+Padding = int | tuple[int, int] | tuple[int, int, int, int]
+Tensors = Mapping[str, Integers]
+
+
+def conv2d(
+    x: npt.ArrayLike,
+    weights: npt.ArrayLike,
+    bias: npt.ArrayLike | None = None,
+    *,
+    stride: int | tuple[int, int] = 1,
+    padding: Padding = 0,
+    dilation: int | tuple[int, int] = 1,
+    groups: int = 1,
+    pad_value: int = 0,
+) -> Integers:
+    """Convolve x [N, I, H, W] with weights [O, I / groups, kh, kw]; gives [N, O, H', W'].
+
+    Accumulators are not requantized.  `padding` is one number, (height, width), or
+    (top, left, bottom, right).
+
+    >>> conv2d([[[[1, 2], [3, 4]]]], [[[[1, 1], [1, 1]]]]).item()
+    10
+    """
+    x, weights = np.asarray(x, np.int64), np.asarray(weights, np.int64)
+    taps = _taps(x, weights.shape[2:], stride, padding, dilation, pad_value)
+    total = sum(_multiply(weights[:, :, i, j], plane, groups) for (i, j), plane in taps.items())
+    return np.asarray(total) + _column(bias, len(weights))
+
+
+def _multiply(weights: Integers, plane: Integers, groups: int) -> Integers:
+    """One tap of every kernel times its slice: [O, I / g] and [N, I, H, W] give [N, O, H, W]."""
+    batch, channels, height, width = plane.shape
+    rows = plane.reshape(batch, groups, channels // groups, height * width)
+    each = weights.reshape(groups, -1, channels // groups)
+    return np.asarray(each @ rows).reshape(batch, len(weights), height, width)
+
+
+def _column(bias: npt.ArrayLike | None, channels: int) -> Integers:
+    values = np.zeros(channels, np.int64) if bias is None else np.asarray(bias, np.int64)
+    return values.reshape(-1, 1, 1)
+
+
+def _taps(
+    x: Integers,
+    kernel: tuple[int, ...],
+    stride: int | tuple[int, int],
+    padding: Padding,
+    dilation: int | tuple[int, int],
+    pad_value: int,
+) -> dict[tuple[int, int], Integers]:
+    """The slice of padded x that each position (i, j) of the kernel meets, [N, C, H', W']."""
+    (down, along), (tall, wide) = _pair(stride), _pair(dilation)
+    top, left, bottom, right = _four(padding)
+    size = [
+        out_size(x.shape[2], kernel[0], down, tall, top + bottom),
+        out_size(x.shape[3], kernel[1], along, wide, left + right),
+    ]
+    padded = np.pad(x, ((0, 0), (0, 0), (top, bottom), (left, right)), constant_values=pad_value)
+    return {
+        (i, j): padded[
+            :, :, i * tall : i * tall + size[0] * down : down,
+            j * wide : j * wide + size[1] * along : along,
+        ]
+        for i in range(kernel[0])
+        for j in range(kernel[1])
+    }  # fmt: skip
+
+
+def _pair(value: int | tuple[int, int]) -> tuple[int, int]:
+    return (value, value) if isinstance(value, int) else value
+
+
+def _four(padding: Padding) -> tuple[int, int, int, int]:
+    if isinstance(padding, int):
+        return (padding,) * 4
+    return (*padding, *padding) if len(padding) == 2 else padding
+
+
+def linear(x: npt.ArrayLike, weights: npt.ArrayLike, bias: npt.ArrayLike = 0) -> Integers:
+    """Multiply the last axis of x [..., I] with weights [O, I]; gives [..., O].
+
+    >>> linear([[1, 2]], [[3, 4], [5, 6]], bias=[0, 100]).tolist()
+    [[11, 117]]
+    """
+    x, weights = np.asarray(x, np.int64), np.asarray(weights, np.int64)
+    return np.asarray(x @ weights.T + np.asarray(bias, np.int64))
+
+
+def max_pool(
+    x: npt.ArrayLike,
+    kernel: int | tuple[int, int],
+    *,
+    stride: int | tuple[int, int] | None = None,
+    padding: Padding = 0,
+    dilation: int | tuple[int, int] = 1,
+) -> Integers:
+    """Give the greatest value of each window of x [N, C, H, W]; padding never wins.
+
+    >>> max_pool([[[[1, 2], [3, 4]]]], 2).item()
+    4
+    """
+    x = np.asarray(x, np.int64)
+    size, lowest = _pair(kernel), np.iinfo(np.int64).min
+    taps = _taps(x, size, size if stride is None else stride, padding, dilation, lowest)
+    return np.asarray(np.maximum.reduce(list(taps.values())))
+
+
+def average_pool(
+    x: npt.ArrayLike,
+    kernel: int | tuple[int, int],
+    *,
+    stride: int | tuple[int, int] | None = None,
+    padding: Padding = 0,
+    pad_value: int = 0,
+) -> Integers:
+    """Give the sum (not yet divided) of each window of x [N, C, H, W].
+
+    >>> average_pool([[[[1, 2], [3, 4]]]], 2).item()
+    10
+    """
+    x = np.asarray(x, np.int64)
+    size = _pair(kernel)
+    taps = _taps(x, size, size if stride is None else stride, padding, 1, pad_value)
+    return np.asarray(sum(taps.values()))
+
+
+def add(a: npt.ArrayLike, b: npt.ArrayLike, multipliers: tuple[int, int] = (1, 1)) -> Integers:
+    """Give ma * a + mb * b."""
+    return np.asarray(a, np.int64) * multipliers[0] + np.asarray(b, np.int64) * multipliers[1]
+
+
+def relu(x: npt.ArrayLike, zero_point: int = 0) -> Integers:
+    """Give max(x, zero point)."""
+    return np.maximum(np.asarray(x, np.int64), zero_point)
+
+
+def accumulate(model: Model, layer: Layer, tensors: Tensors) -> Integers:
+    """Give what a layer computes before it is requantized: the AP's part of it."""
+    inputs: list[Integers] = [np.asarray(tensors[name], np.int64) for name in layer.inputs]
+    return _ACCUMULATE[type(layer)](model, layer, inputs)
+
+
+def settle(model: Model, layer: Layer, acc: Integers) -> Integers:
+    """Turn the accumulators of a layer into its output: scale, ReLU, finish."""
+    requant: Requant | None = getattr(layer, "requant", None)
+    if requant is None:
+        return np.maximum(acc, 0) if getattr(layer, "relu", False) else acc
+    if isinstance(layer, AvgPool):
+        height, width = model.tensors[layer.inputs[0]].shape[1:]
+        return rules.finish(
+            rules.divide(acc, requant, window_counts(layer, height, width)), requant
+        )
+    q = rules.scale(acc, requant, axis=-1 if isinstance(layer, Linear) else 1)
+    return rules.finish(np.maximum(q, 0) if getattr(layer, "relu", False) else q, requant)
+
+
+def branches(layer: Add, inputs: Sequence[Integers]) -> list[Integers]:
+    """Round each branch of an addition, where its specification does that first."""
+    return [
+        rules.scale((values - zero) << layer.branch_shift, branch)
+        for values, zero, branch in zip(
+            inputs, layer.branch_zero_points, layer.branches or (), strict=True
+        )
+    ]
+
+
+def layer_output(model: Model, layer: Layer, tensors: Tensors) -> Integers:
+    """Run one layer on the tensors it names; with an oracle's tensors, teacher-forced."""
+    return settle(model, layer, accumulate(model, layer, tensors))
+
+
+def run(model: Model, x: npt.ArrayLike | Mapping[str, npt.ArrayLike]) -> dict[str, Integers]:
+    """Run a model on integers [N, ...] and give every tensor by name.
+
+    `x` is one array, or one for each input by name.  Raises `InputError` where a shape
+    or a value does not fit the input tensor.
+    """
+    given = x if isinstance(x, Mapping) else {model.input: x}
+    tensors = {name: _checked(name, given, model.tensors[name]) for name in model.inputs}
+    for layer in model.layers:
+        tensors[layer.output] = layer_output(model, layer, tensors)
+    return tensors
+
+
+def _checked(name: str, given: Mapping[str, npt.ArrayLike], tensor: Tensor) -> Integers:
+    if name not in given:
+        raise InputError(f"input {name!r} is missing; given: {', '.join(given)}")
+    values = np.asarray(given[name])
+    if values.dtype.kind not in "iub":
+        raise InputError(f"input {name!r} must hold integers, got {values.dtype}")
+    if values.shape[1:] != tensor.shape:
+        wanted = ", ".join(["N", *map(str, tensor.shape)])
+        raise InputError(f"input {name!r} must have shape [{wanted}], got {list(values.shape)}")
+    if values.size and (values.min() < tensor.lo or values.max() > tensor.hi):
+        raise InputError(
+            f"input {name!r} must lie in {tensor.lo}..{tensor.hi}, "
+            f"got {values.min()}..{values.max()}"
+        )
+    return values.astype(np.int64)
+
+
+def _conv2d(model: Model, layer: Conv2d, inputs: list[Integers]) -> Integers:
+    return conv2d(
+        inputs[0],
+        layer.weights,
+        layer.bias,
+        stride=layer.stride,
+        padding=layer.padding,
+        dilation=layer.dilation,
+        groups=layer.groups,
+        pad_value=model.tensors[layer.inputs[0]].zero_point,
+    )
+
+
+def _linear(model: Model, layer: Weighted, inputs: list[Integers]) -> Integers:
+    return linear(inputs[0], layer.weights, layer.bias)
+
+
+def _max_pool(model: Model, layer: MaxPool, inputs: list[Integers]) -> Integers:
+    return max_pool(
+        inputs[0],
+        layer.kernel,
+        stride=layer.stride,
+        padding=layer.padding,
+        dilation=layer.dilation,
+    )
+
+
+def _average_pool(model: Model, layer: AvgPool, inputs: list[Integers]) -> Integers:
+    zero = model.tensors[layer.inputs[0]].zero_point
+    total = average_pool(
+        inputs[0], layer.kernel, stride=layer.stride, padding=layer.padding, pad_value=zero
+    )
+    return total + layer.bias
+
+
+def _add(model: Model, layer: Add, inputs: list[Integers]) -> Integers:
+    if layer.branches is not None:
+        inputs = branches(layer, inputs)
+    return add(inputs[0], inputs[1], layer.multipliers) + layer.bias
+
+
+def _relu(model: Model, layer: Relu, inputs: list[Integers]) -> Integers:
+    return relu(inputs[0], model.tensors[layer.inputs[0]].zero_point)
+
+
+def _reshape(model: Model, layer: Layer, inputs: list[Integers]) -> Integers:
+    return inputs[0].reshape(len(inputs[0]), *model.tensors[layer.output].shape)
+
+
+def _transpose(model: Model, layer: Transpose, inputs: list[Integers]) -> Integers:
+    return inputs[0].transpose(0, *(axis + 1 for axis in layer.axes))
+
+
+def _concat(model: Model, layer: Concat, inputs: list[Integers]) -> Integers:
+    return np.concatenate(inputs, axis=layer.axis + 1)
+
+
+def _requantize(model: Model, layer: Requantize, inputs: list[Integers]) -> Integers:
+    return inputs[0] + layer.bias
+
+
+_ACCUMULATE: dict[type[Layer], Callable[[Model, Any, list[Integers]], Integers]] = {
+    Conv2d: _conv2d,
+    Linear: _linear,
+    MaxPool: _max_pool,
+    AvgPool: _average_pool,
+    Add: _add,
+    Relu: _relu,
+    Flatten: _reshape,
+    Reshape: _reshape,
+    Transpose: _transpose,
+    Concat: _concat,
+    Requantize: _requantize,
+}
