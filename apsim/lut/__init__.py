@@ -2,13 +2,16 @@
 
 from apsim.lut.catalog import find, names
 from apsim.lut.check import droppable, is_sound, prove, run_passes, valid_orders
+from apsim.lut.compiler import compile
 from apsim.lut.derive import complemented
 from apsim.lut.model import Lut, Pass
 from apsim.lut.parse import load, parse
+from apsim.lut.write import to_toml
 
 __all__ = [
     "Lut",
     "Pass",
+    "compile",
     "complemented",
     "droppable",
     "find",
@@ -18,5 +21,6 @@ __all__ = [
     "parse",
     "prove",
     "run_passes",
+    "to_toml",
     "valid_orders",
 ]

@@ -166,7 +166,7 @@ def _blame(lut: Lut, state: State) -> str:
         return "No pass matches this row."
     last = met[-1]
     if len(met) == 1:
-        return f"Pass {last.index + 1} turns this row into {_quoted(last.after)}, and no other matches it."
+        return f"Pass {last.index + 1} alone matches this row and makes it {_quoted(last.after)}."
     first, second = met[-2:]
     return (
         f"Pass {first.index + 1} turns this row into {_quoted(first.after)}, "

@@ -41,8 +41,9 @@ class Lut:
     `truth` maps each listed state (bits in `columns` order) to the state that must
     result, or None where the table says NP (not possible).  `free` holds the
     (state, column) cells that the table marks `x`: any bit will do there, and
-    `truth` says which one the passes leave.  `origin` and `lines` say where the
-    table, and each of its states, was read.
+    `truth` says which one the passes leave.  `minimal` is "proved" where no shorter list
+    of passes exists, "not proved" where a search was stopped, "" where none was made.
+    `origin` and `lines` say where the table, and each of its states, was read.
     """
 
     name: str
@@ -56,6 +57,7 @@ class Lut:
     truth: dict[State, State | None] = field(hash=False)
     text: str = field(default="", compare=False)
     free: frozenset[tuple[State, str]] = frozenset()
+    minimal: str = ""
     origin: str = field(default="", compare=False)
     lines: dict[State, int] = field(default_factory=dict, compare=False)
 

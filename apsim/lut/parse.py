@@ -22,7 +22,8 @@ __all__ = ["MAX_COLUMNS", "WALKS", "load", "parse"]
 MAX_COLUMNS = 8
 WALKS = ("lsb-first", "msb-first")
 REQUIRED = ("name", "about", "source", "per_bit", "walk", "table")
-OPTIONAL = ("per_word", "passes")
+OPTIONAL = ("per_word", "passes", "minimal")
+CHOICES = {"walk": WALKS, "minimal": ("proved", "not proved")}
 
 
 def load(path: str | Path) -> Lut:
@@ -42,14 +43,17 @@ def parse(text: str, *, origin: str = "LUT") -> Lut:
     return lut
 
 
-def read(text: str, origin: str) -> Lut:
-    """Read a LUT without proving it; cells marked `x` hold the input's bit for now."""
+def read(text: str, origin: str, *, with_passes: bool = True) -> Lut:
+    """Read a LUT without proving it; cells marked `x` hold the input's bit for now.
+
+    Without passes only the truth is read, and a file need not say more than that.
+    """
     keys = _keys(text, origin)
     table = read_table(keys["table"], _place(text, origin, "table"), "table")
     columns = table.inputs
     _check_columns(table, keys, _place(text, origin, "per_bit"))
     truth, free, lines = _truth(table)
-    passes = _passes(table, keys, _place(text, origin, "passes"))
+    passes = _passes(table, keys, _place(text, origin, "passes")) if with_passes else ()
     return Lut(
         name=keys["name"],
         about=keys["about"],
@@ -61,6 +65,7 @@ def read(text: str, origin: str) -> Lut:
         passes=passes,
         truth=truth,
         free=free,
+        minimal=keys.get("minimal", "") if with_passes else "",
         text=text,
         origin=origin,
         lines=lines,
@@ -101,8 +106,9 @@ def _check_value(key: str, value: object, place: Place) -> None:
             raise place.error(f": `{key}` must be a list of column names, got {value!r}")
     elif not isinstance(value, str):
         raise place.error(f": `{key}` must be text, got {value!r}")
-    elif key == "walk" and value not in WALKS:
-        raise place.error(f": `walk` must be {' or '.join(map(repr, WALKS))}, got {value!r}")
+    elif key in CHOICES and value not in CHOICES[key]:
+        known = " or ".join(map(repr, CHOICES[key]))
+        raise place.error(f": `{key}` must be {known}, got {value!r}")
     elif key == "name" and not re.fullmatch(r"[a-z][a-z0-9_]*", value):
         raise place.error(f": `name` must be small letters, digits and _, got {value!r}")
 
