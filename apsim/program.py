@@ -24,6 +24,7 @@ from apsim.layout import Layout
 
 if TYPE_CHECKING:
     from apsim.encoding import Code
+    from apsim.lut.model import Lut
 
 __all__ = ["Gate", "Loop", "Microprogram", "Mode", "Op", "Operation", "Step"]
 
@@ -69,6 +70,7 @@ class Step:
     Vertically they move `width` columns: `READ` puts out columns `source...`,
     `WRITE_DATA` fills columns `target...` and `WRITE_TAG` writes column tags
     `source...` to columns `target...` (zeros where the source lies outside the array).
+    `table` is the LUT that a pass belongs to, where it belongs to one.
     """
 
     op: Op
@@ -85,6 +87,7 @@ class Step:
     label: str = ""
     bit: int | None = None
     text: str = ""
+    table: Lut | None = field(default=None, repr=False, compare=False)
 
     @property
     def counts(self) -> Counts:
