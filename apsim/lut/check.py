@@ -19,6 +19,7 @@ from apsim.lut.tables import Place
 
 __all__ = [
     "MAX_ORDERS",
+    "Unsound",
     "Visit",
     "droppable",
     "is_sound",
@@ -30,6 +31,10 @@ __all__ = [
 ]
 
 MAX_ORDERS = 8  # passes up to which all orders are tried: 8! = 40320
+
+
+class Unsound(LutError):
+    """The table can be read, but its passes do not carry it out."""
 
 
 @dataclass(frozen=True)
@@ -66,14 +71,14 @@ def is_sound(lut: Lut) -> bool:
 
 
 def prove(lut: Lut) -> None:
-    """Raise `LutError` for the first row that the passes do not carry out as told.
+    """Raise `Unsound` for the first row that the passes do not carry out as told.
 
     The message names the row, what was expected, what came, the pass to blame, and an
     order that would do where there is one.
     """
     for state in lut.reachable:
         if not _agrees(lut, state, run_passes(lut, state)):
-            raise LutError(_complaint(lut, state))
+            raise Unsound(_complaint(lut, state))
     _prove_walk(lut)
 
 
@@ -134,9 +139,10 @@ def _prove_walk(lut: Lut) -> None:
     for state in lut.reachable:
         left = tuple(run_passes(lut, state)[i] for i in places)
         if left not in met:
-            raise _place(lut, state).error(
-                f", table row {_quoted(state)}: this row leaves {' '.join(lut.per_word)} = "
-                f"{_bits(left)} for the next bit, where the table says NP"
+            raise Unsound(
+                f"{_place(lut, state)}, table row {_quoted(state)}: this row leaves "
+                f"{' '.join(lut.per_word)} = {_bits(left)} for the next bit, "
+                "where the table says NP."
             )
 
 

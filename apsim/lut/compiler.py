@@ -6,24 +6,19 @@ The rule: whatever comes out of here has been replayed against its truth table b
 
 from __future__ import annotations
 
-import inspect
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Sequence
 from dataclasses import replace
-from itertools import product
-from typing import Any
 
 from apsim.errors import LutError
-from apsim.lut.check import prove, settle
+from apsim.lut.check import Unsound, prove, settle
 from apsim.lut.minimal import Cube, shortest
 from apsim.lut.model import Bits, Lut, Pass, State
 from apsim.lut.order import Impossible, Move, Targets, order
-from apsim.lut.parse import MAX_COLUMNS, WALKS
+from apsim.lut.specify import Truth, specify
 
-__all__ = ["MAX_MINIMAL_COLUMNS", "compile", "solve", "specify"]
+__all__ = ["MAX_MINIMAL_COLUMNS", "compile", "prove_minimal", "solve"]
 
 MAX_MINIMAL_COLUMNS = 5
-
-Truth = Callable[..., Any] | Mapping[State, Any]
 
 
 def compile(
@@ -63,33 +58,6 @@ def compile(
     return solve(spec, _split(outputs), minimal=minimal)
 
 
-def specify(
-    truth: Truth,
-    *,
-    name: str,
-    inputs: tuple[str, ...],
-    outputs: tuple[str, ...],
-    per_word: tuple[str, ...],
-    walk: str,
-    about: str,
-    source: str,
-) -> Lut:
-    """The LUT without passes that `truth` describes; raises `LutError` naming the state."""
-    _check_columns(name, inputs, outputs, per_word, walk)
-    rows: dict[State, State | None] = {}
-    free: set[tuple[State, str]] = set()
-    for state in product((0, 1), repeat=len(inputs)):
-        result = _result(truth, name, inputs, outputs, state)
-        free.update((state, column) for column, bit in (result or {}).items() if bit is None)
-        rows[state] = None if result is None else _merged(inputs, state, result)
-    if not any(rows.values()):
-        raise LutError(f"{name}: no state is possible, so there is nothing to compile")
-    per_bit = tuple(column for column in inputs if column not in per_word)
-    return Lut(
-        name, about, source, inputs, per_bit, per_word, walk, (), rows, free=frozenset(free)
-    )
-
-
 def solve(spec: Lut, outputs: Sequence[str], *, minimal: bool = False) -> Lut:
     """Give the truth table of `spec` passes that write no column but `outputs`.
 
@@ -111,6 +79,28 @@ def solve(spec: Lut, outputs: Sequence[str], *, minimal: bool = False) -> Lut:
     return lut
 
 
+def prove_minimal(lut: Lut) -> None:
+    """Raise `Unsound` where `lut` says that its passes are proved the fewest, and others are.
+
+    The search writes the same columns as `lut` does; where it is stopped, the claim fails.
+    """
+    if lut.minimal != "proved":
+        return
+    writable = [place for place, column in enumerate(lut.columns) if column in lut.outputs]
+    found = shortest(_targets(lut), writable, limit=len(lut.passes) - 1)
+    if found.passes is not None:
+        steps = "; ".join(str(_cube_pass(lut, cube)) for cube in found.passes)
+        raise Unsound(
+            f"{lut.origin or lut.name}: expected the fewest passes (minimal = 'proved'), "
+            f"got {len(lut.passes)}, but {len(found.passes)} will do: {steps}"
+        )
+    if found.below < len(lut.passes):
+        raise Unsound(
+            f"{lut.origin or lut.name}: minimal = 'proved' cannot be confirmed: the search was "
+            f"stopped after all lists of {found.below - 1} passes"
+        )
+
+
 def _fewest(
     spec: Lut, targets: Targets, writable: list[int], known: tuple[Pass, ...]
 ) -> tuple[tuple[Pass, ...], str]:
@@ -125,68 +115,6 @@ def _fewest(
 
 def _split(names: str | Sequence[str]) -> tuple[str, ...]:
     return tuple(names.split()) if isinstance(names, str) else tuple(names)
-
-
-def _check_columns(
-    name: str,
-    inputs: tuple[str, ...],
-    outputs: tuple[str, ...],
-    per_word: tuple[str, ...],
-    walk: str,
-) -> None:
-    if not 1 <= len(inputs) <= MAX_COLUMNS:
-        raise LutError(f"{name}: 1 to {MAX_COLUMNS} input columns are supported, got {len(inputs)}")
-    if len(set(inputs)) < len(inputs):
-        raise LutError(f"{name}: each input column must be named once, got {' '.join(inputs)}")
-    if not outputs:
-        raise LutError(f"{name}: expected at least one output column, got none")
-    for column in outputs + per_word:
-        if column not in inputs:
-            raise LutError(
-                f"{name}: column {column} is not among the inputs {' '.join(inputs)}; "
-                "a column that starts clean is an input too (None where it is 1)"
-            )
-    if walk not in WALKS:
-        raise LutError(f"{name}: walk must be {' or '.join(map(repr, WALKS))}, got {walk!r}")
-
-
-def _result(
-    truth: Truth, name: str, inputs: tuple[str, ...], outputs: tuple[str, ...], state: State
-) -> dict[str, int | None] | None:
-    where = f"{name}, state {' '.join(inputs)} = {' '.join(map(str, state))}"
-    value = _ask(truth, state, where)
-    if value is None:
-        return None
-    if isinstance(value, Mapping):
-        bits = [value.get(column, "nothing") for column in outputs]
-    else:
-        bits = [value] if len(outputs) == 1 and not isinstance(value, Sequence) else value
-    if not isinstance(bits, Sequence) or len(bits) != len(outputs):
-        wanted = f"{len(outputs)} bits for {' '.join(outputs)}"
-        raise LutError(f"{where}: expected {wanted}, got {value!r}")
-    for column, bit in zip(outputs, bits, strict=True):
-        if bit is not None and bit not in (0, 1):
-            raise LutError(f"{where}: {column} must be 0, 1 or None (any), got {bit!r}")
-    return {c: bit if bit is None else int(bit) for c, bit in zip(outputs, bits, strict=True)}
-
-
-def _ask(truth: Truth, state: State, where: str) -> Any:
-    if isinstance(truth, Mapping):
-        if state not in truth:
-            raise LutError(f"{where}: the truth table has no row; give None if not possible")
-        return truth[state]
-    try:
-        inspect.signature(truth).bind(*state)
-    except TypeError:
-        raise LutError(f"{where}: the function must take {len(state)} bits") from None
-    except ValueError:  # some built-in functions do not tell their signature
-        pass
-    return truth(*state)
-
-
-def _merged(inputs: tuple[str, ...], state: State, result: Mapping[str, int | None]) -> State:
-    pairs = zip(inputs, state, strict=True)
-    return tuple(bit if (new := result.get(name)) is None else new for name, bit in pairs)
 
 
 def _targets(spec: Lut) -> dict[State, tuple[int | None, ...]]:
@@ -218,18 +146,36 @@ def _bits(columns: tuple[str, ...], cells: tuple[int | None, ...]) -> Bits:
 
 
 def _reason(spec: Lut, impossible: Impossible, targets: Targets, writable: list[int]) -> str:
-    """Why there are no passes, and what a scratch column would change."""
+    """Why there are no passes, and what would help: a scratch column, or a kept one."""
     written = " ".join(spec.columns[i] for i in writable)
     kept = [i for i in range(len(spec.columns)) if i not in writable]
     held = " ".join(f"{spec.columns[i]}={impossible.cycle[0][i]}" for i in kept)
     steps = [" ".join(str(state[i]) for i in writable) for state in impossible.cycle]
-    extended = {(*state, 0): (*wanted, 0) for state, wanted in targets.items()}
-    passes = len(order(extended, [*writable, len(spec.columns)]))
     scratch = next(letter for letter in "STUVWXYZQ" if letter not in spec.columns)
     return (
         f"{spec.name} cannot be done in place: {f'where {held}, ' if held else ''}"
         f"all {impossible.size} states of {written} occur and are permuted "
         f"({' -> '.join([*steps, steps[0]])}), but a pass can only merge states or move one "
         f"into a state that no row holds.\n    Add one scratch column, say {scratch}, to inputs "
-        f"and outputs, clean on entry and exit (NP where it is 1): then {passes} passes will do."
+        "and outputs, clean on entry and exit (NP where it is 1): then "
+        f"{_with_scratch(targets, writable)} passes will do."
+        f"{_with_kept(spec, targets, kept)}"
+    )
+
+
+def _with_scratch(targets: Targets, writable: list[int]) -> int:
+    extended = {(*state, 0): (*wanted, 0) for state, wanted in targets.items()}
+    return len(order(extended, [*writable, len(next(iter(targets)))]))
+
+
+def _with_kept(spec: Lut, targets: Targets, kept: list[int]) -> str:
+    """A kept column that is written on the way, and restored, can serve as scratch."""
+    try:
+        passes = len(order(targets, range(len(spec.columns))))
+    except Impossible:
+        return ""
+    names = " ".join(spec.columns[i] for i in kept)
+    return (
+        f" Or list {names} among the outputs too: written on the way and restored, "
+        f"{passes} passes will do."
     )

@@ -164,9 +164,7 @@ def _expand(
     return level if len(level.nodes) <= max_nodes else None
 
 
-def _successors(
-    problem: _Problem, nodes: Array, first: int, seen: npt.NDArray[np.void]
-) -> _Level:
+def _successors(problem: _Problem, nodes: Array, first: int, seen: npt.NDArray[np.void]) -> _Level:
     after = problem.maps[:, nodes].reshape(-1, nodes.shape[1])
     parents = np.tile(np.arange(first, first + len(nodes)), len(problem.maps))
     actions = np.repeat(np.arange(len(problem.maps)), len(nodes))

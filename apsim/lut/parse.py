@@ -7,23 +7,19 @@ whether the two agree is for `check` to prove.
 from __future__ import annotations
 
 import re
-import tomllib
-from difflib import get_close_matches
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 from apsim.errors import LutError
 from apsim.lut.check import prove, settle
+from apsim.lut.keys import place_of, read_keys, text_place
 from apsim.lut.model import Bits, Lut, Pass, State
 from apsim.lut.tables import Place, Row, Table, cover, read_table
 
-__all__ = ["MAX_COLUMNS", "WALKS", "load", "parse"]
+__all__ = ["MAX_COLUMNS", "load", "parse", "read_truth"]
 
 MAX_COLUMNS = 8
-WALKS = ("lsb-first", "msb-first")
-REQUIRED = ("name", "about", "source", "per_bit", "walk", "table")
-OPTIONAL = ("per_word", "passes", "minimal")
-CHOICES = {"walk": WALKS, "minimal": ("proved", "not proved")}
 
 
 def load(path: str | Path) -> Lut:
@@ -43,74 +39,56 @@ def parse(text: str, *, origin: str = "LUT") -> Lut:
     return lut
 
 
-def read(text: str, origin: str, *, with_passes: bool = True) -> Lut:
-    """Read a LUT without proving it; cells marked `x` hold the input's bit for now.
+def read(text: str, origin: str) -> Lut:
+    """Read a LUT without proving it; cells marked `x` hold the input's bit for now."""
+    keys = read_keys(text, origin)
+    table = read_table(keys["table"], text_place(text, origin, "table"), "table")
+    passes = _passes(table, keys, text_place(text, origin, "passes"))
+    lut = _described(keys, table, place_of(text, origin, "per_bit"))
+    return replace(lut, passes=passes, minimal=keys.get("minimal", ""), text=text)
 
-    Without passes only the truth is read, and a file need not say more than that.
+
+def read_truth(text: str, *, name: str, origin: str) -> tuple[Lut, tuple[str, ...]]:
+    """Read only the truth of a LUT file, or of a bare table; passes are not looked at.
+
+    Gives a LUT without passes and the columns that its table lists as outputs.  Keys
+    other than `table` may be missing; `name` is what the LUT is called then.
     """
-    keys = _keys(text, origin)
-    table = read_table(keys["table"], _place(text, origin, "table"), "table")
-    columns = table.inputs
-    _check_columns(table, keys, _place(text, origin, "per_bit"))
+    bare = re.search(r"^[\s\w\"'-]+=", text, re.MULTILINE) is None
+    keys: dict[str, Any] = {"table": text}
+    if not bare:
+        keys = read_keys(text, origin, required=("table",))
+    place = Place(origin, 1) if bare else text_place(text, origin, "table")
+    table = read_table(keys["table"], place, "table")
+    per_word = keys.get("per_word", [])
+    defaults = {
+        "name": name,
+        "about": f"{name}, compiled from its truth table.",
+        "source": origin,
+        "per_bit": [column for column in table.inputs if column not in per_word],
+        "walk": "lsb-first",
+    }
+    return _described(defaults | keys, table, place_of(text, origin, "per_bit")), table.outputs
+
+
+def _described(keys: dict[str, Any], table: Table, place: Place) -> Lut:
+    """The LUT of these keys and this table, without passes."""
+    _check_columns(table, keys, place)
     truth, free, lines = _truth(table)
-    passes = _passes(table, keys, _place(text, origin, "passes")) if with_passes else ()
     return Lut(
         name=keys["name"],
         about=keys["about"],
         source=keys["source"],
-        columns=columns,
+        columns=table.inputs,
         per_bit=tuple(keys["per_bit"]),
         per_word=tuple(keys.get("per_word", ())),
         walk=keys["walk"],
-        passes=passes,
+        passes=(),
         truth=truth,
         free=free,
-        minimal=keys.get("minimal", "") if with_passes else "",
-        text=text,
-        origin=origin,
+        origin=table.place.origin,
         lines=lines,
     )
-
-
-def _keys(text: str, origin: str) -> dict[str, Any]:
-    try:
-        keys = tomllib.loads(text)
-    except tomllib.TOMLDecodeError as error:
-        found = re.fullmatch(r"(.*) \(at (?:line (\d+), column \d+|end of document)\)", str(error))
-        message, line = found.groups() if found else (str(error), None)
-        raise Place(origin, int(line or 0)).error(f": not valid TOML: {message}") from error
-    for key in keys:
-        if key not in REQUIRED + OPTIONAL:
-            near = get_close_matches(key, REQUIRED + OPTIONAL, 1, 0.5)
-            hint = f"; did you mean `{near[0]}`?" if near else ""
-            known = ", ".join(REQUIRED + OPTIONAL)
-            raise _place(text, origin, key).error(f": unknown key `{key}`{hint} (known: {known})")
-    for key in REQUIRED:
-        if key not in keys:
-            raise Place(origin).error(f": the key `{key}` is missing")
-    for key, value in keys.items():
-        _check_value(key, value, _place(text, origin, key))
-    return keys
-
-
-def _place(text: str, origin: str, key: str) -> Place:
-    for number, line in enumerate(text.split("\n"), 1):
-        if re.match(rf"\s*\"?{re.escape(key)}\"?\s*(=|\])", line.lstrip("[ ")):
-            return Place(origin, number)
-    return Place(origin)
-
-
-def _check_value(key: str, value: object, place: Place) -> None:
-    if key in ("per_bit", "per_word"):
-        if not isinstance(value, list) or not all(isinstance(item, str) for item in value):
-            raise place.error(f": `{key}` must be a list of column names, got {value!r}")
-    elif not isinstance(value, str):
-        raise place.error(f": `{key}` must be text, got {value!r}")
-    elif key in CHOICES and value not in CHOICES[key]:
-        known = " or ".join(map(repr, CHOICES[key]))
-        raise place.error(f": `{key}` must be {known}, got {value!r}")
-    elif key == "name" and not re.fullmatch(r"[a-z][a-z0-9_]*", value):
-        raise place.error(f": `name` must be small letters, digits and _, got {value!r}")
 
 
 def _check_columns(table: Table, keys: dict[str, Any], place: Place) -> None:
@@ -147,6 +125,11 @@ def _truth(
             if row.mark != "NP":
                 loose = zip(table.outputs, row.outputs, strict=True)
                 free.update((state, name) for name, cell in loose if cell == "x")
+    _check_complete(table, truth)
+    return truth, frozenset(free), lines
+
+
+def _check_complete(table: Table, truth: dict[State, State | None]) -> None:
     missing = [state for state in cover(("-",) * len(table.inputs)) if state not in truth]
     if missing:
         rest = f" (and {len(missing) - 1} more)" if len(missing) > 1 else ""
@@ -154,7 +137,8 @@ def _truth(
             f", table: no row for {' '.join(table.inputs)} = {_bits(missing[0])}{rest}; "
             "say NP where a state is not possible"
         )
-    return truth, frozenset(free), lines
+    if not any(truth.values()):
+        raise table.place.error(", table: no state is possible, every row says NP")
 
 
 def _twice(state: State, line: int) -> str:
