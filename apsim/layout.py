@@ -18,18 +18,25 @@ from apsim.errors import InputError, LayoutError
 __all__ = ["Field", "Layout"]
 
 WIDEST = 64
+KINDS = {"u": "unsigned", "s": "two's complement", "o": "offset binary"}
 
 
 @dataclass(frozen=True)
 class Field:
-    """A word's place in a row: `width` columns from `column` on, two's complement if signed."""
+    """A word's place in a row: `width` columns from `column` on.
+
+    `kind` says how words are coded: "u" unsigned, "s" two's complement, "o" offset
+    binary (the value plus 2**(width-1); loading and reading it flips one bit, free).
+    """
 
     name: str
     column: int
     width: int
-    signed: bool = False
+    kind: str = "u"
 
     def __post_init__(self) -> None:
+        if self.kind not in KINDS:
+            raise LayoutError(f"field {self.name!r}: wanted a kind u, s or o, got {self.kind!r}")
         if not 1 <= self.width <= WIDEST:
             raise LayoutError(
                 f"field {self.name!r}: wanted a width of 1 to {WIDEST} columns, got {self.width}"
@@ -49,6 +56,11 @@ class Field:
     def part(self, first: int, width: int) -> Field:
         """Some bits of the field as an unsigned field of the same name."""
         return Field(self.name, self.columns[first], width)
+
+    @property
+    def signed(self) -> bool:
+        """Whether the field holds negative values."""
+        return self.kind != "u"
 
     @property
     def lowest(self) -> int:
@@ -73,20 +85,22 @@ class Field:
                 f"({self.width} bits, {'signed' if self.signed else 'unsigned'}), "
                 f"got {int(words.min())} to {int(words.max())}"
             )
-        if words.dtype == np.uint64:
-            return words & np.uint64((1 << self.width) - 1)
-        return words.astype(np.int64).view(np.uint64) & np.uint64((1 << self.width) - 1)
+        patterns = words if words.dtype == np.uint64 else words.astype(np.int64).view(np.uint64)
+        return patterns & np.uint64((1 << self.width) - 1) ^ self._flip
 
     def decode(self, patterns: NDArray[np.uint64]) -> NDArray[np.int64]:
         """Turn bit patterns back into integers (unsigned 64-bit values stay `uint64`)."""
         if not self.signed:
             return patterns if self.width == WIDEST else patterns.astype(np.int64)  # type: ignore[return-value]
-        sign = np.uint64(1 << (self.width - 1))
-        return (patterns ^ sign).view(np.int64) - np.int64(self.highest) - np.int64(1)
+        unused = np.int64(WIDEST - self.width)
+        return ((patterns ^ self._flip).view(np.int64) << unused) >> unused
+
+    @property
+    def _flip(self) -> np.uint64:
+        return np.uint64(1 << (self.width - 1) if self.kind == "o" else 0)
 
     def __str__(self) -> str:
-        kind = "s" if self.signed else "u"
-        return f"{self.name}[{self.column}:{self.column + self.width}] {kind}{self.width}"
+        return f"{self.name}[{self.column}:{self.column + self.width}] {self.kind}{self.width}"
 
 
 class Layout(Mapping[str, Field]):
@@ -94,19 +108,19 @@ class Layout(Mapping[str, Field]):
 
     >>> layout = Layout(A=8, B="s8", C=1)
     >>> layout["B"]
-    Field(name='B', column=8, width=8, signed=True)
+    Field(name='B', column=8, width=8, kind='s')
     >>> layout.columns
     17
 
-    Each width is a number of bits, "u8" or "s8".  `Layout.of(Field(...), ...)` places
+    Each width is a number of bits, or kind and bits: "u8", "s8", "o8".  `Layout.of(Field(...), ...)` places
     fields freely; with `overlap=True` they may share columns.  Raises `LayoutError`.
     """
 
     def __init__(self, /, **widths: int | str) -> None:
         fields, column = [], 0
         for name, wanted in widths.items():
-            width, signed = _width(name, wanted)
-            fields.append(Field(name, column, width, signed))
+            width, kind = _width(name, wanted)
+            fields.append(Field(name, column, width, kind))
             column += width
         self._fields = {field.name: field for field in fields}
 
@@ -160,21 +174,21 @@ class Layout(Mapping[str, Field]):
     def _repr_html_(self) -> str:
         rows = "".join(
             f"<tr><td>{f.name}</td><td>{f.column}–{f.column + f.width - 1}</td>"
-            f"<td>{f.width}</td><td>{'signed' if f.signed else 'unsigned'}</td></tr>"
+            f"<td>{f.width}</td><td>{KINDS[f.kind]}</td></tr>"
             for f in self.values()
         )
         head = "<tr><th>field</th><th>columns</th><th>bits</th><th>words</th></tr>"
         return f"<table>{head}{rows}</table>"
 
 
-def _width(name: str, wanted: int | str) -> tuple[int, bool]:
+def _width(name: str, wanted: int | str) -> tuple[int, str]:
     text = str(wanted)
-    digits = text[1:] if text[:1] in "us" else text
+    kind, digits = (text[0], text[1:]) if text[:1] in tuple(KINDS) else ("u", text)
     if isinstance(wanted, bool) or not digits.isdigit():
         raise LayoutError(
-            f"field {name!r}: wanted a width such as 8, 'u8' or 's8', got {wanted!r}"
+            f"field {name!r}: wanted a width such as 8, 'u8', 's8' or 'o8', got {wanted!r}"
         )
-    return int(digits), text.startswith("s")
+    return int(digits), kind
 
 
 def _refuse_overlap(field: Field, others: object) -> None:

@@ -2,5 +2,7 @@
 
 from apsim.cam.base import Cam, Execution
 from apsim.cam.dense import DenseCam
+from apsim.cam.engines import ENGINES, make
+from apsim.cam.packed import PackedCam
 
-__all__ = ["Cam", "DenseCam", "Execution"]
+__all__ = ["ENGINES", "Cam", "DenseCam", "Execution", "PackedCam", "make"]

@@ -1,0 +1,26 @@
+"""The engines by name: which array carries out a program.
+
+The rule: an engine changes speed and nothing else; cells, tags and counters agree.
+"""
+
+from __future__ import annotations
+
+from difflib import get_close_matches
+
+from apsim.cam.base import Cam
+from apsim.cam.dense import DenseCam
+from apsim.cam.packed import PackedCam
+from apsim.errors import ProgramError
+
+__all__ = ["ENGINES", "make"]
+
+ENGINES = {"dense": DenseCam, "strict": PackedCam}
+
+
+def make(engine: str, rows: int, columns: int) -> Cam:
+    """An array of zeros under the named engine; raises `ProgramError` for an unknown one."""
+    if engine not in ENGINES:
+        near = get_close_matches(engine, ENGINES, 1)
+        hint = f"; did you mean {near[0]!r}?" if near else ""
+        raise ProgramError(f"unknown engine {engine!r}: wanted one of {', '.join(ENGINES)}{hint}")
+    return ENGINES[engine](rows, columns)

@@ -1,0 +1,24 @@
+"""The paper's functions executed: one program each, on any AP kind."""
+
+from apsim.functions.base import Function, Result, run
+from apsim.functions.cnn import average_pool, max_pool, relu
+from apsim.functions.macro import dot, dot_products, matmul
+from apsim.functions.micro import add, maximum, minimum, multiply, reduce, subtract
+
+__all__ = [
+    "Function",
+    "Result",
+    "add",
+    "average_pool",
+    "dot",
+    "dot_products",
+    "matmul",
+    "max_pool",
+    "maximum",
+    "minimum",
+    "multiply",
+    "reduce",
+    "relu",
+    "run",
+    "subtract",
+]

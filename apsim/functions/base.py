@@ -1,0 +1,138 @@
+"""The paper's functions, end to end: populate, compute, read out, on an AP kind.
+
+The rule: a function is a program for a layout, and how operands become words of rows
+and rows become results; every operation that it needs is in the program.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, field
+
+import numpy as np
+from numpy.typing import ArrayLike, NDArray
+
+from apsim.counts import Activity, Counts, Phase
+from apsim.errors import InputError
+from apsim.layout import Field, Layout
+from apsim.machine import Machine
+from apsim.ops.rows import loop
+from apsim.ops.steps import clear_rows, reset
+from apsim.program import ApKind, Item, Microprogram, Operation
+
+__all__ = ["Function", "Result", "clear_scratch", "expect_shape", "in_rows", "run"]
+
+Words = NDArray[np.uint64]
+
+
+@dataclass(frozen=True)
+class Result:
+    """Values, and what it took: from the same passes."""
+
+    values: NDArray[np.int64]
+    counts: Counts
+    activity: Activity
+    counts_by_phase: dict[Phase, Counts]
+
+
+@dataclass(frozen=True)
+class Function:
+    """A function on an AP: `arrange(*operands)` gives words [rows] for each input field.
+
+    Results stand in words `places` of the output; `unbias` is what the reader subtracts
+    from an offset-binary sum, `shape` the shape of the result.
+    """
+
+    name: str
+    kind: ApKind
+    layout: Layout
+    rows: int
+    operation: Operation
+    inputs: tuple[str, ...]
+    output: Field
+    places: NDArray[np.int64]
+    arrange: Callable[..., Sequence[Words]] = field(repr=False)
+    unbias: int = 0
+    shape: tuple[int, ...] | None = None
+
+    @property
+    def program(self) -> Microprogram:
+        """The whole program on the function's layout."""
+        return self.operation.on(self.layout)
+
+    @property
+    def columns(self) -> int:
+        """Columns that the program needs."""
+        return self.layout.columns
+
+    def words(self, *operands: ArrayLike) -> Words:
+        """Operands as words [ports, rows]; raises `InputError` for wrong shapes or values."""
+        return np.ascontiguousarray(np.stack(list(self.arrange(*operands))))
+
+    def results(self, out: Words) -> NDArray[np.int64]:
+        """Results from the words that the program put out."""
+        values = self.output.decode(out[0, self.places]) - self.unbias
+        return values if self.shape is None else values.reshape(self.shape)
+
+
+def run(
+    function: Function, *operands: ArrayLike, engine: str = "strict", machine: Machine | None = None
+) -> Result:
+    """Run a function on a machine of its size (fresh, or the given one, which may be dirty)."""
+    machine = machine or Machine(function.rows, function.layout, engine=engine)
+    counts, activity = machine.counts, machine.activity
+    phases = dict(machine.counts_by_phase)
+    data = function.words(*operands)
+    if data.shape[1] < machine.rows:
+        data = np.hstack([data, np.zeros((len(data), machine.rows - data.shape[1]), np.uint64)])
+    out = np.zeros((1, max(machine.rows, 1)), np.uint64)
+    machine.run(function.program, data, out)
+    return Result(
+        function.results(out),
+        machine.counts - counts,
+        _since(machine.activity, activity),
+        {p: c - phases.get(p, Counts()) for p, c in machine.counts_by_phase.items()},
+    )
+
+
+def _since(now: Activity, before: Activity) -> Activity:
+    return Activity(*(a - b for a, b in zip(_numbers(now), _numbers(before), strict=True)))
+
+
+def _numbers(activity: Activity) -> tuple[int, ...]:
+    return tuple(activity.as_dict().values())
+
+
+def clear_scratch(layout: Layout, inputs: Sequence[str], flags: range, keep: int = -1) -> list[Item]:
+    """Clear every column that no input fills, and whole flag rows: a write for each of the two.
+
+    Column `keep` is set to 1 instead (the preset of an offset-binary product).
+    """
+    filled = {column for name in inputs for column in layout[name].columns}
+    columns = [c for c in range(layout.columns) if c not in filled]
+    items: list[Item] = []
+    if columns:
+        step = reset(columns, text="scratch <- 0")
+        if keep >= 0:
+            bits = tuple((column, int(column == keep)) for column in columns)
+            step = type(step)(step.op, step.mode, (), bits, label="reset", text="scratch <- 0, top 1")
+        items.append(step)
+    if flags:
+        rows = np.array([list(flags)], np.int64)
+        items.append(loop([clear_rows(range(len(flags)), text="flag rows <- 0")], rows, False))
+    return items
+
+
+def in_rows(words: Words, rows: int) -> Words:
+    """Words of the first rows, zeros in the rows after them."""
+    filled = np.zeros(rows, np.uint64)
+    filled[: words.size] = words.ravel()
+    return filled
+
+
+def expect_shape(name: str, values: ArrayLike, shape: tuple[int, ...]) -> NDArray[np.int64]:
+    """Integers of a shape; raises `InputError` with what came."""
+    array = np.asarray(values)
+    if array.shape != shape:
+        raise InputError(f"{name}: wanted an array of shape {shape}, got {array.shape}")
+    return array

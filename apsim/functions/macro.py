@@ -1,0 +1,93 @@
+"""Dot products and matrix products (paper, III.B.2; eqs. 6-8).
+
+The rule: a row for each product, a group of rows for each result; groups are
+independent, and every result takes its own j products and j - 1 additions.
+"""
+
+from __future__ import annotations
+
+import numpy as np
+from numpy.typing import ArrayLike
+
+from apsim import ops
+from apsim.functions.base import Function, Words, clear_scratch, expect_shape, in_rows
+from apsim.functions.sums import product_layout
+from apsim.ops.reduction import carry_rows
+from apsim.program import ApKind, Operation
+
+__all__ = ["dot", "dot_products", "matmul"]
+
+
+def dot_products(
+    bits: int,
+    groups: int,
+    length: int,
+    *,
+    kind: ApKind | str = "2d",
+    bits_b: int | None = None,
+    words: str = "u",
+    words_b: str = "u",
+    clear: bool = False,
+) -> Function:
+    """`groups` dot products of `length` words: operands [groups, length] twice.
+
+    Scratch is cleared first where `clear` says so, and where the product of an unsigned
+    and a signed word needs its top bit preset (one write, either way).
+    """
+    kind, bits_b = ApKind.named(kind), bits if bits_b is None else bits_b
+    place = product_layout(bits, bits_b, length, kind, words, words_b)
+    layout, block = place.layout, ops.Groups(groups, length)
+    rows = block.rows + carry_rows(kind) * (length > 1)
+    preset = bits + bits_b - 1 if words != words_b else -1
+    whole = ops.populate("A", "B") + ops.multiply("A", "B", "X") + ops.accumulate(
+        "P", bits=bits + bits_b, addend="D", clean="Z", groups=block, kind=kind
+    ) + ops.read("P")  # fmt: skip
+    if clear or preset >= 0:
+        whole = Operation(
+            "clear scratch", lambda lay: clear_scratch(lay, ("A", "B"), range(0), preset)
+        ) + whole  # fmt: skip
+
+    def arrange(a: ArrayLike, b: ArrayLike) -> list[Words]:
+        both = (expect_shape(n, v, (groups, length)) for n, v in (("A", a), ("B", b)))
+        return [in_rows(layout[n].encode(v), rows) for n, v in zip("AB", both, strict=True)]
+
+    signed = layout["X"].kind == "o"
+    unbias = length << (bits + bits_b - 1) if signed else 0
+    return Function(
+        "dot products", kind, layout, rows, whole, ("A", "B"), layout["P"], block.first_rows,
+        arrange, unbias, (groups,),
+    )  # fmt: skip
+
+
+def matmul(
+    bits: int,
+    i: int,
+    j: int,
+    u: int,
+    *,
+    kind: ApKind | str = "2d",
+    bits_b: int | None = None,
+    words: str = "u",
+    words_b: str = "u",
+    clear: bool = False,
+) -> Function:
+    """[i, j] times [j, u] (eqs. 6-8), in one load of i*j*u rows (and a carry row on `2d`)."""
+    inner = dot_products(
+        bits, i * u, j, kind=kind, bits_b=bits_b, words=words, words_b=words_b, clear=clear
+    )
+
+    def arrange(a: ArrayLike, b: ArrayLike) -> list[Words]:
+        left, right = expect_shape("A", a, (i, j)), expect_shape("B", b, (j, u))
+        left = np.broadcast_to(left[:, None, :], (i, u, j)).reshape(i * u, j)
+        right = np.broadcast_to(right.T[None, :, :], (i, u, j)).reshape(i * u, j)
+        return list(inner.arrange(left, right))
+
+    return Function(
+        "matmul", inner.kind, inner.layout, inner.rows, inner.operation, inner.inputs,
+        inner.output, inner.places, arrange, inner.unbias, (i, u),
+    )  # fmt: skip
+
+
+def dot(bits: int, j: int, **options: object) -> Function:
+    """The dot product of two vectors of j words: `matmul` with i = u = 1."""
+    return dot_products(bits, 1, j, **options)  # type: ignore[arg-type]

@@ -1,0 +1,157 @@
+"""What users hold: an array, a layout, and counters that run along.
+
+The rule: everything a machine does to its cells is a program that its array
+executes; `counts` and `activity` are what those executions added up to.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+
+import numpy as np
+from numpy.typing import ArrayLike, NDArray
+
+from apsim import cam, controller
+from apsim.cam.base import Cam, Execution
+from apsim.controller import Event
+from apsim.counts import Activity, Counts, Phase
+from apsim.errors import InputError
+from apsim.layout import Field, Layout
+from apsim.ops.arithmetic import populate, read
+from apsim.ops.rows import loop
+from apsim.ops.steps import store_row, take_row
+from apsim.program import Microprogram, Operation
+
+__all__ = ["Machine"]
+
+
+class Machine:
+    """An AP of `rows` rows with fields by name; all cells 0 at first.
+
+    `engine` is "strict" (packed, fast), "dense" (the definition) or "fused".  Raises
+    `ProgramError` where a size or an engine is not possible.
+    """
+
+    def __init__(
+        self, rows: int, layout: Layout, *, columns: int | None = None, engine: str = "strict"
+    ) -> None:
+        self.layout = layout
+        self.cam: Cam = cam.make(engine, rows, layout.columns if columns is None else columns)
+        self.counts = Counts()
+        self.activity = Activity()
+        self.counts_by_phase: dict[Phase, Counts] = {}
+
+    @property
+    def rows(self) -> int:
+        """Rows of the array."""
+        return self.cam.rows
+
+    def run(
+        self,
+        program: Operation | Microprogram,
+        data: NDArray[np.uint64] | None = None,
+        out: NDArray[np.uint64] | None = None,
+    ) -> Execution:
+        """Carry out an operation or a program, and count it."""
+        program = self.program(program)
+        execution = controller.run(program, self.cam, data, out)
+        for phase, counts in program.counts_by_phase().items():
+            self._count(phase, counts)
+        self.activity += execution.activity
+        return execution
+
+    def steps(
+        self,
+        program: Operation | Microprogram,
+        data: NDArray[np.uint64] | None = None,
+        out: NDArray[np.uint64] | None = None,
+        by: str = "pass",
+    ) -> Iterator[Event]:
+        """Carry out a program one pass (or one cycle) at a time, giving an event for each."""
+        for event in controller.steps(self.program(program), self.cam, data, out, by):
+            self._count(event.step.phase, event.counts)
+            self.activity += event.activity
+            yield event
+
+    def program(self, operation: Operation | Microprogram) -> Microprogram:
+        """The operation's program on this machine's layout; a program as it is."""
+        return operation.on(self.layout) if isinstance(operation, Operation) else operation
+
+    def write(self, field: str, values: ArrayLike) -> None:
+        """Write one word per row bit-sequentially: one column write per bit of the field.
+
+        A single value fills all rows.  Raises `InputError` for a wrong number of words or
+        a value that the field does not hold.
+        """
+        words = self.layout[field].encode(values)
+        if words.ndim and words.shape != (self.rows,):
+            raise InputError(
+                f"field {field!r}: wanted {self.rows} words, one per row, got shape {words.shape}"
+            )
+        self.run(populate(field), np.ascontiguousarray(np.broadcast_to(words, (1, self.rows))))
+
+    def read(self, *fields: str, kind: str | None = None) -> NDArray[np.int64]:
+        """Read a word from every row bit-sequentially: one column read per bit.
+
+        Several fields make one word, the first lowest.  `kind` says how to take it ("u",
+        "s" or "o"), by default as the first field.
+        """
+        out = np.zeros((1, self.rows), np.uint64)
+        self.run(read(*fields), None, out)
+        return self._joined(fields, kind).decode(out[0])
+
+    def write_words(self, field: str, rows: ArrayLike, values: ArrayLike) -> None:
+        """Write words of some rows word-sequentially: one write per row."""
+        place = self.layout[field]
+        table, words = self._table(rows), place.encode(np.atleast_1d(values))
+        data = np.ascontiguousarray(np.broadcast_to(words, (1, len(table))))
+        self.run(Microprogram((loop([store_row(0, place)], table, False),), f"write {field}"), data)
+
+    def read_words(self, field: str, rows: ArrayLike) -> NDArray[np.int64]:
+        """Read words of some rows word-sequentially: one read per row."""
+        place, table = self.layout[field], self._table(rows)
+        out = np.zeros((1, len(table)), np.uint64)
+        program = Microprogram((loop([take_row(0, place)], table, False),), f"read {field}")
+        self.run(program, None, out)
+        return place.decode(out[0])
+
+    def peek(self, *fields: str, kind: str | None = None) -> NDArray[np.int64]:
+        """Look at a word of every row; nothing is counted."""
+        cells, words = self.cam.peek(), np.zeros(self.rows, np.uint64)
+        columns = [column for name in fields for column in self.layout[name].columns]
+        for place, column in enumerate(columns):
+            words |= cells[:, column].astype(np.uint64) << np.uint64(place)
+        return self._joined(fields, kind).decode(words)
+
+    def _joined(self, fields: tuple[str, ...], kind: str | None) -> Field:
+        width = sum(self.layout[name].width for name in fields)
+        return Field("+".join(fields), 0, width, kind or self.layout[fields[0]].kind)
+
+    def _table(self, rows: ArrayLike) -> NDArray[np.int64]:
+        table = np.atleast_1d(np.asarray(rows, np.int64))[:, None]
+        if table.size and not 0 <= table.min() <= table.max() < self.rows:
+            raise InputError(f"wanted rows 0 to {self.rows - 1}, got {table.min()} to {table.max()}")
+        return table
+
+    def _count(self, phase: Phase, counts: Counts) -> None:
+        self.counts += counts
+        self.counts_by_phase[phase] = self.counts_by_phase.get(phase, Counts()) + counts
+
+    def __repr__(self) -> str:
+        return f"<Machine: {self.rows} rows x {self.cam.columns} columns, {self.counts}>"
+
+    def __str__(self) -> str:
+        return f"{self!r}\n{self.layout}\n{self._grid(8)}"
+
+    def _grid(self, most: int) -> str:
+        shown = min(most, self.rows)
+        lines = ["row  " + "  ".join(f"{name:>10}" for name in self.layout)]
+        words = {name: self.peek(name)[:shown] for name in self.layout}
+        for row in range(shown):
+            lines.append(f"{row:3d}  " + "  ".join(f"{words[n][row]:10d}" for n in self.layout))
+        return "\n".join(lines + ["..."] * (shown < self.rows))
+
+    def _repr_html_(self) -> str:
+        from html import escape
+
+        return f"<pre>{escape(str(self))}</pre>"

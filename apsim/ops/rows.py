@@ -1,0 +1,84 @@
+"""Rows that belong together, and the moves of words between them.
+
+The rule: a group is `size` consecutive rows; groups are independent of one another,
+which is what lets segments act at once.  A move is one word-sequential read and one
+word-sequential write, with a column offset (paper, eq. 3).
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator, Sequence
+from dataclasses import dataclass
+
+import numpy as np
+from numpy.typing import NDArray
+
+from apsim.layout import Field
+from apsim.ops.steps import read_row, write_row
+from apsim.program import Loop, Step
+
+__all__ = ["Groups", "loop", "move", "move_words", "pairs"]
+
+
+@dataclass(frozen=True)
+class Groups:
+    """`count` groups of `size` consecutive rows; group g begins at row g * size."""
+
+    count: int
+    size: int
+
+    @property
+    def rows(self) -> int:
+        """Rows that the groups occupy; the rows after them are free for carries and flags."""
+        return self.count * self.size
+
+    @property
+    def first_rows(self) -> NDArray[np.int64]:
+        """The row of each group where its result ends up: int64[count]."""
+        return np.arange(self.count, dtype=np.int64) * self.size
+
+    def table(self, tuples: Sequence[Sequence[int]]) -> NDArray[np.int64]:
+        """Rows for each group and each tuple of rows within a group: int64[groups*tuples, n]."""
+        inside = np.array(tuples, np.int64)
+        return (self.first_rows[:, None, None] + inside).reshape(-1, inside.shape[1])
+
+    def beside(self, table: NDArray[np.int64], extra: int) -> NDArray[np.int64]:
+        """The table with the same `extra` scratch rows, after the groups, in every line."""
+        rows = self.rows + np.arange(extra, dtype=np.int64)
+        return np.hstack([table, np.tile(rows, (len(table), 1))])
+
+    def beside_each(self, table: NDArray[np.int64], extra: int) -> NDArray[np.int64]:
+        """The table with `extra` scratch rows of its own in every line."""
+        rows = self.rows + np.arange(len(table) * extra, dtype=np.int64)
+        return np.hstack([table, rows.reshape(len(table), extra)])
+
+
+def pairs(size: int) -> Iterator[list[tuple[int, int]]]:
+    """The levels of a tree over `size` rows: pairs (target, partner) of nodes at each level."""
+    distance = 1
+    while distance < size:
+        yield [(at, at + distance) for at in range(0, size - distance, 2 * distance)]
+        distance *= 2
+
+
+def loop(body: Iterable[Step], rows: NDArray[np.int64], parallel: bool, *slots: str) -> Loop:
+    """A loop over the lines of a row table, its slots named for the listing."""
+    return Loop(tuple(body), rows, parallel, slots)
+
+
+def move(
+    source: int, target: int, *, to: int, width: int, first: int, text: str = ""
+) -> Iterator[Step]:
+    """Move columns `first...` of one row slot to columns `to...` of another: 1 read, 1 write."""
+    yield read_row(source, text=text)
+    yield write_row(target, to, width, first, text=text)
+
+
+def move_words(
+    groups: Groups, level: Sequence[tuple[int, int]], word: Field, to: Field, parallel: bool
+) -> Loop:
+    """Move each partner's word beside its target's, one pair after another or all at once."""
+    body = move(1, 0, to=to.column, width=word.width, first=word.column, text=f"{to.name} <- {word.name}")
+    return loop(body, groups.table(level), parallel, "target", "partner")
+
+
