@@ -7,10 +7,12 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
 from html import escape
+from math import factorial
 
+from apsim.lut.check import MAX_ORDERS, valid_orders
 from apsim.lut.model import Bits, Lut, Pass, State
 
-__all__ = ["as_html", "as_text", "inlined", "pass_rows", "table_lines", "truth_rows"]
+__all__ = ["as_html", "as_text", "inlined", "pass_rows", "proved", "table_lines", "truth_rows"]
 
 Cells = tuple[str, ...]
 
@@ -37,6 +39,21 @@ def as_html(lut: Lut) -> str:
     return f"<p><b>{escape(lut.name)}</b>: {escape(lut.about)}</p>{''.join(tables)}"
 
 
+def proved(lut: Lut) -> str:
+    """What is proved of a sound LUT's passes, in one line.
+
+    >>> from apsim.lut import find
+    >>> proved(find("add"))
+    'sound in 6 of 24 orders; 4 passes, proved the fewest'
+    """
+    count = len(lut.passes)
+    fewest = {"": "", "proved": ", proved the fewest", "not proved": ", not proved the fewest"}
+    orders = ""
+    if 1 < count <= MAX_ORDERS:
+        orders = f" in {valid_orders(lut)} of {factorial(count)} orders"
+    return f"sound{orders}; {count} {'pass' if count == 1 else 'passes'}{fewest[lut.minimal]}"
+
+
 def inlined(lut: Lut) -> bool:
     """Whether every pass is one row of the table: its whole state, its whole result."""
     rows = [_row_of(lut, step) for step in lut.passes]
@@ -60,22 +77,16 @@ def pass_rows(lut: Lut) -> list[tuple[Cells, ...]]:
 
 
 def table_lines(rows: Sequence[tuple[Cells, ...]]) -> list[str]:
-    """Rows of cell groups as aligned lines: ` A F | pass | A`."""
-    header = rows[0]
-    widths = [[max(len(row[g][c]) if c < len(row[g]) else 0 for row in rows)
-               for c in range(len(group))] for g, group in enumerate(header)]  # fmt: skip
-    return [" " + " | ".join(_groups(row, header, widths)).rstrip() for row in rows]
+    """Rows of cell groups as lines, each cell under its name: ` A F | pass | A`."""
+    return [" " + " | ".join(_groups(row, rows[0])).rstrip() for row in rows]
 
 
-def _groups(
-    row: tuple[Cells, ...], header: tuple[Cells, ...], widths: list[list[int]]
-) -> Iterator[str]:
-    for group, cells in enumerate(row):
-        if header[group] == ("pass",):
-            yield cells[0].center(widths[group][0])
-        else:
-            pairs = zip(cells, widths[group], strict=False)
-            yield " ".join(cell.ljust(width) for cell, width in pairs)
+def _groups(row: tuple[Cells, ...], header: tuple[Cells, ...]) -> Iterator[str]:
+    for names, cells in zip(header, row, strict=True):
+        if names == ("pass",):
+            yield cells[0].center(len("pass"))
+        else:  # the mark NP stands alone, whatever the number of columns
+            yield " ".join(c.ljust(len(n)) for n, c in zip(names, cells, strict=False))
 
 
 def _row_of(lut: Lut, step: Pass) -> State | None:

@@ -12,7 +12,7 @@ from typing import Any
 
 from apsim.lut.tables import Place
 
-__all__ = ["REQUIRED", "WALKS", "place_of", "read_keys", "text_place"]
+__all__ = ["REQUIRED", "WALKS", "is_name", "place_of", "read_keys", "text_place"]
 
 WALKS = ("lsb-first", "msb-first")
 REQUIRED = ("name", "about", "source", "per_bit", "walk", "table")
@@ -42,6 +42,11 @@ def read_keys(text: str, origin: str, required: tuple[str, ...] = REQUIRED) -> d
     return keys
 
 
+def is_name(value: str) -> bool:
+    """Whether a LUT may have this name: small letters, digits and `_`."""
+    return re.fullmatch(r"[a-z][a-z0-9_]*", value) is not None
+
+
 def place_of(text: str, origin: str, key: str) -> Place:
     """The line on which `key` is set, as far as it can be told from the text."""
     for number, line in enumerate(text.split("\n"), 1):
@@ -59,7 +64,7 @@ def _check_value(key: str, value: object, place: Place) -> None:
     elif key in CHOICES and value not in CHOICES[key]:
         known = " or ".join(map(repr, CHOICES[key]))
         raise place.error(f": `{key}` must be {known}, got {value!r}")
-    elif key == "name" and not re.fullmatch(r"[a-z][a-z0-9_]*", value):
+    elif key == "name" and not is_name(value):
         raise place.error(f": `name` must be small letters, digits and _, got {value!r}")
 
 

@@ -17,19 +17,23 @@ from apsim.lut.keys import place_of, read_keys, text_place
 from apsim.lut.model import Bits, Lut, Pass, State
 from apsim.lut.tables import Place, Row, Table, cover, read_table
 
-__all__ = ["MAX_COLUMNS", "load", "parse", "read_truth"]
+__all__ = ["MAX_COLUMNS", "load", "parse", "read_text", "read_truth"]
 
 MAX_COLUMNS = 8
 
 
 def load(path: str | Path) -> Lut:
     """Read and prove the LUT file at `path`; raises `LutError` naming file, line and row."""
+    return parse(read_text(path), origin=str(path))
+
+
+def read_text(path: str | Path) -> str:
+    """The text of a LUT or truth file; raises `LutError` where there is none."""
     try:
-        text = Path(path).read_text(encoding="utf-8")
+        return Path(path).read_text(encoding="utf-8")
     except (OSError, UnicodeDecodeError) as error:
         reason = getattr(error, "strerror", None) or error
         raise LutError(f"cannot read the LUT file {path}: {reason}") from error
-    return parse(text, origin=str(path))
 
 
 def parse(text: str, *, origin: str = "LUT") -> Lut:

@@ -1,0 +1,152 @@
+"""`apsim lut`: list, show, check and make look-up tables.
+
+The rule: a table that reads well but is unsound is a failed check (exit code 1); one
+that cannot be read is the user's mistake (exit code 2); both name file, line and row.
+"""
+
+from __future__ import annotations
+
+import argparse
+import sys
+from collections.abc import Iterable, Sequence
+from typing import TYPE_CHECKING
+
+from apsim.errors import LutError
+
+if TYPE_CHECKING:
+    from apsim.lut.model import Lut
+
+__all__ = ["add_parser"]
+
+
+def add_parser(subparsers: argparse._SubParsersAction[argparse.ArgumentParser]) -> None:
+    """Add the verb `lut` and its four actions."""
+    parser = subparsers.add_parser(
+        "lut", help="list, show, check or make look-up tables", description=__doc__.split("\n")[0]
+    )
+    actions = parser.add_subparsers(metavar="ACTION", dest="action", required=True)
+    listing = actions.add_parser("list", help="all LUTs that are known by name")
+    listing.set_defaults(run=_list)
+    show = actions.add_parser("show", help="one LUT: its table, passes and what is proved of them")
+    show.add_argument("lut", metavar="NAME", help="a LUT's name, or the path of its file")
+    show.set_defaults(run=_show)
+    check = actions.add_parser("check", help="prove LUT files sound by replaying their passes")
+    check.add_argument("luts", metavar="FILE", nargs="*", help="files or names (default: all)")
+    check.set_defaults(run=_check)
+    _add_make(actions)
+
+
+def _add_make(actions: argparse._SubParsersAction[argparse.ArgumentParser]) -> None:
+    make = actions.add_parser(
+        "make",
+        help="turn a truth table into a proved LUT file",
+        description="Order the passes of a truth table so that they carry it out in place. "
+        "The file holds a bare table (` A B | B`, a row for each state, NP where a state is "
+        "not possible, x where any bit will do), or a LUT file whose passes are not looked at.",
+    )
+    make.add_argument("--truth", metavar="FILE", required=True, help="the truth table")
+    make.add_argument("--name", help="the new LUT's name (default: the file's)")
+    make.add_argument("--minimal", action="store_true", help="search for the fewest passes")
+    make.add_argument("-o", "--output", metavar="OUT", help="file to write (default: stdout)")
+    make.set_defaults(run=_make)
+
+
+def _list(args: argparse.Namespace) -> int:
+    from apsim import lut
+
+    rows = [("LUT", "columns", "passes", "walk", "what it does")]
+    for name in lut.names():
+        one = lut.find(name)
+        rows.append((name, " ".join(one.columns), str(len(one.passes)), one.walk, one.about))
+    _print_table(rows)
+    return 0
+
+
+def _show(args: argparse.Namespace) -> int:
+    from apsim import lut
+    from apsim.lut.draw import proved
+
+    one = lut.find(args.lut)
+    print(f"{one}\n\n{proved(one)}")
+    return 0
+
+
+def _check(args: argparse.Namespace) -> int:
+    from apsim import lut
+
+    codes = [_check_one(name) for name in args.luts or lut.names()]
+    print(f"{codes.count(0)} of {len(codes)} LUTs are sound")
+    return max(codes)
+
+
+def _check_one(name: str) -> int:
+    from apsim import lut
+    from apsim.lut.check import Unsound
+    from apsim.lut.compiler import prove_minimal
+    from apsim.lut.draw import proved
+
+    try:
+        one = lut.find(name)
+        prove_minimal(one)
+        lonely = lut.droppable(one)
+    except Unsound as error:
+        print(f"apsim: unsound: {error}", file=sys.stderr)
+        return 1
+    except LutError as error:
+        print(f"apsim: error: {error}", file=sys.stderr)
+        return 2
+    idle = f"; pass {lonely[0]} can be dropped" if lonely else ""
+    print(f"{name}: {proved(one)}{idle}")
+    return 0
+
+
+def _make(args: argparse.Namespace) -> int:
+    from apsim.files import write_text
+    from apsim.lut.compiler import solve
+    from apsim.lut.draw import proved
+    from apsim.lut.write import to_toml
+
+    spec, outputs = _read_spec(args)
+    made = solve(spec, outputs, minimal=args.minimal)
+    if args.output is None:
+        print(to_toml(made), end="")
+        return 0
+    write_text(args.output, to_toml(made))
+    print(f"wrote {args.output}: {proved(made)}")
+    return 0
+
+
+def _read_spec(args: argparse.Namespace) -> tuple[Lut, tuple[str, ...]]:
+    import re
+    from dataclasses import replace
+    from pathlib import Path
+
+    from apsim.lut.keys import is_name
+    from apsim.lut.parse import read_text, read_truth
+
+    stem = re.sub(r"\W+", "_", Path(args.truth).stem.lower())
+    spec, outputs = read_truth(read_text(args.truth), name=stem, origin=args.truth)
+    name = args.name or spec.name
+    if not is_name(name):
+        raise LutError(f"a LUT's name is small letters, digits and _, got {name!r}; see --name")
+    return replace(spec, name=name), outputs
+
+
+def _print_table(rows: Sequence[Sequence[str]]) -> None:
+    if sys.stdout.isatty():
+        _print_rich(rows[0], rows[1:])
+    else:
+        widths = [max(map(len, column)) for column in zip(*rows, strict=True)]
+        for row in rows:
+            cells = (cell.ljust(width) for cell, width in zip(row, widths, strict=True))
+            print("  ".join(cells).rstrip())
+
+
+def _print_rich(header: Sequence[str], rows: Iterable[Sequence[str]]) -> None:
+    from rich.console import Console
+    from rich.table import Table
+
+    table = Table(*header, header_style="bold")
+    for row in rows:
+        table.add_row(*row)
+    Console().print(table)
