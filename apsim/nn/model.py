@@ -293,6 +293,15 @@ class Model:
         known = ", ".join(layer.name for layer in self.layers)
         raise InputError(f"model {self.name!r} has no layer {name!r}; it has {known}")
 
+    def at(self, bits: int | Sequence[int | tuple[int, int]]) -> Model:
+        """Give the same network at other widths, one entry for each layer of `weighted`.
+
+        See `precision.at`.
+        """
+        from apsim.nn import precision  # it imports this module
+
+        return precision.at(self, bits)
+
     def replace(self, **changes: Any) -> Model:
         """Give a model that differs in the named fields."""
         return replace(self, **changes)

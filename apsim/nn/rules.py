@@ -29,10 +29,10 @@ import numpy as np
 import numpy.typing as npt
 
 from apsim.errors import ModelError
-from apsim.nn.model import Floats, Integers, Requant
+from apsim.nn.model import Floats, Integers, Requant, Tensor
 from apsim.nn.rounding import MODES, fits_64_bits, round_divide, widen
 
-__all__ = ["FAMILIES", "divide", "finish", "multiplier", "requant", "scale"]
+__all__ = ["FAMILIES", "divide", "finish", "multiplier", "one_scale", "requant", "scale"]
 
 Array = npt.NDArray[Any]
 FAMILIES = ("onnx-exact", "ort-f32", "tflite", "dyadic(k,mode)")
@@ -69,6 +69,13 @@ def requant(
     return Requant(
         rule, real, mantissa, exponent, zero_point, lo, hi, rounding or mode, parity, shift
     )
+
+
+def one_scale(tensor: Tensor, what: str = "a tensor") -> float:
+    """Give the scale of a tensor that has exactly one; raises `ModelError` otherwise."""
+    if not isinstance(tensor.scale, float):
+        raise ModelError(f"{what} needs one scale to be requantized, it has {tensor.scale}")
+    return tensor.scale
 
 
 def _parse(rule: str) -> tuple[int, str]:

@@ -1,0 +1,180 @@
+"""From scales to requantization factors: what each rule makes of sx, sw and sy.
+
+The rule: the only place where a scale is divided by a scale.  Importers, `precision`
+(other widths) and `with_rule` (another rule) all build their requantizations here.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
+from typing import Any
+
+import numpy as np
+
+from apsim.errors import ModelError
+from apsim.nn import rules
+from apsim.nn.model import Add, AvgPool, Floats, Layer, Linear, Model, Requant, Tensor, Weighted
+from apsim.nn.model import Requantize as Move
+from apsim.nn.rules import one_scale
+
+__all__ = ["Clip", "clip_of", "fill_add", "fill_move", "fill_pool", "fill_weighted", "refill"]
+
+FLOAT32_ADD = "ort-f32 adds its two branches in float32, zero points first"
+FLOAT32_MEAN = "ort-f32 sums real values in float32 in the order of the window"
+WIDE = (-(1 << 30), (1 << 30) - 1)
+
+
+@dataclass(frozen=True)
+class Clip:
+    """Bounds of an output integer and how its rounding treats the zero point."""
+
+    lo: int
+    hi: int
+    parity: int = 0
+
+
+def clip_of(tensor: Tensor) -> Clip:
+    """The whole range of a tensor's width."""
+    return Clip(tensor.lo, tensor.hi)
+
+
+def _requant(rule: str, factor: float | Floats, y: Tensor, clip: Clip) -> Requant:
+    return rules.requant(
+        rule, factor, zero_point=y.zero_point, lo=clip.lo, hi=clip.hi, parity=clip.parity
+    )
+
+
+def _ratio(rule: str, above: Any, below: float) -> Any:
+    """above / below, in float32 where the rule's specification computes in float32."""
+    if rule in ("onnx-exact", "ort-f32"):
+        return np.float64(np.float32(above) / np.float32(below))
+    return np.float64(above) / np.float64(below)
+
+
+def _variant(rule: str, layer: Layer, x: Tensor) -> str:
+    """TFLite has one rule for each kind of kernel; the others have one for all."""
+    if rule != "tflite":
+        return rule
+    if x.bits > 8:
+        return "tflite-16x8"
+    return "tflite-float" if isinstance(layer, Linear) else "tflite"
+
+
+def fill_weighted(rule: str, layer: Weighted, x: Tensor, y: Tensor, clip: Clip) -> Requant:
+    """The requantization of a convolution or linear layer: factor sx * sw / sy."""
+    if layer.weight_scale is None:
+        raise ModelError(f"layer {layer.name!r} has no weight scale, so no other rule or width")
+    rule = _variant(rule, layer, x)
+    weight = np.asarray(layer.weight_scale, np.float64)
+    if rule in ("onnx-exact", "ort-f32"):
+        product = np.float32(one_scale(x)) * weight.astype(np.float32)
+        factor = (product / np.float32(one_scale(y))).astype(np.float64)
+    else:
+        factor = one_scale(x) * weight / one_scale(y)
+    return _requant(rule, factor, y, clip)
+
+
+def fill_pool(rule: str, layer: AvgPool, x: Tensor, y: Tensor, clip: Clip) -> AvgPool:
+    """An average pool with its bias and its factor sx / sy (the count divides at run time)."""
+    factor = _ratio(rule, one_scale(x), one_scale(y))
+    if rule == "tflite" and factor != 1:
+        raise ModelError(f"layer {layer.name!r}: tflite averages without rescaling, got {factor}")
+    height, width = layer.kernel
+    requant = _requant(rule, factor, y, clip)
+    whole = x.shape[1:] == layer.kernel and not any(layer.padding)
+    host = FLOAT32_MEAN if rule == "ort-f32" and not whole else ""
+    return replace(layer, bias=-x.zero_point * height * width, requant=requant, host=host)
+
+
+def fill_move(rule: str, layer: Move, x: Tensor, y: Tensor, clip: Clip) -> Move:
+    """A change of scale, zero point or width."""
+    factor = _ratio(rule, one_scale(x), one_scale(y))
+    return replace(layer, bias=-x.zero_point, requant=_requant(rule, factor, y, clip))
+
+
+def fill_add(rule: str, layer: Add, inputs: Sequence[Tensor], y: Tensor, clip: Clip) -> Add:
+    """An addition under a rule.
+
+    onnx-exact: one exact sum, rounded once, with integer multipliers where scales differ.
+    tflite and dyadic: each branch rounded, then added.  ort-f32: float32, on the host.
+    """
+    plain = replace(
+        layer, multipliers=(1, 1), bias=0, branches=None, branch_zero_points=(0, 0),
+        branch_shift=0, host="",
+    )  # fmt: skip
+    scales = [one_scale(tensor) for tensor in inputs]
+    zeros = (inputs[0].zero_point, inputs[1].zero_point)
+    if rule == "tflite":
+        return _add_tflite(plain, scales, zeros, y, clip, shift=20 if y.bits <= 8 else 15)
+    ratios = [_ratio(rule, scale, one_scale(y)) for scale in scales]
+    if rule == "onnx-exact":
+        return _add_exact(plain, ratios, zeros, y, clip)
+    branches = [rules.requant(rule, ratio, lo=WIDE[0], hi=WIDE[1]) for ratio in ratios]
+    return replace(
+        plain,
+        branches=(branches[0], branches[1]),
+        branch_zero_points=zeros,
+        requant=_requant(rule, 1.0, y, clip),
+        host=FLOAT32_ADD if rule == "ort-f32" else "",
+    )
+
+
+def _add_exact(
+    layer: Add, ratios: list[float], zeros: tuple[int, int], y: Tensor, clip: Clip
+) -> Add:
+    """ma * a + mb * b at the finer of the two exponents; (1, 1) where the scales are equal."""
+    if ratios[0] == ratios[1]:
+        requant = _requant("onnx-exact", ratios[0], y, clip)
+        return replace(layer, bias=-sum(zeros), requant=requant)
+    mantissas, exponents = rules.multiplier(np.asarray(ratios), 24)
+    finest = int(exponents.max())
+    wide = [int(m) << (finest - int(e)) for m, e in zip(mantissas, exponents, strict=True)]
+    spare = min((m & -m).bit_length() - 1 for m in wide)
+    ma, mb = (m >> spare for m in wide)
+    requant = _requant("onnx-exact", 1.0, y, clip)
+    requant = replace(
+        requant,
+        scale=np.array([2.0 ** (spare - finest)]),
+        mantissa=np.ones(1, np.int64),
+        exponent=np.array([finest - spare]),
+    )
+    return replace(
+        layer, multipliers=(ma, mb), bias=-(ma * zeros[0] + mb * zeros[1]), requant=requant
+    )
+
+
+def _add_tflite(
+    layer: Add, scales: list[float], zeros: tuple[int, int], y: Tensor, clip: Clip, shift: int
+) -> Add:
+    """Each branch shifted left, scaled to twice the greater scale, added, scaled to sy."""
+    twice = 2 * max(scales)
+    a, b = (rules.requant("tflite", s / twice, lo=WIDE[0], hi=WIDE[1]) for s in scales)
+    factor = twice / ((1 << shift) * one_scale(y))
+    return replace(
+        layer,
+        branches=(a, b),
+        branch_zero_points=zeros,
+        branch_shift=shift,
+        requant=_requant("tflite", factor, y, clip),
+    )
+
+
+def refill(model: Model, layer: Layer, rule: str, clip: Clip | None = None) -> Layer:
+    """The layer with its requantization made anew from the scales of the model's tensors.
+
+    Raises `ModelError` where the layer does not know the scales it needs.
+    """
+    requant: Requant | None = getattr(layer, "requant", None)
+    if requant is None:
+        return layer
+    kept = clip or Clip(requant.lo, requant.hi, requant.parity)
+    inputs, y = [model.tensors[name] for name in layer.inputs], model.tensors[layer.output]
+    if isinstance(layer, Weighted):
+        return replace(layer, requant=fill_weighted(rule, layer, inputs[0], y, kept))
+    if isinstance(layer, AvgPool):
+        return fill_pool(rule, layer, inputs[0], y, kept)
+    if isinstance(layer, Move):
+        return fill_move(rule, layer, inputs[0], y, kept)
+    assert isinstance(layer, Add)
+    return fill_add(rule, layer, inputs, y, kept)
