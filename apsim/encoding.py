@@ -39,7 +39,7 @@ SLOTS = 16  # slots of that table
 SPAN = 17
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, eq=False)  # a program is itself: hashable, for plans kept by array
 class Code:
     """An encoded program.
 

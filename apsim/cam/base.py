@@ -12,12 +12,10 @@ from typing import Any, Protocol
 import numpy as np
 from numpy.typing import NDArray
 
+from apsim.cam._needs import needs
 from apsim.counts import Activity
-from apsim.encoding import (
-    KEY, KEYS, MODE, OP, PORT, TARGET, WIDTH, WRITE, WRITES, Code,
-)  # fmt: skip
+from apsim.encoding import Code
 from apsim.errors import ProgramError
-from apsim.program import Mode, Op
 
 __all__ = ["Cam", "Execution", "validate"]
 
@@ -98,39 +96,36 @@ class Cam(Protocol):
         ...
 
 
-def validate(code: Code, rows: int, columns: int, ports: int, outs: int) -> None:
+def validate(
+    code: Code,
+    rows: int,
+    columns: int,
+    data: NDArray[np.uint64] | None,
+    out: NDArray[np.uint64] | None,
+) -> None:
     """Refuse a program that does not fit the array; below this door nobody checks.
 
     Raises `ProgramError` with what the program needs and what there is.
     """
-    vertical = code.steps[:, MODE] == Mode.VERTICAL
-    lines = [_lines(code, row) for row in code.steps[~vertical]]
-    need = 1 + max((int(part.max()) for part in lines if part.size), default=-1)
-    moved = code.steps[vertical & np.isin(code.steps[:, OP], (Op.WRITE_TAG, Op.WRITE_DATA))]
-    need = max(need, *(moved[:, TARGET] + moved[:, WIDTH]), 0) if len(moved) else need
-    if need > columns:
-        raise ProgramError(f"the program needs {need} columns; the array has {columns}")
-    need = 1 + (int(code.rows.max()) if code.rows.size else -1)
-    if need > rows:
-        raise ProgramError(f"the program needs {need} rows; the array has {rows}")
-    _validate_ports(code, ports, outs)
+    need = needs(code)
+    if need.columns > columns:
+        raise ProgramError(f"the program needs {need.columns} columns; the array has {columns}")
+    if need.rows > rows:
+        raise ProgramError(f"the program needs {need.rows} rows; the array has {rows}")
+    _validate_words("input", need.inputs, need.row_inputs * rows, need.input_groups, data)
+    _validate_words("output", need.outputs, need.row_outputs * rows, need.output_groups, out)
 
 
-def _lines(code: Code, row: NDArray[np.int64]) -> NDArray[np.int64]:
-    return np.concatenate(
-        [
-            code.pool[row[KEY] : row[KEY] + row[KEYS], 0],
-            code.pool[row[WRITE] : row[WRITE] + row[WRITES], 0],
-        ]
-    )
-
-
-def _validate_ports(code: Code, ports: int, outs: int) -> None:
-    taken = code.steps[code.steps[:, OP] == Op.WRITE_DATA, PORT]
-    given = code.steps[code.steps[:, OP] == Op.READ, PORT]
-    for used, there, what in ((taken, ports, "input"), (given, outs, "output")):
-        need = 1 + int(used.max()) if used.size else 0
-        if need > there:
-            raise ProgramError(f"the program needs {need} {what} words a row; {there} were given")
-
-
+def _validate_words(
+    what: str, ports: int, rows: int, groups: int, words: NDArray[np.uint64] | None
+) -> None:
+    """`rows` words exactly where a port serves all rows at once (0: none does)."""
+    if not ports:
+        return
+    if words is None or words.ndim != 2 or len(words) < ports:
+        there = 0 if words is None or words.ndim != 2 else len(words)
+        raise ProgramError(f"the program needs {ports} {what} words a row; {there} were given")
+    given = words.shape[1]
+    if (rows and given != rows) or given < groups:
+        wanted = f"{rows}" if rows else f"at least {groups}"
+        raise ProgramError(f"the program needs {wanted} words of {what}; {given} were given")

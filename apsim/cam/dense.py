@@ -76,9 +76,9 @@ class DenseCam:
 
     def execute(self, code: Code, data: Words | None = None, out: Words | None = None) -> Execution:
         """Carry out encoded steps in order; see `Cam.execute`."""
+        validate(code, self.rows, self.columns, data, out)
         data = np.zeros((0, 0), np.uint64) if data is None else data
         out = np.zeros((0, 0), np.uint64) if out is None else out
-        validate(code, self.rows, self.columns, len(data), len(out))
         totals = np.zeros((4, len(code)), np.int64)
         index = 0
         while index < len(code):

@@ -1,0 +1,144 @@
+"""What a program needs of an array, worked out once: the door behind which nobody checks.
+
+The rule: kernels have no bounds checks, so everything they use as an index is
+looked at here, for programs from `encode` and for codes made by hand alike.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from weakref import WeakKeyDictionary
+
+import numpy as np
+from numpy.typing import NDArray
+
+from apsim.encoding import (
+    BODY, GATE, GROUPS, KEY, KEYS, MODE, OP, PLACE, PORT, SLOTS, SPAN, TABLE, TARGET, WIDTH, WRITE,
+    WRITES, Code,
+)  # fmt: skip
+from apsim.errors import ProgramError
+from apsim.program import Gate, Mode, Op
+
+__all__ = ["Needs", "needs"]
+
+Numbers = NDArray[np.int64]
+Flags = NDArray[np.bool_]
+
+
+@dataclass(frozen=True)
+class Needs:
+    """Sizes a program asks for; `row_words` tells whether ports serve all rows at once."""
+
+    columns: int
+    rows: int
+    inputs: int
+    outputs: int
+    input_groups: int
+    output_groups: int
+    row_inputs: bool
+    row_outputs: bool
+
+
+_known: WeakKeyDictionary[Code, Needs] = WeakKeyDictionary()
+
+
+def needs(code: Code) -> Needs:
+    """What a program needs; raises `ProgramError` for a code that no program encodes to."""
+    found = _known.get(code)
+    if found is None:
+        _check(code)
+        found = _known[code] = _measure(code)
+    return found
+
+
+def _measure(code: Code) -> Needs:
+    steps = code.steps
+    vertical = steps[:, MODE] == Mode.VERTICAL
+    inward = steps[:, OP] == Op.WRITE_DATA
+    outward = (steps[:, OP] == Op.READ) & (steps[:, PORT] >= 0)
+    moving = vertical & np.isin(steps[:, OP], (Op.WRITE_TAG, Op.WRITE_DATA))
+    lines, owner = _lines(code)
+    groups = _of_loop(steps, GROUPS)
+    return Needs(
+        columns=max(
+            _most(lines[~vertical[owner]]), _most((steps[:, TARGET] + steps[:, WIDTH] - 1)[moving])
+        ),
+        rows=_most(code.rows),
+        inputs=_most(steps[inward, PORT]),
+        outputs=_most(steps[outward, PORT]),
+        input_groups=_most(groups[inward & vertical] - 1),
+        output_groups=_most(groups[outward & vertical] - 1),
+        row_inputs=bool((inward & ~vertical).any()),
+        row_outputs=bool((outward & ~vertical).any()),
+    )
+
+
+def _most(indices: Numbers) -> int:
+    """How long something must be to have all these indices."""
+    return int(indices.max(initial=-1)) + 1
+
+
+def _lines(code: Code) -> tuple[Numbers, Numbers]:
+    """Every line in a key or a write, and the step it belongs to."""
+    sizes = code.steps[:, [KEYS, WRITES]].ravel()
+    starts = np.repeat(code.steps[:, [KEY, WRITE]].ravel() - np.cumsum(sizes) + sizes, sizes)
+    owner = np.repeat(np.arange(len(code.steps)).repeat(2), sizes)
+    return code.pool[starts + np.arange(len(starts)), 0], owner
+
+
+def _of_loop(steps: Numbers, what: int) -> Numbers:
+    """A number of the loop that each step lies in, 0 outside loops."""
+    found = np.zeros(len(steps), np.int64)
+    for start in np.flatnonzero(steps[:, BODY]):
+        found[start : start + steps[start, BODY]] = steps[start, what]
+    return found
+
+
+def _check(code: Code) -> None:
+    steps = code.steps
+    _want(steps.ndim == 2 and steps.shape[1] == SPAN, f"steps of {SPAN} numbers")
+    _want(code.pool.ndim == 2 and code.pool.shape[1] == 2, "a pool of (line, bit) pairs")
+    op, vertical = steps[:, OP], steps[:, MODE] == Mode.VERTICAL
+    _want(np.isin(op, list(Op)), "known operations")
+    _want(np.isin(steps[:, MODE], list(Mode)), "known modes")
+    _want(np.isin(steps[:, GATE], list(Gate)), "known gates")
+    _want(vertical | (steps[:, GATE] == Gate.NONE), "a tag chain only in vertical steps")
+    _check_pool(code)
+    _check_loops(code, vertical)
+    _want((op != Op.WRITE_DATA) | (steps[:, PORT] >= 0), "a port for data from outside")
+    _want(vertical | ((steps[:, PLACE] >= 0) & (steps[:, PLACE] < 64)), "a place of 0 to 63")
+    _want((steps[:, WIDTH] >= 0) & (steps[:, TARGET] >= 0), "widths and targets >= 0")
+    ported = vertical & (op == Op.READ) & (steps[:, PORT] >= 0)
+    _want(~ported | (steps[:, WIDTH] <= 64), "at most 64 columns read into a word")
+
+
+def _check_pool(code: Code) -> None:
+    steps = code.steps
+    for first, size in ((KEY, KEYS), (WRITE, WRITES)):
+        ends = steps[:, first] + steps[:, size]
+        inside = (steps[:, first] >= 0) & (steps[:, size] >= 0) & (ends <= len(code.pool))
+        _want(inside, "keys and writes inside the pool")
+    _want(code.pool[:, 0] >= 0, "lines >= 0")
+    single = np.isin(steps[:, OP], (Op.WRITE_TAG, Op.WRITE_DATA))
+    _want(~single | (steps[:, KEYS] > 0), "a line to write to")
+
+
+def _check_loops(code: Code, vertical: Flags) -> None:
+    steps = code.steps
+    covered = np.zeros(len(steps), np.int64)
+    for start in np.flatnonzero(steps[:, BODY]):
+        body, groups, table, slots = steps[start, [BODY, GROUPS, TABLE, SLOTS]]
+        inside = 0 < body <= len(steps) - start and groups > 0 and slots > 0 and table >= 0
+        _want(inside and table + groups * slots <= len(code.rows), "loops inside the program")
+        covered[start : start + body] += 1
+    _want(covered == vertical, "every vertical step, and no other, in one loop")
+    lines, owner = _lines(code)
+    slots = _of_loop(steps, SLOTS)[owner]
+    _want((slots == 0) | (lines < slots), "slots that the loop has")
+    _want(code.rows >= 0, "rows >= 0")
+
+
+def _want(true: bool | Flags, what: str) -> None:
+    if not np.all(true):
+        where = "" if isinstance(true, bool) else f", not so at {int(np.argmin(true))}"
+        raise ProgramError(f"an encoded program wants {what}{where}")

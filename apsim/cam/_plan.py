@@ -1,0 +1,165 @@
+"""What a packed array works out about a program once: where it switches direction, what it needs.
+
+The rule: a plan is a copy, so that a program changed afterwards cannot reach memory
+that was never checked; and it is only bookkeeping - which tags are still wanted, which
+flips follow from a match - never a change of what is carried out.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Any
+from weakref import WeakKeyDictionary
+
+import numpy as np
+from numpy.typing import NDArray
+
+from apsim.encoding import (
+    BODY, GROUPS, KEY, KEYS, MODE, OP, PORT, SLOTS, TABLE, WRITE, WRITES, Code,
+)  # fmt: skip
+from apsim.program import Mode, Op
+
+__all__ = ["Plan", "Section", "plan"]
+
+Numbers = NDArray[np.int64]
+
+KNOWN, NEVER, COUNTED = 1, 0, 2  # how a written line's flips are found
+
+
+@dataclass(frozen=True)
+class Section:
+    """Consecutive steps of one direction; `groups` of 64 rows are those that loops touch."""
+
+    start: int
+    stop: int
+    loops: tuple[int, ...] = ()
+    groups: Numbers | None = None
+
+
+@dataclass(frozen=True)
+class Plan:
+    """A program as the kernels take it: pool rows are (line, bit, how flips are found)."""
+
+    steps: Numbers
+    pool: Numbers
+    rows: Numbers
+    extra: Numbers  # [steps, 2]: keep the tag; written lines that flip in every matched row
+    comparing: Numbers  # horizontal compares 1, others 0
+    crossing: Numbers  # vertical compares: how often they are carried out
+    filled: Numbers  # horizontal steps that drive all rows: lines driven
+    sections: tuple[Section, ...]
+
+
+_plans: WeakKeyDictionary[Code, Plan] = WeakKeyDictionary()
+
+
+def plan(code: Code) -> Plan:
+    """The plan of a program, worked out the first time it runs."""
+    known = _plans.get(code)
+    if known is None:
+        known = _plans[code] = _make(code)
+    return known
+
+
+def _make(code: Code) -> Plan:
+    steps, pool = _own_pool(code)
+    across = steps[:, MODE] == Mode.HORIZONTAL
+    compares = np.isin(steps[:, OP], (Op.PASS, Op.COMPARE, Op.READ))
+    extra = np.zeros((len(steps), 2), np.int64)
+    extra[:, 0] = _kept(steps, across)
+    extra[:, 1] = _mark_flips(steps, pool, across)
+    filled = np.isin(steps[:, OP], (Op.WRITE_TAG, Op.WRITE_DATA)) & across
+    return Plan(
+        steps,
+        pool,
+        code.rows.copy(),
+        extra,
+        (compares & across).astype(np.int64),
+        compares * _carried_out(steps, across),
+        filled.astype(np.int64),
+        tuple(_sections(steps, code.rows)),
+    )
+
+
+def _own_pool(code: Code) -> tuple[Numbers, Numbers]:
+    """Steps and pool such that every step has pool rows of its own, keys before writes."""
+    steps = np.ascontiguousarray(code.steps, np.int64).copy()
+    starts = steps[:, [KEY, WRITE]].ravel()
+    sizes = steps[:, [KEYS, WRITES]].ravel()
+    own = np.concatenate([[0], np.cumsum(sizes)]).astype(np.int64)
+    index = np.arange(own[-1]) + np.repeat(starts - own[:-1], sizes)
+    pool = np.full((own[-1], 3), COUNTED, np.int64)
+    pool[:, 0], pool[:, 1] = code.pool[index, 0], code.pool[index, 1] != 0
+    steps[:, KEY], steps[:, WRITE] = own[:-1:2], own[1:-1:2]
+    return steps, pool
+
+
+def _kept(steps: Numbers, across: NDArray[np.bool_]) -> NDArray[np.bool_]:
+    """Horizontal compares whose tag somebody still wants: a write by tag, a port, the user."""
+    uses = np.isin(steps[:, OP], (Op.WRITE, Op.WRITE_TAG))
+    makes = np.isin(steps[:, OP], (Op.PASS, Op.COMPARE, Op.READ))
+    events = np.flatnonzero(across & (uses | makes))
+    wanted = np.ones(len(events), bool)
+    wanted[:-1] = uses[events[1:]]
+    kept = np.zeros(len(steps), bool)
+    kept[events] = wanted & makes[events]
+    return kept | (across & (steps[:, OP] == Op.READ) & (steps[:, PORT] >= 0))
+
+
+def _mark_flips(steps: Numbers, pool: Numbers, across: NDArray[np.bool_]) -> Numbers:
+    """Set the mode of each written line; give the number of lines that flip with each match.
+
+    A line that a pass both compares (once) and writes (once) flips in every matched
+    row, or in none; any other line is counted cell by cell.
+    """
+    owner, written = _owners(steps, pool)
+    names = owner * (pool[:, 0].max(initial=0) + 1) + pool[:, 0]
+    eligible = across[owner] & (steps[owner, OP] == Op.PASS)
+    keys, writes = (_singles(names, eligible & part) for part in (~written, written))
+    shared, at_key, at_write = np.intersect1d(names[keys], names[writes], return_indices=True)
+    flips = pool[keys[at_key], 1] != pool[writes[at_write], 1]
+    pool[writes[at_write], 2] = np.where(flips, KNOWN, NEVER)
+    return np.bincount(owner[writes[at_write]][flips], minlength=len(steps)).astype(np.int64)
+
+
+def _owners(steps: Numbers, pool: Numbers) -> tuple[Numbers, NDArray[np.bool_]]:
+    """For each pool row: the step it belongs to, and whether it is written."""
+    sizes = steps[:, [KEYS, WRITES]].ravel()
+    half = np.repeat(np.arange(2 * len(steps)), sizes)
+    return half // 2, half % 2 == 1
+
+
+def _singles(names: Numbers, where: NDArray[np.bool_]) -> Numbers:
+    """Places of the names that occur exactly once among those chosen."""
+    places = np.flatnonzero(where)
+    _, first, count = np.unique(names[places], return_index=True, return_counts=True)
+    return places[first[count == 1]]
+
+
+def _carried_out(steps: Numbers, across: NDArray[np.bool_]) -> Numbers:
+    """How many groups carry out each vertical step."""
+    times = np.zeros(len(steps), np.int64)
+    for start in np.flatnonzero(steps[:, BODY]):
+        times[start : start + steps[start, BODY]] = steps[start, GROUPS]
+    return times
+
+
+def _sections(steps: Numbers, rows: Numbers) -> list[Section]:
+    across = steps[:, MODE] == Mode.HORIZONTAL
+    borders = [0, *(np.flatnonzero(across[1:] != across[:-1]) + 1), len(steps)]
+    sections = []
+    for start, stop in zip(borders[:-1], borders[1:], strict=True):
+        if start == stop:
+            continue
+        if across[start]:
+            sections.append(Section(int(start), int(stop)))
+        else:
+            loops = start + np.flatnonzero(steps[start:stop, BODY])
+            touched = [_table(steps[loop], rows) // 64 for loop in loops]
+            groups = np.unique(np.concatenate(touched))
+            sections.append(Section(int(start), int(stop), tuple(map(int, loops)), groups))
+    return sections
+
+
+def _table(head: Any, rows: Numbers) -> Numbers:
+    return rows[head[TABLE] : head[TABLE] + head[GROUPS] * head[SLOTS]]

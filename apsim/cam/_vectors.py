@@ -1,0 +1,271 @@
+"""The inner loops over bit-planes as explicit vectors of eight 64-bit words.
+
+The rule: what `_plain` says in plain source, built by hand so that a pass becomes
+loads, ternary logic, population counts and stores on 512 rows at a time.  Plain
+loops cannot: a pass reads and writes the same plane, and the compiler's overlap check
+then takes the scalar path.  Nothing here checks bounds: `_plan` has.
+
+A block of eight vectors keeps its tags in registers from the compare to the write,
+so one loop over the keys serves every arity.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from contextlib import contextmanager
+from typing import Any
+
+from llvmlite import ir
+from numba.core import cgutils, types
+from numba.extending import intrinsic
+
+__all__ = ["assign_line", "get_bits", "popcount", "put_bits", "step_lines"]
+
+I64 = ir.IntType(64)
+VECTOR = ir.VectorType(I64, 8)
+BLOCK = 8  # vectors held in registers at once
+COUNTED = 2  # write mode: flips are counted cell by cell
+
+
+class Planes:
+    """Addresses in uint64[lines, words]: the plane of a line, from a vector on."""
+
+    def __init__(self, context: Any, builder: Any, kind: Any, value: Any) -> None:
+        array = context.make_array(kind)(context, builder, value)
+        self.builder = builder
+        self.data = array.data
+        self.lines, self.words = cgutils.unpack_tuple(builder, array.shape, 2)
+
+    def at(self, line: Any, vector: Any) -> Any:
+        build = self.builder
+        first = build.add(build.mul(line, self.words), build.shl(vector, _int(3)))
+        return build.bitcast(build.gep(self.data, [first]), VECTOR.as_pointer())
+
+
+def _int(value: int) -> Any:
+    return ir.Constant(I64, value)
+
+
+def _splat(builder: Any, word: Any) -> Any:
+    one = builder.insert_element(
+        ir.Constant(VECTOR, ir.Undefined), word, ir.Constant(ir.IntType(32), 0)
+    )
+    zeros = ir.Constant(ir.VectorType(ir.IntType(32), 8), [0] * 8)
+    return builder.shuffle_vector(one, ir.Constant(VECTOR, ir.Undefined), zeros)
+
+
+def _load(builder: Any, base: Any, index: int) -> Any:
+    return builder.load(builder.gep(base, [_int(index)]), align=8)
+
+
+def _store(builder: Any, value: Any, base: Any, index: int) -> None:
+    builder.store(value, builder.gep(base, [_int(index)]), align=8)
+
+
+def _count(builder: Any, vector: Any) -> Any:
+    kind = ir.FunctionType(VECTOR, [VECTOR])
+    ctpop = cgutils.get_or_insert_function(builder.module, kind, "llvm.ctpop.v8i64")
+    return builder.call(ctpop, [vector])
+
+
+def _tally(builder: Any, total: Any, vector: Any) -> None:
+    builder.store(builder.add(builder.load(total), _count(builder, vector)), total)
+
+
+def _sum(builder: Any, total: Any) -> Any:
+    vector = builder.load(total)
+    parts = [builder.extract_element(vector, ir.Constant(ir.IntType(32), k)) for k in range(8)]
+    while len(parts) > 1:
+        parts = [builder.add(a, b) for a, b in zip(parts[::2], parts[1::2], strict=True)]
+    return parts[0]
+
+
+@contextmanager
+def _while_below(builder: Any, index: Any, limit: Any, step: int) -> Iterator[Any]:
+    """Loop while `index + step <= limit`; `index` is a variable that advances by `step`."""
+    head, body, end = (builder.append_basic_block(name) for name in ("head", "body", "end"))
+    builder.branch(head)
+    builder.position_at_end(head)
+    now = builder.load(index)
+    builder.cbranch(builder.icmp_signed("<=", builder.add(now, _int(step)), limit), body, end)
+    builder.position_at_end(body)
+    yield now
+    builder.store(builder.add(now, _int(step)), index)
+    builder.branch(head)
+    builder.position_at_end(end)
+
+
+class Step:
+    """Code of one encoded step on a range of vectors: compare, then write where tagged."""
+
+    def __init__(self, context: Any, builder: Any, signature: Any, args: Any) -> None:
+        self.builder = builder
+        self.planes = Planes(context, builder, signature.args[0], args[0])
+        self.pool = context.make_array(signature.args[1])(context, builder, args[1]).data
+        self.key, self.keys, self.write, self.writes = args[2:6]
+        self.first, self.last, self.full, self.from_tag, self.keep = args[6:]
+        self.tags = [cgutils.alloca_once(builder, VECTOR) for _ in range(BLOCK)]
+        self.matched = cgutils.alloca_once_value(builder, ir.Constant(VECTOR, [0] * 8))
+        self.flipped = cgutils.alloca_once_value(builder, ir.Constant(VECTOR, [0] * 8))
+        self.tag_line = builder.sub(self.planes.lines, _int(2))
+        self.live_line = builder.sub(self.planes.lines, _int(1))
+
+    def build(self) -> Any:
+        build = self.builder
+        index = cgutils.alloca_once_value(build, self.first)
+        whole = build.select(build.icmp_signed("<", self.last, self.full), self.last, self.full)
+        for size, limit in ((BLOCK, whole), (1, self.last)):
+            with _while_below(build, index, limit, size) as vector:
+                self.block(vector, size)
+        return _sum(build, self.matched), _sum(build, self.flipped)
+
+    def block(self, vector: Any, size: int) -> None:
+        """Compare and write `size` vectors; only single ones may have rows that do not live."""
+        build = self.builder
+        self.start_tags(vector, size)
+        with cgutils.for_range(build, self.keys) as loop:
+            line, bit, _ = self.operand(build.add(self.key, loop.index))
+            mask = _splat(build, build.sub(bit, _int(1)))  # 1 -> 0..0, 0 -> 1..1
+            cells = self.planes.at(line, vector)
+            for k, tag in enumerate(self.tags[:size]):
+                match = build.xor(_load(build, cells, k), mask)
+                build.store(build.and_(build.load(tag), match), tag)
+        for tag in self.tags[:size]:
+            _tally(build, self.matched, build.load(tag))
+        with build.if_then(build.icmp_signed("!=", self.keep, _int(0))):
+            kept = self.planes.at(self.tag_line, vector)
+            for k, tag in enumerate(self.tags[:size]):
+                _store(build, build.load(tag), kept, k)
+        with cgutils.for_range(build, self.writes) as loop:
+            self.write_line(vector, size, build.add(self.write, loop.index))
+
+    def start_tags(self, vector: Any, size: int) -> None:
+        """Tags before the first key: the kept tags, or all rows that live."""
+        build = self.builder
+        with build.if_else(build.icmp_signed("!=", self.from_tag, _int(0))) as (kept, fresh):
+            with kept:
+                cells = self.planes.at(self.tag_line, vector)
+                for k, tag in enumerate(self.tags[:size]):
+                    build.store(_load(build, cells, k), tag)
+            with fresh:
+                live = self.planes.at(self.live_line, vector)
+                ones = ir.Constant(VECTOR, [-1] * 8)
+                for k, tag in enumerate(self.tags[:size]):
+                    build.store(_load(build, live, k) if size == 1 else ones, tag)
+
+    def write_line(self, vector: Any, size: int, row: Any) -> None:
+        build = self.builder
+        line, bit, mode = self.operand(row)
+        value = _splat(build, build.neg(bit))
+        cells = self.planes.at(line, vector)
+        with build.if_else(build.icmp_signed("==", mode, _int(COUNTED))) as (counted, known):
+            for branch, count in ((counted, True), (known, False)):
+                with branch:
+                    for k, tag in enumerate(self.tags[:size]):
+                        old = _load(build, cells, k)
+                        flip = build.and_(build.load(tag), build.xor(old, value))
+                        if count:
+                            _tally(build, self.flipped, flip)
+                        _store(build, build.xor(old, flip), cells, k)
+
+    def operand(self, row: Any) -> tuple[Any, Any, Any]:
+        """Line, bit and mode: a row of the pool."""
+        build = self.builder
+        first = build.mul(row, _int(3))
+        return tuple(
+            build.load(build.gep(self.pool, [build.add(first, _int(k))])) for k in range(3)
+        )  # type: ignore[return-value]
+
+
+PAIR = types.UniTuple(types.int64, 2)
+
+
+@intrinsic
+def step_lines(
+    typing: Any, planes: Any, pool: Any, key: Any, keys: Any, write: Any, writes: Any,
+    first: Any, last: Any, full: Any, from_tag: Any, keep: Any,
+) -> Any:  # fmt: skip
+    """See `_plain.step_lines`."""
+    args = (planes, pool, *(types.int64,) * 9)
+
+    def codegen(context: Any, builder: Any, signature: Any, values: Any) -> Any:
+        counts = Step(context, builder, signature, values).build()
+        return context.make_tuple(builder, PAIR, counts)
+
+    return PAIR(*args), codegen
+
+
+@intrinsic
+def assign_line(typing: Any, planes: Any, target: Any, source: Any, first: Any, last: Any) -> Any:
+    """See `_plain.assign_line`."""
+
+    def codegen(context: Any, builder: Any, signature: Any, args: Any) -> Any:
+        where = Planes(context, builder, signature.args[0], args[0])
+        flipped = cgutils.alloca_once_value(builder, ir.Constant(VECTOR, [0] * 8))
+        index = cgutils.alloca_once_value(builder, args[3])
+        with _while_below(builder, index, args[4], 1) as vector:
+            old, new = (_load(builder, where.at(line, vector), 0) for line in args[1:3])
+            _tally(builder, flipped, builder.xor(old, new))
+            _store(builder, new, where.at(args[1], vector), 0)
+        return _sum(builder, flipped)
+
+    return types.int64(planes, *(types.int64,) * 4), codegen
+
+
+@intrinsic
+def popcount(typing: Any, word: Any) -> Any:
+    """See `_plain.popcount`."""
+
+    def codegen(context: Any, builder: Any, signature: Any, args: Any) -> Any:
+        return builder.ctpop(args[0])
+
+    return types.int64(types.uint64), codegen
+
+
+WIDE = ir.VectorType(I64, 64)
+FLAGS = ir.VectorType(ir.IntType(1), 64)
+
+
+def _wide(builder: Any, context: Any, kind: Any, array: Any, port: Any, row: Any) -> Any:
+    """Address of 64 words of uint64[ports, rows] from `row` on."""
+    words = context.make_array(kind)(context, builder, array)
+    _, rows = cgutils.unpack_tuple(builder, words.shape, 2)
+    first = builder.add(builder.mul(port, rows), row)
+    return builder.bitcast(builder.gep(words.data, [first]), WIDE.as_pointer())
+
+
+def _wide_bit(builder: Any, place: Any) -> Any:
+    bit = builder.shl(_int(1), place)
+    one = builder.insert_element(
+        ir.Constant(WIDE, ir.Undefined), bit, ir.Constant(ir.IntType(32), 0)
+    )
+    zeros = ir.Constant(ir.VectorType(ir.IntType(32), 64), [0] * 64)
+    return builder.shuffle_vector(one, ir.Constant(WIDE, ir.Undefined), zeros)
+
+
+@intrinsic
+def get_bits(typing: Any, data: Any, port: Any, row: Any, place: Any) -> Any:
+    """See `_plain.get_bits`."""
+
+    def codegen(context: Any, builder: Any, signature: Any, args: Any) -> Any:
+        words = builder.load(_wide(builder, context, signature.args[0], *args[:3]), align=8)
+        bits = builder.and_(words, _wide_bit(builder, args[3]))
+        flags = builder.icmp_unsigned("!=", bits, ir.Constant(WIDE, [0] * 64))
+        return builder.bitcast(flags, I64)
+
+    return types.uint64(data, *(types.int64,) * 3), codegen
+
+
+@intrinsic
+def put_bits(typing: Any, out: Any, port: Any, row: Any, place: Any, word: Any) -> Any:
+    """See `_plain.put_bits`."""
+
+    def codegen(context: Any, builder: Any, signature: Any, args: Any) -> Any:
+        where = _wide(builder, context, signature.args[0], *args[:3])
+        bit = _wide_bit(builder, args[3])
+        flags = builder.bitcast(args[4], FLAGS)
+        old = builder.and_(builder.load(where, align=8), builder.not_(bit))
+        builder.store(builder.select(flags, builder.or_(old, bit), old), where, align=8)
+        return context.get_dummy_value()
+
+    return types.void(out, *(types.int64,) * 3, types.uint64), codegen

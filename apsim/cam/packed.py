@@ -1,0 +1,193 @@
+"""The fast array: bit-planes of 64-bit words, and compiled kernels that carry out programs.
+
+The rule: it agrees with `DenseCam` in cells, tags, latches, outputs and every number,
+for any program, whatever the number of threads and the size of a tile.  numba is
+imported when the first array is made, not before.
+"""
+
+from __future__ import annotations
+
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass
+from functools import cache
+from types import ModuleType
+
+import numpy as np
+from numpy.typing import NDArray
+
+from apsim.cam._plan import Plan, Section, plan
+from apsim.cam.base import Execution, validate
+from apsim.encoding import GROUPS, PARALLEL, Code
+from apsim.errors import ProgramError
+
+__all__ = ["PackedCam"]
+
+Bits = NDArray[np.bool_]
+Words = NDArray[np.uint64]
+
+VECTOR = 512  # rows of a vector: eight words, one cache line
+NEAR = 40 * 1024  # bytes of planes that stay close to a core
+
+
+@dataclass(frozen=True)
+class Saved:
+    """A snapshot of a packed array."""
+
+    planes: Words
+    latches: Words
+
+
+class PackedCam:
+    """A CAM of `rows` x `columns` cells, all 0 at first; see `apsim.cam.base.Cam`.
+
+    `threads` share the tiles of long programs; `tile` is the number of vectors of 512
+    rows that run through a stretch of steps before the next ones do.
+    """
+
+    worth_a_thread = 1 << 27
+    """Rows times steps of a section below which handing over to threads costs more."""
+
+    def __init__(self, rows: int, columns: int, *, threads: int = 2, tile: int = 0) -> None:
+        if rows < 1 or columns < 1:
+            raise ProgramError(f"wanted at least one row and column, got {rows} x {columns}")
+        if threads < 1 or tile < 0:
+            raise ProgramError(f"wanted at least one thread, got {threads}, and a tile >= 0")
+        self.rows, self.columns, self.threads = rows, columns, threads
+        self._vectors = -(-rows // VECTOR)
+        self._tile = tile or max(NEAR // (64 * (columns + 2)) // 8 * 8, 8)
+        self._planes = _aligned(columns + 2, (self._vectors | 1) * 8)
+        self._live_columns = _ones(columns, -(-columns // 64))
+        self._planes[-1] = _ones(rows, self._planes.shape[1])
+        self._latches = np.zeros((3, 1, len(self._live_columns)), np.uint64)
+
+    @property
+    def tag(self) -> Bits:
+        """Rows matched by the last horizontal compare or read: bool[rows]."""
+        return _packing().unpack(self._planes[-2:-1], self.rows)[0]  # type: ignore[no-any-return]
+
+    @property
+    def column_tag(self) -> Bits:
+        """Columns matched by the last vertical compare or read: bool[groups, columns]."""
+        return _packing().unpack(self._latches[0], self.columns)  # type: ignore[no-any-return]
+
+    def peek(self) -> Bits:
+        """A copy of the cells, bool[rows, columns]."""
+        return np.ascontiguousarray(_packing().unpack(self._planes[:-2], self.rows).T)
+
+    def poke(self, cells: Bits) -> None:
+        """Set all cells, outside the count."""
+        lines = np.broadcast_to(np.asarray(cells, bool), (self.rows, self.columns)).T
+        self._planes[:-2] = _packing().pack(lines, self._planes.shape[1])
+
+    def snapshot(self) -> Saved:
+        """Cells, tags and latches."""
+        return Saved(self._planes.copy(), self._latches.copy())
+
+    def restore(self, saved: Saved) -> None:
+        """Return to a snapshot."""
+        self._planes[:], self._latches = saved.planes, saved.latches.copy()
+
+    def execute(self, code: Code, data: Words | None = None, out: Words | None = None) -> Execution:
+        """Carry out encoded steps in order; see `Cam.execute`."""
+        validate(code, self.rows, self.columns, data, out)
+        data = _NO_WORDS if data is None else np.ascontiguousarray(data, np.uint64)
+        put = _NO_WORDS if out is None else out if _is_plain(out) else np.array(out, np.uint64)
+        steps = plan(code)
+        totals = np.zeros((3, len(code)), np.int64)
+        for section in steps.sections:
+            run = self._horizontal if section.groups is None else self._vertical
+            run(steps, section, data, put, totals)
+        if out is not None and put is not out:
+            out[...] = put
+        totals[1] += steps.filled * self.rows
+        compared = steps.comparing * self.rows + steps.crossing * self.columns
+        matched = totals[0] * (steps.comparing | (steps.crossing > 0))
+        return Execution(compared, matched, totals[1], totals[2])
+
+    def _horizontal(
+        self, steps: Plan, section: Section, data: Words, out: Words, totals: NDArray[np.int64]
+    ) -> None:
+        size = self.rows, self.rows // VECTOR, self._tile
+
+        def run(first: int, last: int, into: NDArray[np.int64]) -> None:
+            span = section.start, section.stop, first, last
+            _kernels().horizontal(
+                self._planes, steps.steps, steps.pool, steps.extra, span, size, data, out, into
+            )
+
+        parts = self._parts(section)
+        if len(parts) == 1:
+            run(0, self._vectors, totals)
+            return
+        privates = [np.zeros_like(totals) for _ in parts]
+        firsts, lasts = zip(*parts, strict=True)
+        list(_pool(self.threads).map(run, firsts, lasts, privates))
+        totals += sum(privates)
+
+    def _parts(self, section: Section) -> list[tuple[int, int]]:
+        """Vectors from and to, for each thread: whole tiles."""
+        work = self.rows * (section.stop - section.start)
+        tiles = -(-self._vectors // self._tile)
+        threads = min(self.threads, tiles) if work >= self.worth_a_thread else 1
+        borders = [min(tiles * k // threads * self._tile, self._vectors) for k in range(threads)]
+        return list(zip(borders, [*borders[1:], self._vectors], strict=True))
+
+    def _vertical(
+        self, steps: Plan, section: Section, data: Words, out: Words, totals: NDArray[np.int64]
+    ) -> None:
+        cells = np.empty((-(-self.rows // 64) * 64, len(self._live_columns)), np.uint64)
+        packing = _packing()
+        packing.to_rows(self._planes, self.columns, section.groups, cells)
+        for start in section.loops:
+            head = steps.steps[start]
+            self._set_segments(int(head[GROUPS]) if head[PARALLEL] else 1)
+            _kernels().vertical(
+                cells, self._latches, self._live_columns, steps.steps, steps.pool, steps.rows,
+                start, data, out, totals,
+            )  # fmt: skip
+        packing.to_planes(self._planes, self.columns, section.groups, cells)
+
+    def _set_segments(self, segments: int) -> None:
+        if self._latches.shape[1] != segments:
+            self._latches = np.zeros((3, segments, len(self._live_columns)), np.uint64)
+
+
+_NO_WORDS = np.zeros((0, 0), np.uint64)
+
+
+def _is_plain(words: Words) -> bool:
+    return words.dtype == np.uint64 and bool(words.flags.c_contiguous)
+
+
+def _aligned(lines: int, words: int) -> Words:
+    """Zeros at a multiple of 64 bytes, so that a vector is one cache line."""
+    raw = np.zeros(lines * words + 8, np.uint64)
+    first = -raw.ctypes.data % 64 // 8
+    return raw[first : first + lines * words].reshape(lines, words)
+
+
+def _ones(count: int, words: int) -> Words:
+    ones = np.zeros(words, np.uint64)
+    ones[: count // 64] = ~np.uint64(0)
+    if count % 64:
+        ones[count // 64] = (1 << count % 64) - 1
+    return ones
+
+
+@cache
+def _kernels() -> ModuleType:
+    from apsim.cam import _kernels
+
+    return _kernels
+
+
+@cache
+def _packing() -> ModuleType:
+    from apsim.cam import _packing
+
+    return _packing
+
+
+@cache
+def _pool(threads: int) -> ThreadPoolExecutor:
+    return ThreadPoolExecutor(threads, thread_name_prefix="apsim")
