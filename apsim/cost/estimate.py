@@ -1,0 +1,64 @@
+"""The cost of an executed run: its counts in cycles, its activity in joules.
+
+The rule: nothing is averaged here.  Every line that a compare or a read left
+mismatching discharged, and every cell that a write drove was written.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from apsim.cost.energy import Energy
+from apsim.cost.technology import Technology
+from apsim.counts import Activity, Counts
+
+__all__ = ["FREQUENCY", "Cost", "estimate"]
+
+FREQUENCY = 1e9  # Hz, Table V
+
+
+@dataclass(frozen=True)
+class Cost:
+    """Joules by part, and clock cycles; addable for programs that follow each other.
+
+    The lines that a read discharges are in `energy.compare`: a read is a search (II.B).
+    """
+
+    energy: Energy
+    cycles: int
+    frequency: float = FREQUENCY
+
+    @property
+    def seconds(self) -> float:
+        """Latency in s."""
+        return self.cycles / self.frequency
+
+    @property
+    def edp(self) -> float:
+        """Energy times latency, in J s."""
+        return self.energy.total * self.seconds
+
+    def __add__(self, other: Cost) -> Cost:
+        return Cost(self.energy + other.energy, self.cycles + other.cycles, self.frequency)
+
+    def __str__(self) -> str:
+        return f"{self.energy.total:.3g} J in {self.seconds:.3g} s ({self.cycles} cycles)"
+
+
+def estimate(
+    counts: Counts,
+    activity: Activity,
+    technology: Technology,
+    *,
+    frequency: float = FREQUENCY,
+) -> Cost:
+    """Cost an executed run.
+
+    Compares and reads take kappa C_in V_DD^2 in each mismatching line; writes take the
+    cell's write energy in each driven cell.
+    """
+    energy = Energy(
+        compare=activity.mismatched * technology.discharge_energy,
+        write=activity.written * technology.cell_write_energy,
+    )
+    return Cost(energy, technology.cycles(counts), frequency)

@@ -1,0 +1,206 @@
+"""A whole network on a chip: energy, latency, area, and the paper's figures of merit.
+
+The rule: layers run one after another, each on all CAPs; the sum over the layers is the
+inference.  Energies are the paper's averages and say so (`activity`).
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+
+from apsim.cost.area import Area, chip_area
+from apsim.cost.chip import Chip
+from apsim.cost.energy import Energy, layer_energy
+from apsim.cost.latency import Equations, layer_cycles
+from apsim.cost.mapping import Placement, place
+from apsim.cost.network import Layer, Network
+from apsim.cost.precision import Widths, assign, average
+from apsim.cost.technology import Technology
+from apsim.errors import InputError
+
+__all__ = ["Inference", "LayerCost", "infer"]
+
+
+@dataclass(frozen=True)
+class LayerCost:
+    """One layer for a batch: where it goes, joules by function, cycles by part."""
+
+    layer: Layer
+    widths: tuple[int, int]
+    placed: Placement
+    energy: Mapping[str, Energy]
+    cycles: Mapping[str, float]
+
+    @property
+    def joules(self) -> float:
+        """Energy of all functions, in J."""
+        return self.parts.total
+
+    @property
+    def parts(self) -> Energy:
+        """Energy by part, over the functions."""
+        return sum(self.energy.values(), Energy())
+
+    @property
+    def total_cycles(self) -> float:
+        """Cycles of all parts, one after another."""
+        return sum(self.cycles.values())
+
+
+@dataclass(frozen=True)
+class Inference:
+    """A batch of images through a network on a chip."""
+
+    network: Network
+    chip: Chip
+    technology: Technology
+    batch: int
+    layers: tuple[LayerCost, ...]
+    area: Area
+    caps: int
+    mean_bits: float
+    activity: str = "paper"
+
+    @property
+    def energy(self) -> Energy:
+        """Joules of the batch by part."""
+        return sum((layer.parts for layer in self.layers), Energy())
+
+    @property
+    def cycles(self) -> float:
+        """Cycles of the batch: in IR a pipeline over the batch, in LR one layer at a time.
+
+        With infinite resources every layer has its own CAPs, so that images follow each
+        other at the pace of the slowest layer (inter-batch pipelining, V.B).
+        """
+        each = [layer.total_cycles for layer in self.layers]
+        if self.chip.infinite:
+            return sum(each) + (self.batch - 1) * max(each)
+        return sum(each)
+
+    @property
+    def latency(self) -> float:
+        """Seconds for the batch."""
+        return self.cycles / self.chip.frequency
+
+    @property
+    def operations(self) -> int:
+        """Two for each multiply-accumulate of the batch."""
+        return 2 * self.network.macs * self.batch
+
+    @property
+    def gops(self) -> float:
+        """Effective throughput, 10^9 operations a second."""
+        return self.operations / self.latency / 1e9
+
+    @property
+    def gops_per_watt(self) -> float:
+        """Effective efficiency: 10^9 operations a joule, whatever the latency."""
+        return self.operations / self.energy.total / 1e9
+
+    @property
+    def gops_per_watt_mm2(self) -> float:
+        """Effective efficiency over the chip's area in mm^2."""
+        return self.gops_per_watt / (self.area.total * 1e6)
+
+    @property
+    def power(self) -> float:
+        """Mean watts over the inference."""
+        return self.energy.total / self.latency
+
+    @property
+    def edp(self) -> float:
+        """Energy times latency of the batch, in J s."""
+        return self.energy.total * self.latency
+
+    @property
+    def steps(self) -> int:
+        """Steps of the conv and fc layers."""
+        return sum(cost.placed.steps for cost in self.layers if cost.layer.gemm)
+
+    @property
+    def utilization(self) -> float:
+        """Share of the rows in use, over the steps of the conv and fc layers."""
+        held = [
+            cost.placed.utilization * cost.placed.steps for cost in self.layers if cost.layer.gemm
+        ]
+        return sum(held) / self.steps
+
+    def energy_by_function(self) -> dict[str, float]:
+        """Joules of the batch by function, over the layers."""
+        found: dict[str, float] = {}
+        for cost in self.layers:
+            for name, part in cost.energy.items():
+                found[name] = found.get(name, 0.0) + part.total
+        return found
+
+    def cycles_by_part(self) -> dict[str, float]:
+        """Cycles by part, over the layers, without the overlap of a pipeline."""
+        found: dict[str, float] = {}
+        for cost in self.layers:
+            for name, part in cost.cycles.items():
+                found[name] = found.get(name, 0.0) + part
+        return found
+
+
+def infer(
+    network: Network,
+    chip: Chip,
+    technology: Technology,
+    equations: Mapping[str, Equations],
+    *,
+    bits: str | int | Sequence[int] = 8,
+    slots: str = "paper",
+    batch: int = 1,
+) -> Inference:
+    """Cost a batch of images through `network`.
+
+    `equations` maps "paper" and "realisable" to the closed forms; the chip's
+    `vertical_add` picks one.  Raises `InputError` where the chip cannot hold a layer.
+    """
+    widths = assign(network, bits, slots=slots)
+    if batch < 1:
+        raise InputError(f"batch must be at least 1, got {batch}")
+    _require_fit(network, widths, chip)
+    images = 1 if chip.infinite else batch  # IR streams image after image
+    placements = tuple(place(layer, chip, images) for layer in network.layers)
+    caps = _caps(network, placements, chip)
+    costs = tuple(
+        LayerCost(
+            layer,
+            width,
+            placed,
+            layer_energy(layer, width, caps, chip, technology, batch),
+            layer_cycles(
+                layer, width, placed, chip, technology, equations[chip.vertical_add], images
+            ),
+        )
+        for layer, width, placed in zip(network.layers, widths, placements, strict=True)
+    )
+    area = chip_area(chip, technology, caps)
+    return Inference(network, chip, technology, batch, costs, area, caps, average(network, widths))
+
+
+def _caps(network: Network, placements: Sequence[Placement], chip: Chip) -> int:
+    """CAPs of the chip; in IR those of the layer with the most multiply-accumulates (III.A)."""
+    if not chip.infinite:
+        return chip.caps
+    layers = zip(network.layers, placements, strict=True)
+    return max(layers, key=lambda item: item[0].macs)[1].caps
+
+
+def _require_fit(network: Network, widths: Widths, chip: Chip) -> None:
+    for layer, (a, w) in zip(network.layers, widths, strict=True):
+        operands = a + w if layer.gemm else 2 * a
+        if operands > chip.columns:
+            raise InputError(
+                f"{layer.name}: two operands take {operands} columns; "
+                f"a CAP of {chip.name} has {chip.columns}"
+            )
+    held = sum(layer.weights * w for layer, (_, w) in zip(network.layers, widths, strict=True))
+    if held > chip.weight_store_bits:
+        raise InputError(
+            f"{network.name}: its weights take {held} bits; "
+            f"{chip.name} stores {chip.weight_store_bits:.0f}"
+        )
