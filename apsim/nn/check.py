@@ -13,6 +13,7 @@ from typing import Any
 import numpy as np
 
 from apsim.errors import ModelError
+from apsim.nn import rules
 from apsim.nn.model import (
     Add,
     AvgPool,
@@ -114,6 +115,7 @@ def _requant(requant: Requant | None, output: Tensor, place: str) -> None:
     for name in ("scale", "mantissa", "exponent", "offset"):
         size = getattr(requant, name).size
         _need(size in (1, channels), place, f"1 or {channels} entries of {name}", size)
+    rules.parse(requant.rule)
     _need(requant.rounding in MODES, place, "a rounding mode", repr(requant.rounding))
     clip = (requant.lo, requant.hi)
     inside = output.lo <= requant.lo <= requant.hi <= output.hi

@@ -110,7 +110,7 @@ def _array(wanted: Any, value: Any, arrays: Mapping[str, Array], path: str) -> A
 def _record(wanted: Any, value: Any, arrays: Mapping[str, Array], path: str) -> Any:
     _expect(isinstance(value, dict) and isinstance(value.get("type"), str), "a record",
             value, path)  # fmt: skip
-    known = {kind.__name__: kind for kind in (wanted, *_concrete(wanted))}
+    known = {kind.__name__: kind for kind in _concrete(wanted)}
     _expect(value["type"] in known, f"one of {', '.join(known)}", value["type"], path)
     kind = known[value["type"]]
     hints = _hints(kind)
@@ -128,5 +128,6 @@ def _hints(kind: type) -> dict[str, Any]:
 
 
 def _concrete(kind: Any) -> list[Any]:
-    """Every record below `kind`, at any depth."""
-    return [deep for sub in kind.__subclasses__() for deep in (sub, *_concrete(sub))]
+    """Every record at or below `kind` that has no more special one."""
+    below = [deep for sub in kind.__subclasses__() for deep in _concrete(sub)]
+    return below or [kind]

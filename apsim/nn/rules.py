@@ -32,7 +32,7 @@ from apsim.errors import ModelError
 from apsim.nn.model import Floats, Integers, Requant, Tensor
 from apsim.nn.rounding import MODES, fits_64_bits, round_divide, widen
 
-__all__ = ["FAMILIES", "divide", "finish", "multiplier", "one_scale", "requant", "scale"]
+__all__ = ["FAMILIES", "divide", "finish", "multiplier", "one_scale", "parse", "requant", "scale"]
 
 Array = npt.NDArray[Any]
 FAMILIES = ("onnx-exact", "ort-f32", "tflite", "dyadic(k,mode)")
@@ -58,7 +58,7 @@ def requant(
     `factor` has one entry or one for each output channel.  Raises `ModelError` for an
     unknown rule and for a factor that is not a positive finite number.
     """
-    bits, mode = _parse(rule)
+    bits, mode = parse(rule)
     real = np.atleast_1d(np.asarray(factor, np.float64))
     if rule in ("onnx-exact", "ort-f32"):
         real = real.astype(np.float32).astype(np.float64)
@@ -78,8 +78,8 @@ def one_scale(tensor: Tensor, what: str = "a tensor") -> float:
     return tensor.scale
 
 
-def _parse(rule: str) -> tuple[int, str]:
-    """Give the mantissa bits and rounding mode of a rule by name."""
+def parse(rule: str) -> tuple[int, str]:
+    """Give the mantissa bits and rounding mode of a rule; `ModelError` where it is unknown."""
     found = _DYADIC.fullmatch(rule.replace(" ", ""))
     if found and found[2] in MODES and 1 <= int(found[1]) <= 31:
         return int(found[1]), found[2]

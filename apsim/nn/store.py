@@ -65,10 +65,10 @@ def load(path: str | os.PathLike[str]) -> Model:
 def _arrays(path: Path) -> Mapping[str, Array]:
     """Read every entry of an .npz, refusing pickled ones."""
     try:
-        with np.load(path, allow_pickle=False) as archive:
-            if not isinstance(archive, np.lib.npyio.NpzFile):
-                raise ModelError(f"{path}: expected an .npz archive, got a single array")
+        with path.open("rb") as stream, np.load(stream, allow_pickle=False) as archive:
             return {name: archive[name] for name in archive.files}
+    except TypeError:  # np.load gives a bare array for an .npy file
+        raise ModelError(f"{path}: expected an .npz archive, got a single array") from None
     except FileNotFoundError:
         raise ModelError(f"{path}: no such file") from None
     except OSError as error:
