@@ -15,7 +15,8 @@ from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, ru
 from apsim.cam import Cam, DenseCam, PackedCam
 from apsim.encoding import Code, encode
 from apsim.program import Loop, Mode, Op, Step
-from tests.strategies import ROWS, PORTS, loops, row_counts, steps_across
+from tests.random_programs import PORTS, loops, steps_across
+from tests.strategies import ROWS, row_counts
 
 NUMBERS = ("compared", "matched", "written", "flipped")
 

@@ -5,7 +5,7 @@ write applied before the next; nothing is merged, skipped or foreseen.  Horizont
 steps work on bit-planes, tiles of rows outside and steps inside.  Vertical steps work
 on rows packed into words, `_packing` turns one into the other.
 
-Totals are int64[3, steps]: matched, written, flipped.
+Totals are int64[4, steps]: compared, matched, written, flipped; the first stands already.
 """
 
 from __future__ import annotations
@@ -56,10 +56,10 @@ def horizontal(
             op = step[OP]
             if op == WRITE_DATA:
                 flipped = take_data(planes, data, pool[step[KEY], 0], step, low, high, rows)
-                totals[2, index] += flipped
+                totals[3, index] += flipped
             elif op == WRITE_TAG:
                 line = pool[step[KEY], 0]
-                totals[2, index] += assign_line(planes, line, len(planes) - 2, low, high)
+                totals[3, index] += assign_line(planes, line, len(planes) - 2, low, high)
             else:
                 keys = 0 if op == WRITE_ALL or op == WRITE_ else step[KEYS]
                 writes = 0 if op == COMPARE or op == READ else step[WRITES]
@@ -67,9 +67,10 @@ def horizontal(
                     planes, pool, step[KEY], keys, step[WRITE], writes,
                     low, high, full, int(op == WRITE_), extra[index, 0],
                 )  # fmt: skip
-                totals[0, index] += matched
-                totals[1, index] += matched * writes
-                totals[2, index] += flipped + matched * extra[index, 1]
+                if op != WRITE_ and op != WRITE_ALL:
+                    totals[1, index] += matched
+                totals[2, index] += matched * writes
+                totals[3, index] += flipped + matched * extra[index, 1]
                 if op == READ and step[PORT] >= 0:
                     put_data(planes, out, step, low, high, rows)
         low = high
@@ -127,7 +128,7 @@ def vertical(
             step = steps[index]
             op = step[OP]
             if op == PASS or op == COMPARE or op == READ:
-                totals[0, index] += compare(cells, latches, live, segment, step, pool, table)
+                totals[1, index] += compare(cells, latches, live, segment, step, pool, table)
             if op == READ and step[PORT] >= 0:
                 bits = taken(latches[0, segment], step[SOURCE], step[WIDTH], 0)
                 out[step[PORT], group] = bits
@@ -135,12 +136,12 @@ def vertical(
                 tag = live if op == WRITE_ALL else latches[0, segment]
                 for k in range(step[WRITE], step[WRITE] + step[WRITES]):
                     written, flipped = write(cells[table[pool[k, 0]]], tag, pool[k, 1])
-                    totals[1, index] += written
-                    totals[2, index] += flipped
+                    totals[2, index] += written
+                    totals[3, index] += flipped
             if op == WRITE_TAG or op == WRITE_DATA:
                 row = cells[table[pool[step[KEY], 0]]]
-                totals[1, index] += step[WIDTH]
-                totals[2, index] += move(row, latches[0, segment], step, data, group)
+                totals[2, index] += step[WIDTH]
+                totals[3, index] += move(row, latches[0, segment], step, data, group)
 
 
 @small

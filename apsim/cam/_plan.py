@@ -7,13 +7,14 @@ flips follow from a match - never a change of what is carried out.
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any
 from weakref import WeakKeyDictionary
 
 import numpy as np
 from numpy.typing import NDArray
 
+from apsim.cam._needs import Needs, needs
 from apsim.encoding import (
     BODY, GROUPS, KEY, KEYS, MODE, OP, PORT, SLOTS, TABLE, WRITE, WRITES, Code,
 )  # fmt: skip
@@ -44,10 +45,22 @@ class Plan:
     pool: Numbers
     rows: Numbers
     extra: Numbers  # [steps, 2]: keep the tag; written lines that flip in every matched row
+    sections: tuple[Section, ...]
+    needs: Needs
     comparing: Numbers  # horizontal compares 1, others 0
     crossing: Numbers  # vertical compares: how often they are carried out
     filled: Numbers  # horizontal steps that drive all rows: lines driven
-    sections: tuple[Section, ...]
+    _totals: dict[tuple[int, int], Numbers] = field(default_factory=dict, repr=False)
+
+    def totals(self, rows: int, columns: int) -> Numbers:
+        """Compared, matched, written, flipped: int64[4, steps], what no data can change set."""
+        known = self._totals.get((rows, columns))
+        if known is None:
+            known = np.zeros((4, len(self.steps)), np.int64)
+            known[0] = self.comparing * rows + self.crossing * columns
+            known[2] = self.filled * rows
+            self._totals[rows, columns] = known
+        return known.copy()
 
 
 _plans: WeakKeyDictionary[Code, Plan] = WeakKeyDictionary()
@@ -62,6 +75,7 @@ def plan(code: Code) -> Plan:
 
 
 def _make(code: Code) -> Plan:
+    need = needs(code)
     steps, pool = _own_pool(code)
     across = steps[:, MODE] == Mode.HORIZONTAL
     compares = np.isin(steps[:, OP], (Op.PASS, Op.COMPARE, Op.READ))
@@ -74,10 +88,11 @@ def _make(code: Code) -> Plan:
         pool,
         code.rows.copy(),
         extra,
+        tuple(_sections(steps, code.rows)),
+        need,
         (compares & across).astype(np.int64),
         compares * _carried_out(steps, across),
         filled.astype(np.int64),
-        tuple(_sections(steps, code.rows)),
     )
 
 

@@ -12,12 +12,12 @@ from typing import Any, Protocol
 import numpy as np
 from numpy.typing import NDArray
 
-from apsim.cam._needs import needs
+from apsim.cam._needs import Needs, needs
 from apsim.counts import Activity
 from apsim.encoding import Code
 from apsim.errors import ProgramError
 
-__all__ = ["Cam", "Execution", "validate"]
+__all__ = ["Cam", "Execution", "refuse_unless_it_fits", "validate"]
 
 
 @dataclass(frozen=True)
@@ -107,21 +107,31 @@ def validate(
 
     Raises `ProgramError` with what the program needs and what there is.
     """
-    need = needs(code)
+    refuse_unless_it_fits(needs(code), rows, columns, data, out)
+
+
+def refuse_unless_it_fits(
+    need: Needs,
+    rows: int,
+    columns: int,
+    data: NDArray[np.uint64] | None,
+    out: NDArray[np.uint64] | None,
+) -> None:
+    """The same for needs that are known already."""
     if need.columns > columns:
         raise ProgramError(f"the program needs {need.columns} columns; the array has {columns}")
     if need.rows > rows:
         raise ProgramError(f"the program needs {need.rows} rows; the array has {rows}")
-    _validate_words("input", need.inputs, need.row_inputs * rows, need.input_groups, data)
-    _validate_words("output", need.outputs, need.row_outputs * rows, need.output_groups, out)
+    if need.inputs:
+        _validate_words("input", need.inputs, need.row_inputs * rows, need.input_groups, data)
+    if need.outputs:
+        _validate_words("output", need.outputs, need.row_outputs * rows, need.output_groups, out)
 
 
 def _validate_words(
     what: str, ports: int, rows: int, groups: int, words: NDArray[np.uint64] | None
 ) -> None:
     """`rows` words exactly where a port serves all rows at once (0: none does)."""
-    if not ports:
-        return
     if words is None or words.ndim != 2 or len(words) < ports:
         there = 0 if words is None or words.ndim != 2 else len(words)
         raise ProgramError(f"the program needs {ports} {what} words a row; {there} were given")

@@ -16,7 +16,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from apsim.cam._plan import Plan, Section, plan
-from apsim.cam.base import Execution, validate
+from apsim.cam.base import Execution, refuse_unless_it_fits
 from apsim.encoding import GROUPS, PARALLEL, Code
 from apsim.errors import ProgramError
 
@@ -26,7 +26,7 @@ Bits = NDArray[np.bool_]
 Words = NDArray[np.uint64]
 
 VECTOR = 512  # rows of a vector: eight words, one cache line
-NEAR = 40 * 1024  # bytes of planes that stay close to a core
+NEAR = 160 * 1024  # bytes of planes of one tile: they stay close to a core
 
 
 @dataclass(frozen=True)
@@ -89,20 +89,17 @@ class PackedCam:
 
     def execute(self, code: Code, data: Words | None = None, out: Words | None = None) -> Execution:
         """Carry out encoded steps in order; see `Cam.execute`."""
-        validate(code, self.rows, self.columns, data, out)
+        steps = plan(code)
+        refuse_unless_it_fits(steps.needs, self.rows, self.columns, data, out)
         data = _NO_WORDS if data is None else np.ascontiguousarray(data, np.uint64)
         put = _NO_WORDS if out is None else out if _is_plain(out) else np.array(out, np.uint64)
-        steps = plan(code)
-        totals = np.zeros((3, len(code)), np.int64)
+        totals = steps.totals(self.rows, self.columns)
         for section in steps.sections:
             run = self._horizontal if section.groups is None else self._vertical
             run(steps, section, data, put, totals)
         if out is not None and put is not out:
             out[...] = put
-        totals[1] += steps.filled * self.rows
-        compared = steps.comparing * self.rows + steps.crossing * self.columns
-        matched = totals[0] * (steps.comparing | (steps.crossing > 0))
-        return Execution(compared, matched, totals[1], totals[2])
+        return Execution(*totals)
 
     def _horizontal(
         self, steps: Plan, section: Section, data: Words, out: Words, totals: NDArray[np.int64]
@@ -115,20 +112,19 @@ class PackedCam:
                 self._planes, steps.steps, steps.pool, steps.extra, span, size, data, out, into
             )
 
-        parts = self._parts(section)
-        if len(parts) == 1:
+        if self.rows * (section.stop - section.start) < self.worth_a_thread:
             run(0, self._vectors, totals)
             return
+        parts = self._parts()
         privates = [np.zeros_like(totals) for _ in parts]
         firsts, lasts = zip(*parts, strict=True)
         list(_pool(self.threads).map(run, firsts, lasts, privates))
         totals += sum(privates)
 
-    def _parts(self, section: Section) -> list[tuple[int, int]]:
+    def _parts(self) -> list[tuple[int, int]]:
         """Vectors from and to, for each thread: whole tiles."""
-        work = self.rows * (section.stop - section.start)
         tiles = -(-self._vectors // self._tile)
-        threads = min(self.threads, tiles) if work >= self.worth_a_thread else 1
+        threads = min(self.threads, tiles)
         borders = [min(tiles * k // threads * self._tile, self._vectors) for k in range(threads)]
         return list(zip(borders, [*borders[1:], self._vectors], strict=True))
 
