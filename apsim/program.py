@@ -9,6 +9,7 @@ which row each slot is, for every group of rows that it visits.
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, field, replace
 from enum import Enum, IntEnum
@@ -164,13 +165,20 @@ class Microprogram:
 
     def counts(self) -> Counts:
         """Compares, writes and reads of one run: the sum over the steps that run."""
-        return sum((step.counts * times for step, times in self.weighted()), Counts())
+        return sum(self._by_phase.values(), Counts())
 
     def counts_by_phase(self) -> dict[Phase, Counts]:
         """The same, for each phase that occurs."""
-        by_phase: dict[Phase, Counts] = {}
+        return dict(self._by_phase)
+
+    @cached_property
+    def _by_phase(self) -> dict[Phase, Counts]:
+        times_of = Counter[tuple[Phase, Op]]()
         for step, times in self.weighted():
-            by_phase[step.phase] = by_phase.get(step.phase, Counts()) + step.counts * times
+            times_of[step.phase, step.op] += times
+        by_phase: dict[Phase, Counts] = {}
+        for (phase, op), times in times_of.items():
+            by_phase[phase] = by_phase.get(phase, Counts()) + _COUNTS[op] * times
         return by_phase
 
     def weighted(self) -> Iterator[tuple[Step, int]]:

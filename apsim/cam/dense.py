@@ -14,8 +14,24 @@ from numpy.typing import NDArray
 
 from apsim.cam.base import Execution, validate
 from apsim.encoding import (
-    BODY, GATE, GROUPS, KEY, KEYS, MODE, OP, PARALLEL, PLACE, PORT, SLOTS, SOURCE, TABLE, TARGET,
-    WIDTH, WRITE, WRITES, Code,
+    BODY,
+    GATE,
+    GROUPS,
+    KEY,
+    KEYS,
+    MODE,
+    OP,
+    PARALLEL,
+    PLACE,
+    PORT,
+    SLOTS,
+    SOURCE,
+    TABLE,
+    TARGET,
+    WIDTH,
+    WRITE,
+    WRITES,
+    Code,
 )  # fmt: skip
 from apsim.errors import ProgramError
 from apsim.program import Gate, Mode, Op
@@ -56,7 +72,8 @@ class DenseCam:
     @property
     def column_tag(self) -> Array:
         """Columns matched by the last vertical compare or read: bool[groups, columns]."""
-        return self._vertical[0].copy()
+        tags: Array = self._vertical[0].copy()
+        return tags
 
     def peek(self) -> Array:
         """A copy of the cells, bool[rows, columns]."""

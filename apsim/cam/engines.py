@@ -5,6 +5,7 @@ The rule: an engine changes speed and nothing else; cells, tags and counters agr
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from difflib import get_close_matches
 
 from apsim.cam.base import Cam
@@ -14,7 +15,7 @@ from apsim.errors import ProgramError
 
 __all__ = ["ENGINES", "make"]
 
-ENGINES = {"dense": DenseCam, "strict": PackedCam}
+ENGINES: dict[str, Callable[[int, int], Cam]] = {"dense": DenseCam, "strict": PackedCam}
 
 
 def make(engine: str, rows: int, columns: int) -> Cam:

@@ -27,6 +27,7 @@ __all__ = [
     "matmul",
     "max_pool",
     "maximum",
+    "merge",
     "minimum",
     "multiply",
     "reduce",
@@ -91,6 +92,16 @@ def matmul(bits: int, i: int, j: int, u: int, ap: str, bits_b: int | None = None
     width = product + ceil_log2(j)
     multiplied = Counts(write=product, read=width) + PASS * (4 * bits * bits_b)
     return multiplied + _accumulate(i * u, j, product, width, ap)
+
+
+def merge(groups: int, count: int, bits: int, width: int, ap: str) -> Counts:
+    """Partial sums of a sum longer than a CAP: `count` words a group, written as words.
+
+    The words have `bits` bits, the sums `width`; sums are read bit by bit.
+    """
+    positive(groups=groups, count=count, bits=bits, width=width)
+    written = Counts(write=groups * count, read=width)
+    return written + _accumulate(groups, count, bits, width, ap)
 
 
 def dot(bits: int, j: int, ap: str, bits_b: int | None = None) -> Counts:

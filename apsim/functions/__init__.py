@@ -2,7 +2,7 @@
 
 from apsim.functions.base import Function, Result, run
 from apsim.functions.cnn import average_pool, max_pool, relu
-from apsim.functions.macro import dot, dot_products, matmul
+from apsim.functions.macro import dot, dot_products, matmul, merge
 from apsim.functions.micro import add, maximum, minimum, multiply, reduce, subtract
 
 __all__ = [
@@ -15,6 +15,7 @@ __all__ = [
     "matmul",
     "max_pool",
     "maximum",
+    "merge",
     "minimum",
     "multiply",
     "reduce",

@@ -7,7 +7,8 @@ and rows become results; every operation that it needs is in the program.
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
+from functools import cached_property
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
@@ -20,7 +21,7 @@ from apsim.ops.rows import loop
 from apsim.ops.steps import clear_rows, reset
 from apsim.program import ApKind, Item, Microprogram, Operation
 
-__all__ = ["Function", "Result", "clear_scratch", "expect_shape", "in_rows", "run"]
+__all__ = ["Function", "Result", "clear_scratch", "cleared", "expect_shape", "in_rows", "run"]
 
 Words = NDArray[np.uint64]
 
@@ -55,7 +56,7 @@ class Function:
     unbias: int = 0
     shape: tuple[int, ...] | None = None
 
-    @property
+    @cached_property
     def program(self) -> Microprogram:
         """The whole program on the function's layout."""
         return self.operation.on(self.layout)
@@ -103,7 +104,9 @@ def _numbers(activity: Activity) -> tuple[int, ...]:
     return tuple(activity.as_dict().values())
 
 
-def clear_scratch(layout: Layout, inputs: Sequence[str], flags: range, keep: int = -1) -> list[Item]:
+def clear_scratch(
+    layout: Layout, inputs: Sequence[str], flags: range, keep: int = -1
+) -> list[Item]:
     """Clear every column that no input fills, and whole flag rows: a write for each of the two.
 
     Column `keep` is set to 1 instead (the preset of an offset-binary product).
@@ -115,12 +118,20 @@ def clear_scratch(layout: Layout, inputs: Sequence[str], flags: range, keep: int
         step = reset(columns, text="scratch <- 0")
         if keep >= 0:
             bits = tuple((column, int(column == keep)) for column in columns)
-            step = type(step)(step.op, step.mode, (), bits, label="reset", text="scratch <- 0, top 1")
+            step = type(step)(
+                step.op, step.mode, (), bits, label="reset", text="scratch <- 0, top 1"
+            )
         items.append(step)
     if flags:
         rows = np.array([list(flags)], np.int64)
         items.append(loop([clear_rows(range(len(flags)), text="flag rows <- 0")], rows, False))
     return items
+
+
+def cleared(function: Function) -> Function:
+    """The same function, clearing its scratch columns first: one write, for used arrays."""
+    clear = Operation("clear", lambda lay: clear_scratch(lay, function.inputs, range(0)))
+    return replace(function, operation=clear + function.operation)
 
 
 def in_rows(words: Words, rows: int) -> Words:

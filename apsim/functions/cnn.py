@@ -31,7 +31,15 @@ def relu(bits: int, rows: int, *, kind: ApKind | str = "2d") -> Function:
         return [layout["A"].encode(expect_shape("A", a, (rows,)))]
 
     return Function(
-        "relu", ApKind.named(kind), layout, rows, whole, ("A",), layout["A"], np.arange(rows), arrange
+        "relu",
+        ApKind.named(kind),
+        layout,
+        rows,
+        whole,
+        ("A",),
+        layout["A"],
+        np.arange(rows),
+        arrange,
     )
 
 
@@ -80,9 +88,7 @@ def average_pool(
         "P", bits=bits + 1, addend="D", clean="Z", groups=block, kind=kind
     ) + read.operation  # fmt: skip
     if clear:
-        whole = (
-            Operation("clear", lambda lay: clear_scratch(lay, ("A", "B"), range(0))) + whole
-        )
+        whole = Operation("clear", lambda lay: clear_scratch(lay, ("A", "B"), range(0))) + whole
 
     def arrange(values: ArrayLike) -> list[Words]:
         patterns = layout["A"].encode(expect_shape("A", values, (windows, window)))

@@ -11,11 +11,13 @@ from numpy.typing import ArrayLike
 
 from apsim import ops
 from apsim.functions.base import Function, Words, clear_scratch, expect_shape, in_rows
-from apsim.functions.sums import product_layout
+from apsim.functions.sums import merge_layout, product_layout
 from apsim.ops.reduction import carry_rows
+from apsim.ops.rows import loop
+from apsim.ops.steps import store_row, take_row
 from apsim.program import ApKind, Operation
 
-__all__ = ["dot", "dot_products", "matmul"]
+__all__ = ["dot", "dot_products", "matmul", "merge"]
 
 
 def dot_products(
@@ -28,11 +30,13 @@ def dot_products(
     words: str = "u",
     words_b: str = "u",
     clear: bool = False,
+    partial: bool = False,
 ) -> Function:
     """`groups` dot products of `length` words: operands [groups, length] twice.
 
     Scratch is cleared first where `clear` says so, and where the product of an unsigned
-    and a signed word needs its top bit preset (one write, either way).
+    and a signed word needs its top bit preset (one write, either way).  With `partial`
+    the sums are read word-sequentially, as they stand (biased), for `merge`.
     """
     kind, bits_b = ApKind.named(kind), bits if bits_b is None else bits_b
     place = product_layout(bits, bits_b, length, kind, words, words_b)
@@ -41,7 +45,7 @@ def dot_products(
     preset = bits + bits_b - 1 if words != words_b else -1
     whole = ops.populate("A", "B") + ops.multiply("A", "B", "X") + ops.accumulate(
         "P", bits=bits + bits_b, addend="D", clean="Z", groups=block, kind=kind
-    ) + ops.read("P")  # fmt: skip
+    ) + (_take_sums(block) if partial else ops.read("P"))  # fmt: skip
     if clear or preset >= 0:
         whole = Operation(
             "clear scratch", lambda lay: clear_scratch(lay, ("A", "B"), range(0), preset)
@@ -52,11 +56,45 @@ def dot_products(
         return [in_rows(layout[n].encode(v), rows) for n, v in zip("AB", both, strict=True)]
 
     signed = layout["X"].kind == "o"
-    unbias = length << (bits + bits_b - 1) if signed else 0
+    unbias = length << (bits + bits_b - 1) if signed and not partial else 0
+    places = np.arange(groups) if partial else block.first_rows
     return Function(
-        "dot products", kind, layout, rows, whole, ("A", "B"), layout["P"], block.first_rows,
-        arrange, unbias, (groups,),
+        "dot products", kind, layout, rows, whole, ("A", "B"), layout["P"], places, arrange,
+        unbias, (groups,),
     )  # fmt: skip
+
+
+def _take_sums(block: ops.Groups) -> Operation:
+    """Read the sum in the first row of each group as a word."""
+    table = block.first_rows[:, None]
+    return Operation(
+        "read sums", lambda layout: [loop([take_row(0, layout["P"])], table, parallel=False)]
+    )
+
+
+def merge(bits: int, groups: int, count: int, width: int, *, kind: ApKind | str = "2d") -> Function:
+    """Add up `count` partial sums of `bits` bits in each of `groups` groups, to `width` bits.
+
+    The words, [groups, count] and unsigned as they were taken, are written
+    word-sequentially after scratch is cleared; the sums are read bit by bit.
+    """
+    kind, block = ApKind.named(kind), ops.Groups(groups, count)
+    layout = merge_layout(bits, width, kind)
+    table = np.arange(block.rows, dtype=np.int64)[:, None]
+    whole = (
+        Operation("clear scratch", lambda lay: clear_scratch(lay, (), range(0)))
+        + Operation("write words", lambda lay: [loop([store_row(0, lay["W"])], table, False)])
+        + ops.accumulate("P", bits=bits, addend="D", clean="Z", groups=block, kind=kind)
+        + ops.read("P")
+    )
+
+    def arrange(words: ArrayLike) -> list[Words]:
+        return [in_rows(layout["W"].encode(expect_shape("words", words, (groups, count))), rows)]
+
+    rows = block.rows + carry_rows(kind) * (count > 1)
+    return Function(
+        "merge", kind, layout, rows, whole, ("W",), layout["P"], block.first_rows, arrange
+    )
 
 
 def matmul(

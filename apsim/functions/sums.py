@@ -11,7 +11,7 @@ from dataclasses import dataclass
 from apsim.layout import Field, Layout
 from apsim.program import ApKind
 
-__all__ = ["SumLayout", "product_layout", "sum_layout"]
+__all__ = ["SumLayout", "merge_layout", "product_layout", "sum_layout"]
 
 
 @dataclass(frozen=True)
@@ -62,6 +62,12 @@ def product_layout(
     at = next(field for field in fields if field.name == "D").column
     fields += [Field("A", at, bits_a, code_a), Field("B", at + bits_a, bits_b, code_b)]
     return SumLayout(Layout.of(*fields, overlap=True), width)
+
+
+def merge_layout(bits: int, width: int, kind: ApKind) -> Layout:
+    """Words W of `bits` bits, one in each row, that grow to sums P of `width` bits."""
+    fields = [Field("P", 0, width), Field("W", 0, bits), *_scratch(width, 1, kind)]
+    return Layout.of(*fields, overlap=True)
 
 
 def _scratch(width: int, operands: int, kind: ApKind, quotient: int = 0) -> list[Field]:

@@ -36,7 +36,7 @@ from apsim.nn.model import (
 from apsim.nn.windows import out_size, window_counts
 
 __all__ = [
-    "accumulate", "add", "average_pool", "branches", "conv2d", "layer_output", "linear", "max_pool",
+    "accumulate", "add", "average_pool", "branches", "checked_inputs", "conv2d", "layer_output", "linear", "max_pool",
     "relu", "run", "settle",
 ]  # fmt: skip
 
@@ -217,11 +217,18 @@ def run(model: Model, x: npt.ArrayLike | Mapping[str, npt.ArrayLike]) -> dict[st
     `x` is one array, or one for each input by name.  Raises `InputError` where a shape
     or a value does not fit the input tensor.
     """
-    given = x if isinstance(x, Mapping) else {model.input: x}
-    tensors = {name: _checked(name, given, model.tensors[name]) for name in model.inputs}
+    tensors = checked_inputs(model, x)
     for layer in model.layers:
         tensors[layer.output] = layer_output(model, layer, tensors)
     return tensors
+
+
+def checked_inputs(
+    model: Model, x: npt.ArrayLike | Mapping[str, npt.ArrayLike]
+) -> dict[str, Integers]:
+    """Give the input tensors by name; raises `InputError` as `run` does."""
+    given = x if isinstance(x, Mapping) else {model.input: x}
+    return {name: _checked(name, given, model.tensors[name]) for name in model.inputs}
 
 
 def _checked(name: str, given: Mapping[str, npt.ArrayLike], tensor: Tensor) -> Integers:

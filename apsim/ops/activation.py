@@ -67,5 +67,3 @@ def _select(
 def _table(complemented: int) -> Lut:
     table = look_up("max")
     return lut.complemented(table, ("A", "B")) if complemented else table
-
-

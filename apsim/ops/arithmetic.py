@@ -210,7 +210,7 @@ def _partial(
 
 
 def multiply_by(constant: int, a: str, product: str) -> Operation:
-    """P <- A * constant by shifted additions: 8 operations per bit of A and one-bit of the constant.
+    """P <- A * constant by shifted additions: 8 operations per bit of A for each 1 of the constant.
 
     The constant is known to the controller, which issues no passes for its zeros.  A is
     unsigned; the product's columns must be 0 on entry and hold A's and the constant's bits.

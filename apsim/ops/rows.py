@@ -78,7 +78,7 @@ def move_words(
     groups: Groups, level: Sequence[tuple[int, int]], word: Field, to: Field, parallel: bool
 ) -> Loop:
     """Move each partner's word beside its target's, one pair after another or all at once."""
-    body = move(1, 0, to=to.column, width=word.width, first=word.column, text=f"{to.name} <- {word.name}")
+    body = move(
+        1, 0, to=to.column, width=word.width, first=word.column, text=f"{to.name} <- {word.name}"
+    )
     return loop(body, groups.table(level), parallel, "target", "partner")
-
-

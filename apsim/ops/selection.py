@@ -50,7 +50,13 @@ def flag_rows(kind: ApKind | str, scheme: str, groups: Groups) -> int:
 
 
 def largest(
-    word: str, *, other: str, flags: tuple[str, str], groups: Groups, kind: ApKind | str, scheme: str
+    word: str,
+    *,
+    other: str,
+    flags: tuple[str, str],
+    groups: Groups,
+    kind: ApKind | str,
+    scheme: str,
 ) -> Operation:
     """Leave the largest `word` of each group in the group's first row.
 
@@ -130,8 +136,4 @@ def _vertical(
 
 def _refuse_signed(word: Field) -> None:
     if word.kind == "s":
-        raise ProgramError(
-            f"a vertical maximum wants unsigned or offset-binary words, got {word}"
-        )
-
-
+        raise ProgramError(f"a vertical maximum wants unsigned or offset-binary words, got {word}")

@@ -56,7 +56,7 @@ def passes(
             label=f"pass {row.label or number + 1}",
             bit=bit,
             text=_text(row),
-            table=table,
+            table=table if isinstance(table, Lut) else None,
         )
 
 
@@ -70,7 +70,7 @@ def load(field: Field, port: int) -> Iterator[Step]:
     for place, column in enumerate(field.columns):
         yield Step(
             Op.WRITE_DATA, Mode.HORIZONTAL, ((column, 1),), port=port, place=place,
-            phase=Phase.POPULATE, label="populate", bit=place, text=f"{field.name}[{place}] <- data",
+            phase=Phase.POPULATE, label="populate", bit=place, text=f"{field.name}[{place}]",
         )  # fmt: skip
 
 
@@ -103,7 +103,13 @@ def read_row(slot: int, *, phase: Phase = Phase.TRANSFER, text: str = "") -> Ste
 
 
 def write_row(
-    slot: int, target: int, width: int, source: int, *, phase: Phase = Phase.TRANSFER, text: str = ""
+    slot: int,
+    target: int,
+    width: int,
+    source: int,
+    *,
+    phase: Phase = Phase.TRANSFER,
+    text: str = "",
 ) -> Step:
     """Word-sequential write: columns `target...` of the row take column tags `source...`."""
     return Step(

@@ -1,0 +1,120 @@
+"""A chip of CAPs that runs functions load by load, and adds up what they took.
+
+The rule: a load is one function on one CAP whose cells hold 0 before it; the chip's
+counters hold what its loads executed, and nothing is taken from a formula.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from difflib import get_close_matches
+
+import numpy as np
+from numpy.typing import NDArray
+
+from apsim import cam
+from apsim.cam.base import Cam
+from apsim.counts import Activity, Counts
+from apsim.errors import InputError, ProgramError
+from apsim.functions import Function
+from apsim.program import ApKind
+
+__all__ = ["PRESETS", "Chip", "Design"]
+
+
+@dataclass(frozen=True)
+class Design:
+    """Sizes of a chip: clusters of CAPs, and a CAP's rows and physical columns.
+
+    `columns` is what the emulator lets a program use; the paper's 16 columns hold two
+    8-bit operands and no product, carry or flag.
+    """
+
+    name: str
+    clusters: int
+    caps: int
+    rows: int
+    columns: int
+    source: str
+
+
+PRESETS = {
+    "bf-imna-lr": Design("bf-imna-lr", 64, 64, 4800, 160, "Rakka et al., BF-IMNA, Table V"),
+}
+
+
+class Chip:
+    """CAPs of one AP kind, emulated one after another on arrays of the given engine."""
+
+    def __init__(self, design: Design, *, ap: ApKind | str = "2d", engine: str = "strict") -> None:
+        if engine not in cam.ENGINES:
+            cam.make(engine, 1, 1)  # raises with the known names
+        self.design, self.kind, self.engine = design, ApKind.named(ap), engine
+        self.counts, self.activity, self.loads = Counts(), Activity(), 0
+        self._arrays: dict[tuple[int, int], tuple[Cam, object]] = {}
+
+    @classmethod
+    def preset(
+        cls,
+        name: str,
+        *,
+        ap: ApKind | str = "2d",
+        engine: str = "strict",
+        rows: int | None = None,
+        columns: int | None = None,
+    ) -> Chip:
+        """A published chip by name, its CAPs' rows and columns changed where given."""
+        if name not in PRESETS:
+            near = get_close_matches(name, PRESETS, 1)
+            hint = f"; did you mean {near[0]!r}?" if near else ""
+            raise InputError(f"unknown chip {name!r}: wanted one of {', '.join(PRESETS)}{hint}")
+        design = PRESETS[name]
+        design = Design(
+            name, design.clusters, design.caps, design.rows if rows is None else rows,
+            design.columns if columns is None else columns, design.source,
+        )  # fmt: skip
+        if design.rows < 2 or design.columns < 1:
+            raise InputError(
+                f"wanted CAPs of 2 rows and 1 column at least, got {design.rows} x {design.columns}"
+            )
+        return cls(design, ap=ap, engine=engine)
+
+    def execute(self, function: Function, data: NDArray[np.uint64]) -> NDArray[np.uint64]:
+        """Run one load on a CAP; gives the words put out, [rows or groups].
+
+        Raises `ProgramError` where the function does not fit a CAP.
+        """
+        self.require(function)
+        array, zero = self._array(function)
+        array.restore(zero)
+        out = np.zeros((1, data.shape[1]), np.uint64)
+        execution = array.execute(function.program.code, data, out)
+        self.counts += function.program.counts()
+        self.activity += execution.activity
+        self.loads += 1
+        words: NDArray[np.uint64] = out[0]
+        return words
+
+    def require(self, function: Function) -> None:
+        """Refuse a function that does not fit a CAP, with what it needs and what there is."""
+        need, there = (function.rows, function.columns), (self.design.rows, self.design.columns)
+        if need[0] > there[0] or need[1] > there[1]:
+            raise ProgramError(
+                f"{function.name} on the {self.kind.value} AP needs {need[0]} rows and "
+                f"{need[1]} columns; a CAP of {self.design.name} has {there[0]} rows and "
+                f"{there[1]} columns"
+            )
+
+    def _array(self, function: Function) -> tuple[Cam, object]:
+        size = function.rows, function.columns
+        if size not in self._arrays:
+            array = cam.make(self.engine, *size)
+            self._arrays[size] = array, array.snapshot()
+        return self._arrays[size]
+
+    def __repr__(self) -> str:
+        design = self.design
+        return (
+            f"<Chip {design.name}: {design.clusters} x {design.caps} CAPs of {design.rows} rows x "
+            f"{design.columns} columns, {self.kind.value} AP, {self.counts}>"
+        )

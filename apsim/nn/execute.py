@@ -1,0 +1,193 @@
+"""One layer on a chip: what runs on the AP, and what the host does around it.
+
+The rule: multiplications, additions, maxima and ReLU are parts on the AP; reshaping,
+constants (bias, zero points) and the requantization rule are the host's.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+
+import numpy as np
+
+from apsim.nn import exact, parts, patches, rules
+from apsim.nn.chip import Chip
+from apsim.nn.model import (
+    Add,
+    AvgPool,
+    Conv2d,
+    Integers,
+    Layer,
+    Linear,
+    MaxPool,
+    Model,
+    Relu,
+    Requantize,
+    Weighted,
+)  # fmt: skip
+from apsim.nn.part import Part
+from apsim.nn.windows import plane, window_counts
+from apsim.nn.words import Words, common, holding
+
+__all__ = ["Executed", "execute", "macs"]
+
+Progress = Callable[[int], None]
+Tensors = Mapping[str, Integers]
+
+
+@dataclass(frozen=True)
+class Executed:
+    """A layer's output, the parts that ran on the AP, and what the host did."""
+
+    output: Integers
+    parts: tuple[Part, ...]
+    host: tuple[str, ...]
+
+
+def execute(
+    model: Model, layer: Layer, tensors: Tensors, chip: Chip, progress: Progress = lambda _: None
+) -> Executed:
+    """Run one layer on the tensors it names; raises `ProgramError` where a CAP is too small."""
+    run = None if layer.host else _RUN.get(type(layer))
+    if run is None:
+        output = exact.layer_output(model, layer, tensors)
+        return Executed(output, (), (layer.host or "reshape",))
+    inputs = [np.asarray(tensors[name], np.int64) for name in layer.inputs]
+    return run(model, layer, inputs, chip, progress)
+
+
+def macs(model: Model, layer: Layer, batch: int) -> int:
+    """Multiplications of a layer, for `batch` inputs."""
+    if isinstance(layer, Weighted):
+        outputs = int(np.prod(model.tensors[layer.output].shape)) * batch
+        return outputs * int(np.prod(layer.weights.shape[1:]))
+    return 0
+
+
+def _conv2d(
+    model: Model, layer: Conv2d, inputs: list[Integers], chip: Chip, progress: Progress
+) -> Executed:
+    act = model.tensors[layer.inputs[0]]
+    columns = patches.columns(inputs[0], layer, act.zero_point)
+    weights = layer.weights.astype(np.int64).reshape(layer.groups, -1, columns.shape[2])
+    ran = [
+        _products(chip, x, w, Words.of(act), layer, progress)
+        for x, w in zip(columns, weights, strict=True)
+    ]
+    height, width = plane(layer, *inputs[0].shape[2:])
+    acc = np.concatenate([values for values, _ in ran])
+    acc = acc.reshape(-1, len(inputs[0]), height, width).swapaxes(0, 1)
+    return _settled(
+        layer, acc + layer.bias.reshape(-1, 1, 1), 1, chip, [p for _, p in ran], "im2col"
+    )
+
+
+def _linear(
+    model: Model, layer: Linear, inputs: list[Integers], chip: Chip, progress: Progress
+) -> Executed:
+    act, x = model.tensors[layer.inputs[0]], inputs[0]
+    flat = x.reshape(-1, x.shape[-1])
+    values, part = _products(chip, flat, layer.weights, Words.of(act), layer, progress)
+    acc = values.T.reshape(*x.shape[:-1], -1) + layer.bias
+    return _settled(layer, acc, -1, chip, [part])
+
+
+def _products(
+    chip: Chip, x: Integers, weights: Integers, act: Words, layer: Weighted, progress: Progress
+) -> tuple[Integers, Part]:
+    weight = Words(layer.weight_bits, layer.weight_signed)
+    return parts.products(chip, x, weights.astype(np.int64), act, weight, progress)
+
+
+def _settled(
+    layer: Weighted | Add | Requantize,
+    acc: Integers,
+    axis: int,
+    chip: Chip,
+    ran: Sequence[Part],
+    *host: str,
+) -> Executed:
+    """Bias added, the rule applied on the host, and between its two steps ReLU on the AP."""
+    requant, done = layer.requant, (*host, "bias")
+    q = acc if requant is None else rules.scale(acc, requant, axis=axis)
+    if layer.relu:
+        bits = requant.width if requant else holding(int(q.min()), int(q.max())).bits
+        q, part = parts.relu(chip, q, bits)
+        ran = [*ran, part]
+    if requant is None:
+        return Executed(q, tuple(ran), done)
+    return Executed(rules.finish(q, requant), tuple(ran), (*done, f"requantize ({requant.rule})"))
+
+
+def _max_pool(
+    model: Model, layer: MaxPool, inputs: list[Integers], chip: Chip, progress: Progress
+) -> Executed:
+    act = model.tensors[layer.inputs[0]]
+    windows = patches.windows(inputs[0], layer, act.lo)
+    values, part = parts.max_pool(chip, windows, Words.of(act))
+    return Executed(_planes(values, layer, inputs[0]), (part,), ("windows",))
+
+
+def _average_pool(
+    model: Model, layer: AvgPool, inputs: list[Integers], chip: Chip, progress: Progress
+) -> Executed:
+    act = model.tensors[layer.inputs[0]]
+    windows = patches.windows(inputs[0], layer, act.zero_point)
+    sums, part = parts.average_pool(chip, windows, Words.of(act))
+    total = _planes(sums, layer, inputs[0]) + layer.bias
+    counts = window_counts(layer, *inputs[0].shape[2:])
+    output = rules.finish(rules.divide(total, layer.requant, counts), layer.requant)
+    return Executed(output, (part,), ("windows", f"divide ({layer.requant.rule})"))
+
+
+def _planes(values: Integers, layer: MaxPool | AvgPool, x: Integers) -> Integers:
+    return values.reshape(*x.shape[:2], *plane(layer, *x.shape[2:]))
+
+
+def _add(
+    model: Model, layer: Add, inputs: list[Integers], chip: Chip, progress: Progress
+) -> Executed:
+    """A plain addition, or where scales differ a dot product of two words and two constants."""
+    kinds = [Words.of(model.tensors[name]) for name in layer.inputs]
+    host = ("rounding of the branches",) if layer.branches else ()
+    if layer.branches:
+        inputs = exact.branches(layer, inputs)
+        kinds = [Words(branch.width, True) for branch in layer.branches]
+    words = common(*kinds)
+    if layer.multipliers == (1, 1):
+        acc, part = parts.add(chip, inputs[0], inputs[1], words)
+    else:
+        pairs = np.stack([values.ravel() for values in inputs], axis=1)
+        constants = np.array([layer.multipliers], np.int64)
+        weight = holding(min(layer.multipliers), max(layer.multipliers))
+        acc, part = parts.products(chip, pairs, constants, words, weight, progress)
+        acc = acc.reshape(inputs[0].shape)
+    return _settled(layer, acc + layer.bias, 1, chip, [part], *host)
+
+
+def _relu(
+    model: Model, layer: Relu, inputs: list[Integers], chip: Chip, progress: Progress
+) -> Executed:
+    tensor = model.tensors[layer.inputs[0]]
+    zero = tensor.zero_point
+    bits = holding(tensor.lo - zero, tensor.hi - zero).bits + (tensor.lo - zero >= 0)
+    values, part = parts.relu(chip, inputs[0] - zero, bits)
+    return Executed(values + zero, (part,), ("zero point",) if zero else ())
+
+
+def _requantize(
+    model: Model, layer: Requantize, inputs: list[Integers], chip: Chip, progress: Progress
+) -> Executed:
+    return _settled(layer, inputs[0] + layer.bias, 1, chip, [])
+
+
+_RUN: dict[type[Layer], Callable[..., Executed]] = {
+    Conv2d: _conv2d,
+    Linear: _linear,
+    MaxPool: _max_pool,
+    AvgPool: _average_pool,
+    Add: _add,
+    Relu: _relu,
+    Requantize: _requantize,
+}

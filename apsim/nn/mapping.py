@@ -1,0 +1,82 @@
+"""How work is folded over the rows of CAPs: sizes only, no data.
+
+The rule: a group (an output, a window, a word) never straddles two loads; a sum longer
+than a CAP is cut into chunks, whose partial sums are moved together and added.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+
+from apsim.errors import ProgramError
+from apsim.functions.cnn import default_scheme
+from apsim.ops.reduction import carry_rows
+from apsim.ops.rows import Groups
+from apsim.ops.selection import flag_rows
+from apsim.program import ApKind
+
+__all__ = ["Fold", "chunks", "fold_sums", "fold_windows", "fold_words", "parts"]
+
+
+@dataclass(frozen=True)
+class Fold:
+    """`full` loads of `size` groups each, and one of `rest` groups where `rest` > 0."""
+
+    full: int
+    size: int
+    rest: int
+
+    @property
+    def loads(self) -> int:
+        """How many loads there are."""
+        return self.full + (self.rest > 0)
+
+    def sizes(self) -> Iterator[tuple[int, int]]:
+        """(groups in a load, number of such loads), without empty ones."""
+        if self.full:
+            yield self.size, self.full
+        if self.rest:
+            yield self.rest, 1
+
+    def ranges(self) -> Iterator[range]:
+        """The groups of each load."""
+        for load in range(self.loads):
+            start = load * self.size
+            yield range(start, min(start + self.size, self.full * self.size + self.rest))
+
+
+def fold_words(words: int, rows: int) -> Fold:
+    """One word, or pair of words, in each row."""
+    return _fold(words, rows)
+
+
+def fold_sums(groups: int, size: int, kind: ApKind, rows: int) -> Fold:
+    """Groups of `size` rows to be added up; the 2D AP keeps a row for carries."""
+    return _fold(groups, (rows - carry_rows(kind) * (size > 1)) // size, size, rows)
+
+
+def fold_windows(windows: int, size: int, kind: ApKind, rows: int, scheme: str | None) -> Fold:
+    """Windows of `size` rows whose maximum is taken, with rows for flags."""
+    scheme = scheme or default_scheme(kind)
+    extra = flag_rows(kind, scheme, Groups(1, size))
+    room = rows // (size + extra) if kind.segmented else (rows - extra) // size
+    return _fold(windows, room, size, rows)
+
+
+def _fold(groups: int, room: int, size: int = 1, rows: int = 0) -> Fold:
+    if room < 1:
+        raise ProgramError(f"a group of {size} rows does not fit a CAP of {rows} rows")
+    return Fold(groups // room, room, groups % room)
+
+
+def chunks(length: int, kind: ApKind, rows: int) -> list[int]:
+    """Lengths of the parts that a sum of `length` rows is cut into: one where it fits."""
+    room = rows - carry_rows(kind) * (length > 1)
+    count = -(-length // room)
+    return parts(length, count)
+
+
+def parts(length: int, count: int) -> list[int]:
+    """`count` nearly equal whole numbers, the larger first, that add up to `length`."""
+    return [length // count + (k < length % count) for k in range(count)]

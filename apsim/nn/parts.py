@@ -1,0 +1,179 @@
+"""The work of layers on a chip: products, sums, maxima, additions, ReLU.
+
+The rule: operands in, integers out, and a `Part` that says what it took; every value
+comes out of an array, none is computed here.
+"""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable, Iterator
+from functools import lru_cache
+
+import numpy as np
+
+from apsim import functions
+from apsim.counts import Activity
+from apsim.functions import Function
+from apsim.functions.base import cleared
+from apsim.functions.cnn import default_scheme
+from apsim.nn import forecast
+from apsim.nn.chip import Chip
+from apsim.nn.mapping import chunks, fold_sums, fold_windows, fold_words
+from apsim.nn.model import Integers
+from apsim.nn.part import Forecast, Part
+from apsim.nn.words import Words
+
+__all__ = ["add", "average_pool", "max_pool", "products", "relu"]
+
+Progress = Callable[[int], None]
+Loads = Iterator[Integers]
+
+dot_products = lru_cache(64)(functions.dot_products)
+merge = lru_cache(64)(functions.merge)
+average = lru_cache(64)(functions.average_pool)
+largest = lru_cache(64)(functions.max_pool)
+plain_add = lru_cache(64)(functions.add)
+plain_relu = lru_cache(64)(functions.relu)
+
+
+@lru_cache(64)
+def cleared_add(bits: int, rows: int, *, kind: str, words: str) -> Function:
+    """An addition that clears its carry column first."""
+    return cleared(plain_add(bits, rows, kind=kind, words=words))
+
+
+class Watch:
+    """What a chip does between two moments."""
+
+    def __init__(self, chip: Chip) -> None:
+        self.chip, self.start = chip, time.perf_counter()
+        self.counts, self.activity, self.loads = chip.counts, chip.activity, chip.loads
+
+    def part(self, name: str, expected: Forecast) -> Part:
+        """The part that ran since then."""
+        chip, before = self.chip, self.activity.as_dict()
+        since = {key: value - before[key] for key, value in chip.activity.as_dict().items()}
+        return Part(
+            name,
+            chip.counts - self.counts,
+            Activity(**since),
+            chip.loads - self.loads,
+            expected,
+            time.perf_counter() - self.start,
+        )
+
+
+def products(
+    chip: Chip, x: Integers, weights: Integers, act: Words, weight: Words, progress: Progress
+) -> tuple[Integers, Part]:
+    """x [u, j] times weights [i, j], each result a dot product on the AP: gives [i, u]."""
+    watch, (outputs, length) = Watch(chip), (len(weights) * len(x), x.shape[1])
+    cut = chunks(length, chip.kind, chip.design.rows)
+    sums, start = [], 0
+    for piece in cut:
+        taken = slice(start, start + piece)
+        sums.append(
+            _dot_products(chip, x[:, taken], weights[:, taken], act, weight, len(cut) > 1, progress)
+        )
+        start += piece
+    values = sums[0] if len(cut) == 1 else _merged(chip, sums, cut, act, weight)
+    expected = forecast.products(
+        outputs, length, act.bits, weight.bits, chip.kind, chip.design.rows
+    )
+    return values.reshape(len(weights), len(x)), watch.part("multiply-accumulate", expected)
+
+
+def _dot_products(
+    chip: Chip,
+    x: Integers,
+    weights: Integers,
+    act: Words,
+    weight: Words,
+    partial: bool,
+    progress: Progress,
+) -> Integers:
+    """Every output's dot product, load by load, outputs in row-major order [i, u]."""
+    count, length = len(x), x.shape[1]
+    results = []
+    for load in fold_sums(len(weights) * count, length, chip.kind, chip.design.rows).ranges():
+        outputs = np.asarray(load)
+        function = dot_products(
+            act.bits, len(outputs), length, kind=chip.kind.value, bits_b=weight.bits,
+            words=act.kind, words_b=weight.kind, clear=True, partial=partial,
+        )  # fmt: skip
+        data = function.words(x[outputs % count], weights[outputs // count])
+        out = chip.execute(function, data)
+        results.append(function.results(out[None]))
+        progress(len(outputs) * length)
+    return np.concatenate(results)
+
+
+def _merged(
+    chip: Chip, sums: list[Integers], cut: list[int], act: Words, weight: Words
+) -> Integers:
+    """Partial sums of every output, moved together and added."""
+    words, bits = np.stack(sums, axis=1), act.bits + weight.bits
+    partial, total = bits + (cut[0] - 1).bit_length(), bits + (sum(cut) - 1).bit_length()
+    results = []
+    for load in fold_sums(len(words), len(cut), chip.kind, chip.design.rows).ranges():
+        function = merge(partial, len(load), len(cut), total, kind=chip.kind.value)
+        out = chip.execute(function, function.words(words[load.start : load.stop]))
+        results.append(function.results(out[None]))
+    signed = "s" in act.kind + weight.kind
+    return np.concatenate(results) - (sum(cut) << (bits - 1) if signed else 0)
+
+
+def average_pool(chip: Chip, windows: Integers, act: Words) -> tuple[Integers, Part]:
+    """Sums of windows [K, S]."""
+    watch, (count, size) = Watch(chip), windows.shape
+    rows = chip.design.rows
+    results = []
+    for load in fold_sums(count, (size + 1) // 2, chip.kind, rows).ranges():
+        function = average(
+            act.bits, size, len(load), kind=chip.kind.value, words=act.coding, divide="none",
+            clear=True,
+        )  # fmt: skip
+        out = chip.execute(function, function.words(windows[load.start : load.stop]))
+        results.append(function.results(out[None]))
+    expected = forecast.average_pool(count, size, act.bits, chip.kind, rows)
+    return np.concatenate(results), watch.part("window sums", expected)
+
+
+def max_pool(chip: Chip, windows: Integers, act: Words) -> tuple[Integers, Part]:
+    """Maxima of windows [K, S]."""
+    watch, (count, size) = Watch(chip), windows.shape
+    rows, scheme = chip.design.rows, default_scheme(chip.kind)
+    results = []
+    for load in fold_windows(count, (size + 1) // 2, chip.kind, rows, scheme).ranges():
+        function = largest(
+            act.bits, size, len(load), kind=chip.kind.value, words=act.coding, clear=True
+        )
+        out = chip.execute(function, function.words(windows[load.start : load.stop]))
+        results.append(function.results(out[None]))
+    expected = forecast.max_pool(count, size, act.bits, chip.kind, rows, scheme)
+    return np.concatenate(results), watch.part("window maxima", expected)
+
+
+def add(chip: Chip, a: Integers, b: Integers, words: Words) -> tuple[Integers, Part]:
+    """a + b, word by word (any shape)."""
+    watch, rows = Watch(chip), chip.design.rows
+    first, second, results = a.ravel(), b.ravel(), []
+    for load in fold_words(a.size, rows).ranges():
+        some = slice(load.start, load.stop)
+        function = cleared_add(words.bits, len(load), kind=chip.kind.value, words=words.coding)
+        out = chip.execute(function, function.words(first[some], second[some]))
+        results.append(function.results(out[None]))
+    part = watch.part("add", forecast.add(a.size, words.bits, rows))
+    return np.concatenate(results).reshape(a.shape), part
+
+
+def relu(chip: Chip, values: Integers, bits: int) -> tuple[Integers, Part]:
+    """max(value, 0) of signed words of `bits` bits (any shape)."""
+    watch, rows, flat, results = Watch(chip), chip.design.rows, values.ravel(), []
+    for load in fold_words(values.size, rows).ranges():
+        function = plain_relu(bits, len(load), kind=chip.kind.value)
+        out = chip.execute(function, function.words(flat[load.start : load.stop]))
+        results.append(function.results(out[None]))
+    part = watch.part("relu", forecast.relu(values.size, bits, rows))
+    return np.concatenate(results).reshape(values.shape), part
