@@ -17,9 +17,7 @@ from apsim.lut.keys import place_of, read_keys, text_place
 from apsim.lut.model import Bits, Lut, Pass, State
 from apsim.lut.tables import Place, Row, Table, cover, read_table
 
-__all__ = ["MAX_COLUMNS", "load", "parse", "read_text", "read_truth"]
-
-MAX_COLUMNS = 8
+__all__ = ["load", "parse", "read_text", "read_truth"]
 
 
 def load(path: str | Path) -> Lut:
@@ -47,8 +45,8 @@ def read(text: str, origin: str) -> Lut:
     """Read a LUT without proving it; cells marked `x` hold the input's bit for now."""
     keys = read_keys(text, origin)
     table = read_table(keys["table"], text_place(text, origin, "table"), "table")
-    passes = _passes(table, keys, text_place(text, origin, "passes"))
     lut = _described(keys, table, place_of(text, origin, "per_bit"))
+    passes = _passes(table, keys, text_place(text, origin, "passes"))
     return replace(lut, passes=passes, minimal=keys.get("minimal", ""), text=text)
 
 
@@ -96,10 +94,6 @@ def _described(keys: dict[str, Any], table: Table, place: Place) -> Lut:
 
 
 def _check_columns(table: Table, keys: dict[str, Any], place: Place) -> None:
-    if len(table.inputs) > MAX_COLUMNS:
-        raise table.place.error(
-            f", table header: at most {MAX_COLUMNS} columns are supported, got {len(table.inputs)}"
-        )
     for name in table.outputs:
         if name not in table.inputs:
             raise table.place.error(
@@ -169,8 +163,8 @@ def _result(table: Table, row: Row, state: State) -> State | None:
 def _passes(table: Table, keys: dict[str, Any], place: Place) -> tuple[Pass, ...]:
     if "passes" in keys:
         if table.marked:
-            raise place.error(": give the passes in the pass column or under `passes`, not both")
-        return _listed(read_table(keys["passes"], place, "passes"), table)
+            raise place.error(": give the passes in the pass column or as `passes`, not both")
+        return _listed(read_table(keys["passes"], place, "passes", truth=False), table)
     if not table.marked:
         raise table.place.error(
             ", table header: expected a pass column, or a second table `passes`"
@@ -185,7 +179,7 @@ def _listed(steps: Table, table: Table) -> tuple[Pass, ...]:
                 f", passes header: column {name} is not in the table ({' '.join(table.inputs)})"
             )
     if steps.marked:
-        raise steps.place.error(", passes header: rows run from top to bottom, without a column")
+        raise steps.place.error(", passes header: rows run in order, without a pass column")
     return tuple(_pass(steps, row, number) for number, row in enumerate(steps.rows, 1))
 
 

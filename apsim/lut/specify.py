@@ -13,7 +13,7 @@ from typing import Any
 from apsim.errors import LutError
 from apsim.lut.keys import WALKS
 from apsim.lut.model import Lut, State
-from apsim.lut.parse import MAX_COLUMNS
+from apsim.lut.tables import MAX_COLUMNS
 
 __all__ = ["Truth", "specify"]
 

@@ -6,13 +6,15 @@ The rule: cells are read and placed here, by line; what they mean is decided in 
 from __future__ import annotations
 
 from collections.abc import Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from itertools import product
 
 from apsim.errors import LutError
 from apsim.lut.model import State
 
-__all__ = ["Place", "Row", "Table", "cover", "read_table"]
+__all__ = ["MAX_COLUMNS", "Place", "Row", "Table", "cover", "read_table"]
+
+MAX_COLUMNS = 8
 
 
 @dataclass(frozen=True)
@@ -56,11 +58,14 @@ class Table:
     rows: tuple[Row, ...]
 
 
-def read_table(text: str, place: Place, what: str) -> Table:
-    """Split `text`, which begins on the line of `place`, into a header and rows."""
+def read_table(text: str, place: Place, what: str, *, truth: bool = True) -> Table:
+    """Split `text`, which begins on the line of `place`, into a header and rows.
+
+    The rows of a truth table may say NP and x; those of a list of passes may not.
+    """
     lines = list(_lines(text, place))
     if not lines:
-        raise place.error(f", {what}: expected a header such as `A B | pass | B`, got nothing")
+        raise place.error(f", {what}: expected a header such as `A B | B`, got nothing")
     where, header = lines[0]
     parts = [tuple(part.split()) for part in header.split("|")]
     marked = len(parts) == 3
@@ -69,10 +74,10 @@ def read_table(text: str, place: Place, what: str) -> Table:
             f", {what} header: expected `INPUTS | pass | OUTPUTS` or `INPUTS | OUTPUTS`, "
             f"got `{header.strip()}`"
         )
-    _names(parts[0], where, f"{what} header, before the bar")
-    _names(parts[-1], where, f"{what} header, after the bar")
-    rows = tuple(_row(line, at, what, parts[0], parts[-1], marked) for at, line in lines[1:])
-    return Table(where, parts[0], parts[-1], marked, rows)
+    _check_names(parts[0], where, f"{what} header, before the bar")
+    _check_names(parts[-1], where, f"{what} header, after the bar")
+    table = Table(where, parts[0], parts[-1], marked, ())
+    return replace(table, rows=tuple(_row(line, at, what, table, truth) for at, line in lines[1:]))
 
 
 def cover(cells: tuple[str, ...]) -> Iterator[State]:
@@ -87,9 +92,13 @@ def _lines(text: str, place: Place) -> Iterator[tuple[Place, str]]:
             yield Place(place.origin, place.line + offset if place.line else 0), bare
 
 
-def _names(names: tuple[str, ...], place: Place, what: str) -> None:
+def _check_names(names: tuple[str, ...], place: Place, what: str) -> None:
     if not names:
         raise place.error(f", {what}: expected column names, got none")
+    if len(names) > MAX_COLUMNS:
+        raise place.error(
+            f", {what}: at most {MAX_COLUMNS} columns are supported, got {len(names)}"
+        )
     for name in names:
         if not name.isidentifier():
             raise place.error(f", {what}: expected a column name, got `{name}`")
@@ -97,28 +106,23 @@ def _names(names: tuple[str, ...], place: Place, what: str) -> None:
             raise place.error(f", {what}: column {name} is named twice")
 
 
-def _row(
-    line: str,
-    place: Place,
-    what: str,
-    inputs: tuple[str, ...],
-    outputs: tuple[str, ...],
-    marked: bool,
-) -> Row:
+def _row(line: str, place: Place, what: str, table: Table, truth: bool) -> Row:
     parts = [tuple(part.split()) for part in line.split("|")]
-    row = Row(place, what, parts[0], " ".join(parts[1]) if len(parts) == 3 else "", parts[-1])
-    if len(parts) != 2 + marked:
-        raise row.error(f"expected {1 + marked} bars as in the header, got {len(parts) - 1}")
-    _cells(row, row.inputs, inputs, "01-", "before the bar")
-    if not marked and row.outputs == ("NP",):
-        return Row(place, what, row.inputs, "NP", ())
+    mark = " ".join(parts[1]) if len(parts) == 3 else ""
+    row = Row(place, what, parts[0], mark, parts[-1])
+    bars = 1 + table.marked
+    if len(parts) != bars + 1:
+        raise row.error(f"expected {bars} bars as in the header, got {len(parts) - 1}")
+    _check_cells(row, row.inputs, table.inputs, "01-", "before the bar")
+    if truth and not table.marked and row.outputs == ("NP",):
+        return replace(row, mark="NP", outputs=())
     if row.mark == "NP" and not row.outputs:
         return row
-    _cells(row, row.outputs, outputs, "01-x", "after the bar")
+    _check_cells(row, row.outputs, table.outputs, "01-x" if truth else "01-", "after the bar")
     return row
 
 
-def _cells(
+def _check_cells(
     row: Row, cells: tuple[str, ...], names: tuple[str, ...], allowed: str, where: str
 ) -> None:
     if len(cells) != len(names):
