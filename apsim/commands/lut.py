@@ -121,14 +121,13 @@ def _read_spec(args: argparse.Namespace) -> tuple[Lut, tuple[str, ...]]:
     from dataclasses import replace
     from pathlib import Path
 
-    from apsim.lut.keys import is_name
+    from apsim.lut.keys import check_name
     from apsim.lut.parse import read_text, read_truth
 
     stem = re.sub(r"\W+", "_", Path(args.truth).stem.lower())
     spec, outputs = read_truth(read_text(args.truth), name=stem, origin=args.truth)
     name = args.name or spec.name
-    if not is_name(name):
-        raise LutError(f"a LUT's name is small letters, digits and _, got {name!r}; see --name")
+    check_name(name, "--name: ")
     return replace(spec, name=name), outputs
 
 

@@ -111,7 +111,8 @@ def _result_columns(lut: Lut) -> list[int]:
         for i in range(len(lut.columns))
         if state[i] != result[i] or (state, lut.columns[i]) in lut.free
     }
-    return [i for i, name in enumerate(lut.columns) if i in changed or name in lut.outputs]
+    shown = [i for i, name in enumerate(lut.columns) if i in changed or name in lut.outputs]
+    return shown or list(range(len(lut.columns)))  # a table has outputs, even if nothing changes
 
 
 def _marks(lut: Lut) -> dict[State, str]:

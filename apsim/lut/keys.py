@@ -10,9 +10,10 @@ import tomllib
 from difflib import get_close_matches
 from typing import Any
 
+from apsim.errors import LutError
 from apsim.lut.tables import Place
 
-__all__ = ["REQUIRED", "WALKS", "is_name", "place_of", "read_keys", "text_place"]
+__all__ = ["REQUIRED", "WALKS", "check_name", "place_of", "read_keys", "text_place"]
 
 WALKS = ("lsb-first", "msb-first")
 REQUIRED = ("name", "about", "source", "per_bit", "walk", "table")
@@ -42,9 +43,10 @@ def read_keys(text: str, origin: str, required: tuple[str, ...] = REQUIRED) -> d
     return keys
 
 
-def is_name(value: str) -> bool:
-    """Whether a LUT may have this name: small letters, digits and `_`."""
-    return re.fullmatch(r"[a-z][a-z0-9_]*", value) is not None
+def check_name(value: str, where: str = "") -> None:
+    """Raise `LutError` where a LUT may not have this name."""
+    if re.fullmatch(r"[a-z][a-z0-9_]*", value) is None:
+        raise LutError(f"{where}a LUT's name is small letters, digits and _, got {value!r}")
 
 
 def place_of(text: str, origin: str, key: str) -> Place:
@@ -64,8 +66,8 @@ def _check_value(key: str, value: object, place: Place) -> None:
     elif key in CHOICES and value not in CHOICES[key]:
         known = " or ".join(map(repr, CHOICES[key]))
         raise place.error(f": `{key}` must be {known}, got {value!r}")
-    elif key == "name" and not is_name(value):
-        raise place.error(f": `name` must be small letters, digits and _, got {value!r}")
+    elif key == "name":
+        check_name(value, f"{place}: ")
 
 
 def text_place(text: str, origin: str, key: str) -> Place:

@@ -11,7 +11,7 @@ from itertools import product
 from typing import Any
 
 from apsim.errors import LutError
-from apsim.lut.keys import WALKS
+from apsim.lut.keys import WALKS, check_name
 from apsim.lut.model import Lut, State
 from apsim.lut.tables import MAX_COLUMNS
 
@@ -52,10 +52,14 @@ def _check_columns(
     per_word: tuple[str, ...],
     walk: str,
 ) -> None:
+    check_name(name)
     if not 1 <= len(inputs) <= MAX_COLUMNS:
         raise LutError(f"{name}: 1 to {MAX_COLUMNS} input columns are supported, got {len(inputs)}")
     if len(set(inputs)) < len(inputs):
         raise LutError(f"{name}: each input column must be named once, got {' '.join(inputs)}")
+    for column in inputs:
+        if not column.isidentifier():
+            raise LutError(f"{name}: expected a column name, got {column!r}")
     if not outputs:
         raise LutError(f"{name}: expected at least one output column, got none")
     for column in outputs + per_word:
