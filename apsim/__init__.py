@@ -1,0 +1,62 @@
+"""Associative processors, emulated bit by bit, with every operation counted.
+
+The rule: names are loaded when first used, so that `import apsim` and `apsim --help`
+cost nothing.
+"""
+
+from __future__ import annotations
+
+import importlib
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from apsim import closed_form, cost, functions, lut, nn, ops
+    from apsim.counts import Activity, Counts, Phase
+    from apsim.errors import ApsimError
+    from apsim.layout import Field, Layout
+    from apsim.machine import Machine
+    from apsim.program import ApKind, Microprogram, Operation
+
+__all__ = [
+    "Activity",
+    "ApKind",
+    "ApsimError",
+    "Counts",
+    "Field",
+    "Layout",
+    "Machine",
+    "Microprogram",
+    "Operation",
+    "Phase",
+    "closed_form",
+    "cost",
+    "functions",
+    "lut",
+    "nn",
+    "ops",
+]
+
+_HOMES = {
+    "Activity": "counts",
+    "ApKind": "program",
+    "ApsimError": "errors",
+    "Counts": "counts",
+    "Field": "layout",
+    "Layout": "layout",
+    "Machine": "machine",
+    "Microprogram": "program",
+    "Operation": "program",
+    "Phase": "counts",
+}
+
+
+def __getattr__(name: str) -> Any:
+    if name not in __all__:
+        raise AttributeError(f"module 'apsim' has no attribute {name!r}")
+    if name in _HOMES:
+        return getattr(importlib.import_module(f"apsim.{_HOMES[name]}"), name)
+    return importlib.import_module(f"apsim.{name}")
+
+
+def __dir__() -> list[str]:
+    return sorted(__all__)

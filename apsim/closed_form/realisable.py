@@ -97,11 +97,12 @@ def matmul(bits: int, i: int, j: int, u: int, ap: str, bits_b: int | None = None
 def merge(groups: int, count: int, bits: int, width: int, ap: str) -> Counts:
     """Partial sums of a sum longer than a CAP: `count` words a group, written as words.
 
-    The words have `bits` bits, the sums `width`; sums are read bit by bit.
+    The words have `bits` bits; the sums are read bit by bit, in the `width` bits that
+    they are known to have.
     """
     positive(groups=groups, count=count, bits=bits, width=width)
     written = Counts(write=groups * count, read=width)
-    return written + _accumulate(groups, count, bits, width, ap)
+    return written + _accumulate(groups, count, bits, bits + ceil_log2(count), ap)
 
 
 def dot(bits: int, j: int, ap: str, bits_b: int | None = None) -> Counts:

@@ -14,7 +14,7 @@ from apsim.functions.base import Function, Words, clear_scratch, expect_shape, i
 from apsim.functions.sums import merge_layout, product_layout
 from apsim.ops.reduction import carry_rows
 from apsim.ops.rows import loop
-from apsim.ops.steps import store_row, take_row
+from apsim.ops.steps import read_out, store_row, take_row
 from apsim.program import ApKind, Operation
 
 __all__ = ["dot", "dot_products", "matmul", "merge"]
@@ -79,13 +79,14 @@ def merge(bits: int, groups: int, count: int, width: int, *, kind: ApKind | str 
     word-sequentially after scratch is cleared; the sums are read bit by bit.
     """
     kind, block = ApKind.named(kind), ops.Groups(groups, count)
-    layout = merge_layout(bits, width, kind)
+    layout = merge_layout(bits, count, kind)
+    total = layout["P"].part(0, min(width, layout["P"].width))
     table = np.arange(block.rows, dtype=np.int64)[:, None]
     whole = (
         Operation("clear scratch", lambda lay: clear_scratch(lay, (), range(0)))
         + Operation("write words", lambda lay: [loop([store_row(0, lay["W"])], table, False)])
         + ops.accumulate("P", bits=bits, addend="D", clean="Z", groups=block, kind=kind)
-        + ops.read("P")
+        + Operation("read sums", lambda lay: list(read_out(total, 0)))
     )
 
     def arrange(words: ArrayLike) -> list[Words]:
@@ -93,7 +94,7 @@ def merge(bits: int, groups: int, count: int, width: int, *, kind: ApKind | str 
 
     rows = block.rows + carry_rows(kind) * (count > 1)
     return Function(
-        "merge", kind, layout, rows, whole, ("W",), layout["P"], block.first_rows, arrange
+        "merge", kind, layout, rows, whole, ("W",), total, block.first_rows, arrange
     )
 
 

@@ -64,8 +64,9 @@ def product_layout(
     return SumLayout(Layout.of(*fields, overlap=True), width)
 
 
-def merge_layout(bits: int, width: int, kind: ApKind) -> Layout:
-    """Words W of `bits` bits, one in each row, that grow to sums P of `width` bits."""
+def merge_layout(bits: int, words: int, kind: ApKind) -> Layout:
+    """Words W of `bits` bits, one in each row, and P, with room for the sum of so many."""
+    width = bits + growth(words)
     fields = [Field("P", 0, width), Field("W", 0, bits), *_scratch(width, 1, kind)]
     return Layout.of(*fields, overlap=True)
 

@@ -2,7 +2,22 @@
 
 from apsim.nn import datasets, exact, rules
 from apsim.nn.bundled import load
+from apsim.nn.chip import Chip
+from apsim.nn.layers import Conv2d, Linear
 from apsim.nn.model import Model, Tensor
+from apsim.nn.runtime import run
 from apsim.nn.store import save
 
-__all__ = ["Model", "Tensor", "datasets", "exact", "load", "rules", "save"]
+__all__ = [
+    "Chip",
+    "Conv2d",
+    "Linear",
+    "Model",
+    "Tensor",
+    "datasets",
+    "exact",
+    "load",
+    "rules",
+    "run",
+    "save",
+]

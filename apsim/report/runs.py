@@ -1,0 +1,164 @@
+"""A network run as a table for people and as JSON for programs.
+
+The rule: both show what the run holds; no figure is made here.
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+from rich.table import Table
+
+from apsim.counts import Counts
+
+if TYPE_CHECKING:
+    from apsim.nn.runtime import LayerRun, Run
+
+__all__ = ["run_json", "run_lines", "run_table"]
+
+SCHEMA = "apsim.run/1"
+
+
+def run_table(run: Run) -> Table:
+    """A line for each layer, and the totals."""
+    table = Table(title=_title(run), title_justify="left", show_footer=True)
+    totals = (sum(layer.loads for layer in run.layers), *run.counts.as_dict().values(),
+              run.counts.total, _predicted(run).total, _paper(run).total)  # fmt: skip
+    numbers = (f"{total:,}" for total in totals)
+    footers = ("", "total", "", "", *numbers, verdict(run.bit_exact, run.counts_match))
+    names = ("layer", "operation", "shape", "a/w", "loads", "compares", "writes", "reads", "cycles",
+             "predicted", "paper", "verdict")  # fmt: skip
+    for name, footer in zip(names, footers, strict=True):
+        numeric = name not in ("layer", "operation", "shape", "a/w", "verdict")
+        table.add_column(
+            name, footer, justify="right" if numeric else "left", no_wrap=numeric or name == "layer"
+        )
+    for layer in run.layers:
+        table.add_row(*_cells(layer))
+    return table
+
+
+def _title(run: Run) -> str:
+    chip = run.chip
+    return (
+        f"{run.model.name}, {run.images} image{'s' * (run.images != 1)}, {chip.kind.value} AP, "
+        f"CAPs of {chip.design.rows} rows, rule {run.model.rule}"
+    )
+
+
+def _cells(layer: LayerRun) -> tuple[str, ...]:
+    counts, shape = layer.counts, "x".join(map(str, layer.shape))
+    widths = f"{layer.bits_a}/{layer.bits_w}" if layer.bits_w else f"{layer.bits_a}"
+    if not layer.parts:
+        return layer.name, layer.op, shape, widths, *["-"] * 7, f"host: {', '.join(layer.host)}"
+    numbers = (layer.loads, counts.compare, counts.write, counts.read, counts.total,
+               layer.predicted.total, layer.paper.total)  # fmt: skip
+    return (
+        layer.name,
+        layer.op,
+        shape,
+        widths,
+        *(f"{number:,}" for number in numbers),
+        verdict(layer.bit_exact, layer.counts_match),
+    )
+
+
+def verdict(bit_exact: bool, counts_match: bool) -> str:
+    """One word for a layer: what parts it from its twin and its prediction, if anything."""
+    if bit_exact and counts_match:
+        return "exact"
+    return " and ".join(
+        ["value differs"] * (not bit_exact) + ["count differs"] * (not counts_match)
+    )
+
+
+def run_lines(run: Run) -> list[str]:
+    """What stands under the table: hardware, terms, accuracy, and the verdict."""
+    lines = [f"hardware: {run.chip.kind.hardware}"]
+    terms = _terms(run)
+    if terms:
+        named = ", ".join(f"{name} {counts.total:+,}" for name, counts in terms.items())
+        lines.append(f"cycles = paper {_paper(run).total:,} and named terms: {named}")
+    if run.correct is not None:
+        lines.append(f"accuracy: {run.correct} of {run.images} = {run.correct / run.images:.2%}")
+    exact = "bit-exact" if run.bit_exact else "NOT bit-exact"
+    match = "counted == predicted" if run.counts_match else "counted != predicted"
+    lines.append(f"{'PASS' if run.passed else 'FAIL'}: {exact}, {match}, {run.seconds:.2f} s")
+    return lines
+
+
+def run_json(run: Run) -> dict[str, Any]:
+    """The run under schema apsim.run/1."""
+    chip = run.chip
+    return {
+        "schema": SCHEMA,
+        "model": run.model.name,
+        "rule": run.model.rule,
+        "chip": chip.design.name,
+        "engine": chip.engine,
+        "ap": {
+            "kind": chip.kind.value.removesuffix("-tc"),
+            "tag_chain": chip.kind.chain,
+            "rows": chip.design.rows,
+            "columns": chip.design.columns,
+            "hardware": chip.kind.hardware,
+        },
+        "requant": "host",
+        "images": run.images,
+        "correct": run.correct,
+        "bit_exact": run.bit_exact,
+        "counts_match": run.counts_match,
+        "layers": [_layer_json(layer) for layer in run.layers],
+        "totals": _totals(run),
+        "engine_seconds": sum(layer.engine_seconds for layer in run.layers),
+        "seconds": run.seconds,
+    }
+
+
+def _layer_json(layer: LayerRun) -> dict[str, Any]:
+    return {
+        "name": layer.name,
+        "op": layer.op,
+        "shape": list(layer.shape),
+        "bits_a": layer.bits_a,
+        "bits_w": layer.bits_w,
+        "macs": layer.macs,
+        "loads": layer.loads,
+        "counts": layer.counts.as_dict(),
+        "predicted": layer.predicted.as_dict(),
+        "paper": layer.paper.as_dict(),
+        "terms": {name: counts.as_dict() for name, counts in layer.terms.items()},
+        "bit_exact": layer.bit_exact,
+        "counts_match": layer.counts_match,
+        "activity": layer.activity.as_dict(),
+        "ap": [part.name for part in layer.parts],
+        "host": list(layer.host),
+        "engine_seconds": layer.engine_seconds,
+        "seconds": layer.seconds,
+    }
+
+
+def _totals(run: Run) -> dict[str, Any]:
+    return {
+        "macs": sum(layer.macs for layer in run.layers),
+        "loads": sum(layer.loads for layer in run.layers),
+        "counts": run.counts.as_dict(),
+        "predicted": _predicted(run).as_dict(),
+        "paper": _paper(run).as_dict(),
+        "terms": {name: counts.as_dict() for name, counts in _terms(run).items()},
+        "cycles": run.counts.total,
+    }
+
+
+def _predicted(run: Run) -> Counts:
+    return sum((layer.predicted for layer in run.layers), Counts())
+
+
+def _paper(run: Run) -> Counts:
+    return sum((layer.paper for layer in run.layers), Counts())
+
+
+def _terms(run: Run) -> dict[str, Counts]:
+    from apsim.nn.part import total_terms
+
+    return total_terms(tuple(layer.terms for layer in run.layers))
