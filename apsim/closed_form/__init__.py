@@ -4,7 +4,7 @@
 that a correct execution reaches, and `terms` names every difference between the two.
 """
 
-from apsim.closed_form import realisable
+from apsim.closed_form import optimised, realisable
 from apsim.closed_form.cnn import average_pool, max_pool, relu
 from apsim.closed_form.differences import terms
 from apsim.closed_form.kinds import AP_KINDS
@@ -19,6 +19,7 @@ __all__ = [
     "matmul",
     "max_pool",
     "multiply",
+    "optimised",
     "realisable",
     "reduce",
     "relu",

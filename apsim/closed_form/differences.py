@@ -1,7 +1,9 @@
 """Named differences between a realisable count and the printed equation.
 
 The rule: a term is written down by its own formula and its own reason, so that
-`realisable == printed + sum(terms)` is a statement that can be false.
+`realisable == printed + sum(terms)` is a statement that can be false.  It holds for
+compares, writes and reads each; `read_as_compare` moves one into another and is 0 in
+total, so that every cycle of difference stands under one of the other names.
 """
 
 from __future__ import annotations
@@ -16,14 +18,16 @@ REASONS = {
     "first_add": "the first row of a group meets no carry: a half adder and a clean carry row",
     "read_as_compare": "one of the four compares is a word-sequential read (a search, II.B)",
     "carry_resolution": "carries do not cross columns: one horizontal addition resolves them",
-    "second_compressor": "a level of the segmented tree adds a sum row and a carry row",
+    "second_compressor": "a level of the segmented tree adds a sum row and a carry row, the "
+    "first level two words",
     "stale_clear": "a lone row would add the stale word beside it",
-    "flag_propagation": "flags do not cross columns: a parallel prefix spreads them",
+    "flag_propagation": "flags do not cross columns: a parallel prefix spreads them, or rows are "
+    "moved and Table IV runs horizontally in place of the vertical passes",
     "flag_reset": "Eq. (14) resets flag rows one by one, a run resets them at once",
-    "row_moves": "rows moved beside their partners",
-    "horizontal_max": "Table IV on columns after each level of moves",
-    "vertical_passes": "vertical passes of the equation that do not run",
-    "division": "the whole sum is read, the divisor goes into the requantization",
+    "scratch_clear": "scratch of a used array is cleared, or a product's top bit preset",
+    "division": "a window that is no power of two: the whole sum is read, or multiplied by a "
+    "constant",
+    "smaller_lut": "below the paper: LUTs with fewer passes than the printed ones",
 }
 
 
@@ -87,35 +91,42 @@ def _tree_terms(rows: int) -> dict[str, Counts]:
     """Level 1 takes 6 for 8, others 16 for 8; one that adds a lone row takes 8 for 8."""
     levels = ceil_log2(rows)
     lone = rows > 2 and rows - 1 == 1 << (levels - 1)
+    half_adder, second = Counts(compare=-1, write=-1), Counts(compare=3, write=4, read=1)
     return {
-        "first_add": Counts(compare=-1, write=-1),
         "read_as_compare": Counts(compare=-1, read=1) * levels,
-        "second_compressor": Counts(compare=3, write=4, read=1) * (levels - 1 - lone),
+        "second_compressor": half_adder + second * (levels - 1 - lone),
     }
 
 
 def _max_terms(bits: int, window: int, windows: int, ap: str, scheme: str) -> dict[str, Counts]:
     rows = rows_of(window)
     pairs, levels = windows * (rows - 1), ceil_log2(rows)
+    times = pairs if ap in ("2d", "2d-tc") else levels
+    propagation = _prefix(bits) * times if scheme == "prefix" else _moves(bits, times, levels)
     at_once = {"flag_reset": Counts(write=2 - 2 * windows) * levels}
-    prefix = Counts(compare=2, write=4, read=2) * ceil_log2(bits)
-    horizontal = Counts(compare=4 * bits, write=4 * bits + 2) * levels
-    move = Counts(write=1, read=1)
-    match ap, scheme:
-        case ("1d" | "2d-tc", _):
+    match ap:
+        case "1d" | "2d-tc":
             return {}
-        case ("2d-seg-tc", _):
+        case "2d-seg-tc":
             return at_once
-        case ("2d", "prefix"):
-            return {"flag_propagation": prefix * pairs}
-        case ("2d-seg", "prefix"):
-            return at_once | {"flag_propagation": prefix * levels}
-    times, reset = (pairs, 2) if ap == "2d" else (levels, 2 * windows)
-    return {
-        "row_moves": move * times,
-        "horizontal_max": horizontal,
-        "vertical_passes": Counts(compare=-4, write=-4 - reset) * times,
-    }
+        case "2d":
+            return {"flag_propagation": propagation}
+        case _:
+            return at_once | {"flag_propagation": propagation}
+
+
+def _prefix(bits: int) -> Counts:
+    """Both flag rows moved and merged, ceil(log2 M) times."""
+    return Counts(compare=2, write=4, read=2) * ceil_log2(bits)
+
+
+def _moves(bits: int, times: int, levels: int) -> Counts:
+    """A move for every vertical maximum (4C + 4W + 2W), and Table IV on columns each level."""
+    return (
+        Counts(write=1, read=1) * times
+        + Counts(compare=4 * bits, write=4 * bits + 2) * levels
+        - Counts(compare=4, write=6) * times
+    )
 
 
 def _division(window: int, full_sum: bool | None) -> dict[str, Counts]:

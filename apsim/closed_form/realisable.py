@@ -23,6 +23,7 @@ __all__ = [
     "SCHEMES",
     "add",
     "average_pool",
+    "division",
     "dot",
     "matmul",
     "max_pool",
