@@ -128,6 +128,12 @@ def average_pool(
     return paired + _accumulate(windows, rows_of(window), bits + 1, width, ap)
 
 
+def division(width: int, factor: int) -> Counts:
+    """The floor of a `width`-bit sum over a window, by shifted additions of a constant."""
+    positive(width=width, factor=factor)
+    return PASS * (4 * width * factor.bit_count())
+
+
 def max_pool(bits: int, window: int, windows: int, ap: str, scheme: str = "moves") -> Counts:
     """The maxima of `windows` windows; `scheme` says how rows meet on 2d and 2d-seg.
 
