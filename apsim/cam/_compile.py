@@ -8,22 +8,27 @@ kernels are compiled anew in each process; nothing else changes.
 
 from __future__ import annotations
 
+import functools
 import hashlib
 import os
 import tempfile
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
-from typing import Any, TypeVar
+from typing import Any, TypeVar, cast
 
 import llvmlite
 import numba
-from numba.core import config
+import numpy as np
+from numba.core import config as numba_config
 
 import apsim.encoding
 import apsim.program
 
 __all__ = ["PLAIN", "cache_folder", "digest", "kernel", "small"]
+
+config: Any = numba_config  # its names are set at run time
+njit: Any = numba.njit  # some of its options have no types
 
 Function = TypeVar("Function", bound=Callable[..., Any])
 
@@ -86,16 +91,30 @@ def _numba_cache_in(folder: Path) -> Iterator[None]:
 
 
 _folder = None if config.DISABLE_JIT else cache_folder()
+_options: dict[str, Any] = {"nogil": True, "no_cfunc_wrapper": True, "error_model": "numpy"}
 
 
 def kernel(function: Function) -> Function:
     """Compile on first call, keep the machine code, and run without the interpreter's lock."""
+    if config.DISABLE_JIT:
+        return _wrapping(function)
     if _folder is None:
-        return numba.njit(nogil=True)(function)  # type: ignore[no-any-return]
+        return cast(Function, njit(**_options)(function))
     with _numba_cache_in(_folder):
-        return numba.njit(nogil=True, cache=True)(function)  # type: ignore[no-any-return]
+        return cast(Function, njit(cache=True, **_options)(function))
+
+
+def _wrapping(function: Function) -> Function:
+    """Plain Python with words that wrap around silently, as those of a machine do."""
+
+    @functools.wraps(function)
+    def run(*args: Any) -> Any:
+        with np.errstate(over="ignore"):
+            return function(*args)
+
+    return cast(Function, run)
 
 
 def small(function: Function) -> Function:
     """A leaf of a kernel: compiled into its callers, kept with them."""
-    return numba.njit(nogil=True, inline="never")(function)  # type: ignore[no-any-return]
+    return cast(Function, njit(no_cpython_wrapper=True, **_options)(function))

@@ -14,17 +14,27 @@ from typing import Any
 
 import numpy as np
 
-from apsim.cam._compile import PLAIN, kernel, small
+from apsim.cam._compile import kernel, small
+from apsim.cam._leaves import assign_line, get_bits, popcount, put_bits, step_lines
 from apsim.encoding import (
-    BODY, GATE, GROUPS, KEY, KEYS, OP, PARALLEL, PLACE, PORT, SLOTS, SOURCE, TABLE, TARGET, WIDTH,
-    WRITE, WRITES,
+    BODY,
+    GATE,
+    GROUPS,
+    KEY,
+    KEYS,
+    OP,
+    PARALLEL,
+    PLACE,
+    PORT,
+    SLOTS,
+    SOURCE,
+    TABLE,
+    TARGET,
+    WIDTH,
+    WRITE,
+    WRITES,
 )  # fmt: skip
 from apsim.program import Gate, Op
-
-if PLAIN:
-    from apsim.cam._plain import assign_line, get_bits, popcount, put_bits, step_lines
-else:
-    from apsim.cam._vectors import assign_line, get_bits, popcount, put_bits, step_lines
 
 __all__ = ["horizontal", "vertical"]
 
@@ -52,43 +62,44 @@ def horizontal(
     while low < span[3]:
         high = min(low + tile, span[3])
         for index in range(span[0], span[1]):
-            step = steps[index]
-            op = step[OP]
+            op = steps[index, OP]
             if op == WRITE_DATA:
-                flipped = take_data(planes, data, pool[step[KEY], 0], step, low, high, rows)
-                totals[3, index] += flipped
+                totals[3, index] += take_data(planes, data, steps, index, pool, low, high, rows)
             elif op == WRITE_TAG:
-                line = pool[step[KEY], 0]
+                line = pool[steps[index, KEY], 0]
                 totals[3, index] += assign_line(planes, line, len(planes) - 2, low, high)
             else:
-                keys = 0 if op == WRITE_ALL or op == WRITE_ else step[KEYS]
-                writes = 0 if op == COMPARE or op == READ else step[WRITES]
+                keys = 0 if op == WRITE_ALL or op == WRITE_ else steps[index, KEYS]
+                writes = 0 if op == COMPARE or op == READ else steps[index, WRITES]
                 matched, flipped = step_lines(
-                    planes, pool, step[KEY], keys, step[WRITE], writes,
+                    planes, pool, steps[index, KEY], keys, steps[index, WRITE], writes,
                     low, high, full, int(op == WRITE_), extra[index, 0],
                 )  # fmt: skip
                 if op != WRITE_ and op != WRITE_ALL:
                     totals[1, index] += matched
                 totals[2, index] += matched * writes
                 totals[3, index] += flipped + matched * extra[index, 1]
-                if op == READ and step[PORT] >= 0:
-                    put_data(planes, out, step, low, high, rows)
+                if op == READ and steps[index, PORT] >= 0:
+                    put_data(planes, out, steps, index, low, high, rows)
         low = high
 
 
 @small
-def take_data(planes: Any, data: Any, line: Any, step: Any, low: Any, high: Any, rows: Any) -> Any:
+def take_data(
+    planes: Any, data: Any, steps: Any, index: Any, pool: Any, low: Any, high: Any, rows: Any
+) -> Any:
     """A line := one bit of the words from outside; gives cells flipped."""
-    flipped = 0
+    line, flipped = pool[steps[index, KEY], 0], 0
+    port, place = steps[index, PORT], steps[index, PLACE]
     whole = min(high * 8, rows // 64)
     for word in range(low * 8, whole):
-        new = get_bits(data, step[PORT], word * 64, step[PLACE])
+        new = get_bits(data, port, word * 64, place)
         flipped += popcount(planes[line, word] ^ new)
         planes[line, word] = new
     if whole < high * 8 and whole * 64 < rows:
         new = ZERO
         for row in range(whole * 64, rows):
-            bit = (data[step[PORT], row] >> np.uint64(step[PLACE])) & ONE
+            bit = (data[port, row] >> np.uint64(place)) & ONE
             new |= bit << np.uint64(row - whole * 64)
         flipped += popcount(planes[line, whole] ^ new)
         planes[line, whole] = new
@@ -96,18 +107,18 @@ def take_data(planes: Any, data: Any, line: Any, step: Any, low: Any, high: Any,
 
 
 @small
-def put_data(planes: Any, out: Any, step: Any, low: Any, high: Any, rows: Any) -> None:
+def put_data(planes: Any, out: Any, steps: Any, index: Any, low: Any, high: Any, rows: Any) -> None:
     """One bit of the words outside := the row tags."""
     tags = len(planes) - 2
+    port, place = steps[index, PORT], steps[index, PLACE]
     whole = min(high * 8, rows // 64)
     for word in range(low * 8, whole):
-        put_bits(out, step[PORT], word * 64, step[PLACE], planes[tags, word])
+        put_bits(out, port, word * 64, place, planes[tags, word])
     if whole < high * 8:
-        place = np.uint64(step[PLACE])
         for row in range(whole * 64, rows):
             bit = (planes[tags, whole] >> np.uint64(row - whole * 64)) & ONE
-            old = out[step[PORT], row] & ~(ONE << place)
-            out[step[PORT], row] = old | (bit << place)
+            old = out[port, row] & ~(ONE << np.uint64(place))
+            out[port, row] = old | (bit << np.uint64(place))
 
 
 @kernel
@@ -120,42 +131,48 @@ def vertical(
     `cells` is uint64[rows, words]; `latches` uint64[3, segments, words] holds column
     tags and the latches G and K of the tag chain; `live` uint64[words] the columns.
     """
-    body, slots = steps[start, BODY], steps[start, SLOTS]
     for group in range(steps[start, GROUPS]):
         segment = group if steps[start, PARALLEL] else 0
-        table = tables[steps[start, TABLE] + group * slots :]
-        for index in range(start, start + body):
-            step = steps[index]
-            op = step[OP]
+        table = steps[start, TABLE] + group * steps[start, SLOTS]
+        for index in range(start, start + steps[start, BODY]):
+            op = steps[index, OP]
             if op == PASS or op == COMPARE or op == READ:
-                totals[1, index] += compare(cells, latches, live, segment, step, pool, table)
-            if op == READ and step[PORT] >= 0:
-                bits = taken(latches[0, segment], step[SOURCE], step[WIDTH], 0)
-                out[step[PORT], group] = bits
+                for word in range(len(live)):
+                    match = live[word]
+                    for k in range(steps[index, KEY], steps[index, KEY] + steps[index, KEYS]):
+                        mask = ZERO if pool[k, 1] else ONES
+                        match &= cells[tables[table + pool[k, 0]], word] ^ mask
+                    latches[0, segment, word] = match
+                if steps[index, GATE]:
+                    pass_gate(latches, live, segment, steps[index, GATE])
+                for word in range(len(live)):
+                    totals[1, index] += popcount(latches[0, segment, word])
+                if op == READ and steps[index, PORT] >= 0:
+                    bits = taken(latches, segment, steps[index, SOURCE], steps[index, WIDTH], 0)
+                    out[steps[index, PORT], group] = bits
             if op == PASS or op == WRITE_ or op == WRITE_ALL:
-                tag = live if op == WRITE_ALL else latches[0, segment]
-                for k in range(step[WRITE], step[WRITE] + step[WRITES]):
-                    written, flipped = write(cells[table[pool[k, 0]]], tag, pool[k, 1])
-                    totals[2, index] += written
-                    totals[3, index] += flipped
+                for k in range(steps[index, WRITE], steps[index, WRITE] + steps[index, WRITES]):
+                    row = tables[table + pool[k, 0]]
+                    value = ONES if pool[k, 1] else ZERO
+                    for word in range(len(live)):
+                        tag = live[word] if op == WRITE_ALL else latches[0, segment, word]
+                        flip = (cells[row, word] ^ value) & tag
+                        cells[row, word] ^= flip
+                        totals[2, index] += popcount(tag)
+                        totals[3, index] += popcount(flip)
             if op == WRITE_TAG or op == WRITE_DATA:
-                row = cells[table[pool[step[KEY], 0]]]
-                totals[2, index] += step[WIDTH]
-                totals[3, index] += move(row, latches[0, segment], step, data, group)
+                row = tables[table + pool[steps[index, KEY], 0]]
+                totals[2, index] += steps[index, WIDTH]
+                totals[3, index] += move(cells, row, latches, segment, steps, index, data, group)
 
 
 @small
-def compare(
-    cells: Any, latches: Any, live: Any, segment: Any, step: Any, pool: Any, table: Any
-) -> Any:
-    """Tag the columns that hold the key, through the gate of the tag chain; gives how many."""
-    gate = step[GATE]
-    carry, above, matched = ZERO, False, 0
+def pass_gate(latches: Any, live: Any, segment: Any, gate: Any) -> None:
+    """Turn matches into tags through the tag chain, which loads its latches on the way."""
+    carry, above = ZERO, False
     for index in range(len(live)):
         word = len(live) - 1 - index if gate == PREFIX else index
-        match = live[word]
-        for k in range(step[KEY], step[KEY] + step[KEYS]):
-            match &= cells[table[pool[k, 0]], word] ^ (ZERO if pool[k, 1] else ONES)
+        match = latches[0, segment, word]
         if gate == LOAD_G:
             latches[1, segment, word] = match
         if gate == LOAD_K:
@@ -164,11 +181,9 @@ def compare(
             into, carry = carries(latches[1, segment, word], latches[2, segment, word], carry)
             match &= into
         if gate == PREFIX:
-            match = live[word] if above else smeared(match) & live[word]
+            match = live[word] if above else smeared(match)
             above = match != ZERO
         latches[0, segment, word] = match
-        matched += popcount(match)
-    return matched
 
 
 @small
@@ -193,66 +208,43 @@ def smeared(word: Any) -> Any:
 
 
 @small
-def write(row: Any, tag: Any, bit: Any) -> Any:
-    """Write a bit into the tagged columns of a row; gives cells driven and cells flipped."""
-    written, flipped = 0, 0
-    for word in range(len(row)):
-        flip = (row[word] ^ (ONES if bit else ZERO)) & tag[word]
-        row[word] ^= flip
-        written += popcount(tag[word])
-        flipped += popcount(flip)
-    return written, flipped
-
-
-@small
-def taken(words: Any, first: Any, width: Any, offset: Any) -> Any:
-    """64 bits from bit `first + offset` on, zeros outside `words` and from bit `width` on."""
+def taken(latches: Any, segment: Any, first: Any, width: Any, offset: Any) -> Any:
+    """64 column tags from `first + offset` on, zeros outside the array and from `width` on."""
+    words = latches.shape[2]
     shift = (first + offset) & 63
     word = (first + offset) >> 6
-    low = words[word] if 0 <= word < len(words) else ZERO
-    high = words[word + 1] if 0 <= word + 1 < len(words) else ZERO
+    low = latches[0, segment, word] if 0 <= word < words else ZERO
+    high = latches[0, segment, word + 1] if 0 <= word + 1 < words else ZERO
     bits = low >> np.uint64(shift)
     if shift:
         bits |= high << np.uint64(64 - shift)
-    left = width - offset
-    if left <= 0:
-        return ZERO
-    return bits if left >= 64 else bits & ((ONE << np.uint64(left)) - ONE)
+    return bits & ones(width - offset)
 
 
 @small
-def move(row: Any, tag: Any, step: Any, data: Any, group: Any) -> Any:
+def move(
+    cells: Any, row: Any, latches: Any, segment: Any, steps: Any, index: Any, data: Any, group: Any
+) -> Any:
     """Columns `target...` of a row := moved column tags, or bits from outside; gives flips."""
-    target, width, flipped = step[TARGET], step[WIDTH], 0
-    offset = -(target & 63)
+    target, width, flipped = steps[index, TARGET], steps[index, WIDTH], 0
+    offset = -(target & 63)  # of the target word's bit 0 inside the moved bits
     for word in range(target >> 6, (target + width + 63) >> 6):
-        mask = shifted(span(width, offset), offset)
-        if step[OP] == WRITE_TAG:
-            new = shifted(taken(tag, step[SOURCE], width, max(offset, 0)), offset)
+        done = max(offset, 0)
+        if steps[index, OP] == WRITE_TAG:
+            new = taken(latches, segment, steps[index, SOURCE], width, done)
         else:
-            bits = data[step[PORT], group] if offset < 64 else ZERO
-            new = shifted_data(bits, offset)
-        flip = (row[word] ^ new) & mask
-        row[word] ^= flip
+            new = data[steps[index, PORT], group] >> np.uint64(done) if done < 64 else ZERO
+        up = np.uint64(max(-offset, 0))
+        flip = (cells[row, word] ^ (new << up)) & (ones(width - done) << up)
+        cells[row, word] ^= flip
         flipped += popcount(flip)
         offset += 64
     return flipped
 
 
 @small
-def span(width: Any, offset: Any) -> Any:
-    """Ones for the bits that are left of `width` from bit `offset` on, at most 64."""
-    left = width - max(offset, 0)
-    return ONES if left >= 64 else (ONE << np.uint64(left)) - ONE
-
-
-@small
-def shifted(word: Any, offset: Any) -> Any:
-    """A word moved up to where it starts inside its target word."""
-    return word << np.uint64(-offset) if offset < 0 else word
-
-
-@small
-def shifted_data(word: Any, offset: Any) -> Any:
-    """The part of one word from outside that falls into a target word."""
-    return word << np.uint64(-offset) if offset < 0 else word >> np.uint64(offset)
+def ones(count: Any) -> Any:
+    """The lowest `count` bits set, at most 64, none below 0."""
+    if count >= 64:
+        return ONES
+    return (ONE << np.uint64(count)) - ONE if count > 0 else ZERO

@@ -13,8 +13,23 @@ import numpy as np
 from numpy.typing import NDArray
 
 from apsim.encoding import (
-    BODY, GATE, GROUPS, KEY, KEYS, MODE, OP, PLACE, PORT, SLOTS, SPAN, TABLE, TARGET, WIDTH, WRITE,
-    WRITES, Code,
+    BODY,
+    GATE,
+    GROUPS,
+    KEY,
+    KEYS,
+    MODE,
+    OP,
+    PLACE,
+    PORT,
+    SLOTS,
+    SPAN,
+    TABLE,
+    TARGET,
+    WIDTH,
+    WRITE,
+    WRITES,
+    Code,
 )  # fmt: skip
 from apsim.errors import ProgramError
 from apsim.program import Gate, Mode, Op

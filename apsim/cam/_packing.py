@@ -16,7 +16,7 @@ from apsim.cam._compile import kernel, small
 __all__ = ["pack", "to_planes", "to_rows", "unpack"]
 
 Words = NDArray[np.uint64]
-ONE = np.uint64(1)
+ZERO = np.uint64(0)
 
 
 def pack(bits: NDArray[np.bool_], words: int) -> Words:
@@ -34,16 +34,17 @@ def unpack(words: Words, count: int) -> NDArray[np.bool_]:
 
 
 @small
-def transpose(square: Any) -> None:
-    """Transpose 64 words of 64 bits in place (Hacker's Delight, 7-3)."""
+def transpose(cells: Any, first: Any, word: Any) -> None:
+    """Transpose a square of 64 rows and one word in place (Hacker's Delight, 7-3)."""
     width, mask = 32, np.uint64(0x0000_0000_FFFF_FFFF)
     while width:
         shift = np.uint64(width)
         k = 0
         while k < 64:
-            flip = ((square[k] >> shift) ^ square[k + width]) & mask
-            square[k + width] ^= flip
-            square[k] ^= flip << shift
+            low, high = first + k, first + k + width
+            flip = ((cells[low, word] >> shift) ^ cells[high, word]) & mask
+            cells[high, word] ^= flip
+            cells[low, word] ^= flip << shift
             k = (k + width + 1) & ~width
         width >>= 1
         mask ^= mask << np.uint64(width)
@@ -52,24 +53,19 @@ def transpose(square: Any) -> None:
 @kernel
 def to_rows(planes: Any, columns: Any, groups: Any, cells: Any) -> None:
     """Copy groups of 64 rows from planes to cells: uint64[rows, words]."""
-    square = np.empty(64, np.uint64)
     for group in groups:
+        for column in range(cells.shape[1] * 64):
+            bits = planes[column, group] if column < columns else ZERO
+            cells[group * 64 + (column & 63), column >> 6] = bits
         for word in range(cells.shape[1]):
-            count = min(64, columns - word * 64)
-            square[:] = np.uint64(0)
-            for k in range(count):
-                square[k] = planes[word * 64 + k, group]
-            transpose(square)
-            cells[group * 64 : group * 64 + 64, word] = square
+            transpose(cells, group * 64, word)
 
 
 @kernel
 def to_planes(planes: Any, columns: Any, groups: Any, cells: Any) -> None:
-    """Copy groups of 64 rows back from cells to planes."""
-    square = np.empty(64, np.uint64)
+    """Copy groups of 64 rows back from cells, which are spent afterwards, to planes."""
     for group in groups:
         for word in range(cells.shape[1]):
-            square[:] = cells[group * 64 : group * 64 + 64, word]
-            transpose(square)
-            for k in range(min(64, columns - word * 64)):
-                planes[word * 64 + k, group] = square[k]
+            transpose(cells, group * 64, word)
+        for column in range(columns):
+            planes[column, group] = cells[group * 64 + (column & 63), column >> 6]

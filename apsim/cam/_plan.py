@@ -8,6 +8,7 @@ flips follow from a match - never a change of what is carried out.
 from __future__ import annotations
 
 from dataclasses import dataclass, field
+from itertools import pairwise
 from typing import Any
 from weakref import WeakKeyDictionary
 
@@ -16,7 +17,18 @@ from numpy.typing import NDArray
 
 from apsim.cam._needs import Needs, needs
 from apsim.encoding import (
-    BODY, GROUPS, KEY, KEYS, MODE, OP, PORT, SLOTS, TABLE, WRITE, WRITES, Code,
+    BODY,
+    GROUPS,
+    KEY,
+    KEYS,
+    MODE,
+    OP,
+    PORT,
+    SLOTS,
+    TABLE,
+    WRITE,
+    WRITES,
+    Code,
 )  # fmt: skip
 from apsim.program import Mode, Op
 
@@ -118,7 +130,8 @@ def _kept(steps: Numbers, across: NDArray[np.bool_]) -> NDArray[np.bool_]:
     wanted[:-1] = uses[events[1:]]
     kept = np.zeros(len(steps), bool)
     kept[events] = wanted & makes[events]
-    return kept | (across & (steps[:, OP] == Op.READ) & (steps[:, PORT] >= 0))
+    kept |= across & (steps[:, OP] == Op.READ) & (steps[:, PORT] >= 0)
+    return kept
 
 
 def _mark_flips(steps: Numbers, pool: Numbers, across: NDArray[np.bool_]) -> Numbers:
@@ -131,7 +144,7 @@ def _mark_flips(steps: Numbers, pool: Numbers, across: NDArray[np.bool_]) -> Num
     names = owner * (pool[:, 0].max(initial=0) + 1) + pool[:, 0]
     eligible = across[owner] & (steps[owner, OP] == Op.PASS)
     keys, writes = (_singles(names, eligible & part) for part in (~written, written))
-    shared, at_key, at_write = np.intersect1d(names[keys], names[writes], return_indices=True)
+    _, at_key, at_write = np.intersect1d(names[keys], names[writes], return_indices=True)
     flips = pool[keys[at_key], 1] != pool[writes[at_write], 1]
     pool[writes[at_write], 2] = np.where(flips, KNOWN, NEVER)
     return np.bincount(owner[writes[at_write]][flips], minlength=len(steps)).astype(np.int64)
@@ -148,7 +161,8 @@ def _singles(names: Numbers, where: NDArray[np.bool_]) -> Numbers:
     """Places of the names that occur exactly once among those chosen."""
     places = np.flatnonzero(where)
     _, first, count = np.unique(names[places], return_index=True, return_counts=True)
-    return places[first[count == 1]]
+    found: Numbers = places[first[count == 1]]
+    return found
 
 
 def _carried_out(steps: Numbers, across: NDArray[np.bool_]) -> Numbers:
@@ -163,7 +177,7 @@ def _sections(steps: Numbers, rows: Numbers) -> list[Section]:
     across = steps[:, MODE] == Mode.HORIZONTAL
     borders = [0, *(np.flatnonzero(across[1:] != across[:-1]) + 1), len(steps)]
     sections = []
-    for start, stop in zip(borders[:-1], borders[1:], strict=True):
+    for start, stop in pairwise(borders):
         if start == stop:
             continue
         if across[start]:

@@ -174,7 +174,7 @@ class Step:
         first = build.mul(row, _int(3))
         return tuple(
             build.load(build.gep(self.pool, [build.add(first, _int(k))])) for k in range(3)
-        )  # type: ignore[return-value]
+        )
 
 
 PAIR = types.UniTuple(types.int64, 2)
