@@ -1,0 +1,134 @@
+"""`apsim paper`: the BF-IMNA paper's numbers, recomputed and held against the printed ones.
+
+The rule: exit code 0 only if every row holds in its tier.
+"""
+
+from __future__ import annotations
+
+import argparse
+from collections.abc import Mapping, Sequence
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from rich.table import Table
+
+    from apsim.report.published import Reproduced
+
+__all__ = ["add_parser"]
+
+WIDE = 140
+
+
+def add_parser(subparsers: argparse._SubParsersAction[argparse.ArgumentParser]) -> None:
+    """Add the verb `paper`."""
+    parser = subparsers.add_parser(
+        "paper",
+        help="reproduce the paper's tables, figures and numbers",
+        description=__doc__.split("\n")[0],
+    )
+    parser.add_argument("--json", metavar="FILE", help="write rows, tables and figures as JSON")
+    parser.add_argument("--html", metavar="FILE", help="write a report with figures (needs report)")
+    parser.set_defaults(run=_run)
+
+
+def _run(args: argparse.Namespace) -> int:
+    from apsim.files import write_json, write_text
+    from apsim.report.reproduce import reproduce
+
+    rows = reproduce()
+    _show(rows)
+    data = _figures() if args.json or args.html else {}
+    if args.html:
+        from apsim.report.paper_page import paper_page
+        from apsim.report.plots import draw_figures
+
+        write_text(args.html, paper_page(rows, draw_figures(data)))
+        print(f"wrote {args.html}")
+    if args.json:
+        write_json(args.json, _as_json(rows, data))
+        print(f"wrote {args.json}")
+    return 0 if all(row.holds for row in rows.values()) else 1
+
+
+def _show(rows: Mapping[str, Reproduced]) -> None:
+    from rich.console import Console
+
+    from apsim.report.published import TIERS, by_tier
+
+    console = Console()
+    if not console.is_terminal:
+        console = Console(width=WIDE)
+    for tier in TIERS:
+        console.print(_table(tier, [r for r in rows.values() if r.published.tier == tier]))
+    for row in rows.values():
+        if row.published.reason:
+            console.print(f"[dim]{row.published.quantity}:[/] {row.published.reason}")
+    counts = ", ".join(f"{held} of {total} {tier}" for tier, (held, total) in by_tier(rows).items())
+    passed = all(row.holds for row in rows.values())
+    console.print(f"[bold]{'PASS' if passed else 'FAIL'}[/]  {counts}")
+
+
+def _table(title: str, rows: Sequence[Reproduced]) -> Table:
+    from rich.table import Table
+
+    from apsim.report.paper_page import shown, shown_error, shown_paper, verdict
+
+    table = Table("where", "quantity", title=title, title_justify="left")
+    for name in ("paper", "model", "error"):
+        table.add_column(name, justify="right")
+    table.add_column("")
+    for row in rows:
+        table.add_row(
+            row.published.where,
+            row.published.quantity,
+            shown_paper(row),
+            shown(row.model),
+            shown_error(row),
+            verdict(row),
+            style="" if row.holds else "bold red",
+        )
+    return table
+
+
+def _figures() -> dict[str, Any]:
+    from apsim.report import figures
+
+    return {f"figure{n}": getattr(figures, f"figure{n}")() for n in range(5, 10)}
+
+
+def _as_json(rows: Mapping[str, Reproduced], data: Mapping[str, Any]) -> dict[str, Any]:
+    from dataclasses import asdict
+
+    from apsim import cost
+    from apsim.closed_form import tables
+    from apsim.report.caveats import caveats, readings
+    from apsim.report.figures import table7, table8
+
+    cells = [(name, kind) for name in tables.FUNCTIONS for kind in tables.KINDS]
+    return {
+        "schema": "apsim.paper/1",
+        "passed": all(row.holds for row in rows.values()),
+        "rows": [row.as_dict() for row in rows.values()],
+        "table1": {f"{n}, {k}": str(tables.derive(n, k)) for n, k in cells},
+        "table2": {f"{n}, {k}": sorted(tables.growth(n, k)) for n, k in cells},
+        "table5": cost.chip("lr").as_dict(),
+        "table7": [asdict(row) for row in table7()],
+        "table8": [asdict(row) for row in table8()],
+        **{name: _plain(figure) for name, figure in data.items()},
+        "readings": [asdict(reading) for reading in readings()],
+        "caveats": [asdict(caveat) for caveat in caveats()],
+    }
+
+
+def _plain(value: Any) -> Any:
+    """Figure data with text keys and plain records, as JSON holds them."""
+    from dataclasses import asdict, is_dataclass
+
+    if is_dataclass(value) and not isinstance(value, type):
+        return asdict(value)
+    if isinstance(value, dict):
+        return {
+            ", ".join(key) if isinstance(key, tuple) else str(key): _plain(item)
+            for key, item in value.items()
+        }
+    return [_plain(item) for item in value] if isinstance(value, tuple) else value
