@@ -1,0 +1,130 @@
+"""The grid of sizes that `apsim check` runs over.
+
+The rule: every function, every AP kind, every sign and scheme that the kind offers;
+the reduced grid has the awkward sizes (1, odd, not a power of two), the full one all.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from itertools import chain, cycle, product
+from typing import Any
+
+from apsim.check.row import FUNCTIONS, OPT, Case
+from apsim.check.rowwise import OPTIMISED
+from apsim.closed_form import AP_KINDS
+
+__all__ = ["cases"]
+
+ROWS = (1, 63, 64, 65, 511, 512, 513, 4800)
+PAIRS = ((1, 1), (1, 4), (2, 3), (3, 2), (4, 4), (8, 3), (4, 8), (8, 8), (16, 16))
+GOLDEN_MATMULS = ((2, 4, 2, 4, 4), (1, 16, 1, 8, 8), (4, 8, 4, 8, 4))
+MATMULS = (*GOLDEN_MATMULS, (2, 1, 3, 3, 5), (1, 7, 2, 4, 3), (3, 5, 2, 8, 8), (2, 9, 1, 1, 1))
+Params = dict[str, Any]
+
+
+def cases(
+    full: bool = False, aps: Sequence[str] = (*AP_KINDS, OPT), names: Sequence[str] = ()
+) -> list[Case]:
+    """The cases of the reduced or the full grid, of the given kinds and functions (all)."""
+    wanted = names or tuple(FUNCTIONS)
+    return [
+        Case(name, ap, params)
+        for name, ap in product(wanted, aps)
+        for params in _params(name, ap, full)
+    ]
+
+
+def _params(name: str, ap: str, full: bool) -> Iterator[Params]:
+    if ap == OPT:
+        return _optimised(name, full) if name in OPTIMISED else iter(())
+    match name:
+        case "multiply":
+            return _products(full)
+        case "reduce":
+            return _reductions(full)
+        case "dot" | "matmul":
+            return _matmuls(name, full)
+        case "average_pool" | "max_pool":
+            return _pools(name, ap, full)
+        case _:
+            return _words(name, full)
+
+
+def _words(name: str, full: bool) -> Iterator[Params]:
+    signs = {"relu": "s", "max": "uso", "min": "uso"}.get(name, "uo")
+    bits = (*range(1, 17), 24, 32) if full else (1, 2, 3, 5, 8, 16)
+    rows = cycle(ROWS)
+    for m, sign in product(bits, signs):
+        yield {"M": m, "signs": sign, "rows": next(rows)}
+    yield {"M": 8, "signs": signs[0], "rows": 65, "dirty": True}
+
+
+def _products(full: bool) -> Iterator[Params]:
+    widths = [*product(range(1, 9), repeat=2), (16, 16), (16, 3), (2, 12)] if full else PAIRS
+    rows = cycle(ROWS)
+    for (a, b), signs in product(widths, ("uu", "us", "su", "ss")):
+        yield {"Ma": a, "Mw": b, "signs": signs, "rows": next(rows)}
+    yield {"Ma": 4, "Mw": 8, "signs": "us", "rows": 65, "dirty": True}
+
+
+def _optimised(name: str, full: bool) -> Iterator[Params]:
+    rows = cycle(ROWS)
+    if name == "multiply":
+        for a, b in product(range(1, 13), repeat=2) if full else PAIRS:
+            yield {"Ma": a, "Mw": b, "signs": "uu", "rows": next(rows)}
+        return
+    for m, sign in product(range(1, 17) if full else (1, 2, 5, 8), "s" if name == "relu" else "uo"):
+        yield {"M": m, "signs": sign, "rows": next(rows)}
+
+
+def _reductions(full: bool) -> Iterator[Params]:
+    bits = (1, 2, 3, 4, 8, 12, 16) if full else (1, 3, 8, 16)
+    words = [*range(2, 34), 63, 64, 65, 100, 128, 1000] if full else [2, 3, 4, 5, 7, 8, 10, 16, 33]
+    for m, length, sign in product(bits, words, "uo"):
+        yield {"M": m, "L": length, "signs": sign}
+    for length in (3, 16):
+        yield {"M": 8, "L": length, "signs": "o", "dirty": True}
+
+
+def _matmuls(name: str, full: bool) -> Iterator[Params]:
+    signs = cycle(("uu", "us", "su", "ss"))
+    dirty = {"dirty": True}
+    if name == "dot":
+        widths = ((1, 1), (2, 4), (8, 8), (16, 5)) if full else ((1, 1), (8, 3))
+        lengths = [*range(1, 18), 31, 32, 33, 64, 100, 576] if full else (1, 2, 3, 5, 8, 16, 33)
+        for (a, b), j in product(widths, lengths):
+            yield {"Ma": a, "Mw": b, "j": j, "signs": next(signs)}
+        yield {"Ma": 8, "Mw": 4, "j": 9, "signs": "ss"} | dirty
+        return
+    sizes = chain(MATMULS, product((1, 2, 3), (1, 2, 3, 5, 8, 13), (1, 3), (1, 3, 8), (2, 4)))
+    for i, j, u, a, b in sizes if full else MATMULS:
+        for sign in (
+            [next(signs)] if full and (i, j, u, a, b) not in MATMULS else ("uu", "us", "ss")
+        ):
+            yield {"i": i, "j": j, "u": u, "Ma": a, "Mw": b, "signs": sign}
+    yield {"i": 2, "j": 5, "u": 3, "Ma": 4, "Mw": 3, "signs": "us"} | dirty
+
+
+def _pools(name: str, ap: str, full: bool) -> Iterator[Params]:
+    bits = (1, 2, 3, 4, 8, 16) if full else (1, 3, 8)
+    windows = (*range(2, 18), 25, 36, 49, 64) if full else (2, 3, 4, 6, 9, 16)
+    counts = (1, 3, 4, 9) if full else (1, 4)
+    ways = ("shift", "none", "multiply") if name == "average_pool" else _schemes(ap, full)
+    option = "divide" if name == "average_pool" else "scheme"
+    signs = cycle("uuo")
+    sizes = [*product(bits, windows, counts, ways), (8, 16, 9, ways[-1]), (8, 49, 2, ways[-1])]
+    for m, s, k, way in sizes:
+        if way != "shift" or not s & (s - 1):
+            yield {"M": m, "S": s, "K": k, "signs": next(signs), option: way}
+    for way in ways:
+        yield {"M": 8, "S": 8, "K": 3, "signs": "o", option: way, "dirty": True}
+
+
+def _schemes(ap: str, full: bool) -> tuple[str, ...]:
+    """How maxima of rows can be taken on a kind; without need not the slow ways on a chain."""
+    if ap == "1d":
+        return ("moves",)
+    if ap.endswith("-tc"):
+        return ("moves", "prefix", "chain") if full else ("chain",)
+    return ("moves", "prefix")

@@ -1,0 +1,133 @@
+"""One row of the conformance table: a function executed, counted, and held against the paper.
+
+The rules, from which the verdict follows:
+A. counted == realisable, compares, writes and reads each;
+B. realisable == printed equation + the sum of the named terms;
+C. every result is the integer that numpy gives.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from typing import Any
+from zlib import crc32
+
+import numpy as np
+
+from apsim import functions
+from apsim.check.grouped import GROUPED
+from apsim.check.rowwise import OPTIMISED, ROWWISE
+from apsim.check.subject import Params, Subject
+from apsim.counts import Counts
+from apsim.functions import Function
+from apsim.machine import Machine
+
+__all__ = ["FUNCTIONS", "OPT", "Case", "Row", "examine", "subject"]
+
+FUNCTIONS = ROWWISE | GROUPED
+OPT = "opt"
+
+
+@dataclass(frozen=True)
+class Case:
+    """What to run: a function, an AP kind (or `opt`: smaller LUTs), and its parameters."""
+
+    function: str
+    ap: str
+    params: Params
+
+    @property
+    def seed(self) -> int:
+        """A number of its own for each case, the same in every run."""
+        return crc32(json.dumps([self.function, self.params], sort_keys=True).encode())
+
+    def __str__(self) -> str:
+        sizes = ", ".join(f"{name}={value}" for name, value in self.params.items())
+        return f"{self.function} on {self.ap} ({sizes})"
+
+
+@dataclass(frozen=True)
+class Row:
+    """What came of a case; `paper` is None where the paper prints no equation."""
+
+    case: Case
+    counted: Counts
+    realisable: Counts
+    paper: Counts | None
+    terms: Mapping[str, Counts]
+    bit_exact: bool
+    wrong: tuple[str, ...] = field(default=())
+
+    @property
+    def status(self) -> str:
+        """`fail` where a rule is broken, else `exact` or, with terms, `explained`."""
+        if self.wrong:
+            return "fail"
+        return "explained" if self.terms else "exact"
+
+    @property
+    def below(self) -> bool:
+        """Whether the run takes less than the printed equation."""
+        return self.paper is not None and self.counted.total < self.paper.total
+
+    def as_dict(self) -> dict[str, Any]:
+        """The row as the result file holds it."""
+        return {
+            "function": self.case.function,
+            "ap": self.case.ap,
+            "tag_chain": self.case.ap.endswith("-tc"),
+            "params": dict(self.case.params),
+            "counted": self.counted.as_dict(),
+            "realisable": self.realisable.as_dict(),
+            "paper": None if self.paper is None else self.paper.as_dict(),
+            "terms": {name: term.as_dict() for name, term in self.terms.items()},
+            "bit_exact": self.bit_exact,
+            "status": self.status,
+        }
+
+
+def subject(case: Case) -> Subject:
+    """What is to be expected of the case's function."""
+    return (OPTIMISED if case.ap == OPT else FUNCTIONS)[case.function]
+
+
+def examine(case: Case, *, engine: str = "strict", function: Function | None = None) -> Row:
+    """Execute a case on random operands and hold it against the three rules.
+
+    `function` stands in for the one that the case builds (mutated programs in tests).
+    """
+    of, p = subject(case), case.params
+    generator = np.random.default_rng(case.seed)
+    operands = of.operands(generator, p)
+    function = function or of.build(case.ap, p)
+    machine = Machine(function.rows, function.layout, engine=engine)
+    if p.get("dirty"):
+        machine.cam.poke(generator.random((function.rows, function.columns)) < 0.5)
+    result = functions.run(function, *operands, machine=machine)
+    realisable, paper = of.realisable(case.ap, p), of.paper(case.ap, p)
+    terms = {name: term for name, term in of.terms(case.ap, p).items() if term != Counts()}
+    exact = bool(np.array_equal(result.values, of.expected(p, *operands)))
+    wrong = _broken(case, result.counts, realisable, paper, terms, exact)
+    return Row(case, result.counts, realisable, paper, terms, exact, wrong)
+
+
+def _broken(
+    case: Case,
+    counted: Counts,
+    realisable: Counts,
+    paper: Counts | None,
+    terms: Mapping[str, Counts],
+    exact: bool,
+) -> tuple[str, ...]:
+    """What each broken rule wanted and what came."""
+    wrong = []
+    if counted != realisable:
+        wrong.append(f"{case}: wanted {realisable}, counted {counted}")
+    if paper is not None and realisable != sum(terms.values(), paper):
+        named = ", ".join(f"{name} {term.total:+}" for name, term in terms.items()) or "no terms"
+        wrong.append(f"{case}: {realisable} is not the paper's {paper} with {named}")
+    if not exact:
+        wrong.append(f"{case}: the result is not that of integer arithmetic")
+    return tuple(wrong)
