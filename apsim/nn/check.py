@@ -105,13 +105,15 @@ def _layer(model: Model, layer: Layer, place: str) -> None:
     _need(output.shape == shape, place, f"output shape {list(shape)}", list(output.shape))
     if isinstance(layer, Weighted):
         _weights(layer, place)
-    _requant(getattr(layer, "requant", None), output, place)
+        if layer.requant is None:
+            _accumulators(layer, inputs[0], output, place)
+    _requant(layer, getattr(layer, "requant", None), output, place)
 
 
-def _requant(requant: Requant | None, output: Tensor, place: str) -> None:
+def _requant(layer: Layer, requant: Requant | None, output: Tensor, place: str) -> None:
     if requant is None:
         return
-    channels = output.shape[0] if len(output.shape) != 2 else output.shape[-1]
+    channels = output.shape[-1 if isinstance(layer, Linear) else 0]
     for name in ("scale", "mantissa", "exponent", "offset"):
         size = getattr(requant, name).size
         _need(size in (1, channels), place, f"1 or {channels} entries of {name}", size)
@@ -139,6 +141,15 @@ def _weights(layer: Weighted, place: str) -> None:
         _need(False, place, f"weights in {low}..{high}", f"{weights.min()}..{weights.max()}")
     shape = layer.bias.shape
     _need(shape == weights.shape[:1], place, f"{len(weights)} biases", list(shape))
+
+
+def _accumulators(layer: Weighted, given: Tensor, output: Tensor, place: str) -> None:
+    """Without a requantization, the output must hold the greatest sum there can be."""
+    reach = np.abs(layer.weights.astype(np.float64)).reshape(len(layer.weights), -1).sum(axis=1)
+    top = float((reach * max(given.hi, -given.lo) + np.abs(layer.bias)).max())
+    bits = 1 + math.ceil(math.log2(top + 1))
+    _need(output.signed and output.bits >= bits, place,
+          f"an output of {bits} signed bits", output)  # fmt: skip
 
 
 def _conv2d(layer: Conv2d, shapes: list[Shape], place: str, model: Model) -> Shape:

@@ -18,7 +18,16 @@ from apsim.nn.model import Add, AvgPool, Floats, Layer, Linear, Model, Requant, 
 from apsim.nn.model import Requantize as Move
 from apsim.nn.rules import one_scale
 
-__all__ = ["Clip", "clip_of", "fill_add", "fill_move", "fill_pool", "fill_weighted", "refill"]
+__all__ = [
+    "Clip",
+    "clip_in",
+    "clip_of",
+    "fill_add",
+    "fill_move",
+    "fill_pool",
+    "fill_weighted",
+    "refill",
+]
 
 FLOAT32_ADD = "ort-f32 adds its two branches in float32, zero points first"
 FLOAT32_MEAN = "ort-f32 sums real values in float32 in the order of the window"
@@ -27,11 +36,15 @@ WIDE = (-(1 << 30), (1 << 30) - 1)
 
 @dataclass(frozen=True)
 class Clip:
-    """Bounds of an output integer and how its rounding treats the zero point."""
+    """Bounds of an output integer, and where its specification says more, how it rounds.
+
+    `rounding` is a mode of `rules.MODES`, "sign", or None for the rule's own.
+    """
 
     lo: int
     hi: int
     parity: int = 0
+    rounding: str | None = None
 
 
 def clip_of(tensor: Tensor) -> Clip:
@@ -40,9 +53,26 @@ def clip_of(tensor: Tensor) -> Clip:
 
 
 def _requant(rule: str, factor: float | Floats, y: Tensor, clip: Clip) -> Requant:
+    rounding = clip.rounding
+    if rounding == "sign":
+        rule, rounding = "sign", None
     return rules.requant(
-        rule, factor, zero_point=y.zero_point, lo=clip.lo, hi=clip.hi, parity=clip.parity
+        rule,
+        factor,
+        zero_point=y.zero_point,
+        lo=clip.lo,
+        hi=clip.hi,
+        parity=clip.parity,
+        rounding=rounding,
     )
+
+
+def clip_in(requant: Requant) -> Clip:
+    """The bounds and the rounding of a requantization, without its factor."""
+    own = rules.parse(requant.rule)[1]
+    rounding = None if requant.rounding == own else requant.rounding
+    rounding = "sign" if requant.rule == "sign" else rounding
+    return Clip(requant.lo, requant.hi, requant.parity, rounding)
 
 
 def _ratio(rule: str, above: Any, below: float) -> Any:
@@ -72,12 +102,21 @@ def fill_weighted(rule: str, layer: Weighted, x: Tensor, y: Tensor, clip: Clip) 
         factor = (product / np.float32(one_scale(y))).astype(np.float64)
     else:
         factor = one_scale(x) * weight / one_scale(y)
-    return _requant(rule, factor, y, clip)
+    requant = _requant(rule, factor, y, clip)
+    return requant if layer.shift is None else _shifted(requant, layer.shift / one_scale(y))
+
+
+def _shifted(requant: Requant, steps: Floats) -> Requant:
+    """The requantization with a real number of output steps added before it rounds."""
+    if requant.rule.startswith(("ort", "tflite")):
+        raise ModelError(f"rule {requant.rule} has no real bias; use onnx-exact")
+    offset = np.rint(np.ldexp(steps, requant.exponent.astype(np.int64))).astype(np.int64)
+    return replace(requant, offset=offset)
 
 
 def fill_pool(rule: str, layer: AvgPool, x: Tensor, y: Tensor, clip: Clip) -> AvgPool:
     """An average pool with its bias and its factor sx / sy (the count divides at run time)."""
-    factor = _ratio(rule, one_scale(x), one_scale(y))
+    factor = _ratio(rule, one_scale(x) * layer.gain, one_scale(y))
     if rule == "tflite" and factor != 1:
         raise ModelError(f"layer {layer.name!r}: tflite averages without rescaling, got {factor}")
     height, width = layer.kernel
@@ -168,7 +207,7 @@ def refill(model: Model, layer: Layer, rule: str, clip: Clip | None = None) -> L
     requant: Requant | None = getattr(layer, "requant", None)
     if requant is None:
         return layer
-    kept = clip or Clip(requant.lo, requant.hi, requant.parity)
+    kept = clip or clip_in(requant)
     inputs, y = [model.tensors[name] for name in layer.inputs], model.tensors[layer.output]
     if isinstance(layer, Weighted):
         return replace(layer, requant=fill_weighted(rule, layer, inputs[0], y, kept))

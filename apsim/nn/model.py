@@ -33,10 +33,10 @@ Floats = npt.NDArray[np.float64]
 
 @dataclass(frozen=True)
 class Tensor:
-    """Integers of one width: the real value is `scale * (integer - zero_point)`.
+    """Integers of one width: the real value is `scale * (integer - zero_point) + shift`.
 
-    `scale` is None where the real value is unknown, a tuple where each channel
-    (first axis of `shape`) has its own.
+    `scale` is None where the real value is unknown.  Where each channel (first axis of
+    `shape`) has its own, `scale` and `shift` are tuples; only outputs have a shift.
     """
 
     shape: tuple[int, ...]
@@ -44,6 +44,7 @@ class Tensor:
     signed: bool
     scale: float | tuple[float, ...] | None = None
     zero_point: int = 0
+    shift: float | tuple[float, ...] = 0.0
 
     @property
     def lo(self) -> int:
@@ -107,6 +108,8 @@ class Weighted(Layer):
     `bias` is all that is added to `sum(x * w)`, zero points included.  Without a `requant`
     the output is the accumulator itself.  `weight_scale` has one entry or one for each
     output channel; `real_weights` and `real_bias` are what the integers were made from.
+    `shift` holds real values, added to the scaled accumulator before it is rounded, where
+    a specification adds a bias that is no integer multiple of the accumulator's unit.
     """
 
     weights: Integers
@@ -118,6 +121,7 @@ class Weighted(Layer):
     requant: Requant | None = None
     real_weights: npt.NDArray[np.float32] | None = None
     real_bias: npt.NDArray[np.float32] | None = None
+    shift: Floats | None = None
 
 
 @dataclass(frozen=True, eq=False, kw_only=True)
@@ -155,7 +159,8 @@ class AvgPool(Layer):
 
     Padding holds the zero point.  `counted` (top, left, bottom, right) is the part of the
     padding that the divisor counts: all of it where padding counts, zeros where it does
-    not.  A global pool is one whose kernel is the whole plane.
+    not.  A global pool is one whose kernel is the whole plane.  `gain` multiplies the mean
+    (by the window's size, say, where a specification truncates sums).
     """
 
     op: ClassVar[str] = "average_pool"
@@ -163,6 +168,7 @@ class AvgPool(Layer):
     stride: tuple[int, int]
     padding: tuple[int, int, int, int] = (0, 0, 0, 0)
     counted: tuple[int, int, int, int] = (0, 0, 0, 0)
+    gain: float = 1.0
     bias: int = 0
     requant: Requant
 
@@ -235,10 +241,19 @@ class Concat(Layer):
 
 @dataclass(frozen=True)
 class Entry:
-    """What a model does to real inputs before it quantizes them: x * factor + shift, float32."""
+    """How real numbers become an input tensor: x * factor + shift, then rounding.
 
+    `name` is what the model's own file calls the input.  `rounding` is "half-even",
+    "floor", "ceil", or "sign" (+1 from zero upwards, else -1); `lo` and `hi` clip further
+    than the tensor's width does.
+    """
+
+    name: str = ""
     factor: float = 1.0
     shift: float = 0.0
+    rounding: str = "half-even"
+    lo: int | None = None
+    hi: int | None = None
 
 
 @dataclass(frozen=True, eq=False)
@@ -246,7 +261,8 @@ class Model:
     """A quantized network.
 
     `rule` is the requantization rule of its layers ("onnx-exact", "ort-f32", "tflite",
-    "dyadic(k,mode)").  `ranges` holds, for each tensor, the greatest real magnitude that
+    "dyadic(k,mode)").  `entries` says how real numbers become an input tensor, where that
+    is more than a rounding.  `ranges` holds, for each tensor, the greatest real magnitude that
     a width of 0, 1, ... bits should cover: what `at` quantizes with.
     """
 
@@ -260,7 +276,7 @@ class Model:
     licence: str = ""
     attribution: str = ""
     labels: tuple[str, ...] = ()
-    entry: Entry = Entry()
+    entries: Mapping[str, Entry] = field(default_factory=dict)
     ranges: Mapping[str, tuple[float, ...]] = field(default_factory=dict)
 
     @property

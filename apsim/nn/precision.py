@@ -17,7 +17,7 @@ import numpy.typing as npt
 
 from apsim.errors import InputError, ModelError
 from apsim.nn.check import verify
-from apsim.nn.factors import Clip, refill
+from apsim.nn.factors import Clip, clip_in, refill
 from apsim.nn.model import Floats, Integers, Layer, Model, Requant, Tensor, Weighted
 from apsim.nn.rules import one_scale
 from apsim.nn.widths import Plan
@@ -90,11 +90,12 @@ def _clip(before: Model, after: Model, layer: Layer) -> Clip | None:
         return Clip(new.lo, new.hi)
     step = one_scale(old) / one_scale(new)
     lo, hi = (round((end - old.zero_point) * step) for end in (requant.lo, requant.hi))
-    parity = new.zero_point if requant.parity else 0
+    kept = clip_in(requant)
     return Clip(
         new.lo if requant.lo == old.lo else max(new.lo, lo + new.zero_point),
         new.hi if requant.hi == old.hi else min(new.hi, hi + new.zero_point),
-        parity,
+        new.zero_point if kept.parity else 0,
+        kept.rounding,
     )
 
 

@@ -15,6 +15,7 @@ requantized in two steps, so that the ReLU may run between them, on the AP:
 | tflite-float     | round half away(float64(acc) * float64 s): fully connected, float path |
 | tflite-16x8      | 16-bit M, one rounding half up: 16-bit activations                     |
 | dyadic(k,mode)   | round by mode(acc * M / 2**e), M the k-bit mantissa of s (HAWQ: 31)    |
+| sign             | +1 where acc * M + offset >= 0, else -1: QONNX BipolarQuant            |
 
 Average pooling divides by the window count as well: `divide`.
 """
@@ -39,6 +40,7 @@ FAMILIES = ("onnx-exact", "ort-f32", "tflite", "dyadic(k,mode)")
 _DYADIC = re.compile(r"dyadic\((\d+),([a-z-]+)\)")
 _MANTISSA_BITS = {
     "onnx-exact": 24, "ort-f32": 24, "tflite": 31, "tflite-float": 31, "tflite-16x8": 31,
+    "sign": 24,
 }  # fmt: skip
 
 
@@ -63,6 +65,10 @@ def requant(
     if rule in ("onnx-exact", "ort-f32"):
         real = real.astype(np.float32).astype(np.float64)
     mantissa, exponent = multiplier(real, bits)
+    if rule == "sign":
+        rounding = "floor"
+    if rounding not in (None, mode) and rule.startswith(("ort", "tflite")):
+        raise ModelError(f"rule {rule} rounds in one way only, it cannot round {rounding}")
     if rule == "tflite-16x8":
         mantissa, exponent = _reduced(mantissa, exponent)
     shift = np.atleast_1d(np.asarray(offset, np.int64))
@@ -116,9 +122,8 @@ def scale(acc: Array, requant: Requant, axis: int = 1) -> Integers:
 
     `axis` is the one that per-channel factors run along.
     """
-    step = {"ort-f32": _float32, "tflite": _twice, "tflite-float": _float64}.get(
-        requant.rule, _exact
-    )
+    steps = {"ort-f32": _float32, "tflite": _twice, "tflite-float": _float64, "sign": _sign}
+    step = steps.get(requant.rule, _exact)
     return _saturate(step(acc, requant, _Channel(acc.ndim, axis)), requant)
 
 
@@ -200,6 +205,11 @@ def _twice(acc: Array, requant: Requant, lay: _Channel) -> Array:
     product = (acc.astype(np.int64) << lay(left)) * lay(requant.mantissa)
     high = round_divide(product, np.array([1 << 31]), "half-up")
     return round_divide(high, lay(np.int64(1) << right), "half-away")
+
+
+def _sign(acc: Array, requant: Requant, lay: _Channel) -> Array:
+    """+1 from zero upwards, else -1: the rounding mode is "floor", which keeps the sign."""
+    return np.where(_exact(acc, requant, lay) >= 0, 1, -1)
 
 
 def _float64(acc: Array, requant: Requant, lay: _Channel) -> Array:

@@ -1,0 +1,90 @@
+"""A network file as plain records: nodes, constants, inputs, outputs.
+
+The rule: nothing here knows ONNX or TFLite; nothing here knows what a node means.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+
+from apsim.errors import ModelError
+
+__all__ = ["Const", "Fate", "Graph", "Input", "Node"]
+
+Array = npt.NDArray[Any]
+
+
+@dataclass(frozen=True, eq=False)
+class Const:
+    """A constant; `lo` and `hi` are set where its integers are known to use a narrower range."""
+
+    array: Array
+    lo: int | None = None
+    hi: int | None = None
+
+
+@dataclass(frozen=True)
+class Node:
+    """One operator of a graph; an input left out has the name ""."""
+
+    index: int
+    op: str
+    domain: str
+    name: str
+    inputs: tuple[str, ...]
+    outputs: tuple[str, ...]
+    attributes: Mapping[str, Any] = field(default_factory=dict, hash=False)
+
+    @property
+    def place(self) -> str:
+        """Where a person finds the node."""
+        kind = f"{self.domain}.{self.op}" if self.domain else self.op
+        called = f" {self.name!r}" if self.name else ""
+        return f"node {self.index} {kind}{called} (output {self.outputs[0]!r})"
+
+    def attribute(self, name: str, default: Any) -> Any:
+        """An attribute, or its default."""
+        return self.attributes.get(name, default)
+
+    def refuse(self, why: str, nearest: str = "") -> ModelError:
+        """The error that says what cannot be imported, where, and what comes nearest."""
+        hint = f"; nearest supported form: {nearest}" if nearest else ""
+        return ModelError(f"{self.place}: {why}{hint}")
+
+
+@dataclass(frozen=True)
+class Input:
+    """An input of a graph: its shape with None where it is not fixed, and its element type."""
+
+    name: str
+    shape: tuple[int | None, ...]
+    dtype: np.dtype[Any]
+
+
+@dataclass(frozen=True, eq=False)
+class Graph:
+    """A network file; nodes are in topological order."""
+
+    name: str
+    nodes: tuple[Node, ...]
+    constants: Mapping[str, Const]
+    inputs: tuple[Input, ...]
+    outputs: tuple[str, ...]
+    about: str = ""
+    opset: int = 21
+
+
+@dataclass(frozen=True)
+class Fate:
+    """What became of a node."""
+
+    place: str
+    became: str
+
+    def __str__(self) -> str:
+        return f"{self.place}: {self.became}"

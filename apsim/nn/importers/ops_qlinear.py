@@ -1,0 +1,167 @@
+"""Operators that carry their quantization with them: ONNX's QLinear*, *Integer, ORT's."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+
+import numpy as np
+
+from apsim.nn.importers.graph import Const, Node
+from apsim.nn.importers.ops_quant import dequantized, quantized
+from apsim.nn.importers.ops_real import add_tensors, convolution, matrix_product, pool_mean
+from apsim.nn.importers.ops_shape import joined
+from apsim.nn.importers.pending import ConstReal, Pending, Target, Value
+from apsim.nn.importers.walk import Handler, Walk
+from apsim.nn.importers.weights import add_bias, scale_outputs
+
+__all__ = ["HANDLERS"]
+
+ZERO = np.zeros(1, np.int64)
+ORT = "com.microsoft"
+
+
+def _real(walk: Walk, node: Node, x: int, scale: int, zero: int) -> str:
+    """The tensor of an input, with the scale and zero point that other inputs give."""
+    value = walk.pending(node, x)
+    step = walk.constant(node, scale)
+    offset = walk.constant(node, zero, ZERO).astype(np.int64)
+    return dequantized(walk, node, value, np.asarray(step, np.float64), offset).source
+
+
+def _weights(walk: Walk, node: Node, w: int, scale: int, zero: int, axis: int) -> Value:
+    """Constant integer weights with their scales and zero points along `axis`."""
+    value = walk.value(node, w)
+    if not isinstance(value, Const):
+        raise node.refuse(f"input {node.inputs[w]!r} must be constant weights")
+    step = walk.constant(node, scale) if scale >= 0 else np.ones(1)
+    offset = walk.constant(node, zero, ZERO).astype(np.int64)
+    lo, hi = walk.bounds(node, w)
+    flat = (np.ravel(step).astype(np.float64), np.ravel(offset))
+    return ConstReal(value.array, *flat, axis, lo, hi)
+
+
+def _target(walk: Walk, node: Node, scale: int, zero: int, zero_first: bool) -> Target:
+    """The output of a node; `zero_first` adds the zero point before rounding ties."""
+    offset = walk.constant(node, zero, np.zeros(1, np.uint8))
+    lo, hi = walk.bounds(node, zero) if walk.has(node, zero) else (0, 255)
+    target = walk.target(walk.constant(node, scale), offset.astype(np.int64), lo, hi, node)
+    return replace(target, parity=target.tensor.zero_point if zero_first else 0)
+
+
+def _reference_order(walk: Walk) -> bool:
+    """ONNX's own evaluator adds the zero point before it rounds; onnxruntime after."""
+    return walk.build.rule == "onnx-exact"
+
+
+def _qlinear_conv(walk: Walk, node: Node) -> Value:
+    value = convolution(
+        walk, node, _real(walk, node, 0, 1, 2), _weights(walk, node, 3, 4, 5, axis=0)
+    )
+    if walk.has(node, 8):
+        value = add_bias(walk, node, value, walk.value(node, 8))
+    return quantized(walk, node, value, _target(walk, node, 6, 7, _reference_order(walk)))
+
+
+def _qlinear_matmul(walk: Walk, node: Node) -> Value:
+    x, weights = _real(walk, node, 0, 1, 2), _weights(walk, node, 3, 4, 5, axis=1)
+    value = matrix_product(walk, node, x, weights, True)
+    return quantized(walk, node, value, _target(walk, node, 6, 7, _reference_order(walk)))
+
+
+def _integer_input(walk: Walk, node: Node, zero: int) -> str:
+    """The first input as raw integers with a zero point: real values at scale 1."""
+    offset = walk.constant(node, zero, ZERO).astype(np.int64)
+    if offset.size != 1:
+        raise node.refuse("an input with a zero point for each row", "one zero point")
+    name = walk.build.settle(walk.pending(node, 0), node.inputs[0])
+    tensor = walk.build.tensors[name]
+    step = tensor.scale if isinstance(tensor.scale, float) else 1.0
+    return walk.interpret(name, step, int(offset.ravel()[0]))
+
+
+def _in_units(walk: Walk, value: Pending) -> Pending:
+    """Accumulators as the integers they are, whatever the input's scale was."""
+    layer = value.weighted
+    assert layer is not None
+    scale = walk.build.tensors[layer.inputs[0]].scale
+    assert isinstance(scale, float)
+    unit = np.asarray(layer.weight_scale) / scale
+    return replace(value, layer=replace(layer, weight_scale=unit), integer=True)
+
+
+def _conv_integer(walk: Walk, node: Node) -> Value:
+    weights = _weights(walk, node, 1, -1, 3, axis=0)
+    return _in_units(walk, convolution(walk, node, _integer_input(walk, node, 2), weights))
+
+
+def _matmul_integer(walk: Walk, node: Node) -> Value:
+    weights = _weights(walk, node, 1, -1, 3, axis=1)
+    x = _integer_input(walk, node, 2)
+    return _in_units(walk, matrix_product(walk, node, x, weights, True))
+
+
+def _qgemm(walk: Walk, node: Node) -> Value:
+    """ORT QGemm: a, its scale and zero point, b likewise, bias, then the output's."""
+    if node.attribute("transA", 0):
+        raise node.refuse("a transposed first operand", "QGemm with transA = 0")
+    flip = not node.attribute("transB", 0)
+    weights = _weights(walk, node, 3, 4, 5, axis=1 if flip else 0)
+    value = matrix_product(walk, node, _real(walk, node, 0, 1, 2), weights, flip)
+    alpha = node.attribute("alpha", 1.0)
+    value = value if alpha == 1 else scale_outputs(node, value, np.array(alpha))
+    if walk.has(node, 6):
+        value = add_bias(walk, node, value, walk.value(node, 6))
+    if not walk.has(node, 7):
+        return value
+    return quantized(walk, node, value, _target(walk, node, 7, 8, zero_first=False))
+
+
+def _qlinear_add(walk: Walk, node: Node) -> Value:
+    a, b = _real(walk, node, 0, 1, 2), _real(walk, node, 3, 4, 5)
+    return quantized(
+        walk, node, add_tensors(walk, node, a, b), _target(walk, node, 6, 7, zero_first=True)
+    )
+
+
+def _qlinear_average_pool(walk: Walk, node: Node) -> Value:
+    _channels_first(node)
+    x, kernel = _real(walk, node, 0, 1, 2), tuple(node.attribute("kernel_shape", ()))
+    value = pool_mean(walk, node, x, kernel)
+    return quantized(walk, node, value, _target(walk, node, 3, 4, zero_first=True))
+
+
+def _qlinear_global_average_pool(walk: Walk, node: Node) -> Value:
+    _channels_first(node)
+    x = _real(walk, node, 0, 1, 2)
+    value = pool_mean(walk, node, x, walk.build.tensors[x].shape[1:])
+    return quantized(walk, node, value, _target(walk, node, 3, 4, zero_first=False))
+
+
+def _channels_first(node: Node) -> None:
+    if node.attribute("channels_last", 0):
+        raise node.refuse("channels last", "channels_last = 0")
+
+
+def _qlinear_concat(walk: Walk, node: Node) -> Value:
+    """ORT QLinearConcat: the output's scale and zero point, then three inputs for each part."""
+    parts = tuple(_part(walk, node, first) for first in range(2, len(node.inputs), 3))
+    value = joined(node, parts, int(node.attribute("axis", 1)))
+    return quantized(walk, node, value, _target(walk, node, 0, 1, zero_first=False))
+
+
+def _part(walk: Walk, node: Node, first: int) -> Pending:
+    name = _real(walk, node, first, first + 1, first + 2)
+    return Pending(walk.build.tensors[name].shape, source=name)
+
+
+HANDLERS: dict[tuple[str, str], Handler] = {
+    ("", "QLinearConv"): _qlinear_conv,
+    ("", "QLinearMatMul"): _qlinear_matmul,
+    ("", "ConvInteger"): _conv_integer,
+    ("", "MatMulInteger"): _matmul_integer,
+    (ORT, "QGemm"): _qgemm,
+    (ORT, "QLinearAdd"): _qlinear_add,
+    (ORT, "QLinearAveragePool"): _qlinear_average_pool,
+    (ORT, "QLinearGlobalAveragePool"): _qlinear_global_average_pool,
+    (ORT, "QLinearConcat"): _qlinear_concat,
+}

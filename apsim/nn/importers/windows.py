@@ -1,0 +1,86 @@
+"""ONNX's ways to write kernels, strides and padding, as one.
+
+The rule: `auto_pad` and `ceil_mode` are resolved to numbers here; no layer knows them.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from apsim.nn.importers.graph import Node
+
+__all__ = ["Window", "window_of"]
+
+
+@dataclass(frozen=True)
+class Window:
+    """A two-dimensional window; padding is (top, left, bottom, right).
+
+    `counted` is the padding as written, without what ceil_mode adds.
+    """
+
+    kernel: tuple[int, int]
+    stride: tuple[int, int]
+    dilation: tuple[int, int]
+    padding: tuple[int, int, int, int]
+    counted: tuple[int, int, int, int]
+
+
+def window_of(node: Node, kernel: tuple[int, ...], plane: tuple[int, ...]) -> Window:
+    """The window that a node's attributes describe over a plane [H, W]."""
+    if len(kernel) != 2 or len(plane) != 2:
+        raise node.refuse(f"windows over {len(kernel)} axes", "windows over 2 axes [N, C, H, W]")
+    stride = _pair(node, "strides")
+    dilation = _pair(node, "dilations")
+    written = _padding(node, kernel, plane, stride, dilation)
+    padding = list(written)
+    if node.attribute("ceil_mode", 0):
+        for axis in (0, 1):
+            extra = _ceil_extra(
+                plane[axis], dilation[axis] * (kernel[axis] - 1) + 1, stride[axis],
+                written[axis], written[axis + 2],
+            )  # fmt: skip
+            padding[axis + 2] += extra
+    return Window((kernel[0], kernel[1]), stride, dilation, _four(padding), _four(written))
+
+
+def _pair(node: Node, name: str) -> tuple[int, int]:
+    values = node.attribute(name, (1, 1))
+    return int(values[0]), int(values[1])
+
+
+def _four(values: list[int]) -> tuple[int, int, int, int]:
+    top, left, bottom, right = (int(value) for value in values)
+    return top, left, bottom, right
+
+
+def _padding(
+    node: Node, kernel: tuple[int, ...], plane: tuple[int, ...], stride: tuple[int, int],
+    dilation: tuple[int, int],
+) -> list[int]:  # fmt: skip
+    auto = node.attribute("auto_pad", "NOTSET")
+    if auto == "NOTSET":
+        return [int(value) for value in node.attribute("pads", (0, 0, 0, 0))]
+    if auto == "VALID":
+        return [0, 0, 0, 0]
+    before, after = [0, 0], [0, 0]
+    for axis in (0, 1):
+        out = -(-plane[axis] // stride[axis])
+        reach = dilation[axis] * (kernel[axis] - 1) + 1
+        total = max(0, (out - 1) * stride[axis] + reach - plane[axis])
+        small, large = total // 2, total - total // 2
+        first_is_small = auto == "SAME_UPPER"
+        before[axis], after[axis] = (small, large) if first_is_small else (large, small)
+    return [*before, *after]
+
+
+def _ceil_extra(size: int, reach: int, stride: int, before: int, after: int) -> int:
+    """What the end must be padded by so that the last, partly covered window exists.
+
+    That window must start inside the plane or the padding before it.
+    """
+    spare = size + before + after - reach
+    windows = -(-spare // stride) + 1
+    if (windows - 1) * stride >= size + before:
+        windows -= 1
+    return max(0, (windows - 1) * stride + reach - size - before - after)
