@@ -19,7 +19,7 @@ from llvmlite import ir
 from numba.core import cgutils, types
 from numba.extending import intrinsic
 
-__all__ = ["assign_line", "get_bits", "popcount", "put_bits", "step_lines"]
+__all__ = ["assign_line", "call_fused", "get_bits", "popcount", "put_bits", "step_lines"]
 
 I64 = ir.IntType(64)
 VECTOR = ir.VectorType(I64, 8)
@@ -114,15 +114,19 @@ class Step:
         build = self.builder
         index = cgutils.alloca_once_value(build, self.first)
         whole = build.select(build.icmp_signed("<", self.last, self.full), self.last, self.full)
-        for size, limit in ((BLOCK, whole), (1, self.last)):
+        for size, limit, alive in (
+            (BLOCK, whole, True),
+            (BLOCK, self.last, False),
+            (1, self.last, False),
+        ):
             with _while_below(build, index, limit, size) as vector:
-                self.block(vector, size)
+                self.block(vector, size, alive)
         return _sum(build, self.matched), _sum(build, self.flipped)
 
-    def block(self, vector: Any, size: int) -> None:
-        """Compare and write `size` vectors; only single ones may have rows that do not live."""
+    def block(self, vector: Any, size: int, alive: bool) -> None:
+        """Compare and write `size` vectors, all of whose rows live where `alive` says so."""
         build = self.builder
-        self.start_tags(vector, size)
+        self.start_tags(vector, size, alive)
         with cgutils.for_range(build, self.keys) as loop:
             line, bit, _ = self.operand(build.add(self.key, loop.index))
             mask = _splat(build, build.sub(bit, _int(1)))  # 1 -> 0..0, 0 -> 1..1
@@ -139,7 +143,7 @@ class Step:
         with cgutils.for_range(build, self.writes) as loop:
             self.write_line(vector, size, build.add(self.write, loop.index))
 
-    def start_tags(self, vector: Any, size: int) -> None:
+    def start_tags(self, vector: Any, size: int, alive: bool) -> None:
         """Tags before the first key: the kept tags, or all rows that live."""
         build = self.builder
         with build.if_else(build.icmp_signed("!=", self.from_tag, _int(0))) as (kept, fresh):
@@ -151,7 +155,7 @@ class Step:
                 live = self.planes.at(self.live_line, vector)
                 ones = ir.Constant(VECTOR, [-1] * 8)
                 for k, tag in enumerate(self.tags[:size]):
-                    build.store(_load(build, live, k) if size == 1 else ones, tag)
+                    build.store(ones if alive else _load(build, live, k), tag)
 
     def write_line(self, vector: Any, size: int, row: Any) -> None:
         build = self.builder
@@ -269,3 +273,37 @@ def put_bits(typing: Any, out: Any, port: Any, row: Any, place: Any, word: Any) 
         return context.get_dummy_value()
 
     return types.void(out, *(types.int64,) * 3, types.uint64), codegen
+
+
+@intrinsic
+def call_fused(
+    typing: Any, address: Any, planes: Any, lines: Any, place: Any, repeat: Any,
+    first: Any, last: Any, full: Any, live: Any, tag: Any, totals: Any, index: Any,
+) -> Any:  # fmt: skip
+    """Carry out fused steps from `index` on, by the machine code at `address`.
+
+    Lines stand from `place` on in int64 `lines`; see `_fusion.source` for the others.
+    """
+    numbers = (types.int64,)
+    kinds = (*numbers, planes, lines, *numbers * 7, totals, *numbers)
+
+    def codegen(context: Any, builder: Any, signature: Any, args: Any) -> Any:
+        where = Planes(context, builder, signature.args[1], args[1])
+        listed = context.make_array(signature.args[2])(context, builder, args[2])
+        counted = context.make_array(signature.args[10])(context, builder, args[10])
+        steps = cgutils.unpack_tuple(builder, counted.shape, 2)[1]
+        pointer = I64.as_pointer()
+        function = ir.FunctionType(
+            ir.VoidType(), [I64, I64, pointer, *[I64] * 6, pointer, I64]
+        ).as_pointer()
+        row = builder.gep(counted.data, [builder.add(steps, args[11])])
+        builder.call(
+            builder.inttoptr(args[0], function),
+            [
+                builder.ptrtoint(where.data, I64), where.words,
+                builder.gep(listed.data, [args[3]]), *args[4:10], row, steps,
+            ],
+        )  # fmt: skip
+        return context.get_dummy_value()
+
+    return types.void(*kinds), codegen

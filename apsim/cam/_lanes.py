@@ -1,0 +1,215 @@
+"""The lanes kernel: a schedule of blocks walked on a tile of independent groups.
+
+The rule: the steps are those of `_kernels`, one at a time, through the same vector
+code; only what stands side by side differs: here a lane is a group, and a slot holds
+one row of every group.  A vertical step is one compare and one write over whole slots,
+all columns at once.
+
+A tile is planes uint64[slots, lines, words]: lines are the columns, then the row tags,
+then the living lanes.  The last slot holds the living lanes of every column, the one
+before it the column tags, and the two before those the latches G and K of the tag chain.
+"""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+
+from apsim.cam._compile import PLAIN, kernel, small
+from apsim.cam._kernels import CARRY, LOAD_G, LOAD_K, PREFIX
+from apsim.cam.schedule import ACROSS, FRESH
+from apsim.encoding import KEY, KEYS, OP, PLACE, PORT, WRITE, WRITES
+from apsim.program import Op
+
+if PLAIN:
+    from apsim.cam._plain import assign_line, popcount, step_lines
+else:
+    from apsim.cam._vectors import assign_line, popcount, step_lines
+
+__all__ = ["walk"]
+
+PASS, COMPARE, WRITE_, WRITE_ALL = int(Op.PASS), int(Op.COMPARE), int(Op.WRITE), int(Op.WRITE_ALL)
+READ, WRITE_TAG, WRITE_DATA = int(Op.READ), int(Op.WRITE_TAG), int(Op.WRITE_DATA)
+ZERO, ONE = np.uint64(0), np.uint64(1)
+FIXED = 4  # slots beside the blocks': G, K, column tags, living lanes
+
+# Columns of a vertical step as the kernel takes it.
+D_OP, D_GATE, D_KEY, D_KEYS, D_WRITE, D_WRITES, D_SOURCE, D_TARGET, D_WIDTH, D_SLOT, D_KNOWN = (
+    range(11)
+)
+
+
+@kernel
+def walk(
+    planes: Any, flat: Any, lines: Any, ops: Any, steps: Any, pool: Any, extra: Any, down: Any,
+    down_pool: Any, packed: Any, words: Any, live: Any, pairs: Any, out: Any, totals: Any,
+) -> None:  # fmt: skip
+    """Walk a schedule on one tile; totals int64[3, steps] take matched, written, flipped.
+
+    `flat` and `lines` are `planes` as [slots, lines * words] and [slots * lines, words].
+    `packed` uint64[blocks, bits, words] and `words` uint64[blocks, many] are the two
+    operands: lane word w takes word pairs[w, 0] of the one, and in all its lanes word
+    pairs[w, 1] of the other; the last line of `pairs` begins with the packed one's port.
+    `out` uint64[bits, words] takes the bits that block 0 puts out.
+    """
+    slots, height, width = planes.shape
+    columns, vectors, alive = height - 2, width >> 3, count(live)
+    for column in range(columns):
+        lines[(slots - 1) * height + column] = live
+    full = vectors if alive == width * 64 else 0
+    blocks = lines[(slots - 1) * height + columns]  # which block a slot holds: a spare line
+    for number in range(len(ops)):
+        kind, a, b, slot = ops[number, 0], ops[number, 1], ops[number, 2], ops[number, 3]
+        if kind == FRESH:
+            planes[slot, :columns] = ZERO
+            planes[slot, columns + 1] = live
+            blocks[slot] = np.uint64(a)
+        elif kind == ACROSS:
+            across(
+                planes[slot], steps, pool, extra, a, b, full, packed, words, live, alive, pairs,
+                np.int64(blocks[slot]), out, totals,
+            )  # fmt: skip
+        else:
+            downwards(
+                flat, lines, height, down[b], down_pool, full * columns, live, alive, a, totals
+            )
+
+
+@small
+def across(
+    rows: Any, steps: Any, pool: Any, extra: Any, start: Any, stop: Any, full: Any, packed: Any,
+    words: Any, live: Any, alive: Any, pairs: Any, block: Any, out: Any, totals: Any,
+) -> None:  # fmt: skip
+    """Horizontal steps on one row of every group."""
+    vectors, tags = rows.shape[1] >> 3, len(rows) - 2
+    for index in range(start, stop):
+        op, key = steps[index, OP], steps[index, KEY]
+        if op == WRITE_DATA:
+            totals[2, index] += take(
+                rows[pool[key, 0]], steps[index, PORT], steps[index, PLACE], packed, words, live,
+                pairs, block,
+            )  # fmt: skip
+            totals[1, index] += alive
+        elif op == WRITE_TAG:
+            totals[2, index] += assign_line(rows, pool[key, 0], tags, 0, vectors)
+            totals[1, index] += alive
+        else:
+            keys = 0 if op == WRITE_ALL or op == WRITE_ else steps[index, KEYS]
+            writes = 0 if op == COMPARE or op == READ else steps[index, WRITES]
+            matched, flipped = step_lines(
+                rows, pool, key, keys, steps[index, WRITE], writes, 0, vectors, full,
+                int(op == WRITE_), extra[index, 0],
+            )  # fmt: skip
+            if op != WRITE_ and op != WRITE_ALL:
+                totals[0, index] += matched
+            totals[1, index] += matched * writes
+            totals[2, index] += flipped + matched * extra[index, 1]
+            if op == READ and steps[index, PORT] >= 0 and block == 0:
+                out[steps[index, PLACE]] = rows[tags]
+
+
+@small
+def take(
+    line: Any, port: Any, place: Any, packed: Any, words: Any, live: Any, pairs: Any, block: Any
+) -> Any:
+    """A column of one row of every group := bit `place` of an operand; gives cells flipped."""
+    flipped = 0
+    if port == pairs[len(line), 0]:
+        source = packed[block, place]
+        for w in range(len(line)):
+            new = source[pairs[w, 0]] & live[w]
+            flipped += popcount(line[w] ^ new)
+            line[w] = new
+    else:
+        values, shift = words[block], np.uint64(place)
+        for w in range(len(line)):
+            new = (ZERO - ((values[pairs[w, 1]] >> shift) & ONE)) & live[w]
+            flipped += popcount(line[w] ^ new)
+            line[w] = new
+    return flipped
+
+
+@small
+def downwards(
+    flat: Any, lines: Any, height: Any, step: Any, pool: Any, full: Any, live: Any, alive: Any,
+    index: Any, totals: Any,
+) -> None:  # fmt: skip
+    """One vertical step on every group: keys and writes are slots, tags a plane per column."""
+    op, slots = step[D_OP], len(flat)
+    columns, vectors = height - 2, len(live) >> 3
+    every = columns * vectors
+    if op == WRITE_TAG:
+        totals[1, index] += step[D_WIDTH] * alive
+        totals[2, index] += move(lines, height, slots, step, columns, vectors)
+        return
+    keys = 0 if op == WRITE_ALL or op == WRITE_ else step[D_KEYS]
+    writes = 0 if op == COMPARE or op == READ or step[D_GATE] else step[D_WRITES]
+    keep = int(op == READ or op == COMPARE or step[D_GATE] != 0)
+    matched, flipped = step_lines(
+        flat, pool, step[D_KEY], keys, step[D_WRITE], writes, 0, every, full,
+        int(op == WRITE_), keep,
+    )  # fmt: skip
+    if step[D_GATE]:
+        matched = pass_gate(lines, height, slots, step[D_GATE], columns)
+        if op == PASS:
+            writes = step[D_WRITES]
+            _, flipped = step_lines(
+                flat, pool, step[D_KEY], 0, step[D_WRITE], writes, 0, every, full, 1, 0
+            )
+    if op != WRITE_ and op != WRITE_ALL:
+        totals[0, index] += matched
+    totals[1, index] += matched * writes
+    totals[2, index] += flipped + matched * step[D_KNOWN]
+
+
+@small
+def move(lines: Any, height: Any, slots: Any, step: Any, columns: Any, vectors: Any) -> Any:
+    """Columns `target...` of a row := column tags `source...`, zeros from outside; gives flips."""
+    source, target, width = step[D_SOURCE], step[D_TARGET], step[D_WIDTH]
+    to, tags = step[D_SLOT] * height + target, (slots - 2) * height
+    low, high = max(-source, 0), min(columns - source, width)
+    low, high = min(low, width), max(high, 0)
+    flipped = 0
+    for column in range(width):
+        if column < low or column >= high:
+            flipped += count(lines[to + column])
+            lines[to + column] = ZERO
+    if low < high:  # lines follow one another, so that a run of them is one long line
+        flipped += assign_line(lines, to + low, tags + source + low, 0, (high - low) * vectors)
+    return flipped
+
+
+@small
+def pass_gate(lines: Any, height: Any, slots: Any, gate: Any, columns: Any) -> Any:
+    """Turn matches into tags through the tag chain, lane by lane; gives lines tagged."""
+    tags, kill, generate = (slots - 2) * height, (slots - 3) * height, (slots - 4) * height
+    matched = 0
+    for w in range(lines.shape[1]):
+        carry = ZERO
+        for k in range(columns):
+            column = columns - 1 - k if gate == PREFIX else k
+            match = lines[tags + column, w]
+            if gate == PREFIX:
+                carry |= match
+                match = carry
+            elif gate == LOAD_G:
+                lines[generate + column, w] = match
+            else:
+                if gate == LOAD_K:
+                    lines[kill + column, w] = match
+                into = carry
+                carry = lines[generate + column, w] | (~lines[kill + column, w] & carry)
+                match &= into
+            lines[tags + column, w] = match
+            matched += popcount(match)
+    return matched
+
+
+@small
+def count(words: Any) -> Any:
+    """Bits set in a line of words."""
+    ones = 0
+    for w in range(len(words)):
+        ones += popcount(words[w])
+    return ones

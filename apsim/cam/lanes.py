@@ -1,0 +1,322 @@
+"""Many independent groups of rows at once: the same program, rows as lanes.
+
+The rule: sums, and every number of every step, are those of the literal execution, load
+by load on an array of zeros, dead rows and idle columns included; `Regular` says which
+programs may be run so.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass
+from functools import cache, cached_property
+from types import ModuleType
+
+import numpy as np
+from numpy.typing import NDArray
+
+from apsim.cam._plan import Plan, plan
+from apsim.cam.schedule import DOWN, Regular, Schedule, Stretch, schedule
+from apsim.encoding import (
+    GATE, KEY, KEYS, MODE, OP, SOURCE, TARGET, WIDTH, WRITE, WRITES, Code,
+)  # fmt: skip
+from apsim.errors import ProgramError
+from apsim.program import Mode, Op
+
+__all__ = ["LaneProgram", "Operands", "Outcome"]
+
+Numbers = NDArray[np.int64]
+Words = NDArray[np.uint64]
+FIXED = 4
+
+
+@dataclass(frozen=True)
+class Operands:
+    """Two operands of every row of every group, and which groups stand where.
+
+    `packed` uint64[size, bits, words] holds one operand (port `port`) as bit-planes,
+    `words` uint64[size, many] the other.  Lane word w holds 64 groups: those of word
+    `pairs[w, 0]` of the planes, each with word `pairs[w, 1]` of the other; `live`
+    uint64[lane words] marks the groups that exist, `ends` those that are last in a load.
+    """
+
+    packed: Words
+    words: Words
+    port: int
+    pairs: Numbers
+    live: Words
+    ends: Words
+
+
+@dataclass(frozen=True)
+class Outcome:
+    """Words put out, uint64[64 * lane words], and matched, written, flipped by step."""
+
+    out: Words
+    numbers: Numbers
+
+
+@dataclass
+class LaneProgram:
+    """A program for groups of `size` rows, with its schedule, ready to run on lanes."""
+
+    code: Code
+    groups: int
+    size: int
+    columns: int
+
+    @cached_property
+    def regular(self) -> Regular:
+        """The program taken apart; raises `ProgramError` where groups are not independent."""
+        return Regular.of(self.code, self.groups, self.size)
+
+    @cached_property
+    def schedule(self) -> Schedule:
+        """The order of blocks."""
+        return schedule(self.regular)
+
+    @cached_property
+    def plan(self) -> Plan:
+        """Horizontal steps as the kernels take them."""
+        return plan(self.code)
+
+    @cached_property
+    def _ops(self) -> tuple[Numbers, Numbers, Numbers]:
+        """The schedule with its vertical steps numbered, those steps, and their pool."""
+        ops = self.schedule.ops.copy()
+        known: dict[tuple[object, ...], int] = {}
+        steps: list[list[int]] = []
+        pool: list[tuple[int, int, int]] = []
+        for op in ops[ops[:, 0] == DOWN]:
+            what = self._down(int(op[1]), int(op[2]))
+            if what not in known:
+                known[what] = len(steps)
+                steps.append(_down_step(what, pool))
+        chosen = np.flatnonzero(ops[:, 0] == DOWN)
+        for place in chosen:
+            ops[place, 2] = known[self._down(int(ops[place, 1]), int(ops[place, 2]))]
+        return (
+            ops,
+            np.array(steps, np.int64).reshape(-1, 11),
+            np.array(pool, np.int64).reshape(-1, 3),
+        )
+
+    def _down(self, index: int, line: int) -> tuple[object, ...]:
+        """A vertical step with its slots: what it is, apart from where it stands."""
+        row = self.code.steps[index]
+        slots = [int(slot) for slot in self.schedule.down[line]]
+        key = self.code.pool[row[KEY] : row[KEY] + row[KEYS], 1]
+        write = self.code.pool[row[WRITE] : row[WRITE] + row[WRITES], 1]
+        keys = tuple(zip(slots, map(int, key), strict=False))
+        writes = tuple(zip(slots[len(key) :], map(int, write), strict=False))
+        return (int(row[OP]), int(row[GATE]), keys, writes, *map(int, row[[SOURCE, TARGET, WIDTH]]))
+
+    def run(
+        self,
+        operands: Operands,
+        loads: int,
+        *,
+        tile: int = 64,
+        threads: int = 2,
+        progress: Callable[[int], None] = lambda lanes: None,
+    ) -> Outcome:
+        """Run all groups; `tile` lane words at a time, tiles shared by threads.
+
+        Numbers are those of `loads` literal executions, but for compared lines, which no
+        data can change.  `progress` gets the number of groups that are through.
+        """
+        words = len(operands.live)
+        tiles = [slice(k, min(k + tile, words)) for k in range(0, words, tile)]
+        out = np.zeros(words * 64, np.uint64)
+        left = np.zeros((self.regular.shared, self.columns, words), np.uint64)
+        runner = _Runner(self, operands, out, left)
+        if threads > 1 and len(tiles) > 1:
+            results = _pool(threads).map(runner.tile, tiles)
+        else:
+            results = map(runner.tile, tiles)
+        numbers = np.zeros((3, len(self.code)), np.int64)
+        for part, where in zip(results, tiles, strict=True):
+            numbers += part
+            progress(_ones(operands.live[where]))
+        return Outcome(out, numbers + self._shared_rows(operands, left, loads))
+
+    def _shared_rows(self, operands: Operands, left: Words, loads: int) -> Numbers:
+        """What the shared row of every load adds: its own horizontal steps, and its clears.
+
+        It goes through the steps before the loops as a row of zeros.  In the loops it
+        holds, before a group clears it, what the group before left; after them, what the
+        last group left.
+        """
+        numbers = np.zeros((3, len(self.code)), np.int64)
+        for shared in range(self.regular.shared):
+            last = _gathered(left[shared], operands.ends)
+            tail = _Tail(self, loads)
+            before = tail.first_steps(numbers)
+            tail.last_steps(last, numbers)
+            flips = _ones(left[shared]) - int(last.sum()) + loads * before
+            numbers[2, self._clear(shared)] += flips
+        return numbers
+
+    def _clear(self, shared: int) -> int:
+        """The step that overwrites a shared row."""
+        for stretch in self.regular.stretches:
+            for index in range(stretch.start, stretch.stop) if stretch.lines else ():
+                row = self.code.steps[index]
+                if row[OP] == Op.WRITE_ALL and row[MODE] == Mode.VERTICAL:
+                    pool = self.code.pool[row[WRITE] : row[WRITE] + row[WRITES]]
+                    if any(stretch.lines[0][s] == self.size + shared for s in pool[:, 0]):
+                        if pool[:, 1].any():
+                            raise ProgramError("a shared row must be cleared, not set")
+                        return index
+        raise ProgramError("a shared row is never cleared")
+
+
+class _Runner:
+    """Tiles of one run; each makes its own planes, so that threads share nothing they write."""
+
+    def __init__(self, program: LaneProgram, operands: Operands, out: Words, left: Words) -> None:
+        self.program, self.operands, self.out, self.left = program, operands, out, left
+
+    def tile(self, where: slice) -> Numbers:
+        program, operands = self.program, self.operands
+        count = where.stop - where.start
+        width = -(-count // 8) * 8
+        pairs = np.zeros((width + 1, 2), np.int64)
+        pairs[:count], pairs[width, 0] = operands.pairs[where], operands.port
+        live = np.zeros(width, np.uint64)
+        live[:count] = operands.live[where]
+        planes = _planes(program, width)
+        bits, numbers = np.zeros((64, width), np.uint64), np.zeros((3, len(program.code)), np.int64)
+        _walk(program, planes, program._ops[0], operands, live, pairs, bits, numbers)
+        for shared, slot in enumerate(program.schedule.shared):
+            self.left[shared, :, where] = (planes[slot, : program.columns] & live)[:, :count]
+        _unpack(bits, self.out[where.start * 64 : where.stop * 64])
+        return numbers
+
+
+class _Tail:
+    """The shared rows of all loads, side by side: horizontal steps before and after the loops."""
+
+    def __init__(self, program: LaneProgram, loads: int) -> None:
+        self.program, self.loads = program, loads
+        self.live = np.zeros(-(-loads // 512) * 8, np.uint64)
+        self.live[: loads // 64] = ~np.uint64(0)
+        if loads % 64:
+            self.live[loads // 64] = (1 << loads % 64) - 1
+        self.planes = _planes(program, len(self.live))
+        zero = np.zeros((1, 64, len(self.live)), np.uint64)
+        self.operands = Operands(zero, np.zeros((1, 1), np.uint64), 0, _NONE, self.live, self.live)
+        self.pairs = np.zeros((len(self.live) + 1, 2), np.int64)
+
+    def first_steps(self, numbers: Numbers) -> int:
+        """Steps before the first loop, on rows of zeros; gives the ones in such a row."""
+        ops = [(0, 0, 0, 0)] + [
+            (1, s.start, s.stop, 0) for s in self._stretches() if s.stop <= self._loop
+        ]
+        self._walk(np.array(ops, np.int64), numbers)
+        return int((self.planes[0, : self.program.columns, 0] & np.uint64(1)).sum())
+
+    def last_steps(self, cells: NDArray[np.bool_], numbers: Numbers) -> None:
+        """Steps after the last loop, on what the last groups left: bool[columns, loads]."""
+        padded = np.zeros((len(cells), len(self.live) * 64), bool)
+        padded[:, : self.loads] = cells
+        packed = np.packbits(padded, axis=1, bitorder="little").view(np.uint64)
+        self.planes[0, : self.program.columns] = packed
+        after = self.program.schedule.after
+        ops = [(1, s.start, s.stop, 0) for s in self._stretches() if s.start >= after]
+        if ops:
+            self._walk(np.array(ops, np.int64), numbers)
+
+    @property
+    def _loop(self) -> int:
+        return min(s.start for s in self.program.regular.stretches if s.lines)
+
+    def _stretches(self) -> list[Stretch]:
+        return [s for s in self.program.regular.stretches if not s.lines]
+
+    def _walk(self, ops: Numbers, numbers: Numbers) -> None:
+        nowhere = np.zeros((64, len(self.live)), np.uint64)
+        _walk(
+            self.program, self.planes, ops, self.operands, self.live, self.pairs, nowhere, numbers
+        )
+
+
+def _walk(
+    program: LaneProgram,
+    planes: Words,
+    ops: Numbers,
+    operands: Operands,
+    live: Words,
+    pairs: Numbers,
+    out: Words,
+    numbers: Numbers,
+) -> None:
+    slots, height, width = planes.shape
+    steps, (_, down, pool) = program.plan, program._ops
+    _kernels().walk(
+        planes, planes.reshape(slots, height * width), planes.reshape(slots * height, width), ops,
+        steps.steps, steps.pool, steps.extra, down, pool, operands.packed, operands.words, live,
+        pairs, out, numbers,
+    )  # fmt: skip
+
+
+def _down_step(what: tuple[object, ...], pool: list[tuple[int, int, int]]) -> list[int]:
+    """A vertical step as a row of the kernel's table, its lines added to the pool."""
+    op, gate, keys, writes, source, target, width = what
+    compared = dict(keys)  # type: ignore[call-overload]
+    known = 0
+    first = len(pool)
+    pool += [(slot, bit, 2) for slot, bit in keys]  # type: ignore[attr-defined]
+    middle = len(pool)
+    for slot, bit in writes:  # type: ignore[attr-defined]
+        exact = op == Op.PASS and not gate and slot in compared
+        known += int(exact and compared[slot] != bit)
+        pool.append((slot, bit, int(compared[slot] != bit) if exact else 2))
+    place = keys[0][0] if keys else 0  # type: ignore[index]
+    return [
+        op, gate, first, middle - first, middle, len(pool) - middle, source, target, width, place,
+        known,
+    ]  # type: ignore[list-item]  # fmt: skip
+
+
+def _planes(program: LaneProgram, width: int) -> Words:
+    """Zeros at a multiple of 64 bytes: uint64[slots, columns + 2, width]."""
+    shape = (program.schedule.slots + FIXED, program.columns + 2, width)
+    raw = np.zeros(int(np.prod(shape)) + 8, np.uint64)
+    first = -raw.ctypes.data % 64 // 8
+    return raw[first : first + int(np.prod(shape))].reshape(shape)
+
+
+def _gathered(planes: Words, lanes: Words) -> NDArray[np.bool_]:
+    """The lanes that a mask marks, in order: bool[columns, lanes]."""
+    chosen = np.unpackbits(lanes.view(np.uint8), bitorder="little").astype(bool)
+    bits = np.unpackbits(planes.view(np.uint8), axis=1, bitorder="little")
+    return bits[:, chosen].astype(bool)
+
+
+def _unpack(planes: Words, out: Words) -> None:
+    """Words from bit-planes [64, words]: the lowest plane is bit 0."""
+    for place in range(64):
+        if planes[place].any():
+            bits = np.unpackbits(planes[place].view(np.uint8), bitorder="little")[: len(out)]
+            out |= bits.astype(np.uint64) << np.uint64(place)
+
+
+def _ones(words: Words) -> int:
+    return int(np.bitwise_count(words).sum())
+
+
+_NONE = np.zeros((0, 2), np.int64)
+
+
+@cache
+def _kernels() -> ModuleType:
+    from apsim.cam import _lanes
+
+    return _lanes
+
+
+@cache
+def _pool(threads: int) -> ThreadPoolExecutor:
+    return ThreadPoolExecutor(threads, thread_name_prefix="apsim-lanes")
