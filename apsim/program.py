@@ -234,10 +234,14 @@ def _listing(items: Sequence[Item]) -> Iterator[str]:
 
 @dataclass(frozen=True)
 class Operation:
-    """What to do, by field names; `.on(layout)` gives the program for given columns."""
+    """What to do, by field names; `.on(layout)` gives the program for given columns.
+
+    `parts` are the operations that a sum was made of, in order.
+    """
 
     name: str
     build: Callable[[Layout], Sequence[Item]] = field(repr=False)
+    parts: tuple[Operation, ...] = field(default=(), repr=False)
 
     def on(self, layout: Layout) -> Microprogram:
         """The program on this layout; raises `LayoutError` or `ProgramError`."""
@@ -247,6 +251,7 @@ class Operation:
         return Operation(
             f"{self.name} + {other.name}",
             lambda layout: (*self.build(layout), *other.build(layout)),
+            (*(self.parts or (self,)), *(other.parts or (other,))),
         )
 
     def __str__(self) -> str:
