@@ -16,7 +16,18 @@ from apsim.closed_form.differences import REASONS
 from apsim.counts import Counts
 from apsim.program import ApKind
 
-__all__ = ["HEADER", "Line", "hardware", "html", "lines", "markdown", "reasons", "verdict"]
+__all__ = [
+    "HEADER",
+    "Line",
+    "hardware",
+    "html",
+    "lines",
+    "markdown",
+    "markdown_list",
+    "markdown_row",
+    "reasons",
+    "verdict",
+]
 
 HEADER = (
     "function", "AP", "rows", "exact", "explained", "fail", "for example", "C, W, R", "counted",
@@ -112,18 +123,20 @@ def markdown(rows: Sequence[Row]) -> str:
         f"{verdict(rows)}. Every row was executed on emulated cells.",
         "C, W, R are compares, writes and reads; `counted` and `paper` are their totals. "
         "The example of a line is the row that differs most from the paper.",
-        "\n".join(_markdown_row(cells) for cells in table),
-        "## Hardware\n\n" + _markdown_list(hardware(rows)),
-        "## Terms\n\n" + _markdown_list(reasons(rows)),
+        "\n".join(markdown_row(cells) for cells in table),
+        "## Hardware\n\n" + markdown_list(hardware(rows)),
+        "## Terms\n\n" + markdown_list(reasons(rows)),
     ]
     return "\n\n".join(parts) + "\n"
 
 
-def _markdown_row(cells: Iterable[str]) -> str:
+def markdown_row(cells: Iterable[str]) -> str:
+    """A line of a Markdown table."""
     return "| " + " | ".join(cell.replace("|", "\\|") for cell in cells) + " |"
 
 
-def _markdown_list(pairs: Iterable[tuple[str, str]]) -> str:
+def markdown_list(pairs: Iterable[tuple[str, str]]) -> str:
+    """Names and what they mean, as a Markdown list."""
     return "\n".join(f"- `{name}`: {text}" for name, text in pairs)
 
 
