@@ -6,24 +6,36 @@ and rows become results; every operation that it needs is in the program.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import suppress
 from dataclasses import dataclass, field, replace
-from functools import cached_property
+from functools import cached_property, wraps
+from typing import ParamSpec
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
 from apsim.counts import Activity, Counts, Phase
-from apsim.errors import InputError
+from apsim.errors import InputError, ProgramError
 from apsim.layout import Field, Layout
 from apsim.machine import Machine
 from apsim.ops.rows import loop
 from apsim.ops.steps import clear_rows, reset
 from apsim.program import ApKind, Item, Microprogram, Operation
 
-__all__ = ["Function", "Result", "clear_scratch", "cleared", "expect_shape", "in_rows", "run"]
+__all__ = [
+    "Function",
+    "Result",
+    "clear_scratch",
+    "cleared",
+    "expect_shape",
+    "in_rows",
+    "on_any_kind",
+    "run",
+]
 
 Words = NDArray[np.uint64]
+P = ParamSpec("P")
 
 
 @dataclass(frozen=True)
@@ -41,7 +53,8 @@ class Function:
     """A function on an AP: `arrange(*operands)` gives words [rows] for each input field.
 
     Results stand in words `places` of the output; `unbias` is what the reader subtracts
-    from an offset-binary sum, `shape` the shape of the result.
+    from an offset-binary sum, `shape` the shape of the result.  `elsewhere` gives the same
+    function on another AP kind, or raises `ProgramError` where it is not offered there.
     """
 
     name: str
@@ -55,6 +68,7 @@ class Function:
     arrange: Callable[..., Sequence[Words]] = field(repr=False)
     unbias: int = 0
     shape: tuple[int, ...] | None = None
+    elsewhere: Callable[[ApKind], Function] | None = field(default=None, repr=False)
 
     @cached_property
     def program(self) -> Microprogram:
@@ -66,6 +80,24 @@ class Function:
         """Columns that the program needs."""
         return self.layout.columns
 
+    def require(self, rows: int, columns: int, array: str = "the array") -> None:
+        """Refuse an array that is too small: `ProgramError`, with the kinds that would fit."""
+        if self.rows <= rows and self.columns <= columns:
+            return
+        others = ", ".join(kind.value for kind in self._kinds_within(rows, columns))
+        raise ProgramError(
+            f"{self.name} on the {self.kind.value} AP needs {self.rows} rows and {self.columns} "
+            f"columns; {array} has {rows} rows and {columns} columns; "
+            + (f"it would fit on {others}" if others else "no AP kind would fit")
+        )
+
+    def _kinds_within(self, rows: int, columns: int) -> Iterator[ApKind]:
+        for kind in ApKind if self.elsewhere else ():
+            with suppress(ProgramError):
+                other = self.elsewhere(kind)  # type: ignore[misc]
+                if other.rows <= rows and other.columns <= columns:
+                    yield kind
+
     def words(self, *operands: ArrayLike) -> Words:
         """Operands as words [ports, rows]; raises `InputError` for wrong shapes or values."""
         return np.ascontiguousarray(np.stack(list(self.arrange(*operands))))
@@ -76,11 +108,29 @@ class Function:
         return values if self.shape is None else values.reshape(self.shape)
 
 
+def on_any_kind(build: Callable[P, Function]) -> Callable[P, Function]:
+    """A builder whose functions know how they would be built on another AP kind."""
+
+    @wraps(build)
+    def built(*args: P.args, **options: P.kwargs) -> Function:
+        def elsewhere(kind: ApKind) -> Function:
+            return build(*args, **(options | {"kind": kind}))  # type: ignore[arg-type]
+
+        return replace(build(*args, **options), elsewhere=elsewhere)
+
+    return built
+
+
 def run(
     function: Function, *operands: ArrayLike, engine: str = "strict", machine: Machine | None = None
 ) -> Result:
-    """Run a function on a machine of its size (fresh, or the given one, which may be dirty)."""
+    """Run a function on a machine of its size (fresh, or the given one, which may be dirty).
+
+    Raises `InputError` for operands of a wrong shape or out of range, `ProgramError` where
+    the machine is too small.
+    """
     machine = machine or Machine(function.rows, function.layout, engine=engine)
+    function.require(machine.rows, machine.cam.columns)
     counts, activity = machine.counts, machine.activity
     phases = dict(machine.counts_by_phase)
     data = function.words(*operands)

@@ -12,7 +12,7 @@ from numpy.typing import ArrayLike, NDArray
 
 from apsim import ops
 from apsim.errors import ProgramError
-from apsim.functions.base import Function, Words, clear_scratch, expect_shape, in_rows
+from apsim.functions.base import Function, Words, clear_scratch, expect_shape, in_rows, on_any_kind
 from apsim.functions.sums import growth, sum_layout
 from apsim.layout import Field, Layout
 from apsim.ops.reduction import carry_rows
@@ -22,6 +22,7 @@ from apsim.program import ApKind, Operation
 __all__ = ["Divider", "average_pool", "default_scheme", "max_pool", "relu"]
 
 
+@on_any_kind
 def relu(bits: int, rows: int, *, kind: ApKind | str = "2d") -> Function:
     """max(A, 0) of two's complement words, one in each row (eq. 15)."""
     layout = Layout(A=f"s{bits}", F=1)
@@ -62,6 +63,7 @@ class Divider:
         return cls(-(-(1 << shift) // divisor), shift)
 
 
+@on_any_kind
 def average_pool(
     bits: int,
     window: int,
@@ -136,6 +138,7 @@ def default_scheme(kind: ApKind | str) -> str:
     return "chain" if ApKind.named(kind).chain else "moves"
 
 
+@on_any_kind
 def max_pool(
     bits: int,
     window: int,

@@ -10,7 +10,7 @@ import numpy as np
 from numpy.typing import ArrayLike
 
 from apsim import ops
-from apsim.functions.base import Function, Words, clear_scratch, expect_shape, in_rows
+from apsim.functions.base import Function, Words, clear_scratch, expect_shape, in_rows, on_any_kind
 from apsim.functions.sums import merge_layout, product_layout
 from apsim.ops.reduction import carry_rows
 from apsim.ops.rows import loop
@@ -20,6 +20,7 @@ from apsim.program import ApKind, Operation
 __all__ = ["dot", "dot_products", "matmul", "merge"]
 
 
+@on_any_kind
 def dot_products(
     bits: int,
     groups: int,
@@ -72,6 +73,7 @@ def _take_sums(block: ops.Groups) -> Operation:
     )
 
 
+@on_any_kind
 def merge(bits: int, groups: int, count: int, width: int, *, kind: ApKind | str = "2d") -> Function:
     """Add up `count` partial sums of `bits` bits in each of `groups` groups, to `width` bits.
 
@@ -93,11 +95,10 @@ def merge(bits: int, groups: int, count: int, width: int, *, kind: ApKind | str 
         return [in_rows(layout["W"].encode(expect_shape("words", words, (groups, count))), rows)]
 
     rows = block.rows + carry_rows(kind) * (count > 1)
-    return Function(
-        "merge", kind, layout, rows, whole, ("W",), total, block.first_rows, arrange
-    )
+    return Function("merge", kind, layout, rows, whole, ("W",), total, block.first_rows, arrange)
 
 
+@on_any_kind
 def matmul(
     bits: int,
     i: int,

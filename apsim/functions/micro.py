@@ -10,7 +10,7 @@ from numpy.typing import ArrayLike
 
 from apsim import ops
 from apsim.errors import ProgramError
-from apsim.functions.base import Function, Words, clear_scratch, expect_shape, in_rows
+from apsim.functions.base import Function, Words, clear_scratch, expect_shape, in_rows, on_any_kind
 from apsim.functions.sums import SumLayout, sum_layout
 from apsim.layout import Field, Layout
 from apsim.ops.reduction import carry_rows
@@ -21,11 +21,13 @@ from apsim.program import ApKind, Operation
 __all__ = ["add", "maximum", "minimum", "multiply", "reduce", "subtract"]
 
 
+@on_any_kind
 def add(bits: int, rows: int, *, kind: ApKind | str = "2d", words: str = "u") -> Function:
     """B <- A + B in `rows` rows, with the carry as top bit (eq. 1); `words` "u" or "o"."""
     return _sweep("add", ops.add("A", "B", carry="C"), bits, rows, kind, words, words)
 
 
+@on_any_kind
 def subtract(bits: int, rows: int, *, kind: ApKind | str = "2d", words: str = "u") -> Function:
     """B <- B - A, one bit wider and in two's complement; `words` "u" or "o"."""
     return _sweep("subtract", ops.subtract("A", "B", borrow="C"), bits, rows, kind, words, "s")
@@ -42,11 +44,13 @@ def _sweep(
     return _elementwise(name, kind, layout, rows, whole, output)
 
 
+@on_any_kind
 def maximum(bits: int, rows: int, *, kind: ApKind | str = "2d", words: str = "u") -> Function:
     """B <- max(A, B) in `rows` rows (Table IV); `words` "u", "s" or "o"."""
     return _choice("maximum", ops.maximum("A", "B", flags=("F1", "F2")), bits, rows, kind, words)
 
 
+@on_any_kind
 def minimum(bits: int, rows: int, *, kind: ApKind | str = "2d", words: str = "u") -> Function:
     """B <- min(A, B) in `rows` rows; `words` "u", "s" or "o"."""
     return _choice("minimum", ops.minimum("A", "B", flags=("F1", "F2")), bits, rows, kind, words)
@@ -60,6 +64,7 @@ def _choice(
     return _elementwise(name, kind, layout, rows, whole, layout["B"])
 
 
+@on_any_kind
 def multiply(
     bits: int,
     rows: int,
@@ -88,6 +93,7 @@ def _elementwise(
     return Function(name, kind, layout, rows, whole, ("A", "B"), output, np.arange(rows), arrange)
 
 
+@on_any_kind
 def reduce(
     bits: int, words: int, *, kind: ApKind | str = "2d", coding: str = "u", clear: bool = False
 ) -> Function:

@@ -12,7 +12,7 @@ import numpy as np
 from numpy.typing import ArrayLike
 
 from apsim import ops
-from apsim.functions.base import Function, Words, expect_shape
+from apsim.functions.base import Function, Words, expect_shape, on_any_kind
 from apsim.layout import Field, Layout
 from apsim.ops import optimised
 from apsim.program import ApKind, Operation
@@ -22,6 +22,7 @@ __all__ = ["add", "maximum", "minimum", "multiply", "relu"]
 FLAGS = ("F1", "F2")
 
 
+@on_any_kind
 def add(bits: int, rows: int, *, kind: ApKind | str = "2d", words: str = "u") -> Function:
     """B <- A + B with A destroyed: 6M - 2 instead of 8M; `words` "u" or "o"."""
     layout = Layout(A=f"{words}{bits}", B=f"{words}{bits}", C=1)
@@ -30,6 +31,7 @@ def add(bits: int, rows: int, *, kind: ApKind | str = "2d", words: str = "u") ->
     return _rowwise("add", kind, layout, rows, sweep, ("B", "C"), output)
 
 
+@on_any_kind
 def multiply(
     bits: int, rows: int, *, kind: ApKind | str = "2d", bits_b: int | None = None
 ) -> Function:
@@ -40,12 +42,14 @@ def multiply(
     return _rowwise("multiply", kind, layout, rows, sweep, ("P",), layout["P"])
 
 
+@on_any_kind
 def relu(bits: int, rows: int, *, kind: ApKind | str = "2d") -> Function:
     """max(A, 0) without a flag column: 4M - 1 in all instead of 4M + 1."""
     layout = Layout(A=f"s{bits}")
     return _rowwise("relu", kind, layout, rows, optimised.relu("A"), ("A",), layout["A"], ("A",))
 
 
+@on_any_kind
 def maximum(bits: int, rows: int, *, kind: ApKind | str = "2d", words: str = "u") -> Function:
     """B <- max(A, B): 6M + 2 instead of 8M + 2; `words` "u" or "o"."""
     layout = Layout(A=f"{words}{bits}", B=f"{words}{bits}", F1=1, F2=1)
@@ -53,6 +57,7 @@ def maximum(bits: int, rows: int, *, kind: ApKind | str = "2d", words: str = "u"
     return _rowwise("maximum", kind, layout, rows, sweep, ("B",), layout["B"])
 
 
+@on_any_kind
 def minimum(bits: int, rows: int, *, kind: ApKind | str = "2d", words: str = "u") -> Function:
     """B <- min(A, B): 6M + 2 instead of 8M + 2; `words` "u" or "o"."""
     layout = Layout(A=f"{words}{bits}", B=f"{words}{bits}", F1=1, F2=1)

@@ -15,7 +15,7 @@ from numpy.typing import NDArray
 from apsim import cam
 from apsim.cam.base import Cam
 from apsim.counts import Activity, Counts
-from apsim.errors import InputError, ProgramError
+from apsim.errors import InputError
 from apsim.functions import Function
 from apsim.program import ApKind
 
@@ -97,13 +97,8 @@ class Chip:
 
     def require(self, function: Function) -> None:
         """Refuse a function that does not fit a CAP, with what it needs and what there is."""
-        need, there = (function.rows, function.columns), (self.design.rows, self.design.columns)
-        if need[0] > there[0] or need[1] > there[1]:
-            raise ProgramError(
-                f"{function.name} on the {self.kind.value} AP needs {need[0]} rows and "
-                f"{need[1]} columns; a CAP of {self.design.name} has {there[0]} rows and "
-                f"{there[1]} columns"
-            )
+        design = self.design
+        function.require(design.rows, design.columns, f"a CAP of {design.name}")
 
     def _array(self, function: Function) -> tuple[Cam, object]:
         size = function.rows, function.columns
