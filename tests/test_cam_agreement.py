@@ -6,16 +6,20 @@ arity (columns named twice included), loops one after another and in parallel.
 
 from __future__ import annotations
 
+from collections.abc import Iterator
+from dataclasses import replace
+
 import numpy as np
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, rule
 
-from apsim.cam import Cam, DenseCam, PackedCam
+from apsim.cam import Cam, DenseCam, FusedCam, PackedCam
+from apsim.cam._compile import PLAIN
 from apsim.encoding import Code, encode
 from apsim.program import Loop, Mode, Op, Step
-from tests.random_programs import PORTS, loops, steps_across
+from tests.random_programs import PORTS, bits, loops, steps_across
 from tests.strategies import ROWS, row_counts
 
 NUMBERS = ("compared", "matched", "written", "flipped")
@@ -47,16 +51,22 @@ def assert_same_state(first: Cam, second: Cam) -> None:
     np.testing.assert_array_equal(first.column_tag, second.column_tag)
 
 
+class Eager(PackedCam):
+    """A packed array that shares even the smallest work among its threads."""
+
+    worth_a_thread = 0
+
+
 class Agreement(RuleBasedStateMachine):
     """Both arrays carry out the same programs, keep and restore the same snapshots."""
 
     @initialize(
         rows=row_counts(), columns=st.integers(1, 140), seed=st.integers(0, 1000),
-        threads=st.sampled_from((1, 2)), tile=st.sampled_from((0, 1)),
+        kind=st.sampled_from((PackedCam, Eager, FusedCam)), tile=st.sampled_from((0, 1)),
     )  # fmt: skip
-    def make(self, rows: int, columns: int, seed: int, threads: int, tile: int) -> None:
+    def make(self, rows: int, columns: int, seed: int, kind: type[PackedCam], tile: int) -> None:
         self.dense = DenseCam(rows, columns)
-        self.packed = PackedCam(rows, columns, threads=threads, tile=tile)
+        self.packed = kind(rows, columns, tile=tile)
         for cam in (self.dense, self.packed):
             cam.poke(cells_from(seed, rows, columns))
         self.saved = self.dense.snapshot(), self.packed.snapshot()
@@ -117,6 +127,50 @@ def test_programs_agree_at_many_rows(rows: int, steps: list[Step], seed: int) ->
     assert_same_run(*cams, encode(steps), seed, rows)
 
 
+def lut_steps(draw: st.DrawFn, columns: int) -> list[Step]:
+    """A few passes on a few lines, repeated on other lines, as a LUT's sweep does."""
+    lines = draw(st.integers(1, 4))
+    one = st.builds(Step, st.just(Op.PASS), st.just(Mode.HORIZONTAL), bits(lines), bits(lines))
+    passes = draw(st.lists(one, min_size=1, max_size=4))
+    places = st.permutations(range(columns)).map(lambda order: order[:lines])
+    return [
+        moved(one, on) for on in draw(st.lists(places, min_size=2, max_size=4)) for one in passes
+    ]
+
+
+def moved(step: Step, on: list[int]) -> Step:
+    key, write = (tuple((on[line], bit) for line, bit in part) for part in (step.key, step.write))
+    return replace(step, key=key, write=write)
+
+
+@pytest.fixture(scope="module", autouse=True)
+def no_code_on_disk() -> Iterator[None]:
+    """Random LUT steps leave nothing in the user's cache."""
+    with pytest.MonkeyPatch.context() as patch:
+        if not PLAIN:
+            patch.setattr("apsim.cam._fusion._stored", lambda text: None)
+        yield
+
+
+@pytest.mark.parametrize("rows", [70, 4800])
+@given(
+    steps=st.lists(st.composite(lut_steps)(6), min_size=1, max_size=2),
+    others=st.lists(steps_across(6), max_size=3),
+    seed=st.integers(0, 1000),
+)
+@settings(max_examples=6)
+def test_fused_steps_agree(
+    rows: int, steps: list[list[Step]], others: list[Step], seed: int
+) -> None:
+    """fused(program) == dense(program), for LUT steps between any others"""
+    cams = DenseCam(rows, 6), FusedCam(rows, 6)
+    cams[1].least = 1
+    for cam in cams:
+        cam.poke(cells_from(seed, rows, 6))
+    program = [*steps[0], *others, *steps[-1]]
+    assert_same_run(*cams, encode(program), seed, rows)
+
+
 @given(steps=st.lists(steps_across(5), min_size=1, max_size=8), seed=st.integers(0, 99))
 @settings(max_examples=15)
 def test_neither_tile_nor_threads_change_anything(steps: list[Step], seed: int) -> None:
@@ -128,12 +182,6 @@ def test_neither_tile_nor_threads_change_anything(steps: list[Step], seed: int) 
         for cam in (first, second):
             cam.poke(cells_from(seed, rows, 5))
         assert_same_run(first, second, encode(steps), seed, rows)
-
-
-class Eager(PackedCam):
-    """A packed array that shares even the smallest work among its threads."""
-
-    worth_a_thread = 0
 
 
 def test_a_program_changed_after_its_first_run_still_runs_as_it_was() -> None:

@@ -3,6 +3,7 @@
 from apsim.cam.base import Cam, Execution
 from apsim.cam.dense import DenseCam
 from apsim.cam.engines import ENGINES, make
+from apsim.cam.fused import FusedCam
 from apsim.cam.packed import PackedCam
 
-__all__ = ["ENGINES", "Cam", "DenseCam", "Execution", "PackedCam", "make"]
+__all__ = ["ENGINES", "Cam", "DenseCam", "Execution", "FusedCam", "PackedCam", "make"]

@@ -15,7 +15,8 @@ from typing import Any
 import numpy as np
 
 from apsim.cam._compile import kernel, small
-from apsim.cam._leaves import assign_line, get_bits, popcount, put_bits, step_lines
+from apsim.cam._leaves import assign_line, call_fused, get_bits, popcount, put_bits, step_lines
+from apsim.cam._plan import FUSED, KEEP, LINES, SPANNED, SURE
 from apsim.encoding import (
     BODY,
     GATE,
@@ -36,7 +37,7 @@ from apsim.encoding import (
 )  # fmt: skip
 from apsim.program import Gate, Op
 
-__all__ = ["horizontal", "vertical"]
+__all__ = ["horizontal", "run_steps", "vertical"]
 
 PASS, COMPARE, WRITE_, WRITE_ALL = int(Op.PASS), int(Op.COMPARE), int(Op.WRITE), int(Op.WRITE_ALL)
 READ, WRITE_TAG, WRITE_DATA = int(Op.READ), int(Op.WRITE_TAG), int(Op.WRITE_DATA)
@@ -49,39 +50,64 @@ SIXTY_FOUR = np.uint64(64)
 
 @kernel
 def horizontal(
-    planes: Any, steps: Any, pool: Any, extra: Any, span: Any, size: Any, data: Any, out: Any,
-    totals: Any,
+    planes: Any, steps: Any, pool: Any, extra: Any, lines: Any, span: Any, size: Any,
+    data: Any, out: Any, totals: Any,
 ) -> None:  # fmt: skip
     """Run steps `span[0]` to `span[1]` on vectors `span[2]` to `span[3]` of the planes.
 
-    `size` is (rows, vectors full of living rows, vectors a tile); `extra` int64[steps, 2]
-    holds whether the tag is kept and how many written lines flip in every matched row.
+    `size` is (rows, vectors full of living rows, vectors a tile).
     """
     rows, full, tile = size
     low = span[2]
     while low < span[3]:
         high = min(low + tile, span[3])
-        for index in range(span[0], span[1]):
-            op = steps[index, OP]
-            if op == WRITE_DATA:
-                totals[3, index] += take_data(planes, data, steps, index, pool, low, high, rows)
-            elif op == WRITE_TAG:
-                line = pool[steps[index, KEY], 0]
-                totals[3, index] += assign_line(planes, line, len(planes) - 2, low, high)
-            else:
-                keys = 0 if op == WRITE_ALL or op == WRITE_ else steps[index, KEYS]
-                writes = 0 if op == COMPARE or op == READ else steps[index, WRITES]
-                matched, flipped = step_lines(
-                    planes, pool, steps[index, KEY], keys, steps[index, WRITE], writes,
-                    low, high, full, int(op == WRITE_), extra[index, 0],
-                )  # fmt: skip
-                if op != WRITE_ and op != WRITE_ALL:
-                    totals[1, index] += matched
-                totals[2, index] += matched * writes
-                totals[3, index] += flipped + matched * extra[index, 1]
-                if op == READ and steps[index, PORT] >= 0:
-                    put_data(planes, out, steps, index, low, high, rows)
+        run_steps(
+            planes, steps, pool, extra, lines, span[0], span[1], low, high, full, rows,
+            data, out, totals,
+        )  # fmt: skip
         low = high
+
+
+@small
+def run_steps(
+    planes: Any, steps: Any, pool: Any, extra: Any, lines: Any, start: Any, stop: Any,
+    low: Any, high: Any, full: Any, rows: Any, data: Any, out: Any, totals: Any,
+) -> None:  # fmt: skip
+    """Run horizontal steps `start` to `stop` on vectors `low` to `high`.
+
+    `extra` and `lines` come from a plan: whether the tag is kept, how many written lines
+    flip in every matched row, and the fused code that stands for some steps.
+    """
+    index = start
+    while index < stop:
+        op = steps[index, OP]
+        if extra[index, FUSED] and index + extra[index, SPANNED] <= stop:
+            call_fused(
+                extra[index, FUSED], planes, lines, extra[index, LINES], 1, low, high, full,
+                len(planes) - 1, len(planes) - 2 if extra[index, KEEP] else -1, totals, index,
+            )  # fmt: skip
+            index += extra[index, SPANNED]
+            continue
+        if op == WRITE_DATA:
+            totals[3, index] += take_data(planes, data, steps, index, pool, low, high, rows)
+        elif op == WRITE_TAG:
+            line = pool[steps[index, KEY], 0]
+            totals[3, index] += assign_line(planes, line, len(planes) - 2, low, high)
+        else:
+            keys = 0 if op == WRITE_ALL or op == WRITE_ else steps[index, KEYS]
+            writes = 0 if op == COMPARE or op == READ else steps[index, WRITES]
+            keep = extra[index, KEEP] and op != WRITE_ and op != WRITE_ALL
+            matched, flipped = step_lines(
+                planes, pool, steps[index, KEY], keys, steps[index, WRITE], writes,
+                low, high, full, int(op == WRITE_), int(keep),
+            )  # fmt: skip
+            if op != WRITE_ and op != WRITE_ALL:
+                totals[1, index] += matched
+            totals[2, index] += matched * writes
+            totals[3, index] += flipped + matched * extra[index, SURE]
+            if op == READ and steps[index, PORT] >= 0:
+                put_data(planes, out, steps, index, low, high, rows)
+        index += 1
 
 
 @small

@@ -15,7 +15,7 @@ import numpy as np
 
 from apsim.cam._compile import small
 
-__all__ = ["assign_line", "get_bits", "popcount", "put_bits", "step_lines"]
+__all__ = ["assign_line", "call_fused", "get_bits", "popcount", "put_bits", "step_lines"]
 
 COUNTED = 2
 ZERO, ONE, ONES = np.uint64(0), np.uint64(1), np.uint64(0xFFFF_FFFF_FFFF_FFFF)
@@ -98,3 +98,11 @@ def put_bits(out: Any, port: Any, row: Any, place: Any, word: Any) -> None:
     for k in range(64):
         old = out[port, row + k] & ~bit
         out[port, row + k] = old | (((word >> np.uint64(k)) & ONE) << np.uint64(place))
+
+
+@small
+def call_fused(
+    address: Any, planes: Any, lines: Any, place: Any, repeat: Any,
+    first: Any, last: Any, full: Any, live: Any, tag: Any, totals: Any, index: Any,
+) -> None:  # fmt: skip
+    """Machine code of `_fusion` at an address; without vectors no plan has any."""

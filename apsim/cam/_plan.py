@@ -32,11 +32,18 @@ from apsim.encoding import (
 )  # fmt: skip
 from apsim.program import Mode, Op
 
-__all__ = ["Plan", "Section", "plan"]
+__all__ = ["FUSED", "KEEP", "KNOWN", "LINES", "SPANNED", "SURE", "Plan", "Section", "plan"]
 
 Numbers = NDArray[np.int64]
 
 KNOWN, NEVER, COUNTED = 1, 0, 2  # how a written line's flips are found
+
+# Columns of a row of `Plan.extra`.
+KEEP = 0  # whether the tag is still wanted (of the last step, where fused code stands for some)
+SURE = 1  # written lines that flip in every matched row
+FUSED = 2  # address of the code that carries out this step and those after it, 0 for none
+SPANNED = 3  # how many steps that code carries out
+LINES = 4  # where its lines stand in `Plan.lines`
 
 
 @dataclass(frozen=True)
@@ -56,7 +63,8 @@ class Plan:
     steps: Numbers
     pool: Numbers
     rows: Numbers
-    extra: Numbers  # [steps, 2]: keep the tag; written lines that flip in every matched row
+    extra: Numbers
+    lines: Numbers
     sections: tuple[Section, ...]
     needs: Needs
     comparing: Numbers  # horizontal compares 1, others 0
@@ -91,15 +99,16 @@ def _make(code: Code) -> Plan:
     steps, pool = _own_pool(code)
     across = steps[:, MODE] == Mode.HORIZONTAL
     compares = np.isin(steps[:, OP], (Op.PASS, Op.COMPARE, Op.READ))
-    extra = np.zeros((len(steps), 2), np.int64)
-    extra[:, 0] = _kept(steps, across)
-    extra[:, 1] = _mark_flips(steps, pool, across)
+    extra = np.zeros((len(steps), 5), np.int64)
+    extra[:, KEEP] = _kept(steps, across)
+    extra[:, SURE] = _mark_flips(steps, pool, across)
     filled = np.isin(steps[:, OP], (Op.WRITE_TAG, Op.WRITE_DATA)) & across
     return Plan(
         steps,
         pool,
         code.rows.copy(),
         extra,
+        np.zeros(1, np.int64),
         tuple(_sections(steps, code.rows)),
         need,
         (compares & across).astype(np.int64),

@@ -10,12 +10,17 @@ from difflib import get_close_matches
 
 from apsim.cam.base import Cam
 from apsim.cam.dense import DenseCam
+from apsim.cam.fused import FusedCam
 from apsim.cam.packed import PackedCam
 from apsim.errors import ProgramError
 
 __all__ = ["ENGINES", "make"]
 
-ENGINES: dict[str, Callable[[int, int], Cam]] = {"dense": DenseCam, "strict": PackedCam}
+ENGINES: dict[str, Callable[[int, int], Cam]] = {
+    "dense": DenseCam,
+    "strict": PackedCam,
+    "fused": FusedCam,
+}
 
 
 def make(engine: str, rows: int, columns: int) -> Cam:

@@ -89,7 +89,7 @@ class PackedCam:
 
     def execute(self, code: Code, data: Words | None = None, out: Words | None = None) -> Execution:
         """Carry out encoded steps in order; see `Cam.execute`."""
-        steps = plan(code)
+        steps = self.plan(code)
         refuse_unless_it_fits(steps.needs, self.rows, self.columns, data, out)
         data = _NO_WORDS if data is None else np.ascontiguousarray(data, np.uint64)
         put = _NO_WORDS if out is None else out if _is_plain(out) else np.array(out, np.uint64)
@@ -101,6 +101,10 @@ class PackedCam:
             out[...] = put
         return Execution(*totals)
 
+    def plan(self, code: Code) -> Plan:
+        """What is worked out about a program before it runs, once."""
+        return plan(code)
+
     def _horizontal(
         self, steps: Plan, section: Section, data: Words, out: Words, totals: NDArray[np.int64]
     ) -> None:
@@ -109,7 +113,16 @@ class PackedCam:
         def run(first: int, last: int, into: NDArray[np.int64]) -> None:
             span = section.start, section.stop, first, last
             _kernels().horizontal(
-                self._planes, steps.steps, steps.pool, steps.extra, span, size, data, out, into
+                self._planes,
+                steps.steps,
+                steps.pool,
+                steps.extra,
+                steps.lines,
+                span,
+                size,
+                data,
+                out,
+                into,
             )
 
         if self.rows * (section.stop - section.start) < self.worth_a_thread:
