@@ -40,7 +40,7 @@ writes one from a truth table alone. Name more folders in `APSIM_LUTS` to have t
 | `walk` | the order of the bits: `"lsb-first"` or `"msb-first"` |
 | `table` | the truth table, with or without a pass column |
 | `passes` | the passes, where the table has no pass column |
-| `minimal` | `"proved"`: no shorter list of passes exists; `"not proved"`: a search was stopped |
+| `minimal` | `"proved"`: no shorter list of passes exists; `"not proved"`: one might |
 
 Before the bar of `table` stand the inputs, all columns of the LUT (at most 8); after it
 the outputs, the columns that may change. Each of the states must have just one row.

@@ -305,11 +305,13 @@ def test_an_impossible_order_names_a_cycle() -> None:
     assert (caught.value.cycle, caught.value.size) == (((0,), (1,)), 2)
 
 
-def test_a_search_that_is_stopped_says_what_it_excluded() -> None:
+def test_a_search_that_is_thinned_out_says_what_it_excluded() -> None:
+    """With one node expanded on each level, only lists of one and two passes are all tried."""
     found = lut.find("add")
     targets = {state: result for state, result in found.truth.items() if result is not None}
-    stopped = shortest(targets, [1, 2], limit=4, max_nodes=5)
-    assert (stopped.passes, stopped.below) == (None, 2)
+    thinned = shortest(targets, [1, 2], limit=8, max_work=1)
+    assert thinned.below == 3
+    assert thinned.passes is None or len(thinned.passes) >= 4
 
 
 def test_too_many_columns_for_the_search_are_labelled_not_proved() -> None:

@@ -96,8 +96,8 @@ def prove_minimal(lut: Lut) -> None:
         )
     if found.below < len(lut.passes):
         raise Unsound(
-            f"{lut.origin or lut.name}: minimal = 'proved' cannot be confirmed: the search was "
-            f"stopped after all lists of {found.below - 1} passes"
+            f"{lut.origin or lut.name}: minimal = 'proved' cannot be confirmed: only all lists "
+            f"of fewer than {found.below} passes could be tried"
         )
 
 
@@ -108,9 +108,10 @@ def _fewest(
     if len(spec.columns) > MAX_MINIMAL_COLUMNS:
         return known, "not proved"
     found = shortest(targets, writable, limit=len(known) - 1)
+    best = known
     if found.passes is not None:
-        return tuple(_cube_pass(spec, cube) for cube in found.passes), "proved"
-    return known, "proved" if found.below >= len(known) else "not proved"
+        best = tuple(_cube_pass(spec, cube) for cube in found.passes)
+    return best, "proved" if found.below >= len(best) else "not proved"
 
 
 def _split(names: str | Sequence[str]) -> tuple[str, ...]:

@@ -42,7 +42,7 @@ class Lut:
     result, or None where the table says NP (not possible).  `free` holds the
     (state, column) cells that the table marks `x`: any bit will do there, and
     `truth` says which one the passes leave.  `minimal` is "proved" where no shorter list
-    of passes exists, "not proved" where a search was stopped, "" where none was made.
+    of passes exists, "not proved" where not all could be tried, "" where none was sought.
     `origin` and `lines` say where the table, and each of its states, was read.
     """
 
