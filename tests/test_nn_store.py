@@ -101,7 +101,12 @@ DAMAGES: dict[str, Callable[[dict[str, Any], dict[str, Any]], object]] = {
     r"expected schema 'apsim.model/1', got 'apsim.model/9'": (
         lambda d, a: d.update(schema="apsim.model/9")
     ),
-    r"expected the fields .* - at \$\.layers\[0\]": lambda d, a: layer(d, 0).pop("stride"),
+    r"expected the fields weights of Conv2d, got 'none' - at \$\.layers\[0\]": (
+        lambda d, a: layer(d, 0).pop("weights")
+    ),
+    r"expected only the fields of Conv2d, got \['colour'\] - at \$\.layers\[0\]": (
+        lambda d, a: layer(d, 0).update(colour="red")
+    ),
     r"expected 2 entries, got \[1, 1, 1\] - at \$\.layers\[0\]\.stride": (
         lambda d, a: layer(d, 0).update(stride=[1, 1, 1])
     ),

@@ -9,7 +9,7 @@ import os
 from importlib import resources
 from pathlib import Path
 
-from apsim.nn import store
+from apsim.nn import importers, store
 from apsim.nn.model import Model
 
 __all__ = ["BUNDLED", "data_file", "load"]
@@ -23,10 +23,12 @@ def data_file(name: str) -> Path:
 
 
 def load(name: str | os.PathLike[str]) -> Model:
-    """Load a bundled model by name ("digits"), or a model file by path.
+    """Load a bundled model by name ("digits"), a saved one, or an ONNX or TFLite file by path.
 
     Raises `ModelError` where the file is missing, damaged or inconsistent.
     """
     if name in BUNDLED:
         return store.load(data_file(f"{name}.npz"))
+    if Path(name).suffix in importers.SUFFIXES:
+        return importers.read(name).model
     return store.load(name)

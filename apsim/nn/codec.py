@@ -110,16 +110,24 @@ def _array(wanted: Any, value: Any, arrays: Mapping[str, Array], path: str) -> A
 def _record(wanted: Any, value: Any, arrays: Mapping[str, Array], path: str) -> Any:
     _expect(isinstance(value, dict) and isinstance(value.get("type"), str), "a record",
             value, path)  # fmt: skip
-    known = {kind.__name__: kind for kind in _concrete(wanted)}
+    known = {one.__name__: one for one in _concrete(wanted)}
     _expect(value["type"] in known, f"one of {', '.join(known)}", value["type"], path)
     kind = known[value["type"]]
     hints = _hints(kind)
     given = {key: item for key, item in value.items() if key != "type"}
-    needed = {f.name for f in dataclasses.fields(kind)}
-    _expect(set(given) == needed, f"the fields {', '.join(sorted(needed))}", sorted(given), path)
+    known_fields = {f.name: _required(f) for f in dataclasses.fields(kind)}
+    lacking = [name for name, needed in known_fields.items() if needed and name not in given]
+    _expect(not lacking, f"the fields {', '.join(lacking)} of {kind.__name__}", "none", path)
+    extra = sorted(set(given) - set(known_fields))
+    _expect(not extra, f"only the fields of {kind.__name__}", extra, path)
     return kind(**{
         key: decode(hints[key], item, arrays, f"{path}.{key}") for key, item in given.items()
     })  # fmt: skip
+
+
+def _required(field: dataclasses.Field[Any]) -> bool:
+    """Whether a file must give a field: those added later have a default."""
+    return field.default is dataclasses.MISSING and field.default_factory is dataclasses.MISSING
 
 
 @cache

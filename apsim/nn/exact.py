@@ -13,7 +13,7 @@ import numpy as np
 import numpy.typing as npt
 
 from apsim.errors import InputError
-from apsim.nn import rules
+from apsim.nn import float32, rules
 from apsim.nn.model import (
     Add,
     AvgPool,
@@ -208,6 +208,8 @@ def branches(layer: Add, inputs: Sequence[Integers]) -> list[Integers]:
 
 def layer_output(model: Model, layer: Layer, tensors: Tensors) -> Integers:
     """Run one layer on the tensors it names; with an oracle's tensors, teacher-forced."""
+    if layer.host:
+        return float32.output(model, layer, [np.asarray(tensors[n]) for n in layer.inputs])
     return settle(model, layer, accumulate(model, layer, tensors))
 
 

@@ -117,12 +117,14 @@ def _shifted(requant: Requant, steps: Floats) -> Requant:
 def fill_pool(rule: str, layer: AvgPool, x: Tensor, y: Tensor, clip: Clip) -> AvgPool:
     """An average pool with its bias and its factor sx / sy (the count divides at run time)."""
     factor = _ratio(rule, one_scale(x) * layer.gain, one_scale(y))
+    if rule == "ort-f32":  # QLinearGlobalAveragePool: sx / (sy * count), in float32
+        count = np.float32(layer.kernel[0] * layer.kernel[1])
+        factor = np.float64(np.float32(one_scale(x)) / (np.float32(one_scale(y)) * count))
     if rule == "tflite" and factor != 1:
         raise ModelError(f"layer {layer.name!r}: tflite averages without rescaling, got {factor}")
     height, width = layer.kernel
     requant = _requant(rule, factor, y, clip)
-    whole = x.shape[1:] == layer.kernel and not any(layer.padding)
-    host = FLOAT32_MEAN if rule == "ort-f32" and not whole else ""
+    host = FLOAT32_MEAN if rule == "ort-f32" and not layer.whole_plane else ""
     return replace(layer, bias=-x.zero_point * height * width, requant=requant, host=host)
 
 

@@ -160,7 +160,8 @@ class AvgPool(Layer):
     Padding holds the zero point.  `counted` (top, left, bottom, right) is the part of the
     padding that the divisor counts: all of it where padding counts, zeros where it does
     not.  A global pool is one whose kernel is the whole plane.  `gain` multiplies the mean
-    (by the window's size, say, where a specification truncates sums).
+    (by the window's size, say, where a specification truncates sums).  `whole_plane` marks
+    what its file calls a global pool, which onnxruntime rounds in another way.
     """
 
     op: ClassVar[str] = "average_pool"
@@ -169,6 +170,7 @@ class AvgPool(Layer):
     padding: tuple[int, int, int, int] = (0, 0, 0, 0)
     counted: tuple[int, int, int, int] = (0, 0, 0, 0)
     gain: float = 1.0
+    whole_plane: bool = False
     bias: int = 0
     requant: Requant
 

@@ -136,14 +136,15 @@ def finish(q: Array, requant: Requant) -> Integers:
 def divide(total: Array, requant: Requant, counts: Array) -> Integers:
     """Make q of the sum over a window of `counts` values, their zero points subtracted.
 
-    TFLite divides the raw sum, so that the zero point takes part in its rounding.
+    TFLite divides the raw sum, so that the zero point takes part in its rounding; under
+    ort-f32 the factor has the count in it already.
     """
     counts = np.broadcast_to(np.asarray(counts, np.int64), total.shape)
     if requant.rule.startswith("tflite"):
         raw = total + requant.zero_point * counts
         return _saturate(round_divide(raw, counts, "half-away") - requant.zero_point, requant)
     if requant.rule == "ort-f32":
-        return _saturate(_float32(total, requant, _Channel(total.ndim, 1), counts), requant)
+        return _saturate(_float32(total, requant, _Channel(total.ndim, 1)), requant)
     return _saturate(_exact(total, requant, _Channel(total.ndim, 1), counts), requant)
 
 
@@ -181,12 +182,9 @@ def _exact(acc: Array, requant: Requant, lay: _Channel, counts: Array | None = N
     return round_divide(product, divisor, requant.rounding, requant.parity)
 
 
-def _float32(acc: Array, requant: Requant, lay: _Channel, counts: Array | None = None) -> Array:
+def _float32(acc: Array, requant: Requant, lay: _Channel) -> Array:
     """rint(float32(acc) * s) in float32, as onnxruntime's x86 kernels do."""
-    factor = lay(requant.scale.astype(np.float32))
-    if counts is not None:
-        factor = factor / counts.astype(np.float32)
-    return _clipped_rint(acc.astype(np.float32) * factor, requant)
+    return _clipped_rint(acc.astype(np.float32) * lay(requant.scale.astype(np.float32)), requant)
 
 
 def _clipped_rint(value: Array, requant: Requant) -> Array:

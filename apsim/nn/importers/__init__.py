@@ -1,5 +1,26 @@
 """Networks made by other tools, as the project's own integer layer list."""
 
-from apsim.nn.importers.onnx import Imported, from_onnx, read_onnx
+from __future__ import annotations
 
-__all__ = ["Imported", "from_onnx", "read_onnx"]
+import os
+from collections.abc import Sequence
+from pathlib import Path
+
+from apsim.nn.importers.onnx import Imported, from_onnx, read_onnx
+from apsim.nn.importers.tflite import from_tflite, read_tflite
+
+__all__ = ["SUFFIXES", "Imported", "from_onnx", "from_tflite", "read", "read_onnx", "read_tflite"]
+
+SUFFIXES = (".onnx", ".tflite")
+
+
+def read(
+    path: str | os.PathLike[str],
+    *,
+    rule: str | None = None,
+    shape: Sequence[int] | None = None,
+) -> Imported:
+    """Import an ONNX or TFLite file by its suffix; `rule` overrides the format's own."""
+    if Path(path).suffix == ".tflite":
+        return read_tflite(path, rule=rule or "tflite")
+    return read_onnx(path, rule=rule or "onnx-exact", shape=shape)

@@ -133,7 +133,7 @@ def _qlinear_average_pool(walk: Walk, node: Node) -> Value:
 def _qlinear_global_average_pool(walk: Walk, node: Node) -> Value:
     _channels_first(node)
     x = _real(walk, node, 0, 1, 2)
-    value = pool_mean(walk, node, x, walk.build.tensors[x].shape[1:])
+    value = pool_mean(walk, node, x)
     return quantized(walk, node, value, _target(walk, node, 3, 4, zero_first=False))
 
 

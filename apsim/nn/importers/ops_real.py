@@ -219,23 +219,23 @@ def _average_pool(walk: Walk, node: Node) -> Value:
     return pool_mean(walk, node, walk.tensor(node, 0), tuple(node.attribute("kernel_shape", ())))
 
 
-def pool_mean(walk: Walk, node: Node, x: str, kernel: tuple[int, ...]) -> Pending:
-    """The mean over windows of the tensor x, not rounded yet."""
+def pool_mean(walk: Walk, node: Node, x: str, kernel: tuple[int, ...] | None = None) -> Pending:
+    """The mean over windows of the tensor x (the whole plane), not rounded yet."""
     given = walk.build.tensors[x]
+    whole, kernel = kernel is None, given.shape[1:] if kernel is None else kernel
     window = window_of(node, kernel, given.shape[1:])
     counts = bool(node.attribute("count_include_pad", 0))
     layer = AvgPool(
         name=name_of(node), inputs=(x,), output="", kernel=window.kernel, stride=window.stride,
         padding=window.padding, counted=window.counted if counts else (0, 0, 0, 0),
-        requant=PLACEHOLDER,
+        whole_plane=whole, requant=PLACEHOLDER,
     )  # fmt: skip
     shape = (given.shape[0], *plane(layer, *given.shape[1:]))
     return Pending(shape, layer=layer, nodes=(node.index,))
 
 
 def _global_average_pool(walk: Walk, node: Node) -> Value:
-    x = walk.tensor(node, 0)
-    return pool_mean(walk, node, x, walk.build.tensors[x].shape[1:])
+    return pool_mean(walk, node, walk.tensor(node, 0))
 
 
 HANDLERS: dict[tuple[str, str], Handler] = {

@@ -154,7 +154,7 @@ def _mean(walk: Walk, node: Node) -> Value:
     axes = sorted(_axes(walk, node, 1 + len(given)))
     if len(given) != 3 or axes != [2, 3]:
         raise node.refuse(f"a mean over axes {axes}", "a mean over axes 2 and 3 of [N, C, H, W]")
-    value = pool_mean(walk, replace(node, attributes={}), x, given[1:])
+    value = pool_mean(walk, replace(node, attributes={}), x)
     kept = node.attribute("keepdims", 1)
     return value if kept else _move(node, value, Flatten, (given[0],))
 
