@@ -12,11 +12,12 @@ from dataclasses import dataclass
 from apsim.cost.area import Area, chip_area
 from apsim.cost.chip import Chip
 from apsim.cost.energy import Energy, layer_energy
-from apsim.cost.latency import Equations, layer_cycles
+from apsim.cost.latency import Equations, layer_counts, layer_cycles
 from apsim.cost.mapping import Placement, place
 from apsim.cost.network import Layer, Network
-from apsim.cost.precision import Widths, assign, average
+from apsim.cost.precision import Bits, Widths, assign, average
 from apsim.cost.technology import Technology
+from apsim.counts import Counts
 from apsim.errors import InputError
 
 __all__ = ["Inference", "LayerCost", "infer"]
@@ -24,11 +25,15 @@ __all__ = ["Inference", "LayerCost", "infer"]
 
 @dataclass(frozen=True)
 class LayerCost:
-    """One layer for a batch: where it goes, joules by function, cycles by part."""
+    """One layer for a batch: where it goes, joules by function, cycles by part.
+
+    `counts` is what a CAP does in it, over all its steps.
+    """
 
     layer: Layer
     widths: tuple[int, int]
     placed: Placement
+    counts: Counts
     energy: Mapping[str, Energy]
     cycles: Mapping[str, float]
 
@@ -150,7 +155,7 @@ def infer(
     technology: Technology,
     equations: Mapping[str, Equations],
     *,
-    bits: str | int | Sequence[int] = 8,
+    bits: Bits = 8,
     slots: str = "paper",
     batch: int = 1,
 ) -> Inference:
@@ -166,15 +171,15 @@ def infer(
     images = 1 if chip.infinite else batch  # IR streams image after image
     placements = tuple(place(layer, chip, images) for layer in network.layers)
     caps = _caps(network, placements, chip)
+    forms = equations[chip.vertical_add]
     costs = tuple(
         LayerCost(
             layer,
             width,
             placed,
+            layer_counts(layer, width, placed, chip, forms, images),
             layer_energy(layer, width, caps, chip, technology, batch),
-            layer_cycles(
-                layer, width, placed, chip, technology, equations[chip.vertical_add], images
-            ),
+            layer_cycles(layer, width, placed, chip, technology, forms, images),
         )
         for layer, width, placed in zip(network.layers, widths, placements, strict=True)
     )
@@ -191,12 +196,13 @@ def _caps(network: Network, placements: Sequence[Placement], chip: Chip) -> int:
 
 
 def _require_fit(network: Network, widths: Widths, chip: Chip) -> None:
+    """Table V's columns hold operands; results are taken to have as many beside them."""
     for layer, (a, w) in zip(network.layers, widths, strict=True):
-        operands = a + w if layer.gemm else 2 * a
-        if operands > chip.columns:
+        needed, there = _columns(layer, a, w), 2 * chip.columns
+        if needed > there:
             raise InputError(
-                f"{layer.name}: two operands take {operands} columns; "
-                f"a CAP of {chip.name} has {chip.columns}"
+                f"{layer.name}: operands and results take {needed} columns; a CAP of "
+                f"{chip.name} has {there} ({chip.columns} for operands, as many for results)"
             )
     held = sum(layer.weights * w for layer, (_, w) in zip(network.layers, widths, strict=True))
     if held > chip.weight_store_bits:
@@ -204,3 +210,10 @@ def _require_fit(network: Network, widths: Widths, chip: Chip) -> None:
             f"{network.name}: its weights take {held} bits; "
             f"{chip.name} stores {chip.weight_store_bits:.0f}"
         )
+
+
+def _columns(layer: Layer, a: int, w: int) -> int:
+    """Columns of a row: a product beside its operands, or two words and what grows or flags."""
+    if layer.gemm:
+        return 2 * (a + w)
+    return 2 * a + max(1, 2 * (layer.window - 1).bit_length() - 1)

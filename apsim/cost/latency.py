@@ -17,7 +17,7 @@ from apsim.cost.network import Layer
 from apsim.cost.technology import Technology
 from apsim.counts import Counts
 
-__all__ = ["Equations", "StepCounts", "layer_cycles", "step_counts"]
+__all__ = ["Equations", "StepCounts", "layer_counts", "layer_cycles", "step_counts"]
 
 
 class Equations(Protocol):
@@ -55,6 +55,21 @@ def step_counts(
         return StepCounts({"add": equations.add(a)})
     pool = equations.max_pool if layer.kind == "maxpool" else equations.average_pool
     return StepCounts({"pool": pool(a, layer.window, placed.segments, chip.ap)})
+
+
+def layer_counts(
+    layer: Layer,
+    widths: tuple[int, int],
+    placed: Placement,
+    chip: Chip,
+    equations: Equations,
+    batch: int = 1,
+) -> Counts:
+    """What one CAP does in a layer: all its steps, and the ReLU of the outputs."""
+    counts = step_counts(layer, widths, placed, chip, equations).total * placed.steps
+    if layer.relu:
+        counts += equations.relu(widths[0]) * place_relu(layer, chip, batch).steps
+    return counts
 
 
 def layer_cycles(

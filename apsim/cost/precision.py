@@ -12,10 +12,11 @@ from collections.abc import Mapping, Sequence
 from apsim.cost.network import Layer, Network
 from apsim.errors import InputError
 
-__all__ = ["HAWQ", "MAX_BITS", "Widths", "assign", "average", "parse_bits"]
+__all__ = ["HAWQ", "MAX_BITS", "Bits", "Widths", "assign", "average", "parse_bits"]
 
 MAX_BITS = 16
 Widths = tuple[tuple[int, int], ...]
+Bits = str | int | Sequence[int] | Widths
 
 # HAWQ-V3's bit widths of ResNet18 under three latency budgets: BF-IMNA, Table VII.  The
 # table prints 18 entries for "high"; the missing 4 is entry 15 of HAWQ-V3's own list.
@@ -50,22 +51,25 @@ def parse_bits(text: str) -> int | tuple[int, int] | tuple[int, ...] | str:
     )
 
 
-def assign(network: Network, bits: str | int | Sequence[int], *, slots: str = "paper") -> Widths:
+def assign(network: Network, bits: Bits, *, slots: str = "paper") -> Widths:
     """(activation bits, weight bits) for each layer of `network`.
 
-    `bits` is one width for all layers, text as `parse_bits` reads it, or a list: of
-    HAWQ-V3 slots where the network has slots and the list is as long ("paper" or "hawq"
-    order, other layers 8 bits), else one width for each conv and fc layer, in order.
+    `bits` is one width for all layers, text as `parse_bits` reads it, a pair for each
+    layer, or a list: of HAWQ-V3 slots where the network has slots and the list is as long
+    ("paper" or "hawq" order, other layers 8 bits), else one width for each conv and fc
+    layer, in order.
     """
-    spec = parse_bits(bits) if isinstance(bits, str) else bits
-    if isinstance(bits, str) and isinstance(spec, tuple) and "/" in bits:
-        pair = (_check(spec[0]), _check(spec[1]))
-        return (pair,) * len(network.layers)
-    if isinstance(spec, str):
-        spec = HAWQ[spec]
-    if isinstance(spec, int):
-        return ((_check(spec), spec),) * len(network.layers)
-    widths = [_check(width) for width in spec]
+    if isinstance(bits, str):
+        spec = parse_bits(bits)
+        if "/" in bits and isinstance(spec, tuple):
+            return ((_check(spec[0]), _check(spec[1])),) * len(network.layers)
+        return assign(network, HAWQ[spec] if isinstance(spec, str) else spec, slots=slots)
+    if isinstance(bits, int):
+        return ((_check(bits), bits),) * len(network.layers)
+    pairs = [pair for pair in bits if not isinstance(pair, int)]
+    if pairs and len(pairs) == len(bits) == len(network.layers):
+        return tuple((_check(a), _check(w)) for a, w in pairs)
+    widths = [_check(width) for width in bits if isinstance(width, int)]
     return tuple((width, width) for width in _spread(network, widths, slots))
 
 

@@ -1,0 +1,161 @@
+"""`apsim cost`: energy, latency and area of a network on a chip, or of an executed run.
+
+The rule: every energy says whether it comes from the paper's averages or from the
+activity of a run.
+"""
+
+from __future__ import annotations
+
+import argparse
+from collections.abc import Sequence
+from typing import TYPE_CHECKING, Any
+
+from apsim.errors import InputError
+
+if TYPE_CHECKING:
+    from rich.table import Table
+
+    from apsim.cost import Chip, Inference, Network, Technology
+    from apsim.cost.precision import Widths
+    from apsim.report.executed import ExecutedCost
+
+__all__ = ["add_parser"]
+
+WIDE = 160
+NET = (
+    "a bundled network, a layer table (.csv), a model (a bundled one or a file), or the "
+    "JSON of `apsim run --json`"
+)
+
+
+def add_parser(subparsers: argparse._SubParsersAction[argparse.ArgumentParser]) -> None:
+    """Add the verb `cost`."""
+    parser = subparsers.add_parser(
+        "cost",
+        help="energy, latency and area of a network on a chip",
+        description=__doc__.split("\n")[0],
+    )
+    add = parser.add_argument
+    add("net", metavar="NET", help=NET)
+    add("--chip", default="lr", metavar="lr|ir|FILE", help="a chip by name or TOML file")
+    add("--tech", default="sram", metavar="sram|reram|FILE", help="a technology, likewise")
+    add("--bits", metavar="B", help="8, 8/4 (activations/weights), 8,4,... or hawq-high, ...")
+    add("--batch", type=int, default=1, metavar="N", help="images in a batch (default 1)")
+    add("--write-voltage", type=float, metavar="V", help="volts of cell writes (default: V_DD)")
+    add("--activity", choices=("paper", "executed"), help="averages, or those of a run")
+    add("--json", metavar="FILE", help="write the cost as JSON")
+    add("--csv", metavar="FILE", help="write the layers as CSV")
+    parser.set_defaults(run=_run)
+
+
+def _run(args: argparse.Namespace) -> int:
+    from apsim import cost
+
+    chip, technology = cost.chip(args.chip), cost.technology(args.tech)
+    if args.write_voltage is not None:
+        technology = technology.at_write_voltage(args.write_voltage)
+    if args.net.endswith(".json"):
+        return _executed(args, _read(args), chip, technology)
+    if args.activity == "executed":
+        return _executed(args, _emulate(args, chip), chip, technology)
+    return _averages(args, _infer(args, chip, technology))
+
+
+def _infer(args: argparse.Namespace, chip: Chip, technology: Technology) -> Inference:
+    from apsim import cost
+    from apsim.report.equations import EQUATIONS
+
+    if args.net in cost.network_names() or args.net.endswith(".csv"):
+        network, bits = cost.network(args.net), args.bits or 8
+    else:
+        network, own = _model(args.net)
+        bits = args.bits or own
+    return cost.infer(network, chip, technology, EQUATIONS, bits=bits, batch=args.batch)
+
+
+def _model(name: str) -> tuple[Network, Widths]:
+    """A bundled or imported model as a network, and its widths."""
+    from pathlib import Path
+
+    from apsim import cost, nn
+    from apsim.nn.bundled import BUNDLED
+    from apsim.report.model_costs import network_of, widths_of
+
+    if name not in BUNDLED and not Path(name).suffix:
+        cost.network(name)  # no model file either: raises with the nearest network's name
+    model = nn.load(name)
+    return network_of(model), widths_of(model)
+
+
+def _read(args: argparse.Namespace) -> dict[str, Any]:
+    from apsim.report.executed import read_run
+
+    for name in ("bits", "batch"):
+        if getattr(args, name) not in (None, 1):
+            raise InputError(f"--{name}: a run has its own; give another run instead")
+    if args.activity == "paper":
+        raise InputError("--activity paper: a run has executed activity; give its model instead")
+    return read_run(args.net)
+
+
+def _emulate(args: argparse.Namespace, chip: Chip) -> dict[str, Any]:
+    """Run the model's own images on CAPs of the chip's kind and rows."""
+    from apsim import nn
+    from apsim.nn import real
+    from apsim.report.runs import run_json
+
+    if args.net != "digits":
+        raise InputError(
+            f"--activity executed: {args.net} has no images of its own; run it first with "
+            f"`apsim run {args.net} --input FILE --json run.json` and give run.json"
+        )
+    model, digits = nn.load(args.net), nn.datasets.digits()
+    if args.bits:
+        raise InputError("--bits with --activity executed: use `apsim run --bits` and its JSON")
+    where = nn.Chip.preset("bf-imna-lr", ap=chip.ap, rows=chip.rows)
+    images = real.quantize(model, digits.images[: args.batch])
+    done = nn.run(model, images, where, labels=digits.labels[: args.batch])
+    return run_json(done)
+
+
+def _averages(args: argparse.Namespace, found: Inference) -> int:
+    from apsim.report import inference_tables as tables
+
+    _show(tables.inference_table(found), tables.inference_lines(found))
+    _write(args, tables.inference_json(found), tables.inference_rows(found))
+    return 0
+
+
+def _executed(
+    args: argparse.Namespace, run: dict[str, Any], chip: Chip, technology: Technology
+) -> int:
+    from apsim.report import executed_tables as tables
+    from apsim.report.executed import cost_run
+
+    found: ExecutedCost = cost_run(run, chip, technology)
+    _show(tables.executed_table(found), tables.executed_lines(found))
+    _write(args, tables.executed_json(found), tables.executed_rows(found))
+    return 0
+
+
+def _show(table: Table, lines: Sequence[str]) -> None:
+    from rich.console import Console
+
+    console = Console()
+    if not console.is_terminal:
+        console = Console(width=WIDE)
+    console.print(table)
+    for line in lines:
+        console.print(line, highlight=False, soft_wrap=True)
+
+
+def _write(args: argparse.Namespace, whole: dict[str, Any], rows: list[dict[str, Any]]) -> None:
+    from apsim.files import write_json, write_text
+    from apsim.report.cost_files import as_csv
+
+    if args.json:
+        write_json(args.json, whole)
+        print(f"wrote {args.json}")
+    if args.csv:
+        write_text(args.csv, as_csv(rows))
+        print(f"wrote {args.csv}")

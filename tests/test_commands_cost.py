@@ -1,0 +1,198 @@
+"""`apsim cost`: networks, tables, models and runs, and what it refuses."""
+
+import csv
+import json
+import math
+from pathlib import Path
+
+import pytest
+
+from apsim import cost, nn
+from apsim.cli import main
+from apsim.closed_form import AP_KINDS
+from apsim.counts import Activity, Counts
+from apsim.nn import datasets, real, synthetic
+from apsim.program import ApKind
+from apsim.report.executed import cost_run
+from apsim.report.model_costs import network_of, predicted, widths_of
+from apsim.report.runs import run_json
+
+
+@pytest.fixture(scope="module")
+def digits_run() -> nn.runtime.Run:
+    model, digits = nn.load("digits"), datasets.digits()
+    chip = nn.Chip.preset("bf-imna-lr", ap="2d")
+    return nn.run(model, real.quantize(model, digits.images[:2]), chip, labels=digits.labels[:2])
+
+
+def test_all_bundled_networks_can_be_costed(tmp_path: Path) -> None:
+    for name in cost.network_names():
+        out = tmp_path / f"{name}.json"
+        assert main(["cost", name, "--json", str(out)]) == 0
+        found = json.loads(out.read_text())
+        assert found["schema"] == "apsim.cost/1"
+        assert found["activity"] == "paper"
+        assert found["totals"]["energy_j"] > 0
+        assert found["chip"]["clusters"] == 64
+        assert found["technology"]["constants"]["cell_write_energy"]["unit"] == "fJ"
+
+
+def test_json_csv_and_totals_agree(tmp_path: Path) -> None:
+    """sum of the layers' joules and cycles == totals, in JSON and CSV"""
+    out, table = tmp_path / "a.json", tmp_path / "a.csv"
+    assert main(["cost", "alexnet", "--json", str(out), "--csv", str(table)]) == 0
+    found = json.loads(out.read_text())
+    rows = list(csv.DictReader(table.read_text().splitlines()))
+    for column, total in (("energy_j", "energy_j"), ("cycles", "cycles")):
+        assert math.isclose(sum(float(row[column]) for row in rows), found["totals"][total])
+        assert math.isclose(sum(layer[column] for layer in found["layers"]), found["totals"][total])
+
+
+def test_options_change_what_they_say(tmp_path: Path) -> None:
+    def joules(*options: str) -> float:
+        out = tmp_path / "x.json"
+        assert main(["cost", "alexnet", "--json", str(out), *options]) == 0
+        return float(json.loads(out.read_text())["totals"]["energy_j"])
+
+    base = joules()
+    assert 60 < joules("--tech", "reram") / base < 65
+    assert joules("--bits", "4") < base / 3
+    assert base > joules("--bits", "8/4") > joules("--bits", "4/4")
+    assert 0.999 < joules("--write-voltage", "0.5") / base < 1
+    assert 7.5 < joules("--batch", "8") / base < 8
+
+
+def test_a_layer_table_of_the_users_own_is_costed(tmp_path: Path) -> None:
+    table = tmp_path / "mine.csv"
+    table.write_text(
+        "name,type,in_c,in_h,in_w,kernel,stride,pad,groups,out_c,out_h,out_w\n"
+        "c1,conv,3,8,8,3,1,1,1,4,8,8\n"
+    )
+    out = tmp_path / "mine.json"
+    assert main(["cost", str(table), "--json", str(out)]) == 0
+    assert json.loads(out.read_text())["totals"]["macs"] == 9 * 3 * 4 * 64
+
+
+@pytest.mark.parametrize("kind", AP_KINDS)
+def test_the_counts_of_the_digits_net_are_those_of_its_run(kind: str) -> None:
+    """predicted(layer) == counts of the executed layer, on every kind"""
+    model, digits = nn.load("digits"), datasets.digits()
+    chip = nn.Chip.preset("bf-imna-lr", ap=kind)
+    run = nn.run(model, real.quantize(model, digits.images[:1]), chip)
+    forecasts = predicted(model, 1, ApKind.named(kind), chip.design.rows)
+    counted = {layer.name: layer.counts for layer in run.layers if layer.parts}
+    assert {name: one.predicted for name, one in forecasts.items()} == counted
+
+
+COLUMNS = "name,type,in_c,in_h,in_w,kernel,stride,pad,groups,out_c,out_h,out_w,relu,input_from\n"
+REDUCED_RESNET = """\
+conv1,conv,3,16,16,3,1,1,1,8,16,16,1,input
+pool,maxpool,8,16,16,3,2,1,1,8,8,8,0,conv1
+a1,conv,8,8,8,3,1,1,1,8,8,8,1,pool
+a2,conv,8,8,8,3,1,1,1,8,8,8,0,a1
+add1,add,8,8,8,1,1,0,1,8,8,8,1,a2+pool
+b1,conv,8,8,8,3,2,1,1,16,4,4,1,add1
+b2,conv,16,4,4,3,1,1,1,16,4,4,0,b1
+down,conv,8,8,8,1,2,0,1,16,4,4,0,add1
+add2,add,16,4,4,1,1,0,1,16,4,4,1,b2+down
+avg,avgpool,16,4,4,4,1,0,1,16,1,1,0,add2
+fc,fc,16,1,1,1,1,0,1,10,1,1,0,avg
+"""
+
+
+@pytest.mark.parametrize("kind", ["1d", "2d"])
+def test_the_counts_of_a_reduced_resnet_are_those_of_its_run(
+    kind: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """predicted(layer) == counts of the executed layer, loads that do not fill a CAP included"""
+    rows = list(csv.DictReader((COLUMNS + REDUCED_RESNET).splitlines()))
+    monkeypatch.setattr(synthetic, "_rows", lambda name: rows)
+    model = synthetic.network("reduced", 4)
+    chip = nn.Chip.preset("bf-imna-lr", ap=kind, rows=600)
+    run = nn.run(model, synthetic.inputs(model, 1), chip)
+    forecasts = predicted(model, 1, ApKind.named(kind), 600)
+    counted = {layer.name: layer.counts for layer in run.layers if layer.parts}
+    assert run.passed
+    assert {name: one.predicted for name, one in forecasts.items()} == counted
+
+
+def test_a_model_becomes_a_network_of_its_shapes() -> None:
+    model = nn.load("digits")
+    network = network_of(model)
+    assert len(network.layers) == len(widths_of(model))
+    weights = sum(layer.weights.size for layer in model.weighted)
+    assert network.weights == weights
+    assert main(["cost", "digits"]) == 0
+
+
+def test_a_run_is_costed_from_its_own_counts_and_activity(
+    digits_run: nn.runtime.Run, tmp_path: Path
+) -> None:
+    """counts == those of the run; E == kappa C V^2 mismatched + E_w written"""
+    path, out = tmp_path / "run.json", tmp_path / "cost.json"
+    path.write_text(json.dumps(run_json(digits_run)))
+    assert main(["cost", str(path), "--json", str(out)]) == 0
+    found = json.loads(out.read_text())
+    assert found["activity"] == "executed"
+    total = sum((Counts(*(row[k] for k in ("compare", "write", "read")))
+                 for row in found["layers"]), Counts())  # fmt: skip
+    assert total == digits_run.counts
+    activity = sum((layer.activity for layer in digits_run.layers), Activity())
+    wanted = activity.mismatched * 1.55 * 50e-15 + activity.written * 0.24e-15
+    assert math.isclose(found["totals"]["energy_j"], wanted)
+
+
+def test_executed_energy_stands_beside_the_averages(digits_run: nn.runtime.Run) -> None:
+    """Layers with weights have both; the executed multiply mismatches more rarely than random"""
+    found = cost_run(run_json(digits_run), cost.chip("lr"), cost.technology("sram"))
+    gaps = {layer.name: layer.gap for layer in found.layers}
+    assert {name for name, gap in gaps.items() if gap is not None} == {
+        layer.name for layer in digits_run.layers if layer.bits_w
+    }
+    assert all(0.1 < gap < 10 for gap in gaps.values() if gap is not None)
+
+
+REFUSED = [
+    (["resnet5"], "did you mean 'resnet50'"),
+    (["alexnet", "--chip", "xr"], "neither a TOML file nor a bundled table of chips"),
+    (["alexnet", "--tech", "dram"], "did you mean"),
+    (["alexnet", "--bits", "wide"], "bits 'wide': wanted a width"),
+    (["alexnet", "--batch", "0"], "batch must be at least 1, got 0"),
+    (["alexnet", "--bits", "9"], "conv1: operands and results take 36 columns"),
+    (["alexnet", "--activity", "executed"], "run it first with"),
+    (["nowhere.json"], "cannot read nowhere.json"),
+    (["alexnet", "--write-voltage", "2"], "write voltage must be above 0"),
+    (["alexnet", "--json", "/nowhere/x.json"], "cannot write /nowhere/x.json"),
+]
+
+
+@pytest.mark.parametrize(("arguments", "message"), REFUSED)
+def test_a_mistake_is_one_message_and_exit_code_2(
+    arguments: list[str], message: str, capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert main(["cost", *arguments]) == 2
+    err = capsys.readouterr().err
+    assert message in err
+    assert err.count("\n") == 1
+
+
+@pytest.mark.parametrize(
+    ("text", "message"),
+    [
+        ("{", "is not JSON"),
+        ("[]", "wanted schema 'apsim.run/1', got None"),
+        ('{"schema": "apsim.run/1"}', "the run lacks an entry"),
+    ],
+)
+def test_a_damaged_run_is_refused(
+    text: str, message: str, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    path = tmp_path / "run.json"
+    path.write_text(text)
+    assert main(["cost", str(path)]) == 2
+    assert message in capsys.readouterr().err
+
+
+def test_a_run_keeps_its_own_widths(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    assert main(["cost", str(tmp_path / "run.json"), "--bits", "4"]) == 2
+    assert "--bits: a run has its own" in capsys.readouterr().err
