@@ -35,9 +35,10 @@ ZERO, ONE = np.uint64(0), np.uint64(1)
 FIXED = 4  # slots beside the blocks': G, K, column tags, living lanes
 
 # Columns of a vertical step as the kernel takes it.
-D_OP, D_GATE, D_KEY, D_KEYS, D_WRITE, D_WRITES, D_SOURCE, D_TARGET, D_WIDTH, D_SLOT, D_KNOWN = (
-    range(11)
-)
+(
+    D_OP, D_GATE, D_KEY, D_KEYS, D_WRITE, D_WRITES, D_SOURCE, D_TARGET, D_WIDTH, D_SLOT, D_KNOWN,
+    D_PORT,
+) = range(12)  # fmt: skip
 
 
 @kernel
@@ -72,7 +73,7 @@ def walk(
             )  # fmt: skip
         else:
             downwards(
-                flat, lines, height, down[b], down_pool, full * columns, live, alive, a, totals
+                flat, lines, height, down[b], down_pool, full * columns, live, alive, out, a, totals
             )
 
 
@@ -133,7 +134,7 @@ def take(
 @small
 def downwards(
     flat: Any, lines: Any, height: Any, step: Any, pool: Any, full: Any, live: Any, alive: Any,
-    index: Any, totals: Any,
+    out: Any, index: Any, totals: Any,
 ) -> None:  # fmt: skip
     """One vertical step on every group: keys and writes are slots, tags a plane per column."""
     op, slots = step[D_OP], len(flat)
@@ -161,6 +162,9 @@ def downwards(
         totals[0, index] += matched
     totals[1, index] += matched * writes
     totals[2, index] += flipped + matched * step[D_KNOWN]
+    if op == READ and step[D_PORT] >= 0:
+        for k in range(step[D_WIDTH]):
+            out[k] = lines[(slots - 2) * height + step[D_SOURCE] + k]
 
 
 @small

@@ -19,12 +19,12 @@ from numpy.typing import NDArray
 from apsim.cam._plan import Plan, plan
 from apsim.cam.schedule import DOWN, Regular, Schedule, Stretch, schedule
 from apsim.encoding import (
-    GATE, KEY, KEYS, MODE, OP, SOURCE, TARGET, WIDTH, WRITE, WRITES, Code,
+    GATE, KEY, KEYS, MODE, OP, PLACE, PORT, SOURCE, TARGET, WIDTH, WRITE, WRITES, Code,
 )  # fmt: skip
 from apsim.errors import ProgramError
 from apsim.program import Mode, Op
 
-__all__ = ["LaneProgram", "Operands", "Outcome"]
+__all__ = ["LaneProgram", "Operands", "Outcome", "to_planes"]
 
 Numbers = NDArray[np.int64]
 Words = NDArray[np.uint64]
@@ -47,6 +47,12 @@ class Operands:
     pairs: Numbers
     live: Words
     ends: Words
+
+
+def to_planes(words: Words, bits: int) -> Words:
+    """Words uint64[rows, many] as bit-planes uint64[rows, bits, words of 64]."""
+    planes: Words = _operands().to_planes(words, bits)
+    return planes
 
 
 @dataclass(frozen=True)
@@ -77,6 +83,17 @@ class LaneProgram:
         return schedule(self.regular)
 
     @cached_property
+    def places(self) -> int:
+        """Bits of the words that the program puts out."""
+        puts = self.code.steps[(self.code.steps[:, OP] == Op.READ) & (self.code.steps[:, PORT] >= 0)]
+        down = puts[:, MODE] == Mode.VERTICAL
+        return int(np.where(down, puts[:, WIDTH], puts[:, PLACE] + 1).max(initial=1))
+
+    def compared(self, rows: int) -> int:
+        """Lines that take part in compares in one load of so many rows."""
+        return int(self.plan.totals(rows, self.columns)[0].sum())
+
+    @cached_property
     def plan(self) -> Plan:
         """Horizontal steps as the kernels take them."""
         return plan(self.code)
@@ -98,7 +115,7 @@ class LaneProgram:
             ops[place, 2] = known[self._down(int(ops[place, 1]), int(ops[place, 2]))]
         return (
             ops,
-            np.array(steps, np.int64).reshape(-1, 11),
+            np.array(steps, np.int64).reshape(-1, 12),
             np.array(pool, np.int64).reshape(-1, 3),
         )
 
@@ -110,12 +127,12 @@ class LaneProgram:
         write = self.code.pool[row[WRITE] : row[WRITE] + row[WRITES], 1]
         keys = tuple(zip(slots, map(int, key), strict=False))
         writes = tuple(zip(slots[len(key) :], map(int, write), strict=False))
-        return (int(row[OP]), int(row[GATE]), keys, writes, *map(int, row[[SOURCE, TARGET, WIDTH]]))
+        rest = map(int, row[[SOURCE, TARGET, WIDTH, PORT]])
+        return (int(row[OP]), int(row[GATE]), keys, writes, *rest)
 
     def run(
         self,
         operands: Operands,
-        loads: int,
         *,
         tile: int = 64,
         threads: int = 2,
@@ -123,8 +140,8 @@ class LaneProgram:
     ) -> Outcome:
         """Run all groups; `tile` lane words at a time, tiles shared by threads.
 
-        Numbers are those of `loads` literal executions, but for compared lines, which no
-        data can change.  `progress` gets the number of groups that are through.
+        Numbers are those of literal executions, a load for each of `ends`, but for compared
+        lines, which no data can change.  `progress` gets the number of groups that are through.
         """
         words = len(operands.live)
         tiles = [slice(k, min(k + tile, words)) for k in range(0, words, tile)]
@@ -139,9 +156,9 @@ class LaneProgram:
         for part, where in zip(results, tiles, strict=True):
             numbers += part
             progress(_ones(operands.live[where]))
-        return Outcome(out, numbers + self._shared_rows(operands, left, loads))
+        return Outcome(out, numbers + self._shared_rows(operands, left))
 
-    def _shared_rows(self, operands: Operands, left: Words, loads: int) -> Numbers:
+    def _shared_rows(self, operands: Operands, left: Words) -> Numbers:
         """What the shared row of every load adds: its own horizontal steps, and its clears.
 
         It goes through the steps before the loops as a row of zeros.  In the loops it
@@ -149,6 +166,7 @@ class LaneProgram:
         last group left.
         """
         numbers = np.zeros((3, len(self.code)), np.int64)
+        loads = _ones(operands.ends)
         for shared in range(self.regular.shared):
             last = _gathered(left[shared], operands.ends)
             tail = _Tail(self, loads)
@@ -187,11 +205,14 @@ class _Runner:
         live = np.zeros(width, np.uint64)
         live[:count] = operands.live[where]
         planes = _planes(program, width)
-        bits, numbers = np.zeros((64, width), np.uint64), np.zeros((3, len(program.code)), np.int64)
+        bits = np.zeros((program.places, width), np.uint64)
+        numbers = np.zeros((3, len(program.code)), np.int64)
         _walk(program, planes, program._ops[0], operands, live, pairs, bits, numbers)
         for shared, slot in enumerate(program.schedule.shared):
             self.left[shared, :, where] = (planes[slot, : program.columns] & live)[:, :count]
-        _unpack(bits, self.out[where.start * 64 : where.stop * 64])
+        words = np.zeros((1, width * 64), np.uint64)
+        _operands().from_planes(bits, words)
+        self.out[where.start * 64 : where.stop * 64] = words[0, : count * 64]
         return numbers
 
 
@@ -236,7 +257,7 @@ class _Tail:
         return [s for s in self.program.regular.stretches if not s.lines]
 
     def _walk(self, ops: Numbers, numbers: Numbers) -> None:
-        nowhere = np.zeros((64, len(self.live)), np.uint64)
+        nowhere = np.zeros((self.program.places, len(self.live)), np.uint64)
         _walk(
             self.program, self.planes, ops, self.operands, self.live, self.pairs, nowhere, numbers
         )
@@ -263,7 +284,7 @@ def _walk(
 
 def _down_step(what: tuple[object, ...], pool: list[tuple[int, int, int]]) -> list[int]:
     """A vertical step as a row of the kernel's table, its lines added to the pool."""
-    op, gate, keys, writes, source, target, width = what
+    op, gate, keys, writes, source, target, width, port = what
     compared = dict(keys)  # type: ignore[call-overload]
     known = 0
     first = len(pool)
@@ -276,7 +297,7 @@ def _down_step(what: tuple[object, ...], pool: list[tuple[int, int, int]]) -> li
     place = keys[0][0] if keys else 0  # type: ignore[index]
     return [
         op, gate, first, middle - first, middle, len(pool) - middle, source, target, width, place,
-        known,
+        known, port,
     ]  # type: ignore[list-item]  # fmt: skip
 
 
@@ -295,14 +316,6 @@ def _gathered(planes: Words, lanes: Words) -> NDArray[np.bool_]:
     return bits[:, chosen].astype(bool)
 
 
-def _unpack(planes: Words, out: Words) -> None:
-    """Words from bit-planes [64, words]: the lowest plane is bit 0."""
-    for place in range(64):
-        if planes[place].any():
-            bits = np.unpackbits(planes[place].view(np.uint8), bitorder="little")[: len(out)]
-            out |= bits.astype(np.uint64) << np.uint64(place)
-
-
 def _ones(words: Words) -> int:
     return int(np.bitwise_count(words).sum())
 
@@ -315,6 +328,13 @@ def _kernels() -> ModuleType:
     from apsim.cam import _lanes
 
     return _lanes
+
+
+@cache
+def _operands() -> ModuleType:
+    from apsim.cam import _operands
+
+    return _operands
 
 
 @cache
