@@ -3,7 +3,7 @@ refused with its reason."""
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from dataclasses import replace
 from functools import cache
 from itertools import permutations, product
@@ -297,6 +297,47 @@ def pure_cycles(image: list[int]) -> int:
         led = [i for i, target in enumerate(image) if target in cycle and i not in cycle]
         count += state == start and start == min(cycle) and len(cycle) > 1 and not led
     return count
+
+
+STEPS = st.tuples(*[st.tuples(*[st.sampled_from([None, 0, 1])] * 3)] * 2)
+STATES = list(product((0, 1), repeat=3))
+
+
+def carry_out(steps: Iterable[tuple[tuple[int | None, ...], ...]]) -> tuple[State, ...]:
+    """Where a list of masked passes (key, write) sends each of the eight states."""
+    ends = STATES
+    for key, write in steps:
+        ends = [
+            tuple(b if w is None else w for b, w in zip(state, write, strict=True))
+            if all(k in (None, b) for k, b in zip(key, state, strict=True))
+            else state
+            for state in ends
+        ]
+    return tuple(ends)
+
+
+@cache
+def two_passes() -> set[tuple[State, ...]]:
+    """All maps of three bits that two passes can carry out, by trying every pair."""
+    cells = list(product((None, 0, 1), repeat=3))
+    keys = [key for key in cells if key != (None, None, None)]
+    single = {carry_out([step]) for step in product(keys, cells)}
+    index = {state: i for i, state in enumerate(STATES)}
+    return {tuple(second[index[state]] for state in first) for first in single for second in single}
+
+
+@given(st.lists(STEPS.filter(lambda step: any(k is not None for k in step[0])), max_size=3))
+@settings(max_examples=60)
+def test_the_search_finds_what_some_passes_do_with_no_more_of_them(
+    steps: list[tuple[tuple[int | None, ...], ...]],
+) -> None:
+    """len(shortest(do(steps))) <= len(steps), and <= 2 just where trying all pairs says so."""
+    wanted = carry_out(steps)
+    found = shortest(dict(zip(STATES, wanted, strict=True)), range(3), limit=3)
+    assert found.passes is not None
+    assert carry_out(found.passes) == wanted
+    assert found.below == len(found.passes) <= len(steps)
+    assert (len(found.passes) <= 2) == (wanted in two_passes())
 
 
 def test_an_impossible_order_names_a_cycle() -> None:
