@@ -7,6 +7,7 @@ point, so that a debugged run and a plain run end alike.
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass
 
 import numpy as np
@@ -51,7 +52,7 @@ class Session:
         out: Words | None = None,
         memory: int = SHELF_BYTES,
     ) -> None:
-        parts = [machine.program(program) for program in programs]
+        parts = [machine.program(part) for program in programs for part in _operations(program)]
         items = tuple(item for part in parts for item in part.items)
         whole = Microprogram(items, " + ".join(part.name for part in parts if part.name))
         self.machine = machine
@@ -155,6 +156,15 @@ class Session:
     def __repr__(self) -> str:
         return f"<Session: {self.program!r}, at step {self.point // 2}>"
 
+    @contextmanager
+    def untold(self) -> Iterator[None]:
+        """Within this, steps are not told to `on_step`: they search the past."""
+        told, self.on_step = self.on_step, None
+        try:
+            yield
+        finally:
+            self.on_step = told
+
     def _check(self, point: int) -> None:
         if not 0 <= point <= self.end:
             last = len(self.timeline) - 1
@@ -186,6 +196,10 @@ def words_of(cells: NDArray[np.bool_], field: Field) -> NDArray[np.int64]:
     for place, column in enumerate(field.columns):
         words |= cells[:, column].astype(np.uint64) << np.uint64(place)
     return field.decode(words)
+
+
+def _operations(program: Operation | Microprogram) -> tuple[Operation | Microprogram, ...]:
+    return program.parts or (program,) if isinstance(program, Operation) else (program,)
 
 
 def _parts(programs: list[Microprogram]) -> Iterator[Part]:

@@ -19,7 +19,7 @@ from apsim.counts import Activity, Counts
 from apsim.debug.history import SHELF_BYTES, History, Record
 from apsim.debug.timeline import ByPhase, Piece, Place, Timeline, count
 from apsim.encoding import encode
-from apsim.program import Loop, Microprogram, Op, Step
+from apsim.program import Loop, Microprogram, Op
 
 __all__ = ["Edit", "Tape"]
 
@@ -167,7 +167,8 @@ class Tape:
 
 def _half(place: Place, op: Op) -> Piece:
     """The compare or the write of a pass, alone."""
-    without: Step = replace(place.step, op=op, **{"key" if op is Op.WRITE else "write": ()})
+    step = place.step
+    without = replace(step, op=op, key=()) if op is Op.WRITE else replace(step, op=op, write=())
     if place.rows is None:
         return Piece(encode((without,)), (without,))
     loop = Loop((without,), place.rows, parallel=len(place.rows) > 1)

@@ -1,0 +1,179 @@
+"""The debugger's views beside the array: LUT, counters, listing, watches, source of a step.
+
+The rule: a pane reads the session when it is drawn, and changes nothing.  The prompt
+and the full-screen view show the same panes.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+from typing import Protocol
+
+from rich.console import Group, RenderableType
+from rich.text import Text
+
+from apsim.counts import Counts
+from apsim.debug.grid import DIM, HEAD, MATCH, GridPane
+from apsim.debug.session import Session
+from apsim.debug.stops import Stops
+from apsim.debug.timeline import Place
+from apsim.debug.view import View, describe
+from apsim.lut.draw import pass_rows, table_lines, truth_rows
+from apsim.lut.model import Lut
+from apsim.program import Step
+
+__all__ = ["PANES", "Pane", "counters", "listing"]
+
+HERE = "bold yellow"
+AROUND = 4  # steps listed before and after the present one
+
+
+class Pane(Protocol):
+    """What is drawn under a title."""
+
+    title: str
+
+    def __rich__(self) -> RenderableType: ...
+
+
+class LutPane:
+    """The LUT of the step at hand, its pass and the row of the truth table marked `>`."""
+
+    title = "LUT"
+
+    def __init__(self, session: Session) -> None:
+        self.session = session
+
+    def __rich__(self) -> RenderableType:
+        place = self.session.done or self.session.upcoming
+        if place is None or place.step.table is None:
+            return Text("this step belongs to no LUT", DIM)
+        return Group(*_table(place.step.table, place.step))
+
+
+def _table(lut: Lut, step: Step) -> Iterator[Text]:
+    yield Text(f"{lut.name}: {lut.about}", HEAD)
+    number = _pass_number(lut, step)
+    key = dict(lut.passes[number].key) if number is not None else {}
+    rows = truth_rows(lut)
+    states = [None, *lut.truth]
+    for state, line in zip(states, table_lines(rows), strict=True):
+        held = state is not None and all(
+            bit == key[name] for name, bit in zip(lut.columns, state, strict=True) if name in key
+        )
+        yield _marked(line, held and bool(key))
+    if rows[0][1] != ("pass",):
+        yield Text("passes, in order:", DIM)
+        for at, line in enumerate(table_lines(pass_rows(lut)), -1):
+            yield _marked(line, at == number)
+
+
+def _marked(line: str, here: bool) -> Text:
+    return Text(f"{'>' if here else ' '}{line}", HERE if here else "")
+
+
+def _pass_number(lut: Lut, step: Step) -> int | None:
+    """Which pass of its LUT a step is."""
+    for number, row in enumerate(lut.passes):
+        if step.text == str(row) and step.label == f"pass {row.label or number + 1}":
+            return number
+    return None
+
+
+class CountersPane:
+    """Operations by phase and kind, done and to do, and the data-dependent work."""
+
+    title = "counters"
+
+    def __init__(self, session: Session) -> None:
+        self.session = session
+
+    def __rich__(self) -> RenderableType:
+        return Group(
+            *(Text(line, HEAD if at == 0 else "") for at, line in enumerate(counters(self.session)))
+        )
+
+
+def counters(session: Session) -> Iterator[str]:
+    """Lines of the counters' table."""
+    yield f"{'phase':10} {'compares':>9} {'writes':>9} {'reads':>9}"
+    for phase, counts in session.tape.counts.items():
+        yield _counts_line(phase.value, counts)
+    yield _counts_line("done", session.counts)
+    yield _counts_line("program", session.program.counts())
+    done = session.tape.activity
+    yield (
+        f"{done.matched} of {done.compared} lines matched, "
+        f"{done.written} cells written, {done.flipped} flipped"
+    )
+
+
+def _counts_line(name: str, counts: Counts) -> str:
+    return f"{name:10} {counts.compare:9} {counts.write:9} {counts.read:9}"
+
+
+class ListingPane:
+    """The program around the present step; `>` marks the step that runs next."""
+
+    title = "program"
+
+    def __init__(self, session: Session) -> None:
+        self.session = session
+
+    def __rich__(self) -> RenderableType:
+        here = self.session.point // 2
+        lines = listing(self.session, here - AROUND, here + AROUND + 1)
+        return Group(*(Text(line, HERE if line.startswith(">") else "") for line in lines))
+
+
+def listing(session: Session, first: int, last: int) -> Iterator[str]:
+    """Steps `first` up to, not including, `last`, as far as the program has them."""
+    here = session.point // 2
+    for index in range(max(first, 0), min(last, len(session.timeline))):
+        mark = " " if index != here else "|" if session.point % 2 else ">"
+        yield f"{mark}{index:6}  {_place(session.timeline[index])}"
+    if here == len(session.timeline) and last > here:
+        yield f">{here:6}  the end"
+
+
+def _place(place: Place) -> str:
+    if place.rows is None:
+        return str(place.step)
+    groups = f"group {place.group}" if len(place.rows) == 1 else f"{len(place.rows)} groups at once"
+    return f"{place.step}  ({groups}, rows {' '.join(map(str, place.rows[0]))})"
+
+
+class WatchPane:
+    """The stops that are set."""
+
+    title = "stops"
+
+    def __init__(self, stops: Stops) -> None:
+        self.stops = stops
+
+    def __rich__(self) -> RenderableType:
+        return Text("\n".join(map(str, self.stops.all)) or "no breakpoints, no watches", DIM)
+
+
+class StepPane:
+    """What the last step did, in one line."""
+
+    title = "last step"
+
+    def __init__(self, session: Session) -> None:
+        self.session = session
+
+    def __rich__(self) -> RenderableType:
+        event = self.session.event()
+        return Text(describe(self.session, event) if event else "at the start", MATCH)
+
+
+PANES: dict[str, Callable[[Session, View, Stops], Pane]] = {
+    "array": lambda session, view, stops: GridPane(session, view),
+    "lut": lambda session, view, stops: LutPane(session),
+    "counters": lambda session, view, stops: CountersPane(session),
+    "program": lambda session, view, stops: ListingPane(session),
+    "stops": lambda session, view, stops: WatchPane(stops),
+    "step": lambda session, view, stops: StepPane(session),
+}
+"""The panes by the names that `show` and `display` know."""
