@@ -17,7 +17,7 @@ from typing import Any
 import numpy as np
 
 from apsim.cam._compile import PLAIN, kernel, small
-from apsim.cam._kernels import CARRY, LOAD_G, LOAD_K, PREFIX
+from apsim.cam._kernels import LOAD_G, LOAD_K, PREFIX
 from apsim.cam.schedule import ACROSS, FRESH
 from apsim.encoding import KEY, KEYS, OP, PLACE, PORT, WRITE, WRITES
 from apsim.program import Op

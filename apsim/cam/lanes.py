@@ -85,7 +85,9 @@ class LaneProgram:
     @cached_property
     def places(self) -> int:
         """Bits of the words that the program puts out."""
-        puts = self.code.steps[(self.code.steps[:, OP] == Op.READ) & (self.code.steps[:, PORT] >= 0)]
+        puts = self.code.steps[
+            (self.code.steps[:, OP] == Op.READ) & (self.code.steps[:, PORT] >= 0)
+        ]
         down = puts[:, MODE] == Mode.VERTICAL
         return int(np.where(down, puts[:, WIDTH], puts[:, PLACE] + 1).max(initial=1))
 
@@ -233,7 +235,7 @@ class _Tail:
     def first_steps(self, numbers: Numbers) -> int:
         """Steps before the first loop, on rows of zeros; gives the ones in such a row."""
         ops = [(0, 0, 0, 0)] + [
-            (1, s.start, s.stop, 0) for s in self._stretches() if s.stop <= self._loop
+            (1, s.start, s.stop, 0) for s in self._stretches() if s.stop <= self.program.schedule.before
         ]
         self._walk(np.array(ops, np.int64), numbers)
         return int((self.planes[0, : self.program.columns, 0] & np.uint64(1)).sum())
@@ -248,10 +250,6 @@ class _Tail:
         ops = [(1, s.start, s.stop, 0) for s in self._stretches() if s.start >= after]
         if ops:
             self._walk(np.array(ops, np.int64), numbers)
-
-    @property
-    def _loop(self) -> int:
-        return min(s.start for s in self.program.regular.stretches if s.lines)
 
     def _stretches(self) -> list[Stretch]:
         return [s for s in self.program.regular.stretches if not s.lines]

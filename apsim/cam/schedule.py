@@ -121,12 +121,17 @@ class Schedule:
     down: Numbers  # [k, most lines]: slots of the lines of each distinct vertical step
     slots: int
     shared: tuple[int, ...]
-    after: int  # first step after the last loop
+    before: int  # where the first loop begins that uses shared rows
+    after: int  # and the last one ends
 
 
 def schedule(program: Regular) -> Schedule:
     """Bring every block through the program, keeping as few as possible alive."""
     return _Scheduler(program).run()
+
+
+def _blocks(stretch: Stretch) -> Iterator[int]:
+    return (block for line in stretch.lines for block in line)
 
 
 def _lines_of(stretch: Stretch) -> dict[int, list[int]]:
@@ -162,13 +167,14 @@ class _Scheduler:
         down = np.zeros((max(len(self.down), 1), width), np.int64)
         for line, number in self.down.items():
             down[number, : len(line)] = line
-        loops = [stretch.stop for stretch in program.stretches if stretch.lines]
+        loops = [s for s in program.stretches if any(b >= program.size for b in _blocks(s))]
         return Schedule(
             np.array(self.ops, np.int64).reshape(-1, 4),
             down,
             self.slots,
             tuple(self.place[program.size + k] for k in range(program.shared)),
-            max(loops, default=0),
+            min((loop.start for loop in loops), default=0),
+            max((loop.stop for loop in loops), default=0),
         )
 
     def _last_loops(self) -> dict[int, int]:

@@ -43,6 +43,8 @@ def add_parser(subparsers: argparse._SubParsersAction[argparse.ArgumentParser]) 
     add("--rows", type=int, help="rows of a CAP (default: the chip's)")
     add("--columns", type=int, help="physical columns of a CAP (default: the chip's)")
     add("--engine", default="strict", help="strict (default), dense or fused")
+    add("--threads", type=int, default=2, help="threads of the emulator (default 2)")
+    add("--literal", action="store_true", help="every load on an array of its own, one by one")
     add("--json", metavar="FILE", help="write the run as JSON")
     parser.set_defaults(run=_run)
 
@@ -123,7 +125,10 @@ def _chip(args: argparse.Namespace) -> Chip:
         if kind == "1d":
             raise InputError("--tag-chain: the 1d AP has no column tags; it goes with 2d or 2d-seg")
         kind += "-tc"
-    return Chip.preset(args.chip, ap=kind, engine=args.engine, rows=args.rows, columns=args.columns)
+    return Chip.preset(
+        args.chip, ap=kind, engine=args.engine, threads=args.threads, literal=args.literal,
+        rows=args.rows, columns=args.columns,
+    )  # fmt: skip
 
 
 def _show(run: Run) -> None:

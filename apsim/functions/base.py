@@ -48,7 +48,7 @@ class Result:
     counts_by_phase: dict[Phase, Counts]
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, eq=False)  # a function is itself: hashable, for plans kept by function
 class Function:
     """A function on an AP: `arrange(*operands)` gives words [rows] for each input field.
 

@@ -44,12 +44,27 @@ PRESETS = {
 
 
 class Chip:
-    """CAPs of one AP kind, emulated one after another on arrays of the given engine."""
+    """CAPs of one AP kind, emulated on arrays of the given engine.
 
-    def __init__(self, design: Design, *, ap: ApKind | str = "2d", engine: str = "strict") -> None:
+    Loads of dot products run side by side, as lanes, on `threads` threads; one after
+    another where `literal` says so, and on the dense engine.
+    """
+
+    def __init__(
+        self,
+        design: Design,
+        *,
+        ap: ApKind | str = "2d",
+        engine: str = "strict",
+        threads: int = 2,
+        literal: bool = False,
+    ) -> None:
         if engine not in cam.ENGINES:
             cam.make(engine, 1, 1)  # raises with the known names
+        if threads < 1:
+            raise InputError(f"wanted at least one thread, got {threads}")
         self.design, self.kind, self.engine = design, ApKind.named(ap), engine
+        self.threads, self.literal = threads, literal or engine == "dense"
         self.counts, self.activity, self.loads = Counts(), Activity(), 0
         self._arrays: dict[tuple[int, int], tuple[Cam, object]] = {}
 
@@ -60,6 +75,8 @@ class Chip:
         *,
         ap: ApKind | str = "2d",
         engine: str = "strict",
+        threads: int = 2,
+        literal: bool = False,
         rows: int | None = None,
         columns: int | None = None,
     ) -> Chip:
@@ -77,7 +94,7 @@ class Chip:
             raise InputError(
                 f"wanted CAPs of 2 rows and 1 column at least, got {design.rows} x {design.columns}"
             )
-        return cls(design, ap=ap, engine=engine)
+        return cls(design, ap=ap, engine=engine, threads=threads, literal=literal)
 
     def execute(self, function: Function, data: NDArray[np.uint64]) -> NDArray[np.uint64]:
         """Run one load on a CAP; gives the words put out, [rows or groups].
@@ -94,6 +111,12 @@ class Chip:
         self.loads += 1
         words: NDArray[np.uint64] = out[0]
         return words
+
+    def note(self, counts: Counts, activity: Activity, loads: int) -> None:
+        """Add what loads took that ran side by side."""
+        self.counts += counts
+        self.activity += activity
+        self.loads += loads
 
     def require(self, function: Function) -> None:
         """Refuse a function that does not fit a CAP, with what it needs and what there is."""

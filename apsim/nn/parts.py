@@ -17,7 +17,7 @@ from apsim.counts import Activity
 from apsim.functions import Function
 from apsim.functions.base import cleared
 from apsim.functions.cnn import default_scheme
-from apsim.nn import forecast
+from apsim.nn import forecast, matrix
 from apsim.nn.chip import Chip
 from apsim.nn.mapping import chunks, fold_sums, fold_windows, fold_words
 from apsim.nn.model import Integers
@@ -93,15 +93,25 @@ def _dot_products(
     partial: bool,
     progress: Progress,
 ) -> Integers:
-    """Every output's dot product, load by load, outputs in row-major order [i, u]."""
+    """Every output's dot product, outputs folded over loads in row-major order [i, u]."""
     count, length = len(x), x.shape[1]
-    results = []
-    for load in fold_sums(len(weights) * count, length, chip.kind, chip.design.rows).ranges():
-        outputs = np.asarray(load)
-        function = dot_products(
-            act.bits, len(outputs), length, kind=chip.kind.value, bits_b=weight.bits,
-            words=act.kind, words_b=weight.kind, clear=True, partial=partial,
+    fold = fold_sums(len(weights) * count, length, chip.kind, chip.design.rows)
+
+    def make(groups: int) -> Function:
+        return dot_products(
+            act.bits, groups, length, kind=chip.kind.value, bits_b=weight.bits, words=act.kind,
+            words_b=weight.kind, clear=True, partial=partial,
         )  # fmt: skip
+
+    if not chip.literal:
+        chip.require(make(fold.size if fold.full else fold.rest))
+        batch = matrix.dot_products(x, weights, fold, make, threads=chip.threads, progress=progress)
+        chip.note(batch.counts, batch.activity, batch.loads)
+        return batch.sums.ravel()
+    results = []
+    for load in fold.ranges():
+        outputs = np.asarray(load)
+        function = make(len(outputs))
         data = function.words(x[outputs % count], weights[outputs // count])
         out = chip.execute(function, data)
         results.append(function.results(out[None]))

@@ -1,0 +1,132 @@
+"""Dot products of a layer, every output a lane: the loads of a chip, many at a time.
+
+The rule: the program is that of a load, the outputs are folded over loads as they are
+literally, and counts are those of the loads' programs; which outputs stand side by side
+in the emulator changes nothing that is counted.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from functools import lru_cache
+
+import numpy as np
+from numpy.typing import NDArray
+
+from apsim.cam.lanes import LaneProgram, Operands, to_planes
+from apsim.counts import Activity, Counts
+from apsim.functions import Function
+from apsim.nn.mapping import Fold
+
+__all__ = ["Batch", "dot_products"]
+
+Integers = NDArray[np.int64]
+Words = NDArray[np.uint64]
+LANE = 64
+
+
+@dataclass(frozen=True)
+class Batch:
+    """What the loads of a layer gave and took: sums [i, u], counts, activity, loads."""
+
+    sums: Integers
+    counts: Counts
+    activity: Activity
+    loads: int
+
+
+@dataclass(frozen=True)
+class _Order:
+    """Lanes over the columns of x ("u") or over the rows of the weights ("i").
+
+    Lane word w holds 64 values of one index (`inner`), all with one value of the other.
+    """
+
+    outer: int
+    inner: int
+    over_weights: bool
+
+    @classmethod
+    def best(cls, i: int, u: int) -> _Order:
+        """The order that leaves fewer lanes of a word idle."""
+        filled = [count / (-(-count // LANE) * LANE) for count in (u, i)]
+        return cls(u, i, True) if filled[1] > filled[0] else cls(i, u, False)
+
+    @property
+    def words(self) -> int:
+        """Lane words for each value of the outer index."""
+        return -(-self.inner // LANE)
+
+    def pairs(self) -> Integers:
+        """Which word of planes and which outer value each lane word takes."""
+        outer, word = np.divmod(np.arange(self.outer * self.words, dtype=np.int64), self.words)
+        return np.stack([word, outer], axis=1)
+
+    def spread(self, flags: NDArray[np.bool_]) -> Words:
+        """Flags [i, u] as lane words."""
+        ordered = flags.T if self.over_weights else flags
+        padded = np.zeros((self.outer, self.words * LANE), bool)
+        padded[:, : self.inner] = ordered
+        return np.packbits(padded, axis=1, bitorder="little").view(np.uint64).ravel()
+
+    def gather(self, words: Words) -> Words:
+        """Lane words' values as [i, u]."""
+        ordered = words.reshape(self.outer, -1)[:, : self.inner]
+        return ordered.T if self.over_weights else ordered
+
+
+def dot_products(
+    x: Integers,
+    weights: Integers,
+    fold: Fold,
+    make: Callable[[int], Function],
+    *,
+    threads: int = 2,
+    progress: Callable[[int], None] = lambda products: None,
+) -> Batch:
+    """x [u, n] times weights [i, n]: `make(groups)` gives the function of a load.
+
+    Raises `ProgramError` where the function's groups are not independent.
+    """
+    (u, length), i = x.shape, len(weights)
+    order = _Order.best(i, u)
+    function = make(fold.size if fold.full else fold.rest)
+    program = _program(function, fold.size if fold.full else fold.rest, length)
+    operands = _operands(function, x, weights, order, fold)
+    done = program.run(operands, threads=threads, progress=lambda lanes: progress(lanes * length))
+    sums = function.output.decode(order.gather(done.out)) - function.unbias
+    counts, compared = Counts(), 0
+    for groups, times in fold.sizes():
+        load = make(groups)
+        counts += load.program.counts() * times
+        compared += _program(load, groups, length).compared(load.rows) * times
+    matched, written, flipped = (int(number) for number in done.numbers.sum(axis=1))
+    activity = Activity(compared, matched, written, flipped)
+    return Batch(np.ascontiguousarray(sums), counts, activity, fold.loads)
+
+
+def _operands(
+    function: Function, x: Integers, weights: Integers, order: _Order, fold: Fold
+) -> Operands:
+    fields = function.layout["A"], function.layout["B"]
+    act, weight = (
+        np.ascontiguousarray(field.encode(values).T)
+        for field, values in zip(fields, (x, weights), strict=True)
+    )
+    packed, words, port = (weight, act, 1) if order.over_weights else (act, weight, 0)
+    output = np.arange(len(weights) * len(x)).reshape(len(weights), len(x))
+    last = (output % fold.size == fold.size - 1) | (output == output.size - 1)
+    return Operands(
+        to_planes(packed, fields[port].width),
+        words,
+        port,
+        order.pairs(),
+        order.spread(np.ones(output.shape, bool)),
+        order.spread(last),
+    )
+
+
+@lru_cache(64)
+def _program(function: Function, groups: int, size: int) -> LaneProgram:
+    return LaneProgram(function.program.code, groups, size, function.columns)
