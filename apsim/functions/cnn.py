@@ -149,7 +149,11 @@ def max_pool(
     scheme: str | None = None,
     clear: bool = False,
 ) -> Function:
-    """Maxima of [windows, window] words (eqs. 12-14), unsigned ("u") or offset binary ("o")."""
+    """Maxima of [windows, window] words (eqs. 12-14), unsigned ("u") or offset binary ("o").
+
+    The vertical schemes compare all columns of the array: those beyond the function's own
+    must be clean (`clear` sees to its own).
+    """
     kind, block = ApKind.named(kind), ops.Groups(windows, (window + 1) // 2)
     scheme = scheme or default_scheme(kind)
     layout = Layout(A=f"{words}{bits}", B=f"{words}{bits}", F1=1, F2=1)
