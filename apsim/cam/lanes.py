@@ -12,6 +12,7 @@ from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from functools import cache, cached_property
 from types import ModuleType
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -19,7 +20,19 @@ from numpy.typing import NDArray
 from apsim.cam._plan import Plan, plan
 from apsim.cam.schedule import DOWN, Regular, Schedule, Stretch, schedule
 from apsim.encoding import (
-    GATE, KEY, KEYS, MODE, OP, PLACE, PORT, SOURCE, TARGET, WIDTH, WRITE, WRITES, Code,
+    GATE,
+    KEY,
+    KEYS,
+    MODE,
+    OP,
+    PLACE,
+    PORT,
+    SOURCE,
+    TARGET,
+    WIDTH,
+    WRITE,
+    WRITES,
+    Code,
 )  # fmt: skip
 from apsim.errors import ProgramError
 from apsim.program import Mode, Op
@@ -44,7 +57,7 @@ class Operands:
     packed: Words
     words: Words
     port: int
-    pairs: Numbers
+    pairs: NDArray[np.integer[Any]]
     live: Words
     ends: Words
 
@@ -235,7 +248,9 @@ class _Tail:
     def first_steps(self, numbers: Numbers) -> int:
         """Steps before the first loop, on rows of zeros; gives the ones in such a row."""
         ops = [(0, 0, 0, 0)] + [
-            (1, s.start, s.stop, 0) for s in self._stretches() if s.stop <= self.program.schedule.before
+            (1, s.start, s.stop, 0)
+            for s in self._stretches()
+            if s.stop <= self.program.schedule.before
         ]
         self._walk(np.array(ops, np.int64), numbers)
         return int((self.planes[0, : self.program.columns, 0] & np.uint64(1)).sum())
@@ -280,23 +295,23 @@ def _walk(
     )  # fmt: skip
 
 
-def _down_step(what: tuple[object, ...], pool: list[tuple[int, int, int]]) -> list[int]:
+def _down_step(what: tuple[Any, ...], pool: list[tuple[int, int, int]]) -> list[int]:
     """A vertical step as a row of the kernel's table, its lines added to the pool."""
     op, gate, keys, writes, source, target, width, port = what
-    compared = dict(keys)  # type: ignore[call-overload]
+    compared = dict(keys)
     known = 0
     first = len(pool)
-    pool += [(slot, bit, 2) for slot, bit in keys]  # type: ignore[attr-defined]
+    pool += [(slot, bit, 2) for slot, bit in keys]
     middle = len(pool)
-    for slot, bit in writes:  # type: ignore[attr-defined]
+    for slot, bit in writes:
         exact = op == Op.PASS and not gate and slot in compared
         known += int(exact and compared[slot] != bit)
         pool.append((slot, bit, int(compared[slot] != bit) if exact else 2))
-    place = keys[0][0] if keys else 0  # type: ignore[index]
+    place = keys[0][0] if keys else 0
     return [
         op, gate, first, middle - first, middle, len(pool) - middle, source, target, width, place,
         known, port,
-    ]  # type: ignore[list-item]  # fmt: skip
+    ]  # fmt: skip
 
 
 def _planes(program: LaneProgram, width: int) -> Words:

@@ -36,8 +36,8 @@ from apsim.nn.model import (
 from apsim.nn.windows import out_size, window_counts
 
 __all__ = [
-    "accumulate", "add", "average_pool", "branches", "checked_inputs", "conv2d", "layer_output", "linear", "max_pool",
-    "relu", "run", "settle",
+    "accumulate", "add", "average_pool", "branches", "checked_inputs", "conv2d", "layer_output",
+    "linear", "max_pool", "relu", "run", "settle",
 ]  # fmt: skip
 
 Padding = int | tuple[int, int] | tuple[int, int, int, int]
@@ -74,7 +74,15 @@ def _multiply(weights: Integers, plane: Integers, groups: int) -> Integers:
     batch, channels, height, width = plane.shape
     rows = plane.reshape(batch, groups, channels // groups, height * width)
     each = weights.reshape(groups, -1, channels // groups)
-    return np.asarray(each @ rows).reshape(batch, len(weights), height, width)
+    return _dot(each, rows).reshape(batch, len(weights), height, width)
+
+
+def _dot(a: Integers, b: Integers) -> Integers:
+    """a @ b; in float64 where every partial sum is an integer below 2**53, hence exact."""
+    most = float(np.abs(a).max(initial=0)) * float(np.abs(b).max(initial=0)) * a.shape[-1]
+    if most < 1 << 53:
+        return np.asarray(a.astype(np.float64) @ b.astype(np.float64)).astype(np.int64)
+    return np.asarray(a @ b)
 
 
 def _column(bias: npt.ArrayLike | None, channels: int) -> Integers:
@@ -125,7 +133,7 @@ def linear(x: npt.ArrayLike, weights: npt.ArrayLike, bias: npt.ArrayLike = 0) ->
     [[11, 117]]
     """
     x, weights = np.asarray(x, np.int64), np.asarray(weights, np.int64)
-    return np.asarray(x @ weights.T + np.asarray(bias, np.int64))
+    return _dot(x, weights.T) + np.asarray(bias, np.int64)
 
 
 def max_pool(

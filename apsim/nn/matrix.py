@@ -10,6 +10,7 @@ from __future__ import annotations
 from collections.abc import Callable
 from dataclasses import dataclass
 from functools import lru_cache
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -21,7 +22,7 @@ from apsim.nn.mapping import Fold
 
 __all__ = ["Batch", "dot_products"]
 
-Integers = NDArray[np.int64]
+Integers = NDArray[np.integer[Any]]
 Words = NDArray[np.uint64]
 LANE = 64
 

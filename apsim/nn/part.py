@@ -1,4 +1,4 @@
-"""What the AP did for a layer: parts, each one function over its loads.
+"""What the AP did for a layer: parts, each one function over its loads, and the layer itself.
 
 The rule: `counts` come from the programs that ran, `predicted` and `paper` from closed
 forms times loads, and `terms` are the named differences of the two.
@@ -10,7 +10,7 @@ from dataclasses import dataclass, field
 
 from apsim.counts import Activity, Counts
 
-__all__ = ["Forecast", "Part", "total_terms"]
+__all__ = ["Forecast", "LayerRun", "Part", "total_terms"]
 
 
 NOTHING = Counts()
@@ -64,3 +64,60 @@ def total_terms(many: tuple[dict[str, Counts], ...]) -> dict[str, Counts]:
         for name, counts in terms.items():
             total[name] = total.get(name, Counts()) + counts
     return total
+
+
+@dataclass(frozen=True)
+class LayerRun:
+    """One layer: what it is, what ran, and the two verdicts."""
+
+    name: str
+    op: str
+    shape: tuple[int, ...]
+    bits_a: int
+    bits_w: int | None
+    macs: int
+    parts: tuple[Part, ...]
+    host: tuple[str, ...]
+    bit_exact: bool
+    seconds: float
+    compared: str = "all"
+
+    @property
+    def loads(self) -> int:
+        """Programs run on CAPs."""
+        return sum(part.loads for part in self.parts)
+
+    @property
+    def counts(self) -> Counts:
+        """What the programs took."""
+        return sum((part.counts for part in self.parts), Counts())
+
+    @property
+    def predicted(self) -> Counts:
+        """Closed forms times loads."""
+        return sum((part.forecast.predicted for part in self.parts), Counts())
+
+    @property
+    def paper(self) -> Counts:
+        """The printed equations times loads."""
+        return sum((part.forecast.paper for part in self.parts), Counts())
+
+    @property
+    def terms(self) -> dict[str, Counts]:
+        """Named differences of `predicted` from `paper`."""
+        return total_terms(tuple(part.forecast.terms for part in self.parts))
+
+    @property
+    def activity(self) -> Activity:
+        """Data-dependent work of the programs."""
+        return sum((part.activity for part in self.parts), Activity())
+
+    @property
+    def engine_seconds(self) -> float:
+        """Time spent in parts: operands, passes and results, without any check."""
+        return sum(part.seconds for part in self.parts)
+
+    @property
+    def counts_match(self) -> bool:
+        """Counted equals predicted for every part."""
+        return all(part.counts_match for part in self.parts)

@@ -6,79 +6,35 @@ mistake shows where it is made; a layer passes when value and count both agree.
 
 from __future__ import annotations
 
+import os
 import time
-from collections.abc import Callable, Iterator, Mapping
-from dataclasses import dataclass
+from collections.abc import Mapping
+from dataclasses import dataclass, field
 
 import numpy as np
 import numpy.typing as npt
 
-from apsim.counts import Activity, Counts
-from apsim.nn import exact
+from apsim.counts import Counts
+from apsim.errors import InputError
+from apsim.nn import checkpoint, exact
+from apsim.nn.checkpoint import Checkpoint
 from apsim.nn.chip import Chip
 from apsim.nn.execute import execute, macs
 from apsim.nn.model import Integers, Layer, Model, Weighted
-from apsim.nn.part import Part, total_terms
+from apsim.nn.part import LayerRun
+from apsim.nn.verify import verify
 
-__all__ = ["LayerRun", "Run", "run"]
-
-Progress = Callable[[Layer, int], None]
+__all__ = ["Run", "Watcher", "run"]
 
 
-@dataclass(frozen=True)
-class LayerRun:
-    """One layer: what it is, what ran, and the two verdicts."""
+class Watcher:
+    """Told what a run does as it does it; this one looks away."""
 
-    name: str
-    op: str
-    shape: tuple[int, ...]
-    bits_a: int
-    bits_w: int | None
-    macs: int
-    parts: tuple[Part, ...]
-    host: tuple[str, ...]
-    bit_exact: bool
-    seconds: float
+    def advance(self, layer: Layer, multiplications: int) -> None:
+        """So many more multiplications of a layer are done."""
 
-    @property
-    def loads(self) -> int:
-        """Programs run on CAPs."""
-        return sum(part.loads for part in self.parts)
-
-    @property
-    def counts(self) -> Counts:
-        """What the programs took."""
-        return sum((part.counts for part in self.parts), Counts())
-
-    @property
-    def predicted(self) -> Counts:
-        """Closed forms times loads."""
-        return sum((part.forecast.predicted for part in self.parts), Counts())
-
-    @property
-    def paper(self) -> Counts:
-        """The printed equations times loads."""
-        return sum((part.forecast.paper for part in self.parts), Counts())
-
-    @property
-    def terms(self) -> dict[str, Counts]:
-        """Named differences of `predicted` from `paper`."""
-        return total_terms(tuple(part.forecast.terms for part in self.parts))
-
-    @property
-    def activity(self) -> Activity:
-        """Data-dependent work of the programs."""
-        return sum((part.activity for part in self.parts), Activity())
-
-    @property
-    def engine_seconds(self) -> float:
-        """Time spent in parts: operands, passes and results, without any check."""
-        return sum(part.seconds for part in self.parts)
-
-    @property
-    def counts_match(self) -> bool:
-        """Counted equals predicted for every part."""
-        return all(part.counts_match for part in self.parts)
+    def finish(self, layer: Layer, done: LayerRun) -> None:
+        """A layer is done and checked."""
 
 
 @dataclass(frozen=True)
@@ -121,46 +77,107 @@ class Run:
 
 def run(
     model: Model,
-    x: npt.ArrayLike,
+    x: npt.ArrayLike | Mapping[str, npt.ArrayLike],
     chip: Chip,
     *,
     labels: npt.ArrayLike | None = None,
-    progress: Progress = lambda layer, done: None,
+    check: str = "all",
+    keep: str = "all",
+    save: str | os.PathLike[str] | None = None,
+    resume: str | os.PathLike[str] | None = None,
+    watcher: Watcher | None = None,
 ) -> Run:
     """Run integers x [N, ...] through a model on a chip; labels [N] are counted as correct.
 
-    Raises `InputError` for images of a wrong shape or range and `ProgramError` where a
-    CAP is too small for a layer.
+    `check` "sample" compares some channels of each layer instead of all.  `keep`
+    "outputs" forgets tensors that no later layer needs.  `save` names a checkpoint,
+    written after each layer; `resume` goes on from one.  Raises `InputError` for images
+    of a wrong shape or range and for another run's checkpoint, `ProgramError` where a CAP
+    is too small for a layer.
     """
     started = time.perf_counter()
-    images = np.asarray(x)
-    tensors = dict(exact.checked_inputs(model, images))
-    layers = tuple(_layers(model, tensors, chip, progress))
-    correct = None
-    if labels is not None:
-        answers = tensors[model.output].reshape(len(images), -1).argmax(axis=1)
-        correct = int((answers == np.asarray(labels)).sum())
-    return Run(model, chip, len(images), layers, tensors, correct, time.perf_counter() - started)
+    tensors = exact.checked_inputs(model, x)
+    images = len(next(iter(tensors.values())))
+    progress = _Progress(model, chip, check, keep, tensors, images, watcher or Watcher())
+    progress.name_run(save, resume)
+    for layer in model.layers[len(progress.layers) :]:
+        progress.step(layer, save)
+    return Run(
+        model,
+        chip,
+        images,
+        tuple(progress.layers),
+        progress.tensors,
+        None if labels is None else _correct(progress.tensors[model.output], labels),
+        time.perf_counter() - started,
+    )
 
 
-def _layers(
-    model: Model, tensors: dict[str, Integers], chip: Chip, progress: Progress
-) -> Iterator[LayerRun]:
-    for layer in model.layers:
+def _correct(outputs: Integers, labels: npt.ArrayLike) -> int:
+    wanted = np.asarray(labels)
+    if wanted.shape != (len(outputs),):
+        raise InputError(f"labels: wanted {len(outputs)}, one per image, got shape {wanted.shape}")
+    return int((outputs.reshape(len(outputs), -1).argmax(axis=1) == wanted).sum())
+
+
+@dataclass
+class _Progress:
+    """Where a run stands: layers done, and the tensors so far."""
+
+    model: Model
+    chip: Chip
+    check: str
+    keep: str
+    tensors: dict[str, Integers]
+    images: int
+    watcher: Watcher
+    layers: list[LayerRun] = field(default_factory=list)
+    identity: str = ""
+
+    def name_run(
+        self, save: str | os.PathLike[str] | None, resume: str | os.PathLike[str] | None
+    ) -> None:
+        """Work out the run's identity where a checkpoint needs it, and take one up."""
+        if save is not None or resume is not None:
+            self.identity = checkpoint.identity(self.model, self.tensors, self.chip, self.check)
+        if resume is not None:
+            found = checkpoint.read(resume, self.identity)
+            self.layers, self.tensors = list(found.layers), found.tensors
+            for layer, done in zip(self.model.layers, self.layers, strict=False):
+                self.chip.note(done.counts, done.activity, done.loads)
+                self.watcher.advance(layer, done.macs)
+
+    def step(self, layer: Layer, save: str | os.PathLike[str] | None) -> None:
+        """Run one layer, check it, and write it down."""
         started = time.perf_counter()
-        progress(layer, 0)
-        done = execute(model, layer, tensors, chip, lambda amount, of=layer: progress(of, amount))  # type: ignore[misc]
-        truth = exact.layer_output(model, layer, tensors)
-        tensors[layer.output] = done.output
-        yield LayerRun(
+        self.watcher.advance(layer, 0)
+        done = execute(
+            self.model, layer, self.tensors, self.chip, lambda n: self.watcher.advance(layer, n)
+        )
+        verdict = verify(self.model, layer, self.tensors, done.output, self.check)
+        self.tensors[layer.output] = done.output
+        record = LayerRun(
             layer.name,
             layer.op,
             tuple(done.output.shape[1:]),
-            model.tensors[layer.inputs[0]].bits,
+            self.model.tensors[layer.inputs[0]].bits,
             layer.weight_bits if isinstance(layer, Weighted) else None,
-            macs(model, layer, len(done.output)),
+            macs(self.model, layer, self.images),
             done.parts,
             done.host,
-            bool(np.array_equal(done.output, truth)),
+            verdict.equal,
             time.perf_counter() - started,
+            verdict.compared,
         )
+        self.layers.append(record)
+        self._forget()
+        if save is not None:
+            checkpoint.write(save, self.identity, Checkpoint(tuple(self.layers), self.tensors))
+        self.watcher.finish(layer, record)
+
+    def _forget(self) -> None:
+        if self.keep == "all":
+            return
+        needed = {name for layer in self.model.layers[len(self.layers) :] for name in layer.inputs}
+        needed.update(self.model.outputs)
+        self.tensors = {name: value for name, value in self.tensors.items() if name in needed}

@@ -5,37 +5,61 @@ The rule: both show what the run holds; no figure is made here.
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from typing import TYPE_CHECKING, Any
 
+from rich.box import HEAVY_HEAD, SIMPLE_HEAD
 from rich.table import Table
 
 from apsim.counts import Counts
 
 if TYPE_CHECKING:
-    from apsim.nn.runtime import LayerRun, Run
+    from apsim.nn.part import LayerRun
+    from apsim.nn.runtime import Run
 
 __all__ = ["run_json", "run_lines", "run_table"]
 
 SCHEMA = "apsim.run/1"
+COLUMNS = (
+    "layer", "operation", "shape", "a/w", "loads", "compares", "writes", "reads", "cycles",
+    "predicted", "paper", "verdict",
+)  # fmt: skip
 
 
-def run_table(run: Run) -> Table:
-    """A line for each layer, and the totals."""
-    table = Table(title=_title(run), title_justify="left", show_footer=True)
+def run_table(run: Run, *, short: bool = False) -> Table:
+    """A line for each layer, and the totals; `short` fits 80 columns: rounded, no shapes."""
+    write = _rounded if short else _whole
     totals = (sum(layer.loads for layer in run.layers), *run.counts.as_dict().values(),
               run.counts.total, _predicted(run).total, _paper(run).total)  # fmt: skip
-    numbers = (f"{total:,}" for total in totals)
-    footers = ("", "total", "", "", *numbers, verdict(run.bit_exact, run.counts_match))
-    names = ("layer", "operation", "shape", "a/w", "loads", "compares", "writes", "reads", "cycles",
-             "predicted", "paper", "verdict")  # fmt: skip
-    for name, footer in zip(names, footers, strict=True):
+    numbers = (write(total) for total in totals)
+    footer = dict(zip(COLUMNS, ("total", "", "", "", *numbers, ""), strict=True))
+    footer["verdict"] = verdict(run.bit_exact, run.counts_match)
+    names = [name for name in COLUMNS if not short or name not in ("shape", "paper")]
+    table = Table(
+        title=_title(run), title_justify="left", show_footer=True,
+        box=SIMPLE_HEAD if short else HEAVY_HEAD, padding=(0, 0 if short else 1),
+    )  # fmt: skip
+    for name in names:
         numeric = name not in ("layer", "operation", "shape", "a/w", "verdict")
-        table.add_column(
-            name, footer, justify="right" if numeric else "left", no_wrap=numeric or name == "layer"
-        )
+        table.add_column(name, footer[name], justify="right" if numeric else "left", no_wrap=True)
     for layer in run.layers:
-        table.add_row(*_cells(layer))
+        cells = _cells(layer, write)
+        table.add_row(*(cells[name] for name in names))
     return table
+
+
+def _whole(number: int) -> str:
+    return f"{number:,}"
+
+
+def _rounded(number: int) -> str:
+    """Three digits and a unit: 5.35M."""
+    for unit, size in (("G", 10**9), ("M", 10**6), ("k", 10**3)):
+        if number >= size:
+            return (
+                f"{number / size:.3g}{unit}" if number < 999.5 * size else f"{number // size}{unit}"
+            )
+    return str(number)
 
 
 def _title(run: Run) -> str:
@@ -46,21 +70,15 @@ def _title(run: Run) -> str:
     )
 
 
-def _cells(layer: LayerRun) -> tuple[str, ...]:
+def _cells(layer: LayerRun, write: Callable[[int], str]) -> dict[str, str]:
     counts, shape = layer.counts, "x".join(map(str, layer.shape))
     widths = f"{layer.bits_a}/{layer.bits_w}" if layer.bits_w else f"{layer.bits_a}"
-    if not layer.parts:
-        return layer.name, layer.op, shape, widths, *["-"] * 7, f"host: {', '.join(layer.host)}"
     numbers = (layer.loads, counts.compare, counts.write, counts.read, counts.total,
                layer.predicted.total, layer.paper.total)  # fmt: skip
-    return (
-        layer.name,
-        layer.op,
-        shape,
-        widths,
-        *(f"{number:,}" for number in numbers),
-        verdict(layer.bit_exact, layer.counts_match),
-    )
+    cells = [write(number) for number in numbers] if layer.parts else ["-"] * len(numbers)
+    word = verdict(layer.bit_exact, layer.counts_match) if layer.parts else "on the host"
+    texts = (layer.name, layer.op, shape, widths, *cells, word)
+    return dict(zip(COLUMNS, texts, strict=True))
 
 
 def verdict(bit_exact: bool, counts_match: bool) -> str:
@@ -75,12 +93,14 @@ def verdict(bit_exact: bool, counts_match: bool) -> str:
 def run_lines(run: Run) -> list[str]:
     """What stands under the table: hardware, terms, accuracy, and the verdict."""
     lines = [f"hardware: {run.chip.kind.hardware}"]
-    terms = _terms(run)
+    terms = {name: counts for name, counts in _terms(run).items() if counts.total}
     if terms:
         named = ", ".join(f"{name} {counts.total:+,}" for name, counts in terms.items())
         lines.append(f"cycles = paper {_paper(run).total:,} and named terms: {named}")
     if run.correct is not None:
         lines.append(f"accuracy: {run.correct} of {run.images} = {run.correct / run.images:.2%}")
+    if any(layer.compared != "all" for layer in run.layers):
+        lines.append("checked: a sample of channels of each weighted layer, all of the others")
     exact = "bit-exact" if run.bit_exact else "NOT bit-exact"
     match = "counted == predicted" if run.counts_match else "counted != predicted"
     lines.append(f"{'PASS' if run.passed else 'FAIL'}: {exact}, {match}, {run.seconds:.2f} s")
@@ -129,6 +149,7 @@ def _layer_json(layer: LayerRun) -> dict[str, Any]:
         "paper": layer.paper.as_dict(),
         "terms": {name: counts.as_dict() for name, counts in layer.terms.items()},
         "bit_exact": layer.bit_exact,
+        "compared": layer.compared,
         "counts_match": layer.counts_match,
         "activity": layer.activity.as_dict(),
         "ap": [part.name for part in layer.parts],

@@ -1,0 +1,103 @@
+"""Networks and inputs by what a user types: a name or a file.
+
+The rule: "digits" brings trained weights and real images, the networks of the
+literature bring seeded random ones, a file brings its own and wants inputs.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+
+from apsim.errors import InputError
+from apsim.nn import bundled, datasets, importers, precision, real, store, synthetic
+from apsim.nn.model import Integers, Model
+
+__all__ = ["inputs", "model", "parse_bits"]
+
+Labels = npt.NDArray[np.integer[Any]]
+
+
+def model(name: str, *, bits: str | None = None, rule: str | None = None, seed: int = 0) -> Model:
+    """A bundled network, one of the literature, or a file, at the given widths and rule.
+
+    Raises `ModelError` for a file that cannot be used and `InputError` for widths that do
+    not fit.
+    """
+    widths = None if bits is None else parse_bits(bits)
+    if name in synthetic.network_names():
+        found = synthetic.network(name, 8 if widths is None else widths, seed=seed)
+        return found if rule is None else precision.with_rule(found, rule)
+    if name in bundled.BUNDLED or Path(name).suffix not in importers.SUFFIXES:
+        found = bundled.load(name) if name in bundled.BUNDLED else store.load(name)
+        found = found if rule is None else precision.with_rule(found, rule)
+    else:
+        found = importers.read(name, rule=rule).model
+    return found if widths is None else found.at(widths)
+
+
+def parse_bits(text: str) -> int | list[int]:
+    """One width for all layers, or one for each: "8" or "8,4,8"; raises `InputError`."""
+    parts = [part.strip() for part in text.split(",")]
+    if not all(part.isdigit() for part in parts):
+        raise InputError(f"--bits: wanted numbers such as 8 or 8,4,8, got {text!r}")
+    widths = [int(part) for part in parts]
+    return widths[0] if len(widths) == 1 else widths
+
+
+def inputs(
+    network: Model, images: int | None = None, path: str | None = None, *, seed: int = 0
+) -> tuple[dict[str, Integers], Labels | None]:
+    """Quantized inputs by tensor name, and labels where there are any.
+
+    Real values are quantized as the model says; integers are taken as they are.
+    """
+    if path is not None:
+        return _from_file(path, network), None
+    if network.name == "digits":
+        digits, wanted = datasets.digits(), 16 if images is None else images
+        if not 1 <= wanted <= len(digits):
+            raise InputError(f"--images: wanted 1 to {len(digits)}, got {wanted}")
+        taken = real.quantize(network, digits.images[:wanted])
+        return {network.input: taken}, digits.labels[:wanted]
+    if network.name in synthetic.network_names():
+        wanted = 1 if images is None else images
+        if wanted < 1:
+            raise InputError(f"--images: wanted at least 1, got {wanted}")
+        return {network.input: synthetic.inputs(network, wanted, seed=seed)}, None
+    raise InputError(f"model {network.name!r} has no images of its own: give some with --input")
+
+
+def _from_file(path: str, network: Model) -> dict[str, Integers]:
+    arrays = _read(path, network.inputs)
+    missing = [name for name in network.inputs if name not in arrays]
+    if missing and len(arrays) == len(network.inputs) == 1:
+        arrays = {missing[0]: next(iter(arrays.values()))}
+    elif missing:
+        raise InputError(
+            f"{path}: wanted an array for each of {', '.join(network.inputs)}, "
+            f"found {', '.join(arrays) or 'none'}"
+        )
+    return {
+        name: real.quantize(network, values, name) if values.dtype.kind == "f" else values
+        for name, values in arrays.items()
+        if name in network.inputs
+    }
+
+
+def _read(path: str, names: Sequence[str]) -> dict[str, Any]:
+    try:
+        with open(path, "rb") as stream:
+            loaded = np.load(stream, allow_pickle=False)
+            if isinstance(loaded, np.ndarray):
+                return {names[0]: loaded} if len(names) == 1 else {"(the one array)": loaded}
+            return {name: loaded[name] for name in loaded.files}
+    except (OSError, ValueError, EOFError) as error:
+        reason = error.strerror if isinstance(error, OSError) and error.strerror else error
+        raise InputError(f"cannot read inputs from {path}: {reason}") from error
+    except Exception as error:  # zipfile has errors of its own for truncated archives
+        raise InputError(f"cannot read inputs from {path}: {error}") from error

@@ -1,0 +1,63 @@
+"""How far a run is, for people who wait for it.
+
+The rule: silent where nobody looks; an interruption leaves a word on what was kept.
+"""
+
+from __future__ import annotations
+
+import sys
+
+from rich.console import Console
+from rich.progress import BarColumn, Progress, TextColumn, TimeRemainingColumn
+
+from apsim.nn.execute import macs
+from apsim.nn.model import Layer, Model
+from apsim.nn.part import LayerRun
+from apsim.nn.runtime import Watcher
+
+__all__ = ["Bar"]
+
+
+class Bar(Watcher):
+    """A bar over the multiplications of a run; silent where nobody looks."""
+
+    def __init__(self, model: Model, images: int) -> None:
+        console = Console(stderr=True)
+        self._bar = Progress(
+            TextColumn("{task.description}"),
+            BarColumn(),
+            TextColumn("{task.percentage:>3.0f}%"),
+            TimeRemainingColumn(),
+            console=console,
+            transient=True,
+            disable=not console.is_terminal,
+        )
+        total = sum(macs(model, layer, images) for layer in model.layers)
+        self._task = self._bar.add_task(model.name, total=total)
+        self._done = 0
+
+    def advance(self, layer: Layer, multiplications: int) -> None:
+        """See `runtime.Watcher`."""
+        self._bar.update(self._task, advance=multiplications, description=layer.name)
+
+    def finish(self, layer: Layer, done: LayerRun) -> None:
+        """See `runtime.Watcher`."""
+        self._done += 1
+
+    def leave_word(self, path: str | None) -> None:
+        """Say what an interrupted run leaves behind."""
+        self._bar.stop()
+        if path is None:
+            word = "nothing was kept; with --checkpoint FILE an interrupted run can be resumed"
+        elif self._done:
+            word = f"layers done are kept; go on with: --resume {path}"
+        else:
+            word = f"no further layer was done; {path} is as it was"
+        print(f"apsim: {word}", file=sys.stderr)
+
+    def __enter__(self) -> Bar:
+        self._bar.start()
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self._bar.stop()
