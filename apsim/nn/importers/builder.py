@@ -115,9 +115,8 @@ class Builder:
         """Clip a tensor's integers to lo..hi where they are made; False where they are not."""
         bits, signed = width_of(lo, hi)
         narrowed = replace(self.tensors[name], bits=bits, signed=signed)
-        if name in self.inputs:
-            entry = self.entries.get(name, Entry(name))
-            self.entries[name] = replace(entry, lo=lo, hi=hi)
+        if name in self.entries:
+            self.entries[name] = replace(self.entries[name], lo=lo, hi=hi)
             self.tensors[name] = narrowed
             return True
         made = [i for i, layer in enumerate(self.layers) if layer.output == name]

@@ -9,7 +9,6 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
-import numpy as np
 import numpy.typing as npt
 
 from apsim.errors import ModelError
@@ -59,11 +58,14 @@ class Node:
 
 @dataclass(frozen=True)
 class Input:
-    """An input of a graph: its shape with None where it is not fixed, and its element type."""
+    """An input of a graph: its shape with None where it is not fixed, and its integers' range.
+
+    The range is None for real numbers.
+    """
 
     name: str
     shape: tuple[int | None, ...]
-    dtype: np.dtype[Any]
+    range: tuple[int, int] | None
 
 
 @dataclass(frozen=True, eq=False)

@@ -147,7 +147,19 @@ def _input(value: Any, shape: Sequence[int] | None) -> Input:
         raise InputError(
             f"input {value.name!r} has dynamic axes {dynamic}; give its shape (--shape)"
         )
-    return Input(value.name, tuple(given), onnx.helper.tensor_dtype_to_np_dtype(kind.elem_type))
+    return Input(value.name, tuple(given), _range(onnx, value.name, kind.elem_type))
+
+
+def _range(onnx: Any, name: str, code: int) -> tuple[int, int] | None:
+    """The integers of an element type, None for real numbers."""
+    dtype = onnx.helper.tensor_dtype_to_np_dtype(code)
+    if str(dtype) in NARROW:
+        return NARROW[str(dtype)]
+    if str(dtype) in ("float16", "float32", "float64"):
+        return None
+    if dtype.kind not in "iu":
+        raise ModelError(f"input {name!r} holds {dtype}; integers or float16, 32, 64 are known")
+    return int(np.iinfo(dtype).min), int(np.iinfo(dtype).max)
 
 
 def evaluate(node: Node, inputs: Mapping[str, Array], opset: int = 21) -> list[Const]:

@@ -22,10 +22,9 @@ ORT = "com.microsoft"
 
 def _real(walk: Walk, node: Node, x: int, scale: int, zero: int) -> str:
     """The tensor of an input, with the scale and zero point that other inputs give."""
-    value = walk.pending(node, x)
     step = walk.constant(node, scale)
     offset = walk.constant(node, zero, ZERO).astype(np.int64)
-    return dequantized(walk, node, value, np.asarray(step, np.float64), offset).source
+    return dequantized(walk, node, x, np.asarray(step, np.float64), offset).source
 
 
 def _weights(walk: Walk, node: Node, w: int, scale: int, zero: int, axis: int) -> Value:

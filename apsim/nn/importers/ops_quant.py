@@ -92,11 +92,12 @@ def _dequantize_linear(walk: Walk, node: Node) -> Value:
         axis = int(node.attribute("axis", 1)) % max(1, value.array.ndim)
         walk.build.fate(node, "constant: weights or biases of the layer that uses it")
         return ConstReal(value.array, np.atleast_1d(scale), np.atleast_1d(zero), axis, lo, hi)
-    return dequantized(walk, node, walk.pending(node, 0), scale, zero)
+    return dequantized(walk, node, 0, scale, zero)
 
 
-def dequantized(walk: Walk, node: Node, value: Pending, scale: Array, zero: Array) -> Pending:
-    """An integer tensor, or accumulators, with their real meaning."""
+def dequantized(walk: Walk, node: Node, index: int, scale: Array, zero: Array) -> Pending:
+    """An integer input of a node, a tensor or accumulators, with its real meaning."""
+    value = walk.pending(node, index)
     if value.weighted is not None:
         if np.any(zero):
             raise node.refuse("accumulators with a zero point", "zero point 0")
@@ -105,7 +106,7 @@ def dequantized(walk: Walk, node: Node, value: Pending, scale: Array, zero: Arra
         raise node.refuse(
             "activations with a scale for each channel", "one scale for the whole tensor"
         )
-    name = walk.build.settle(value, node.inputs[0])
+    name = walk.build.settle(value, node.inputs[index])
     step = float(np.float32(np.ravel(scale)[0]))
     made = walk.interpret(name, step, int(np.ravel(zero)[0]))
     walk.build.fate(node, f"the real meaning of tensor {made!r}")

@@ -128,6 +128,8 @@ def _noted(value: Pending, node: Node) -> Pending:
 
 def _channelled(walk: Walk, node: Node, value: Value) -> Pending:
     """Accumulators with channels: those of a layer, or of a 1x1 convolution by ones."""
+    if isinstance(value, Pending) and value.integer:
+        raise node.refuse("arithmetic on integers, which wraps around", "DequantizeLinear first")
     if isinstance(value, Pending) and value.weighted is not None:
         return value
     if isinstance(value, Pending) and value.plain and len(value.shape) == 3:

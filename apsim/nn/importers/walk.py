@@ -42,11 +42,10 @@ class Walk:
         """Give every input of the graph its value."""
         for one in self.graph.inputs:
             shape = tuple(size or 1 for size in one.shape[1:])
-            if one.dtype.kind == "f":
+            if one.range is None:
                 self.values[one.name] = Source(one.name, shape)
             else:
-                info = np.iinfo(one.dtype)
-                bits, signed = width_of(int(info.min), int(info.max))
+                bits, signed = width_of(*one.range)
                 self.build.add_input(one.name, Tensor(shape, bits, signed))
                 self.values[one.name] = Pending(shape, source=one.name, integer=True)
 
@@ -90,7 +89,9 @@ class Walk:
     def bounds(self, node: Node, index: int) -> tuple[int, int]:
         """The least and greatest integer of the type of a constant input."""
         value = self.value(node, index)
-        assert isinstance(value, Const)
+        if not isinstance(value, Const) or value.array.dtype.kind not in "iu":
+            raise node.refuse(f"input {node.inputs[index]!r} is no constant of integers",
+                              "integers of 2, 4, 8 or 16 bits")  # fmt: skip
         info = np.iinfo(value.array.dtype)
         lo = int(info.min) if value.lo is None else value.lo
         hi = int(info.max) if value.hi is None else value.hi
@@ -110,6 +111,9 @@ class Walk:
     def tensor(self, node: Node, index: int) -> str:
         """The integer tensor of an input: a value that was rounded before this node."""
         value = self.pending(node, index)
+        if value.integer:
+            raise node.refuse(f"integers in {node.inputs[index]!r}, whose scale is not given",
+                              "DequantizeLinear before it, or the QLinear form")  # fmt: skip
         if value.layer is not None:
             raise node.refuse(
                 f"input {node.inputs[index]!r} is a real result that was not rounded "
