@@ -32,7 +32,13 @@ class Energy:
     reshape: float = 0.0
 
     def __add__(self, other: Energy) -> Energy:
-        return Energy(*(getattr(self, f.name) + getattr(other, f.name) for f in fields(self)))
+        return Energy(
+            self.compare + other.compare,
+            self.write + other.write,
+            self.read + other.read,
+            self.mesh + other.mesh,
+            self.reshape + other.reshape,
+        )
 
     @property
     def total(self) -> float:

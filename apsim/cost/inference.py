@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from functools import cached_property
 
 from apsim.cost.area import Area, chip_area
 from apsim.cost.chip import Chip
@@ -42,12 +43,12 @@ class LayerCost:
         """Energy of all functions, in J."""
         return self.parts.total
 
-    @property
+    @cached_property
     def parts(self) -> Energy:
         """Energy by part, over the functions."""
         return sum(self.energy.values(), Energy())
 
-    @property
+    @cached_property
     def total_cycles(self) -> float:
         """Cycles of all parts, one after another."""
         return sum(self.cycles.values())
@@ -67,12 +68,12 @@ class Inference:
     mean_bits: float
     activity: str = "paper"
 
-    @property
+    @cached_property
     def energy(self) -> Energy:
         """Joules of the batch by part."""
         return sum((layer.parts for layer in self.layers), Energy())
 
-    @property
+    @cached_property
     def cycles(self) -> float:
         """Cycles of the batch: in IR a pipeline over the batch, in LR one layer at a time.
 

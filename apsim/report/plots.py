@@ -13,7 +13,7 @@ from typing import Any
 from apsim.errors import MissingExtra
 from apsim.report.figures import Point, Series
 
-__all__ = ["draw_figures", "draw_scatter"]
+__all__ = ["draw_figures", "draw_fronts"]
 
 COLORS = ("#2563a8", "#d9822b", "#3a8f5c", "#a3456f", "#6b6b6b", "#8a6fc2", "#b0a12d", "#44a3a3")
 CROWDED = ("ISAAC", "BF-IMNA_16b")  # labels that others would cover stand on the left
@@ -172,18 +172,22 @@ def _figure9(points: Mapping[str, tuple[float, float]]) -> str:
     return _svg(figure)
 
 
-def draw_scatter(
-    points: Sequence[tuple[float, float]],
-    front: Sequence[tuple[float, float]],
+def draw_fronts(
+    points: Sequence[tuple[str, float, float]],
+    fronts: Mapping[str, Sequence[tuple[float, float]]],
     labels: tuple[str, str],
 ) -> str:
-    """SVG of all `points` and, as a line, those of the Pareto front; axes by `labels`."""
+    """SVG of points (group, x, y) and, as a line for each group, its Pareto front."""
     figure, axes = _panels(1, 1, 7, 4.5)
     axis = axes[0]
-    x, y = [p[0] for p in points], [p[1] for p in points]
-    axis.scatter(x, y, s=6, alpha=0.35, color=COLORS[0], rasterized=len(x) > 2000)
-    edge = sorted(front)
-    axis.plot([p[0] for p in edge], [p[1] for p in edge], "o-", ms=3, color=COLORS[1])
+    for number, (name, front) in enumerate(fronts.items()):
+        color = COLORS[number % len(COLORS)]
+        x = [p[1] for p in points if p[0] == name]
+        y = [p[2] for p in points if p[0] == name]
+        axis.scatter(x, y, s=6, alpha=0.3, color=color, linewidths=0, rasterized=True)
+        edge = sorted(front)
+        axis.plot([p[0] for p in edge], [p[1] for p in edge], "o-", ms=3, color=color, label=name)
     axis.set(xscale="log", yscale="log", xlabel=labels[0], ylabel=labels[1])
+    axis.legend()
     figure.tight_layout()
     return _svg(figure)

@@ -1,0 +1,161 @@
+"""`apsim explore`: sweep networks, precisions, technologies and chips; find what is best.
+
+The rule: the results file is the only state; the same command resumes a sweep that was
+interrupted, and repeats nothing.
+"""
+
+from __future__ import annotations
+
+import argparse
+from collections.abc import Mapping, Sequence
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from rich.console import Console
+
+    from apsim.explore.spec import Spec
+
+__all__ = ["add_parser"]
+
+WIDE = 140
+SHOWN = 12  # points of a front that the terminal shows
+
+
+def add_parser(subparsers: argparse._SubParsersAction[argparse.ArgumentParser]) -> None:
+    """Add the verb `explore`."""
+    parser = subparsers.add_parser(
+        "explore",
+        help="sweep a design space, over processes or a Dask cluster",
+        description=__doc__.split("\n")[0],
+    )
+    add = parser.add_argument
+    add("spec", metavar="SPEC.toml", help="axes to sweep")
+    add("--out", metavar="FILE", help="results, one JSON line a point (default: SPEC.jsonl)")
+    add("--workers", type=int, metavar="N", help="processes (default: one for each core)")
+    add("--dask", metavar="ADDRESS", help="a Dask scheduler that shares the work instead")
+    add("--csv", metavar="FILE", help="write all results as CSV")
+    add("--plot", metavar="FILE", help="draw the first two objectives as SVG (needs report)")
+    parser.set_defaults(run=_run)
+
+
+def _run(args: argparse.Namespace) -> int:
+    from rich.console import Console
+
+    from apsim.explore import read_spec, sweep
+
+    spec = read_spec(args.spec)
+    out = args.out or f"{args.spec.removesuffix('.toml')}.jsonl"
+    console = Console()
+    if not console.is_terminal:
+        console = Console(width=WIDE)
+    with _Progress(console) as progress:
+        results = sweep(spec, out, workers=args.workers, dask=args.dask, progress=progress.show)
+    console.print(f"{len(results):,} points in {out}")
+    _failures(results, console)
+    if spec.kind == "cost":
+        _fronts(spec, results, console, args.plot)
+    else:
+        _accuracy(results, console)
+    if args.csv:
+        _write_csv(args.csv, results)
+    return 0
+
+
+class _Progress:
+    """A bar on a terminal, nothing elsewhere."""
+
+    def __init__(self, console: Console) -> None:
+        from rich.progress import Progress
+
+        self.bar = Progress(console=console, disable=not console.is_terminal)
+        self.task = self.bar.add_task("points")
+
+    def __enter__(self) -> _Progress:
+        self.bar.start()
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self.bar.stop()
+
+    def show(self, done: int, total: int) -> None:
+        """Move the bar."""
+        self.bar.update(self.task, completed=done, total=total)
+
+
+def _failures(results: Sequence[Mapping[str, Any]], console: Console) -> None:
+    """How many points cannot be, and the first reasons."""
+    failed = [result for result in results if "error" in result]
+    if failed:
+        reasons = list(dict.fromkeys(str(result["error"]) for result in failed))
+        console.print(f"{len(failed):,} points cannot be: {'; '.join(reasons[:3])}", soft_wrap=True)
+
+
+def _fronts(
+    spec: Spec, results: Sequence[Mapping[str, Any]], console: Console, plot: str | None
+) -> None:
+    from rich.table import Table
+
+    from apsim.explore import pareto_front
+
+    by_network: dict[str, list[Mapping[str, Any]]] = {}
+    for result in results:
+        by_network.setdefault(result["network"], []).append(result)
+    fronts = {name: pareto_front(some, spec.objectives) for name, some in by_network.items()}
+    axes = [name for name in spec.points[0] if len({str(p[name]) for p in spec.points}) > 1]
+    table = Table(*axes, title=f"Pareto fronts: {', '.join(spec.objectives)}")
+    for name in spec.objectives:
+        table.add_column(name, justify="right")
+    for front in fronts.values():
+        for result in front[:SHOWN]:
+            cells = [_short(result[name]) for name in axes]
+            table.add_row(*cells, *(f"{result[name]:.4g}" for name in spec.objectives))
+        table.add_section()
+    console.print(table)
+    if plot:
+        _plot(plot, spec, results, fronts)
+
+
+def _short(value: object) -> str:
+    return ",".join(map(str, value)) if isinstance(value, list) else str(value)
+
+
+def _plot(
+    path: str,
+    spec: Spec,
+    results: Sequence[Mapping[str, Any]],
+    fronts: Mapping[str, Sequence[Mapping[str, Any]]],
+) -> None:
+    from apsim.files import write_text
+    from apsim.report.plots import draw_fronts
+
+    x, y = spec.objectives[:2]
+    points = [(r["network"], r[x], r[y]) for r in results if "error" not in r]
+    edges = {name: [(r[x], r[y]) for r in front] for name, front in fronts.items()}
+    write_text(path, draw_fronts(points, edges, (x, y)))
+    print(f"wrote {path}")
+
+
+def _accuracy(results: Sequence[Mapping[str, Any]], console: Console) -> None:
+    """Images, right answers and checks by model, kind and widths, over the blocks."""
+    from rich.table import Table
+
+    table = Table("model", "ap", "bits", "images", "correct", "checks")
+    groups: dict[tuple[str, str, str], list[Mapping[str, Any]]] = {}
+    for result in results:
+        if "error" not in result:
+            key = (result["model"], result["ap"], str(result["bits"]))
+            groups.setdefault(key, []).append(result)
+    for key, blocks in groups.items():
+        images, correct = (sum(block[name] for block in blocks) for name in ("images", "correct"))
+        passed = all(block["bit_exact"] and block["counts_match"] for block in blocks)
+        table.add_row(*key, str(images), str(correct), "exact" if passed else "FAIL")
+    console.print(table)
+
+
+def _write_csv(path: str, results: Sequence[Mapping[str, Any]]) -> None:
+    from apsim.files import write_text
+    from apsim.report.cost_files import as_csv
+
+    rows = [{k: _short(v) if isinstance(v, list) else v for k, v in r.items()} for r in results]
+    write_text(path, as_csv(rows))
+    print(f"wrote {path}")

@@ -1,0 +1,88 @@
+"""What one point gives: metrics by name, or the reason why it has none.
+
+The rule: plain data in, plain data out, so that a point may be evaluated in any process
+on any machine; a point that cannot be is an answer and stops nothing.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any
+
+from apsim.errors import ApsimError
+from apsim.explore.spec import Point, identity
+
+__all__ = ["MAXIMISED", "METRICS", "evaluate", "evaluate_all"]
+
+METRICS = (
+    "energy_j", "latency_s", "edp_j_s", "area_mm2", "gops", "gops_per_watt",
+    "gops_per_watt_mm2", "power_w", "steps", "utilization", "mean_bits", "caps",
+)  # fmt: skip
+MAXIMISED = frozenset(("gops", "gops_per_watt", "gops_per_watt_mm2", "utilization", "mean_bits"))
+"""Metrics of which more is better; `mean_bits` stands for accuracy."""
+
+_CHIP_AXES = ("ap", "vertical_add", "columns_per_step", "mult_latency")
+
+
+def evaluate_all(kind: str, points: Sequence[Point]) -> list[dict[str, Any]]:
+    """Evaluate points one after another: the piece of work that a worker gets."""
+    return [evaluate(kind, point) for point in points]
+
+
+def evaluate(kind: str, point: Point) -> dict[str, Any]:
+    """The point with its identity and metrics, or with "error" where it cannot be."""
+    try:
+        found = _cost(point) if kind == "cost" else _run(point)
+    except ApsimError as error:
+        found = {"error": str(error)}
+    return {"id": identity(point), **point, **found}
+
+
+def _cost(point: Point) -> dict[str, Any]:
+    from dataclasses import replace
+
+    from apsim import cost
+    from apsim.cost import chip as load_chip
+    from apsim.cost.chip import CHOICES, choice
+    from apsim.report.equations import EQUATIONS
+    from apsim.report.inference_tables import totals
+
+    changes: dict[str, Any] = {
+        name: choice("axes", name, point[name], CHOICES[name])
+        for name in _CHIP_AXES
+        if point[name] is not None
+    }
+    technology = cost.technology(point["technology"])
+    if point["write_voltage"] is not None:
+        technology = technology.at_write_voltage(point["write_voltage"])
+    found = cost.infer(
+        cost.network(point["network"]),
+        replace(load_chip(point["chip"]), **changes),
+        technology,
+        EQUATIONS,
+        bits=point["bits"],
+        batch=point["batch"],
+    )
+    everything = totals(found)
+    return {name: everything[name] for name in METRICS}
+
+
+def _run(point: Point) -> dict[str, Any]:
+    from apsim import nn
+    from apsim.nn import real
+    from apsim.report.runs import run_json
+
+    model, digits = nn.load(point["model"]), nn.datasets.digits()
+    if point["bits"] is not None:
+        model = model.at(point["bits"])
+    some = slice(point["first"], point["first"] + point["images"])
+    chip = nn.Chip.preset("bf-imna-lr", ap=point["ap"])
+    done = nn.run(
+        model, real.quantize(model, digits.images[some]), chip, labels=digits.labels[some]
+    )
+    result = run_json(done)
+    kept = ("correct", "bit_exact", "counts_match")
+    return {name: result[name] for name in kept} | {
+        "counts": result["totals"]["counts"],
+        "activity": done.chip.activity.as_dict(),
+    }

@@ -1,0 +1,151 @@
+"""All points of a sweep into one file of JSON lines, which a later run resumes.
+
+The rule: a line is one finished point, written whole and flushed; what is in the file is
+never evaluated again, and what is not is evaluated once.  A line that an interruption
+cut short is dropped.
+"""
+
+from __future__ import annotations
+
+import importlib
+import json
+import os
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from concurrent.futures import FIRST_COMPLETED, Future, ProcessPoolExecutor, wait
+from concurrent.futures.process import BrokenProcessPool
+from functools import partial
+from pathlib import Path
+from typing import IO, Any
+
+from apsim.errors import ApsimError, InputError, MissingExtra
+from apsim.explore.points import evaluate_all
+from apsim.explore.spec import Point, Spec, identity
+
+__all__ = ["finished", "sweep"]
+
+CHUNK = 20  # points that a worker gets at a time: a fraction of a second of work
+TRIES = 3  # how often a pool is started again after a worker died
+
+Result = dict[str, Any]
+Runner = Callable[[str, Sequence[Sequence[Point]]], Iterable[list[Result]]]
+
+
+def sweep(
+    spec: Spec,
+    out: str,
+    *,
+    workers: int | None = None,
+    dask: str | None = None,
+    progress: Callable[[int, int], None] = lambda done, total: None,
+) -> list[Result]:
+    """Evaluate what `out` lacks of `spec` and give all results in the order of the points.
+
+    `workers` processes share the work (default: one for each core; 1 stays in this one);
+    `dask` is the address of a cluster that does instead.  Raises `InputError` where the
+    file cannot be written and `ApsimError` where workers keep dying; what is finished
+    then stays in the file.
+    """
+    known = finished(out)
+    wanted = {identity(point): point for point in spec.points}
+    todo = [point for name, point in wanted.items() if name not in known]
+    done = len(wanted) - len(todo)
+    progress(done, len(wanted))
+    chunks = [todo[k : k + CHUNK] for k in range(0, len(todo), CHUNK)]
+    with _appending(out) as stream:
+        for results in _runner(workers, dask)(spec.kind, chunks):
+            for result in results:
+                known[result["id"]] = result
+                stream.write(json.dumps(result) + "\n")
+            stream.flush()
+            done += len(results)
+            progress(done, len(wanted))
+    return [known[name] for name in wanted]
+
+
+def finished(out: str) -> dict[str, Result]:
+    """Results in a file by identity; a torn last line is cut off the file."""
+    path = Path(out)
+    if not path.exists():
+        return {}
+    text = path.read_bytes()
+    whole = text[: text.rfind(b"\n") + 1]
+    if len(whole) < len(text):
+        os.truncate(path, len(whole))
+    results = {}
+    for number, line in enumerate(whole.splitlines(), start=1):
+        try:
+            result = json.loads(line)
+            results[result["id"]] = result
+        except (ValueError, KeyError, TypeError):
+            raise InputError(f"{out}, line {number}: not a result of apsim explore") from None
+    return results
+
+
+def _appending(out: str) -> IO[str]:
+    try:
+        return open(out, "a", encoding="utf-8")
+    except OSError as error:
+        raise InputError(f"cannot write {out}: {error.strerror or error}") from error
+
+
+def _runner(workers: int | None, dask: str | None) -> Runner:
+    if dask is not None:
+        return lambda kind, chunks: _on_cluster(dask, kind, chunks)
+    count = workers or os.cpu_count() or 1
+    return _here if count == 1 else lambda kind, chunks: _over_processes(count, kind, chunks)
+
+
+def _here(kind: str, chunks: Sequence[Sequence[Point]]) -> Iterator[list[Result]]:
+    for chunk in chunks:
+        yield evaluate_all(kind, chunk)
+
+
+def _over_processes(
+    workers: int, kind: str, chunks: Sequence[Sequence[Point]]
+) -> Iterator[list[Result]]:
+    """Chunks as they are finished; a pool that loses a worker is started again."""
+    left = dict(enumerate(chunks))
+    for _ in range(TRIES):
+        try:
+            for number, results in _pool(workers, kind, left):
+                del left[number]
+                yield results
+            return
+        except BrokenProcessPool:
+            continue
+    raise ApsimError(
+        f"workers died {TRIES} times; the finished points are kept, run the same command to go on"
+    )
+
+
+def _pool(
+    workers: int, kind: str, chunks: dict[int, Sequence[Point]]
+) -> Iterator[tuple[int, list[Result]]]:
+    with ProcessPoolExecutor(workers) as pool:
+        try:
+            futures: dict[Future[list[Result]], int] = {
+                pool.submit(evaluate_all, kind, chunk): k for k, chunk in list(chunks.items())
+            }
+            while futures:
+                for future in wait(futures, return_when=FIRST_COMPLETED).done:
+                    yield futures.pop(future), future.result()
+        finally:
+            pool.shutdown(wait=False, cancel_futures=True)
+
+
+def _on_cluster(
+    address: str, kind: str, chunks: Sequence[Sequence[Point]]
+) -> Iterator[list[Result]]:
+    """Chunks as the cluster finishes them; its scheduler repeats what a dead worker had."""
+    try:
+        distributed: Any = importlib.import_module("distributed")
+    except ModuleNotFoundError as error:
+        raise MissingExtra("distributed", "dask") from error
+    try:
+        client = distributed.Client(address, timeout=10)
+    except (OSError, ValueError, TimeoutError) as error:
+        raise InputError(f"no Dask scheduler answers at {address}: {error}") from error
+    with client:
+        futures = client.map(partial(evaluate_all, kind), chunks, pure=False)
+        for future in distributed.as_completed(futures):
+            yield future.result()
