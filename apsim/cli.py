@@ -19,7 +19,7 @@ from apsim.errors import ApsimError
 
 __all__ = ["VERBS", "main"]
 
-VERBS: tuple[str, ...] = ("run", "check", "cost", "explore", "paper", "lut")
+VERBS: tuple[str, ...] = ("run", "check", "cost", "explore", "paper", "lut", "debug")
 """The verbs in the order of the help; each is a module of `apsim.commands`."""
 
 INTERRUPTED = 130

@@ -161,8 +161,7 @@ class _Reader:
     def _tag(self) -> Condition:
         if not self.tokens or self.tokens[0].text not in RELATIONS:
             return TagCount(">", 0)
-        lines = max(self.session.machine.rows, self.session.machine.cam.columns)
-        return TagCount(*self._compared("tagged lines", lines))
+        return TagCount(*self._compared("tagged lines", _most_lines(self.session)))
 
     def _phase(self) -> Condition:
         token = self.next("a phase")
@@ -184,11 +183,30 @@ class _Reader:
 def _refuse_impossible(condition: Condition, reader: _Reader, at: int) -> None:
     if isinstance(condition, ValueIs) and isinstance(condition.other, int):
         low, high = condition.field.lowest, condition.field.highest
-        near = {low, high, *(v for k in (-1, 0, 1) if low <= (v := condition.other + k) <= high)}
-        if not any(RELATIONS[condition.relation](value, condition.other) for value in near):
+        if not _can_be(condition.relation, condition.other, low, high):
             reader.refuse(f"{condition.field.name} holds {low} to {high}: this never holds", at)
+    if isinstance(condition, TagCount):
+        lines = _most_lines(reader.session)
+        if not _can_be(condition.relation, condition.number, 0, lines):
+            reader.refuse(f"at most {lines} lines can be tagged: this never holds", at)
     if not _some_step_may(condition, reader.session):
-        reader.refuse(f"no step of this program can do that{_known(condition, reader.session)}", at)
+        known = _known(condition, reader.session)
+        reader.refuse(f"no step of this program can do that{known}", at)
+
+
+def _can_be(relation: str, number: int, low: int, high: int) -> bool:
+    """Whether some value from low to high compares so with a number."""
+    telling = (low, high, *(v for v in (number - 1, number, number + 1) if low <= v <= high))
+    return any(RELATIONS[relation](value, number) for value in telling)
+
+
+def _most_lines(session: Session) -> int:
+    """How many lines the widest tag of the program has."""
+    cam = session.machine.cam
+    places = (session.timeline[index] for index, _ in session.timeline.distinct())
+    return max(
+        cam.rows if place.rows is None else cam.columns * len(place.rows) for place in places
+    )
 
 
 def _some_step_may(condition: Condition, session: Session) -> bool:

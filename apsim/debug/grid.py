@@ -27,6 +27,11 @@ KEY, WRITE, MATCH, FLIP, HEAD, DIM = "bold cyan", "bold magenta", "green", "bold
 FOR_TAG_AND_CHANGES = 18
 
 
+def line(text: str, style: str = "") -> Text:
+    """A line that is cut, never wrapped."""
+    return Text(text, style, no_wrap=True, overflow="crop")
+
+
 class GridPane:
     """Rows of the array with headings, key, written bits, tag and changes."""
 
@@ -61,11 +66,11 @@ class _Picture:
         last = -1
         for row in self.rows:
             if row != last + 1:
-                yield Text("...".rjust(self.margin - 1), DIM)
+                yield line("...".rjust(self.margin - 1), DIM)
             yield self._row(row)
             last = row
         if last + 1 < self.session.machine.rows:
-            yield Text("...".rjust(self.margin - 1), DIM)
+            yield line("...".rjust(self.margin - 1), DIM)
         if self.place is not None and self.place.step.mode is Mode.VERTICAL:
             yield self._column_tag()
         yield from self._notes()
@@ -100,7 +105,7 @@ class _Picture:
         return bool(set(field.columns) & set(_columns(self.place)))
 
     def _heading(self) -> Text:
-        text = Text("row".rjust(self.margin - 1) + " ", HEAD)
+        text = line("row".rjust(self.margin - 1) + " ", HEAD)
         for name, how in self.fields.items():
             text.append(name.rjust(self._of(name, how)) + "  ", HEAD)
         return text.append("tag" if self._has_tag() else "", HEAD)
@@ -119,7 +124,7 @@ class _Picture:
             yield self._line_above("write", {line: sign or str(bit) for line, bit in write}, WRITE)
 
     def _line_above(self, name: str, bits: dict[int, str], style: str) -> Text:
-        text = Text(name.rjust(self.margin - 1) + " ", style)
+        text = line(name.rjust(self.margin - 1) + " ", style)
         for field in self._shown():
             how = self.fields[field.name]
             chars = [bits.get(column, ".") for column in reversed(field.columns)]
@@ -134,7 +139,7 @@ class _Picture:
         tagged = self._has_tag() and self.place is not None and self.session.machine.cam.tag[row]
         slots = self._slots(row)
         style = MATCH if tagged or slots else ""
-        text = Text(str(row).rjust(self.margin - 1) + " ", style)
+        text = line(str(row).rjust(self.margin - 1) + " ", style)
         for field in self._shown():
             self._add_field(text, field, row, style)
         text.append("1" if tagged else "." if self._has_tag() else "", MATCH if tagged else DIM)
@@ -178,7 +183,7 @@ class _Picture:
     def _column_tag(self) -> Text:
         tags = np.atleast_2d(self.session.tag)
         group = int(np.argmax(tags.any(axis=1)))
-        text = Text("tag".rjust(self.margin - 1) + " ", MATCH)
+        text = line("tag".rjust(self.margin - 1) + " ", MATCH)
         for field in self._shown():
             how = self.fields[field.name]
             bits = "".join("1" if tags[group, c] else "." for c in reversed(field.columns))
@@ -189,7 +194,7 @@ class _Picture:
 
     def _notes(self) -> Iterator[Text]:
         if self.hidden:
-            yield Text(f"too narrow for {', '.join(self.hidden)}", DIM)
+            yield line(f"too narrow for {', '.join(self.hidden)}", DIM)
 
 
 def _columns(place: Place | None) -> list[int]:

@@ -13,7 +13,7 @@ from rich.console import Group, RenderableType
 from rich.text import Text
 
 from apsim.counts import Counts
-from apsim.debug.grid import DIM, HEAD, MATCH, GridPane
+from apsim.debug.grid import DIM, HEAD, MATCH, GridPane, line
 from apsim.debug.session import Session
 from apsim.debug.stops import Stops
 from apsim.debug.timeline import Place
@@ -47,29 +47,29 @@ class LutPane:
     def __rich__(self) -> RenderableType:
         place = self.session.done or self.session.upcoming
         if place is None or place.step.table is None:
-            return Text("this step belongs to no LUT", DIM)
+            return line("this step belongs to no LUT", DIM)
         return Group(*_table(place.step.table, place.step))
 
 
 def _table(lut: Lut, step: Step) -> Iterator[Text]:
-    yield Text(f"{lut.name}: {lut.about}", HEAD)
+    yield line(f"{lut.name}: {lut.about}", HEAD)
     number = _pass_number(lut, step)
     key = dict(lut.passes[number].key) if number is not None else {}
     rows = truth_rows(lut)
     states = [None, *lut.truth]
-    for state, line in zip(states, table_lines(rows), strict=True):
+    for state, drawn in zip(states, table_lines(rows), strict=True):
         held = state is not None and all(
             bit == key[name] for name, bit in zip(lut.columns, state, strict=True) if name in key
         )
-        yield _marked(line, held and bool(key))
+        yield _marked(drawn, held and bool(key))
     if rows[0][1] != ("pass",):
-        yield Text("passes, in order:", DIM)
-        for at, line in enumerate(table_lines(pass_rows(lut)), -1):
-            yield _marked(line, at == number)
+        yield line("passes, in order:", DIM)
+        for at, row in enumerate(table_lines(pass_rows(lut)), -1):
+            yield _marked(row, at == number)
 
 
-def _marked(line: str, here: bool) -> Text:
-    return Text(f"{'>' if here else ' '}{line}", HERE if here else "")
+def _marked(drawn: str, here: bool) -> Text:
+    return line(f"{'>' if here else ' '}{drawn}", HERE if here else "")
 
 
 def _pass_number(lut: Lut, step: Step) -> int | None:
@@ -90,7 +90,7 @@ class CountersPane:
 
     def __rich__(self) -> RenderableType:
         return Group(
-            *(Text(line, HEAD if at == 0 else "") for at, line in enumerate(counters(self.session)))
+            *(line(line, HEAD if at == 0 else "") for at, line in enumerate(counters(self.session)))
         )
 
 
@@ -123,7 +123,7 @@ class ListingPane:
     def __rich__(self) -> RenderableType:
         here = self.session.point // 2
         lines = listing(self.session, here - AROUND, here + AROUND + 1)
-        return Group(*(Text(line, HERE if line.startswith(">") else "") for line in lines))
+        return Group(*(line(shown, HERE if shown.startswith(">") else "") for shown in lines))
 
 
 def listing(session: Session, first: int, last: int) -> Iterator[str]:
@@ -152,7 +152,7 @@ class WatchPane:
         self.stops = stops
 
     def __rich__(self) -> RenderableType:
-        return Text("\n".join(map(str, self.stops.all)) or "no breakpoints, no watches", DIM)
+        return line("\n".join(map(str, self.stops.all)) or "no breakpoints, no watches", DIM)
 
 
 class StepPane:
@@ -165,7 +165,7 @@ class StepPane:
 
     def __rich__(self) -> RenderableType:
         event = self.session.event()
-        return Text(describe(self.session, event) if event else "at the start", MATCH)
+        return line(describe(self.session, event) if event else "at the start", MATCH)
 
 
 PANES: dict[str, Callable[[Session, View, Stops], Pane]] = {

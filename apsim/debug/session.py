@@ -56,6 +56,7 @@ class Session:
         items = tuple(item for part in parts for item in part.items)
         whole = Microprogram(items, " + ".join(part.name for part in parts if part.name))
         self.machine = machine
+        self.programs = tuple(parts)
         self.program = whole
         self.parts = tuple(_parts(parts))
         self.tape = Tape(machine.cam, whole, data, out, memory)

@@ -11,7 +11,7 @@ from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
 from itertools import count
 
-from apsim.debug.conditions import Condition
+from apsim.debug.conditions import Changed, Condition
 from apsim.debug.session import Session
 from apsim.debug.timeline import Place
 
@@ -31,10 +31,15 @@ class Stop:
     enabled: bool = True
     hits: int = 0
 
+    @property
+    def kind(self) -> str:
+        """What a user calls it."""
+        return "watch" if isinstance(self.condition, Changed) else "breakpoint"
+
     def __str__(self) -> str:
         notes = [f"hit {self.hits} times" if self.hits != 1 else "hit once"]
         notes += ["once only"] * self.temporary + ["disabled"] * (not self.enabled)
-        return f"{self.number}  {self.text}  ({', '.join(notes)})"
+        return f"{self.kind} {self.number}: {self.text}  ({', '.join(notes)})"
 
 
 @dataclass

@@ -8,7 +8,8 @@ i, point 2i+1 between the compare and the write of pass i.
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass, replace
 
 import numpy as np
@@ -74,17 +75,24 @@ class Tape:
         while self.point < point and not self.should_stop():
             self._advance(point)
 
+    @contextmanager
+    def visiting(self, point: int) -> Iterator[None]:
+        """Within this the array is at an earlier point; afterwards all is as it was."""
+        here = self._record()
+        self._restore(self.history.before(point))
+        try:
+            while self.point < point:
+                self._run_to(self._stop(point))
+            yield
+        finally:
+            self._restore(here)
+
     def cells_before(self) -> NDArray[np.bool_] | None:
         """The cells before the last step ran, wholly or its compare; None at the start."""
         if not self.point:
             return None
-        here, start = self._record(), (self.point - 1) // 2 * 2
-        self._restore(self.history.before(start))
-        while self.point < start:
-            self._run_to(self._stop(start))
-        cells = self.cam.peek()
-        self._restore(here)
-        return cells
+        with self.visiting((self.point - 1) // 2 * 2):
+            return self.cam.peek()
 
     def edit(self, *cells: tuple[int, int, int]) -> None:
         """Set cells (row, column, bit) at this point, for this and every later replay."""

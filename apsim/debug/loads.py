@@ -1,0 +1,97 @@
+"""One load of one layer of a network: the program and the very words that a CAP gets.
+
+The rule: the layer runs as in `apsim run --literal`, on a chip that notes the load
+asked for and stops there; the layers before it come from their exact twins.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from difflib import get_close_matches
+
+import numpy as np
+from numpy.typing import NDArray
+
+from apsim.errors import InputError
+from apsim.functions import Function
+from apsim.nn import datasets, exact, load, real
+from apsim.nn.chip import PRESETS, Chip
+from apsim.nn.execute import execute
+from apsim.nn.model import Layer, Model
+
+__all__ = ["Load", "find_load"]
+
+Words = NDArray[np.uint64]
+
+
+@dataclass(frozen=True)
+class Load:
+    """A function and the words [ports, rows] that it gets."""
+
+    function: Function
+    data: Words
+
+
+class _Found(Exception):
+    """The load that was asked for is there."""
+
+
+class _Listener(Chip):
+    """A chip that keeps one load, by its number, and stops when it has it."""
+
+    wanted = 0
+    found: Load | None = None
+
+    def execute(self, function: Function, data: Words) -> Words:
+        if self.loads == self.wanted:
+            self.found = Load(function, data.copy())
+            raise _Found
+        return super().execute(function, data)
+
+
+def find_load(model: str, layer: str | None, ap: str, cap: int, number: int) -> Load:
+    """Load `number` of a CAP in a layer; loads are dealt to the chip's CAPs in turn.
+
+    Raises `InputError` where the model, the layer, the CAP or the load is not there.
+    """
+    network = load(model)
+    chosen = _layer(network, layer)
+    chip = _Listener(PRESETS["bf-imna-lr"], ap=ap, literal=True)
+    caps = chip.design.clusters * chip.design.caps
+    if not 0 <= cap < caps or number < 0:
+        raise InputError(f"wanted a CAP 0 to {caps - 1} and a load >= 0, got {cap} and {number}")
+    chip.wanted = cap + number * caps
+    tensors = dict(exact.checked_inputs(network, _image(network)))
+    for before in network.layers[: network.layers.index(chosen)]:
+        tensors[before.output] = exact.layer_output(network, before, tensors)
+    try:
+        execute(network, chosen, tensors, chip)
+    except _Found:
+        assert chip.found is not None
+        return chip.found
+    raise InputError(
+        f"layer {chosen.name!r} has {chip.loads} loads, on CAPs 0 to "
+        f"{min(chip.loads, caps) - 1}; there is no load {number} on CAP {cap}"
+    )
+
+
+def _layer(network: Model, name: str | None) -> Layer:
+    names = [layer.name for layer in network.layers]
+    if name is None:
+        raise InputError(f"--layer: wanted one of {', '.join(names)}")
+    if name not in names:
+        near = get_close_matches(name, names, 1, 0.4)
+        hint = f"; did you mean {near[0]!r}?" if near else ""
+        raise InputError(f"unknown layer {name!r}: wanted one of {', '.join(names)}{hint}")
+    return network.layers[names.index(name)]
+
+
+def _image(network: Model) -> NDArray[np.int64]:
+    """One real image where the network has some, else seeded random integers in range."""
+    if network.name == "digits":
+        return real.quantize(network, datasets.digits().images[:1])
+    tensor = network.tensors[network.input]
+    generator = np.random.default_rng(0)
+    low, high, shape = tensor.lo, tensor.hi, (1, *tensor.shape)
+    values: NDArray[np.int64] = generator.integers(low, high, shape, np.int64, endpoint=True)
+    return values

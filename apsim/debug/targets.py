@@ -1,0 +1,169 @@
+"""What can be debugged or traced by name: operations, LUTs, layers of networks, saved sessions.
+
+The rule: a target becomes a fresh session at its first step, with real data in its
+ports; the program is the one that an ordinary run executes.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, field
+from difflib import get_close_matches
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from apsim import functions, lut, ops
+from apsim.debug import storage
+from apsim.debug.session import Session
+from apsim.errors import InputError
+from apsim.functions import Function
+from apsim.layout import Field, Layout
+from apsim.machine import Machine
+
+__all__ = ["OPERATIONS", "Wanted", "open_target"]
+
+ROWS = 4  # where neither operands nor --rows say how many
+
+
+@dataclass(frozen=True)
+class Wanted:
+    """What the command line asks for; `given` maps fields to integers."""
+
+    name: str
+    given: Mapping[str, Sequence[int]] = field(default_factory=dict)
+    bits: int = 8
+    rows: int | None = None
+    ap: str = "2d"
+    seed: int = 0
+    engine: str = "strict"
+    model: str | None = None
+    layer: str | None = None
+    cap: int = 0
+    load: int = 0
+
+
+@dataclass(frozen=True)
+class Known:
+    """An operation by name: its operands, a builder from (bits, words, AP kind), their shape."""
+
+    operands: tuple[str, ...]
+    build: Callable[[int, int, str], Function]
+    shape: Callable[[int], tuple[int, ...]] = lambda count: (count,)
+
+
+def _known(build: Callable[..., Function], *operands: str) -> Known:
+    return Known(operands, lambda bits, count, ap: build(bits, count, kind=ap))
+
+
+def _window(build: Callable[..., Function]) -> Known:
+    """A pooling function: its words are one window."""
+    return Known(
+        ("A",), lambda bits, count, ap: build(bits, count, 1, kind=ap), lambda count: (1, count)
+    )
+
+
+OPERATIONS: dict[str, Known] = {
+    "add": _known(functions.add, "A", "B"),
+    "subtract": _known(functions.subtract, "A", "B"),
+    "multiply": _known(functions.multiply, "A", "B"),
+    "maximum": _known(functions.maximum, "A", "B"),
+    "minimum": _known(functions.minimum, "A", "B"),
+    "relu": _known(functions.relu, "A"),
+    "reduce": _known(functions.reduce, "A"),
+    "dot": _known(functions.dot, "A", "B"),
+    "max-pool": _window(functions.max_pool),
+    "average-pool": _window(functions.average_pool),
+}
+ALIASES = {"max": "maximum", "min": "minimum", "sub": "subtract", "mul": "multiply"}
+
+
+def open_target(wanted: Wanted) -> Session:
+    """A session on what is wanted; raises `ApsimError` with what can be had."""
+    if wanted.model is not None:
+        return _layer(wanted)
+    name = ALIASES.get(wanted.name, wanted.name)
+    if name in OPERATIONS:
+        return _operation(OPERATIONS[name], wanted)
+    if name.endswith(".json"):
+        return storage.from_record(storage.read(name), name, wanted.engine)
+    if name.endswith(".toml") or name in lut.names():
+        return _look_up(name, wanted)
+    near = get_close_matches(name, [*OPERATIONS, *lut.names()], 1, 0.5)
+    hint = f"did you mean {near[0]!r}?" if near else f"operations are {', '.join(OPERATIONS)}"
+    raise InputError(
+        f"nothing is called {name!r}; {hint} (or a LUT, a .toml file, a saved .json session)"
+    )
+
+
+def _operation(known: Known, wanted: Wanted) -> Session:
+    count = _row_count(wanted)
+    function = known.build(wanted.bits, count, wanted.ap)
+    _refuse_unknown(wanted.given, known.operands)
+    operands = [
+        _words(wanted, function.layout[name], index, count).reshape(known.shape(count))
+        for index, name in enumerate(known.operands)
+    ]
+    return on_function(function, function.words(*operands), wanted.engine)
+
+
+def on_function(function: Function, data: NDArray[np.uint64], engine: str = "strict") -> Session:
+    """A session on a function whose words from outside are uint64[ports, rows]."""
+    machine = Machine(function.rows, function.layout, engine=engine)
+    words = max(machine.rows, data.shape[1])
+    padded = np.zeros((len(data), words), np.uint64)
+    padded[:, : data.shape[1]] = data
+    out = np.zeros((1, words), np.uint64)
+    return Session(machine, function.operation, data=padded, out=out)
+
+
+def _look_up(name: str, wanted: Wanted) -> Session:
+    table, rows = lut.find(name), _row_count(wanted)
+    _refuse_unknown(wanted.given, table.columns)
+    widths: dict[str, Any] = {n: wanted.bits if n in table.per_bit else 1 for n in table.columns}
+    layout = Layout(**widths)
+    words = [
+        layout[n].encode(_words(wanted, layout[n], index, rows, n in table.per_bit))
+        for index, n in enumerate(table.columns)
+    ]
+    machine = Machine(rows, layout, engine=wanted.engine)
+    whole = ops.populate(*table.columns) + ops.apply(table)
+    return Session(machine, whole, data=np.stack(words))
+
+
+def _words(
+    wanted: Wanted, place: Field, index: int, count: int, random: bool = True
+) -> NDArray[np.int64]:
+    """The words given for a field; seeded random ones where none are, or zeros."""
+    values = wanted.given.get(place.name)
+    if values is None and random:
+        generator = np.random.default_rng([wanted.seed, index])
+        return generator.integers(place.lowest, place.highest, count, np.int64, endpoint=True)
+    values = [0] if values is None else values
+    if len(values) not in (1, count):
+        raise InputError(f"--set {place.name}: wanted 1 or {count} words, got {len(values)}")
+    return np.resize(np.array(values, dtype=object), count).astype(np.int64)
+
+
+def _row_count(wanted: Wanted) -> int:
+    longest = max((len(values) for values in wanted.given.values()), default=1)
+    rows = wanted.rows or (longest if longest > 1 else ROWS)
+    if rows < 1:
+        raise InputError(f"--rows: wanted at least 1, got {rows}")
+    return rows
+
+
+def _refuse_unknown(given: Mapping[str, Sequence[int]], known: Sequence[str]) -> None:
+    for name in given:
+        if name not in known:
+            near = get_close_matches(name, known, 1, 0.4)
+            hint = f"; did you mean {near[0]}?" if near else ""
+            raise InputError(f"--set {name}: operands are {', '.join(known)}{hint}")
+
+
+def _layer(wanted: Wanted) -> Session:
+    from apsim.debug.loads import find_load
+
+    load = find_load(wanted.model or "", wanted.layer, wanted.ap, wanted.cap, wanted.load)
+    return on_function(load.function, load.data, wanted.engine)
