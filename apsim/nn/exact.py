@@ -132,8 +132,10 @@ def linear(x: npt.ArrayLike, weights: npt.ArrayLike, bias: npt.ArrayLike = 0) ->
     >>> linear([[1, 2]], [[3, 4], [5, 6]], bias=[0, 100]).tolist()
     [[11, 117]]
     """
-    x, weights = np.asarray(x, np.int64), np.asarray(weights, np.int64)
-    return _dot(x, weights.T) + np.asarray(bias, np.int64)
+    x, weights = np.asarray(x, np.int64), np.asarray(weights)
+    blocks = np.array_split(weights, max(1, weights.size >> 24))  # wide copies of a part at a time
+    products = [_dot(x, block.astype(np.int64).T) for block in blocks]
+    return np.concatenate(products, axis=-1) + np.asarray(bias, np.int64)
 
 
 def max_pool(

@@ -70,7 +70,7 @@ def _conv2d(
 ) -> Executed:
     act = model.tensors[layer.inputs[0]]
     columns = patches.columns(inputs[0], layer, act.zero_point)
-    weights = layer.weights.astype(np.int64).reshape(layer.groups, -1, columns.shape[2])
+    weights = layer.weights.reshape(layer.groups, -1, columns.shape[2])
     ran = [
         _products(chip, x, w, Words.of(act), layer, progress)
         for x, w in zip(columns, weights, strict=True)
@@ -97,7 +97,7 @@ def _products(
     chip: Chip, x: Integers, weights: Integers, act: Words, layer: Weighted, progress: Progress
 ) -> tuple[Integers, Part]:
     weight = Words(layer.weight_bits, layer.weight_signed)
-    return parts.products(chip, x, weights.astype(np.int64), act, weight, progress)
+    return parts.products(chip, x, weights, act, weight, progress)
 
 
 def _settled(
