@@ -28,11 +28,15 @@ class OnnxCase:
 
 
 class Drawn:
-    """Numbers for one model: shapes and switches by Hypothesis, contents by a seed."""
+    """Numbers for one model: shapes and switches by Hypothesis, contents by a seed.
+
+    Half of all models are made for ties: small integers and powers of two as scales.
+    """
 
     def __init__(self, draw: st.DrawFn) -> None:
         self.draw = draw
         self.rng = np.random.default_rng(draw(st.integers(0, 2**32 - 1)))
+        self.ties = draw(st.booleans())
 
     def size(self, lo: int, hi: int) -> int:
         return self.draw(st.integers(lo, hi))
@@ -41,19 +45,34 @@ class Drawn:
         return self.draw(st.booleans())
 
     def integers(self, dtype: Any, shape: tuple[int, ...]) -> Array:
+        """Integers around a middle value that `zero` gives too where ties are wanted."""
         info = np.iinfo(dtype)
-        return self.rng.integers(info.min, info.max, shape, endpoint=True).astype(dtype)
+        lo, hi = (info.min, info.max)
+        if self.ties:
+            middle = (lo + hi + 1) // 2
+            lo, hi = middle - 9, middle + 9
+        return self.rng.integers(lo, hi, shape, endpoint=True).astype(dtype)
 
     def zero(self, dtype: Any) -> Array:
         info = np.iinfo(dtype)
-        zero = self.draw(st.sampled_from([0, info.min, info.max]) | st.integers(info.min, info.max))
-        return np.array(zero, dtype)
+        middle = (info.min + info.max + 1) // 2
+        near = st.integers(middle - 4, middle + 4)
+        ends = st.sampled_from([0, info.min, info.max]) | st.integers(info.min, info.max)
+        return np.array(self.draw(near if self.ties else near | ends), dtype)
 
     def scale(self, size: int = 0) -> Array:
-        """Ordinary factors, or powers of two, which make ties."""
-        if self.flag():
-            return np.asarray(2.0 ** self.rng.integers(-6, 0, size or None), np.float32)
+        """An input's scale."""
+        if self.ties:
+            return np.asarray(2.0 ** self.rng.integers(-3, 0, size or None), np.float32)
         return np.asarray(self.rng.uniform(0.01, 0.5, size or None), np.float32)
+
+    def out_scale(self, *inputs: Array, terms: int) -> Array:
+        """A scale that lets most sums of so many products stay in 8 bits."""
+        unit = float(np.prod([np.mean(scale) for scale in inputs]))
+        if self.ties:
+            return np.float32(2.0 ** np.round(np.log2(unit) + self.size(0, 3)))
+        spread = 74.0 ** len(inputs) * terms**0.5 / 60
+        return np.float32(unit * spread * self.rng.uniform(0.5, 2))
 
 
 def model(node: Any, constants: dict[str, Array], x: Array, y_type: Any, domain: str = "") -> Any:
@@ -111,14 +130,14 @@ def qlinear_conv(draw: st.DrawFn) -> OnnxCase:
     if per_channel:
         w_zero = np.full(len(w), w_zero, types[1])
     y_type = types[0]
+    xs, ws = d.scale(), d.scale(len(w) if per_channel else 0)
     constants = {
-        "xs": d.scale(), "xz": d.zero(types[0]), "w": w,
-        "ws": d.scale(len(w) if per_channel else 0), "wz": w_zero,
-        "ys": d.scale() * np.float32(16), "yz": d.zero(y_type),
+        "xs": xs, "xz": d.zero(types[0]), "w": w, "ws": ws, "wz": w_zero,
+        "ys": d.out_scale(xs, ws, terms=w[0].size), "yz": d.zero(y_type),
     }  # fmt: skip
     names = ["x", "xs", "xz", "w", "ws", "wz", "ys", "yz"]
     if d.flag():
-        constants["b"] = d.rng.integers(-5000, 5000, len(w)).astype(np.int32)
+        constants["b"] = d.rng.integers(-50, 50, len(w)).astype(np.int32)
         names.append("b")
     node = helper.make_node("QLinearConv", names, ["y"], **attributes)
     return OnnxCase(model(node, constants, x, type_of(y_type)), x, "QLinearConv")
@@ -145,9 +164,10 @@ def matrix_parts(d: Drawn, types: tuple[Any, Any]) -> tuple[Array, Array]:
 def qlinear_matmul(draw: st.DrawFn) -> OnnxCase:
     d, types = Drawn(draw), draw(activations_and_weights())
     x, w = matrix_parts(d, types)
+    xs, ws = d.scale(), d.scale()
     constants = {
-        "xs": d.scale(), "xz": d.zero(types[0]), "w": w, "ws": d.scale(), "wz": d.zero(types[1]),
-        "ys": d.scale() * np.float32(16), "yz": d.zero(types[0]),
+        "xs": xs, "xz": d.zero(types[0]), "w": w, "ws": ws, "wz": d.zero(types[1]),
+        "ys": d.out_scale(xs, ws, terms=len(w)), "yz": d.zero(types[0]),
     }  # fmt: skip
     node = helper.make_node("QLinearMatMul", ["x", *constants], ["y"])
     return OnnxCase(model(node, constants, x, type_of(types[0])), x, "QLinearMatMul")
@@ -181,10 +201,11 @@ def qgemm(draw: st.DrawFn) -> OnnxCase:
     inner, outs = d.size(1, 40), d.size(1, 6)
     x, flip = d.integers(types[0], (d.size(1, 4), inner)), d.flag()
     w = d.integers(types[1], (outs, inner) if flip else (inner, outs))
+    xs, ws = d.scale(), d.scale()
     constants = {
-        "xs": d.scale(), "xz": d.zero(types[0]), "w": w, "ws": d.scale(), "wz": d.zero(types[1]),
-        "b": d.rng.integers(-5000, 5000, outs).astype(np.int32),
-        "ys": d.scale() * np.float32(16), "yz": d.zero(types[0]),
+        "xs": xs, "xz": d.zero(types[0]), "w": w, "ws": ws, "wz": d.zero(types[1]),
+        "b": d.rng.integers(-50, 50, outs).astype(np.int32),
+        "ys": d.out_scale(xs, ws, terms=inner), "yz": d.zero(types[0]),
     }  # fmt: skip
     node = helper.make_node(
         "QGemm", ["x", *constants], ["y"], domain=ORT_DOMAIN, transB=int(flip), alpha=1.0
@@ -197,7 +218,8 @@ def qgemm(draw: st.DrawFn) -> OnnxCase:
 def qlinear_global_average_pool(draw: st.DrawFn) -> OnnxCase:
     d, dtype = Drawn(draw), draw(st.sampled_from([np.uint8, np.int8]))
     x = d.integers(dtype, (d.size(1, 2), d.size(1, 3), d.size(1, 7), d.size(1, 7)))
-    constants = {"xs": d.scale(), "xz": d.zero(dtype), "ys": d.scale(), "yz": d.zero(dtype)}
+    xs = d.scale()
+    constants = {"xs": xs, "xz": d.zero(dtype), "ys": d.out_scale(xs, terms=1), "yz": d.zero(dtype)}
     node = helper.make_node(
         "QLinearGlobalAveragePool", ["x", *constants], ["y"], domain=ORT_DOMAIN, channels_last=0
     )
@@ -210,7 +232,8 @@ def qlinear_average_pool(draw: st.DrawFn) -> OnnxCase:
     d, dtype = Drawn(draw), draw(st.sampled_from([np.uint8, np.int8]))
     kernel = (d.size(1, 3), d.size(1, 3))
     x = d.integers(dtype, (d.size(1, 2), d.size(1, 3), d.size(4, 8), d.size(4, 8)))
-    constants = {"xs": d.scale(), "xz": d.zero(dtype), "ys": d.scale(), "yz": d.zero(dtype)}
+    xs = d.scale()
+    constants = {"xs": xs, "xz": d.zero(dtype), "ys": d.out_scale(xs, terms=1), "yz": d.zero(dtype)}
     node = helper.make_node(
         "QLinearAveragePool", ["x", *constants], ["y"], domain=ORT_DOMAIN,
         kernel_shape=kernel, strides=[d.size(1, 3), d.size(1, 3)],
@@ -226,9 +249,10 @@ def qlinear_add(draw: st.DrawFn) -> OnnxCase:
     """x plus a max pool of itself, which is x again at another scale."""
     d, dtype = Drawn(draw), draw(st.sampled_from([np.uint8, np.int8]))
     x = d.integers(dtype, (d.size(1, 2), d.size(1, 3), d.size(2, 6), d.size(2, 6)))
+    xs = d.scale()
     constants = {
-        "as": d.scale(), "az": d.zero(dtype), "bs": d.scale(), "bz": d.zero(dtype),
-        "ys": d.scale(), "yz": d.zero(dtype),
+        "as": xs, "az": d.zero(dtype), "bs": d.scale(), "bz": d.zero(dtype),
+        "ys": d.out_scale(xs, terms=2), "yz": d.zero(dtype),
     }  # fmt: skip
     pool = helper.make_node(
         "MaxPool", ["x"], ["b"], kernel_shape=[2, 2], strides=[1, 1], pads=[0, 0, 1, 1]
