@@ -130,7 +130,8 @@ class Loop:
                 "a loop wants steps and a table of rows [groups, slots] of numbers >= 0, "
                 f"got {len(self.body)} steps and a table of shape {self.rows.shape}"
             )
-        slot = max(line for step in self.body for line, _ in (*step.key, *step.write))
+        lines = (line for step in self.body for line, _ in (*step.key, *step.write))
+        slot = max(lines, default=0)
         if slot >= self.rows.shape[1]:
             raise ProgramError(f"a step uses slot {slot}; the loop has {self.rows.shape[1]} slots")
         if self.parallel and len(np.unique(self.rows)) < self.rows.size:

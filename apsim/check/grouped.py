@@ -25,15 +25,16 @@ def _dirty(p: Params) -> bool:
     return bool(p.get("dirty"))
 
 
+def _clear(p: Params) -> Terms:
+    """A used array is cleared in one write."""
+    return {"scratch_clear": CLEAR} if _dirty(p) else {}
+
+
 def _sum(terms: Terms, start: Counts) -> Counts:
     return sum(terms.values(), start)
 
 
 # Reduction.
-
-
-def _reduce_extra(p: Params) -> Terms:
-    return {"scratch_clear": CLEAR} if _dirty(p) else {}
 
 
 REDUCE = Subject(
@@ -42,11 +43,9 @@ REDUCE = Subject(
     ),
     operands=lambda rng, p: (draw(rng, p["M"], p["signs"], p["L"]),),
     expected=lambda p, words: words.sum(),
-    realisable=lambda ap, p: _sum(_reduce_extra(p), realisable.reduce(p["M"], p["L"], ap)),
+    realisable=lambda ap, p: _sum(_clear(p), realisable.reduce(p["M"], p["L"], ap)),
     paper=lambda ap, p: closed_form.reduce(p["M"], p["L"], ap),
-    terms=lambda ap, p: (
-        closed_form.terms("reduce", ap, bits=p["M"], words=p["L"]) | _reduce_extra(p)
-    ),
+    terms=lambda ap, p: closed_form.terms("reduce", ap, bits=p["M"], words=p["L"]) | _clear(p),
 )
 
 
@@ -133,7 +132,7 @@ def _average_build(ap: str, p: Params) -> Function:
 
 
 def _average_extra(p: Params) -> Terms:
-    extra: Terms = {"scratch_clear": CLEAR} if _dirty(p) else {}
+    extra = _clear(p)
     if p["divide"] == "multiply":
         width = p["M"] + (p["S"] - 1).bit_length()
         factor = Divider.exact(p["S"], p["S"] * ((1 << p["M"]) - 1)).factor
@@ -178,23 +177,13 @@ def _how(ap: str, p: Params) -> dict[str, Any]:
     return {"ap": ap.removesuffix("-tc"), "scheme": p["scheme"]}
 
 
-def _largest_extra(p: Params) -> Terms:
-    """A used array: one write for its columns, one for its flag rows where there are any."""
-    flags = p["scheme"] != "moves" and p["S"] > 2
-    return {"scratch_clear": Counts(write=1 + flags)} if _dirty(p) else {}
-
-
 MAX = Subject(
     build=_largest,
     operands=_windows,
     expected=lambda p, x: x.max(1),
-    realisable=lambda ap, p: _sum(
-        _largest_extra(p), realisable.max_pool(**_pooled(p), **_how(ap, p))
-    ),
+    realisable=lambda ap, p: _sum(_clear(p), realisable.max_pool(**_pooled(p), **_how(ap, p))),
     paper=lambda ap, p: closed_form.max_pool(**_pooled(p), ap=ap),
-    terms=lambda ap, p: (
-        closed_form.terms("max_pool", **_pooled(p), **_how(ap, p)) | _largest_extra(p)
-    ),
+    terms=lambda ap, p: closed_form.terms("max_pool", **_pooled(p), **_how(ap, p)) | _clear(p),
 )
 
 GROUPED = {

@@ -19,8 +19,7 @@ from apsim.counts import Activity, Counts, Phase
 from apsim.errors import InputError, ProgramError
 from apsim.layout import Field, Layout
 from apsim.machine import Machine
-from apsim.ops.rows import loop
-from apsim.ops.steps import clear_rows, reset
+from apsim.ops.steps import reset
 from apsim.program import ApKind, Item, Microprogram, Operation
 
 __all__ = [
@@ -154,33 +153,25 @@ def _numbers(activity: Activity) -> tuple[int, ...]:
     return tuple(activity.as_dict().values())
 
 
-def clear_scratch(
-    layout: Layout, inputs: Sequence[str], flags: range, keep: int = -1
-) -> list[Item]:
-    """Clear every column that no input fills, and whole flag rows: a write for each of the two.
+def clear_scratch(layout: Layout, inputs: Sequence[str], keep: int = -1) -> list[Item]:
+    """Clear every column that no input fills, in one write, before the inputs are populated.
 
-    Column `keep` is set to 1 instead (the preset of an offset-binary product).
+    Rows that hold flags or carries need no write of their own: their scratch columns are
+    cleared with all others, their input columns populated with zeros.  Column `keep` is
+    set to 1 instead (the preset of an offset-binary product).
     """
     filled = {column for name in inputs for column in layout[name].columns}
     columns = [c for c in range(layout.columns) if c not in filled]
-    items: list[Item] = []
-    if columns:
-        step = reset(columns, text="scratch <- 0")
-        if keep >= 0:
-            bits = tuple((column, int(column == keep)) for column in columns)
-            step = type(step)(
-                step.op, step.mode, (), bits, label="reset", text="scratch <- 0, top 1"
-            )
-        items.append(step)
-    if flags:
-        rows = np.array([list(flags)], np.int64)
-        items.append(loop([clear_rows(range(len(flags)), text="flag rows <- 0")], rows, False))
-    return items
+    if not columns:
+        return []
+    bits = tuple((column, int(column == keep)) for column in columns)
+    text = "scratch <- 0" if keep < 0 else "scratch <- 0, top 1"
+    return [replace(reset(columns, text=text), write=bits)]
 
 
 def cleared(function: Function) -> Function:
     """The same function, clearing its scratch columns first: one write, for used arrays."""
-    clear = Operation("clear", lambda lay: clear_scratch(lay, function.inputs, range(0)))
+    clear = Operation("clear", lambda lay: clear_scratch(lay, function.inputs))
     return replace(function, operation=clear + function.operation)
 
 

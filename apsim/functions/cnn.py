@@ -90,7 +90,7 @@ def average_pool(
         "P", bits=bits + 1, addend="D", clean="Z", groups=block, kind=kind
     ) + read.operation  # fmt: skip
     if clear:
-        whole = Operation("clear", lambda lay: clear_scratch(lay, ("A", "B"), range(0))) + whole
+        whole = Operation("clear", lambda lay: clear_scratch(lay, ("A", "B"))) + whole
 
     def arrange(values: ArrayLike) -> list[Words]:
         patterns = layout["A"].encode(expect_shape("A", values, (windows, window)))
@@ -163,8 +163,7 @@ def max_pool(
         "B", other="A", flags=flags, groups=block, kind=kind, scheme=scheme
     ) + ops.read("B")  # fmt: skip
     if clear:
-        rows = range(block.rows, block.rows + extra)
-        whole = Operation("clear", lambda lay: clear_scratch(lay, ("A", "B"), rows)) + whole
+        whole = Operation("clear", lambda lay: clear_scratch(lay, ("A", "B"))) + whole
 
     def arrange(values: ArrayLike) -> list[Words]:
         patterns = layout["A"].encode(_even(expect_shape("A", values, (windows, window))))

@@ -49,7 +49,7 @@ def dot_products(
     ) + (_take_sums(block) if partial else ops.read("P"))  # fmt: skip
     if clear or preset >= 0:
         whole = Operation(
-            "clear scratch", lambda lay: clear_scratch(lay, ("A", "B"), range(0), preset)
+            "clear scratch", lambda lay: clear_scratch(lay, ("A", "B"), preset)
         ) + whole  # fmt: skip
 
     def arrange(a: ArrayLike, b: ArrayLike) -> list[Words]:
@@ -85,7 +85,7 @@ def merge(bits: int, groups: int, count: int, width: int, *, kind: ApKind | str 
     total = layout["P"].part(0, min(width, layout["P"].width))
     table = np.arange(block.rows, dtype=np.int64)[:, None]
     whole = (
-        Operation("clear scratch", lambda lay: clear_scratch(lay, (), range(0)))
+        Operation("clear scratch", lambda lay: clear_scratch(lay, ()))
         + Operation("write words", lambda lay: [loop([store_row(0, lay["W"])], table, False)])
         + ops.accumulate("P", bits=bits, addend="D", clean="Z", groups=block, kind=kind)
         + Operation("read sums", lambda lay: list(read_out(total, 0)))

@@ -106,7 +106,7 @@ def reduce(
     place = sum_layout(bits, words, kind, coding)
     rows = groups.rows + carry_rows(kind) * (groups.size > 1)
     whole = (
-        Operation("clear", lambda layout: clear_scratch(layout, ("A", "B"), range(0)))
+        Operation("clear", lambda layout: clear_scratch(layout, ("A", "B")))
         if clear
         else Operation("", lambda layout: [])
     )

@@ -85,14 +85,13 @@ def max_pool(
 ) -> Forecast:
     """Maxima of windows."""
     ap, named = kind.value, "moves" if scheme == "chain" else scheme  # a chain needs no scheme
-    flags = Counts(write=2 if scheme in ("prefix", "chain") and window > 2 else 1)
 
     def one(size: int) -> Forecast:
         how = {"bits": bits, "window": window, "windows": size}
         return _explained(
             realisable.max_pool(**how, ap=ap, scheme=named),
             closed_form.max_pool(**how, ap=ap),
-            realisable.terms("max_pool", ap, **how, scheme=named) | {"scratch_clear": flags},  # type: ignore[arg-type]
+            realisable.terms("max_pool", ap, **how, scheme=named) | CLEAR,  # type: ignore[arg-type]
         )
 
     size = (window + 1) // 2

@@ -63,8 +63,9 @@ def largest(
     `other` takes moved words and lies below `word` (a decision runs to lower columns);
     `flags` are two columns holding 0.  Words are unsigned or offset binary for the
     vertical schemes, and every column above `word` must be equal in all rows: vertical
-    passes compare all columns, and a decision there would come before the word's own.  Schemes: "moves" on every kind, "prefix" on the 2D kinds, "chain"
-    on those with a tag chain.
+    passes compare all columns, and a decision there would come before the word's own.
+    Schemes: "moves" on every kind, "prefix" on the 2D kinds, "chain" on those with a
+    tag chain.
     """
     kind = ApKind.named(kind)
     if scheme not in SCHEMES:
