@@ -152,7 +152,7 @@ def no_code_on_disk() -> Iterator[None]:
         yield
 
 
-@pytest.mark.parametrize("rows", [70, 4800])
+@pytest.mark.parametrize("rows", [1600, 4800])
 @given(
     steps=st.lists(st.composite(lut_steps)(6), min_size=1, max_size=2),
     others=st.lists(steps_across(6), max_size=3),

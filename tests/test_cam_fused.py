@@ -33,13 +33,13 @@ def sweep(table: tuple[Pass, ...]) -> Code:
 
 def spans(code: Code) -> list[int]:
     """How many passes each fused step carries out."""
-    spanned = FusedCam(1, 64).plan(code).extra[:, SPANNED]
-    return [int(span) for span in spanned if span]
+    spanned = FusedCam(4096, 64).plan(code).extra[:, SPANNED]
+    return [int(span) for span in spanned if span > 1]
 
 
 def result(kind: type[DenseCam] | type[FusedCam], code: Code) -> tuple[np.ndarray, ...]:
-    cam = kind(600, 9)
-    cam.poke(np.random.default_rng(1).random((600, 9)) < 0.5)
+    cam = kind(2600, 9)
+    cam.poke(np.random.default_rng(1).random((2600, 9)) < 0.5)
     done = cam.execute(code)
     return cam.peek(), done.matched, done.written, done.flipped
 

@@ -10,6 +10,7 @@ from __future__ import annotations
 
 import hashlib
 import os
+from collections.abc import Iterator
 from dataclasses import dataclass
 from functools import cache
 from pathlib import Path
@@ -19,7 +20,7 @@ import llvmlite.binding as llvm
 from llvmlite import ir
 
 from apsim.cam._compile import cache_folder
-from apsim.cam._grouping import Pattern
+from apsim.cam._grouping import GIVEN, Pattern
 from apsim.cam._plan import COUNTED, KNOWN
 
 __all__ = ["address"]
@@ -39,21 +40,22 @@ class Loop:
     build: Any
     pattern: Pattern
     counters: dict[tuple[int, str], Any]
+    given: list[Any]  # bits that come at run time, as vectors, in the order of the pattern
 
     def run(self, places: list[Any], start: Any, keep: Any) -> None:
         """Load every line once, carry out the passes on registers, store what was written."""
         build = self.build
         cells = [build.load(place, align=8) for place in places]
+        given = iter(self.given)
         for number, (key, writes) in enumerate(self.pattern):
-            start_here = start
+            tag = start
             for slot, bit in key:
-                match = cells[slot] if bit else build.not_(cells[slot])
-                start_here = match if start_here is None else build.and_(start_here, match)
-            tag = ir.Constant(VECTOR, [-1] * 8) if start_here is None else start_here
+                match = self.match(cells[slot], bit, given)
+                tag = match if tag is None else build.and_(tag, match)
+            tag = ir.Constant(VECTOR, [-1] * 8) if tag is None else tag
             self.tally(number, "matched", tag)
             for slot, bit, mode in writes:
-                old = cells[slot]
-                cells[slot] = build.or_(old, tag) if bit else build.and_(old, build.not_(tag))
+                old, cells[slot] = cells[slot], self.written(cells[slot], tag, bit, given)
                 if mode == COUNTED:
                     self.tally(number, "flipped", build.xor(old, cells[slot]))
         for slot in sorted({slot for _, writes in self.pattern for slot, _, _ in writes}):
@@ -62,24 +64,38 @@ class Loop:
             kept = build.inttoptr(keep, VECTOR.as_pointer())
             build.store(tag, kept, align=8)
 
+    def match(self, cells: Any, bit: int, given: Iterator[Any]) -> Any:
+        """Where the cells hold a bit; one given at run time comes as 0 for 1 and ones for 0."""
+        if bit == GIVEN:
+            return self.build.xor(cells, next(given))
+        return cells if bit else self.build.not_(cells)
+
+    def written(self, old: Any, tag: Any, bit: int, given: Iterator[Any]) -> Any:
+        """The cells after a bit was written where the tag is; one given comes as ones for 1."""
+        build = self.build
+        if bit == GIVEN:
+            return build.xor(old, build.and_(tag, build.xor(old, next(given))))
+        return build.or_(old, tag) if bit else build.and_(old, build.not_(tag))
+
     def tally(self, number: int, what: str, bits: Any) -> None:
+        if (number, what) not in self.counters:
+            return
         build, total = self.build, self.counters[number, what]
         kind = ir.FunctionType(VECTOR, [VECTOR])
-        module = build.module
-        ctpop = module.globals.get("llvm.ctpop.v8i64") or ir.Function(
-            module, kind, "llvm.ctpop.v8i64"
-        )
+        ctpop = _function(build.module, kind, "llvm.ctpop.v8i64")
         build.store(build.add(build.load(total), build.call(ctpop, [bits])), total)
 
 
-def source(pattern: Pattern) -> str:
+def source(pattern: Pattern, counted: bool = True) -> str:
     """The fused step as LLVM assembly.
 
     void step(planes, words, lines*, repeat, first, last, full, live, tag, totals*, steps):
-    for each of `repeat` neighbouring columns, vectors `first` to `last` of the lines, of
-    which those from `full` on are masked with line `live`; the last tag goes to line `tag`
-    where that is >= 0.  Matched, written, flipped of pass p are added to totals[p],
-    totals[steps + p], totals[2 * steps + p].
+    `lines` holds the lines, then what bits are given at run time, then, where some are,
+    how many written lines flip with each match.  For each of `repeat` neighbouring columns,
+    vectors `first` to `last` of the lines, of which those from `full` on are masked with
+    line `live`; the last tag goes to line `tag` where that is >= 0.  Matched, written,
+    flipped of pass p are added to totals[p], totals[steps + p], totals[2 * steps + p].
+    Without `counted` nothing is added: a measure of what counting costs, for benchmarks.
     """
     module = ir.Module("fused")
     pointers = {"lines", "totals"}
@@ -87,25 +103,29 @@ def source(pattern: Pattern) -> str:
     function = ir.Function(module, ir.FunctionType(ir.VoidType(), kinds), "step")
     function.attributes.add("nounwind")
     build = ir.IRBuilder(function.append_basic_block("entry"))
-    _Body(build, pattern, dict(zip(NAMES, function.args, strict=True))).emit()
+    _Body(build, pattern, counted, dict(zip(NAMES, function.args, strict=True))).emit()
     return str(module)
 
 
 class _Body:
-    def __init__(self, build: Any, pattern: Pattern, args: dict[str, Any]) -> None:
-        self.build, self.pattern, self.args = build, pattern, args
+    def __init__(self, build: Any, pattern: Pattern, counted: bool, args: dict[str, Any]) -> None:
+        self.build, self.pattern, self.counted, self.args = build, pattern, counted, args
         slots = [slot for key, writes in pattern for slot, *_ in (*key, *writes)]
         self.lines = 1 + max(slots, default=-1)
+        self.bits = sum(bit == GIVEN for key, writes in pattern for _, bit, *_ in (*key, *writes))
         self.counters = {
             (number, what): self._variable(VECTOR, ir.Constant(VECTOR, [0] * 8))
             for number in range(len(pattern))
             for what in ("matched", "flipped")
+            if counted
         }
 
     def emit(self) -> None:
         build, a = self.build, self.args
         index, column = self._variable(I64, I64(0)), self._variable(I64, I64(0))
         numbers = [self._element(a["lines"], k) for k in range(self.lines)]
+        given = [self._splat(self._element(a["lines"], self.lines + k)) for k in range(self.bits)]
+        body = Loop(build, self.pattern, self.counters, given)
         whole = self._lower(a["last"], a["full"])
         with _Until(build, column, a["repeat"]) as now:
             bases = [self._line(build.add(number, now)) for number in numbers]
@@ -116,8 +136,9 @@ class _Body:
                     places = [self._at(build.add(base, offset)) for base in bases]
                     start = self._load_line("live", offset) if masked else None
                     keep = self._kept(offset)
-                    Loop(build, self.pattern, self.counters).run(places, start, keep)
-        self._report()
+                    body.run(places, start, keep)
+        if self.counted:
+            self._report()
         build.ret_void()
 
     def _report(self) -> None:
@@ -125,8 +146,10 @@ class _Body:
         for number, (_, writes) in enumerate(self.pattern):
             matched = self._sum(self.counters[number, "matched"])
             flipped = self._sum(self.counters[number, "flipped"])
-            known = sum(mode == KNOWN for _, _, mode in writes)
-            flipped = build.add(flipped, build.mul(matched, I64(known)))
+            known = I64(sum(mode == KNOWN and bit != GIVEN for _, bit, mode in writes))
+            if self.bits:
+                known = self._element(self.args["lines"], self.lines + self.bits)
+            flipped = build.add(flipped, build.mul(matched, known))
             written = build.mul(matched, I64(len(writes)))
             for row, value in enumerate((matched, written, flipped)):
                 place = build.add(build.mul(self.args["steps"], I64(row)), I64(number))
@@ -140,6 +163,11 @@ class _Body:
 
     def _element(self, array: Any, index: int) -> Any:
         return self.build.load(self.build.gep(array, [I64(index)]))
+
+    def _splat(self, word: Any) -> Any:
+        build, empty, number = self.build, ir.Constant(VECTOR, ir.Undefined), ir.IntType(32)
+        one = build.insert_element(empty, word, number(0))
+        return build.shuffle_vector(one, empty, ir.Constant(ir.VectorType(number, 8), [0] * 8))
 
     def _lower(self, a: Any, b: Any) -> Any:
         return self.build.select(self.build.icmp_signed("<", a, b), a, b)
@@ -164,11 +192,13 @@ class _Body:
         return build.select(build.icmp_signed(">=", tag, I64(0)), place, I64(0))
 
     def _sum(self, total: Any) -> Any:
-        build, vector = self.build, self.build.load(total)
-        number = build.extract_element(vector, ir.IntType(32)(0))
-        for k in range(1, 8):
-            number = build.add(number, build.extract_element(vector, ir.IntType(32)(k)))
-        return number
+        kind = ir.FunctionType(I64, [VECTOR])
+        add = _function(self.build.module, kind, "llvm.vector.reduce.add.v8i64")
+        return self.build.call(add, [self.build.load(total)])
+
+
+def _function(module: Any, kind: Any, name: str) -> Any:
+    return module.globals.get(name) or ir.Function(module, kind, name)
 
 
 class _Until:
@@ -196,9 +226,9 @@ class _Until:
 
 
 @cache
-def address(pattern: Pattern) -> int:
+def address(pattern: Pattern, counted: bool = True) -> int:
     """Where the machine code of a fused step begins, made or found on disk the first time."""
-    text = source(pattern)
+    text = source(pattern, counted)
     machine = _machine()
     stored = _stored(text)
     code = stored.read_bytes() if stored and stored.is_file() else None

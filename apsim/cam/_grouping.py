@@ -1,6 +1,6 @@
-"""Which passes of a program make up a LUT step, and may run as one loop over the rows.
+"""Which passes of a program have machine code: one by one, or several as a LUT step.
 
-The rule: consecutive passes on at most a few lines, in their order.  A new step begins
+The rule: a LUT step is consecutive passes on at most a few lines, in their order.  One begins
 where the first pass's pattern comes back on other lines; nothing is known about LUTs
 here, so any program that repeats itself is served.
 """
@@ -9,35 +9,89 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Callable, Iterator
-from dataclasses import replace
+from dataclasses import dataclass, replace
 
 import numpy as np
 
-from apsim.cam._plan import FUSED, KEEP, LINES, SPANNED, Numbers, Plan
+from apsim.cam._plan import COUNTED, FUSED, KEEP, KNOWN, LINES, SPANNED, SURE, Numbers, Plan
 from apsim.encoding import KEY, KEYS, MODE, OP, WRITE, WRITES
 from apsim.program import Mode, Op
 
-__all__ = ["Pattern", "fused"]
+__all__ = ["GIVEN", "Pattern", "fused", "single"]
+
+GIVEN = 2
+"""A bit of a pattern that is given at run time."""
 
 Pattern = tuple[tuple[tuple[tuple[int, int], ...], tuple[tuple[int, int, int], ...]], ...]
+"""Passes of a step: key (slot, bit) pairs and written (slot, bit, mode) triples."""
 
 Shape = tuple[object, ...]
+Address = Callable[[Pattern], int]
 
 MOST_LINES = 4  # lines up to which a step may grow beyond those of its first pass
 MOST_PASSES = 8
+MOST_OPERANDS = 12  # of a single pass with code of its own; beyond, registers run out
 
 
-def fused(plan: Plan, address: Callable[[Pattern], int], least: int) -> Plan:
-    """The plan with code for each LUT step whose pattern occurs at least `least` times."""
+@dataclass
+class Coded:
+    """A plan in the making: code for steps, and the lines that the code works on."""
+
+    plan: Plan
+    extra: Numbers
+    lines: list[int]
+
+    @classmethod
+    def of(cls, plan: Plan) -> Coded:
+        return cls(plan, plan.extra.copy(), [0])
+
+    def set(self, start: int, stop: int, address: int, lines: list[int]) -> None:
+        """Let code at an address carry out steps `start` to `stop`."""
+        self.extra[start, [FUSED, SPANNED, LINES]] = address, stop - start, len(self.lines)
+        self.extra[start, KEEP] = self.plan.extra[stop - 1, KEEP]
+        self.lines += lines
+
+    def done(self) -> Plan:
+        return replace(self.plan, extra=self.extra, lines=np.array(self.lines, np.int64))
+
+
+def single(plan: Plan, address: Address) -> Plan:
+    """The plan with code for each pass by its arity: lines and bits are given at run time."""
+    coded = Coded.of(plan)
+    for index in range(len(plan.steps)):
+        _code_pass(coded, index, address)
+    return coded.done()
+
+
+def fused(plan: Plan, address: Address, least: int) -> Plan:
+    """The plan with code for each LUT step whose pattern occurs at least `least` times.
+
+    Other passes have code by their arity.
+    """
     found = [(*group, *_pattern(plan, *group)) for group in _groups(plan)]
-    often = Counter(pattern for _, _, pattern, _ in found)
-    extra, lines = plan.extra.copy(), [0]
+    often, coded = Counter(pattern for _, _, pattern, _ in found), Coded.of(plan)
     for start, stop, pattern, on in found:
         if stop - start > 1 and often[pattern] >= least:
-            extra[start, [FUSED, SPANNED, LINES]] = address(pattern), stop - start, len(lines)
-            extra[start, KEEP] = plan.extra[stop - 1, KEEP]
-            lines += on
-    return replace(plan, extra=extra, lines=np.array(lines, np.int64))
+            coded.set(start, stop, address(pattern), on)
+        else:
+            for index in range(start, stop):
+                _code_pass(coded, index, address)
+    return coded.done()
+
+
+def _code_pass(coded: Coded, index: int, address: Address) -> None:
+    plan = coded.plan
+    row = plan.steps[index]
+    if not _is_pass(plan, index) or not 0 < row[KEYS] + row[WRITES] <= MOST_OPERANDS:
+        return
+    ((key, write),), on = _pattern(plan, index, index + 1)
+    blank = (
+        tuple((slot, GIVEN) for slot, _ in key),
+        tuple((slot, GIVEN, COUNTED if mode == COUNTED else KNOWN) for slot, _, mode in write),
+    )
+    given = [bit - 1 for _, bit in key] + [-bit for _, bit, _ in write]
+    sure = int(plan.extra[index, SURE])
+    coded.set(index, index + 1, address((blank,)), [*on, *given, sure])
 
 
 def _groups(plan: Plan) -> Iterator[tuple[int, int]]:

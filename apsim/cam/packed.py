@@ -15,6 +15,7 @@ from types import ModuleType
 import numpy as np
 from numpy.typing import NDArray
 
+from apsim.cam._coding import ALONE, coded
 from apsim.cam._plan import Plan, Section, plan
 from apsim.cam.base import Execution, refuse_unless_it_fits
 from apsim.encoding import GROUPS, PARALLEL, Code
@@ -25,8 +26,9 @@ __all__ = ["PackedCam"]
 Bits = NDArray[np.bool_]
 Words = NDArray[np.uint64]
 
+WORTH_CODE = 4  # vectors of an array from which on passes are worth code for their arity
 VECTOR = 512  # rows of a vector: eight words, one cache line
-NEAR = 160 * 1024  # bytes of planes of one tile: they stay close to a core
+NEAR = 200 * 1024  # bytes of planes of one tile: they stay close to a core
 
 
 @dataclass(frozen=True)
@@ -43,6 +45,9 @@ class PackedCam:
     `threads` share the tiles of long programs; `tile` is the number of vectors of 512
     rows that run through a stretch of steps before the next ones do.
     """
+
+    least = ALONE
+    """How often a LUT step must occur to be fused into code of its own; `ALONE` for never."""
 
     worth_a_thread = 1 << 27
     """Rows times steps of a section below which handing over to threads costs more."""
@@ -103,7 +108,7 @@ class PackedCam:
 
     def plan(self, code: Code) -> Plan:
         """What is worked out about a program before it runs, once."""
-        return plan(code)
+        return coded(code, self.least) if self._vectors >= WORTH_CODE else plan(code)
 
     def _horizontal(
         self, steps: Plan, section: Section, data: Words, out: Words, totals: NDArray[np.int64]
@@ -113,17 +118,9 @@ class PackedCam:
         def run(first: int, last: int, into: NDArray[np.int64]) -> None:
             span = section.start, section.stop, first, last
             _kernels().horizontal(
-                self._planes,
-                steps.steps,
-                steps.pool,
-                steps.extra,
-                steps.lines,
-                span,
-                size,
-                data,
-                out,
-                into,
-            )
+                self._planes, steps.steps, steps.pool, steps.extra, steps.lines, span, size, data,
+                out, into,
+            )  # fmt: skip
 
         if self.rows * (section.stop - section.start) < self.worth_a_thread:
             run(0, self._vectors, totals)

@@ -1,0 +1,1 @@
+"""Timings with a goal each; see `benchmarks/README.md`."""
