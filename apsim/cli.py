@@ -19,8 +19,11 @@ from apsim.errors import ApsimError
 
 __all__ = ["VERBS", "main"]
 
-VERBS: tuple[str, ...] = ("run", "check", "cost", "explore", "paper", "lut", "debug")
+VERBS: tuple[str, ...] = ("run", "import", "check", "cost", "explore", "paper", "lut", "debug")
 """The verbs in the order of the help; each is a module of `apsim.commands`."""
+
+MODULES = {"import": "import_model"}
+"""Modules whose name differs from their verb, which is a word of the language."""
 
 INTERRUPTED = 130
 BROKEN_PIPE = 141
@@ -76,7 +79,7 @@ def _parser() -> argparse.ArgumentParser:
     parser.add_argument("--version", action=_Version, nargs=0, help="print the version and exit")
     subparsers = parser.add_subparsers(metavar="VERB", dest="verb", required=True)
     for verb in VERBS:
-        importlib.import_module(f"apsim.commands.{verb}").add_parser(subparsers)
+        importlib.import_module(f"apsim.commands.{MODULES.get(verb, verb)}").add_parser(subparsers)
     return parser
 
 

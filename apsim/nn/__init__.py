@@ -3,6 +3,7 @@
 from apsim.nn import datasets, exact, rules
 from apsim.nn.bundled import load
 from apsim.nn.chip import Chip
+from apsim.nn.importers import from_onnx, from_tflite
 from apsim.nn.layers import Conv2d, Linear
 from apsim.nn.model import Model, Tensor
 from apsim.nn.runtime import run
@@ -16,6 +17,8 @@ __all__ = [
     "Tensor",
     "datasets",
     "exact",
+    "from_onnx",
+    "from_tflite",
     "load",
     "rules",
     "run",

@@ -6,6 +6,7 @@ operator means; what cannot be imported exactly is refused with its place.
 
 from __future__ import annotations
 
+import difflib
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import replace
 
@@ -24,6 +25,7 @@ QUANTIZE_FIRST = (
     "the model is in floating point; quantize it first, for instance with "
     "onnxruntime.quantization.quantize_static(..., quant_format=QuantFormat.QDQ)"
 )
+LAYERS = ("Conv", "Gemm", "MatMul", "Add", "MaxPool", "AveragePool", "Relu", "Clip")
 
 
 class Walk:
@@ -53,11 +55,9 @@ class Walk:
         """Run a node's handler; raises `ModelError` where there is none."""
         handler = handlers.get((node.domain, node.op))
         if handler is None:
-            known = sorted({op for domain, op in handlers if domain == node.domain})
-            raise node.refuse(
-                "this operator has no integer form here",
-                f"one of {', '.join(known)}" if known else "the operators of ONNX itself",
-            )
+            known = sorted({op for domain, op in handlers if domain in ("", node.domain)})
+            near = difflib.get_close_matches(node.op, known, n=3, cutoff=0.5)
+            raise node.refuse("this operator has no integer form here", " or ".join(near or LAYERS))
         given = handler(self, node)
         results = [given] if isinstance(given, Value) else list(given)
         self.values.update(zip(node.outputs, results, strict=False))

@@ -1,0 +1,69 @@
+"""`apsim import`: an ONNX or TFLite model as the project's own integer network.
+
+The rule: what became of every node is printed; nothing is approximated in silence.
+"""
+
+from __future__ import annotations
+
+import argparse
+from typing import TYPE_CHECKING
+
+from apsim.errors import InputError
+
+if TYPE_CHECKING:
+    from apsim.nn.importers import Imported
+
+__all__ = ["add_parser"]
+
+
+def add_parser(subparsers: argparse._SubParsersAction[argparse.ArgumentParser]) -> None:
+    """Add the verb `import`."""
+    parser = subparsers.add_parser(
+        "import",
+        help="import a quantized ONNX or TFLite model",
+        description=__doc__.split("\n")[0]
+        + " Needs the extra onnx or tflite: pip install 'apsim[onnx,tflite]'.",
+    )
+    add = parser.add_argument
+    add("model", metavar="MODEL", help="an .onnx or .tflite file")
+    add("-o", "--output", metavar="FILE", required=True, help="the .npz file to write")
+    add("--rule", help="requantization: onnx-exact, ort-f32, tflite or dyadic(k,mode)")
+    add("--shape", metavar="N,C,H,W", help="the input's shape, where the file leaves axes open")
+    add("--quiet", action="store_true", help="do not list the nodes")
+    parser.set_defaults(run=_run)
+
+
+def _run(args: argparse.Namespace) -> int:
+    from apsim.nn import importers, store
+
+    imported = importers.read(args.model, rule=args.rule, shape=_shape(args.shape))
+    if not args.quiet:
+        print("\n".join(map(str, imported.fates)))
+    store.save(imported.model, args.output)
+    print(_summary(imported, args.output))
+    return 0
+
+
+def _shape(text: str | None) -> list[int] | None:
+    if text is None:
+        return None
+    parts = text.replace("x", ",").split(",")
+    if not all(part.strip().isdigit() for part in parts):
+        raise InputError(f"--shape: wanted sizes such as 1,3,224,224, got {text!r}")
+    return [int(part) for part in parts]
+
+
+def _summary(imported: Imported, path: str) -> str:
+    """What was written, in two lines."""
+    model = imported.model
+    widths = sorted({bits for pair in model.bits for bits in pair})
+    hosts = [layer.name for layer in model.layers if layer.host]
+    lines = [
+        f"{len(imported.fates)} nodes became {len(model.layers)} layers, "
+        f"{len(model.weighted)} with weights, of {', '.join(map(str, widths))} bits, "
+        f"rule {model.rule}",
+        f"wrote {path}",
+    ]
+    if hosts:
+        lines.insert(1, f"on the host under this rule: {', '.join(hosts)}")
+    return "\n".join(lines)
