@@ -1,7 +1,7 @@
 """Train the bundled network: handwritten digits, one set of weights for every width.
 
-    python -m venv /tmp/train && /tmp/train/bin/pip install torch scikit-learn numpy
-    PYTHONPATH=. /tmp/train/bin/python scripts/train_digits.py apsim/nn/data
+    python -m venv train-venv && train-venv/bin/pip install torch scikit-learn numpy
+    PYTHONPATH=. train-venv/bin/python scripts/train_digits.py apsim/nn/data
 
 Writes digits.npz (the model) and digits_test.npz (360 test images with their labels).
 Each step trains the widest setting and a random one (2 to 8 bits, layer by layer), with
