@@ -11,7 +11,7 @@ from dataclasses import replace
 
 import pytest
 
-from apsim.check.row import Case, Row, examine, subject
+from apsim.check.row import Case, examine, subject
 from apsim.functions import Function
 from apsim.program import ApKind, Item, Loop, Mode, Op, Operation, Step
 
