@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING
 from apsim.errors import InputError
 
 if TYPE_CHECKING:
+    from apsim.debug.session import Part, Session
     from apsim.debug.shell import Shell
     from apsim.debug.targets import Wanted
 
@@ -104,7 +105,6 @@ def _run(args: argparse.Namespace) -> int:
 
 def _shell(args: argparse.Namespace) -> Shell:
     """A shell at the first step that computes: operands are in their places."""
-    from apsim.counts import Phase
     from apsim.debug import alter, terminal
     from apsim.debug.targets import open_target
 
@@ -114,12 +114,18 @@ def _shell(args: argparse.Namespace) -> Shell:
     else:
         session = open_target(wanted(args))
         shell = terminal.equipped(terminal.Shell(session, terminal.new_console()))
-        steps = (session.timeline[part.start].step for part in session.parts)
-        starts = [part.start for part, step in zip(session.parts, steps, strict=True)
-                  if step.phase is not Phase.POPULATE]  # fmt: skip
-        session.go_to(2 * starts[0] if starts else 0)
+        loaded = [part.stop for part in session.parts if _populates(session, part)]
+        session.go_to(2 * max(loaded, default=0))
     _greet(shell)
     return shell
+
+
+def _populates(session: Session, part: Part) -> bool:
+    """Whether an operation does nothing but bring operands in."""
+    from apsim.counts import Phase
+
+    program = session.programs[session.parts.index(part)]
+    return set(program.counts_by_phase()) == {Phase.POPULATE}
 
 
 def _greet(shell: Shell) -> None:

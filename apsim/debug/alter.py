@@ -101,7 +101,7 @@ def trace(shell: Shell, text: str) -> None:
     elif word == "on" and name.strip():
         _start_trace(shell, Path(name.strip()))
     else:
-        raise InputError("trace wants: on FILE.jsonl, on FILE.vcd, or off")
+        raise InputError("trace wants: on FILE.jsonl, on FILE.vcd, on FILE.html, or off")
 
 
 def _start_trace(shell: Shell, path: Path) -> None:

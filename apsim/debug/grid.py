@@ -78,7 +78,10 @@ class _Picture:
     def _fitting(self, fields: Sequence[Field]) -> tuple[dict[str, str], list[str]]:
         """How each field is shown, `bits` or `value`, and the names of those left out."""
         shown = {field.name: "bits" for field in fields}
-        spare = sorted(fields, key=lambda field: (self._involved(field), -field.width))
+        upright = self.place is not None and self.place.step.mode is Mode.VERTICAL
+        spare = sorted(
+            fields, key=lambda f: (self._involved(f), -f.column if upright else -f.width)
+        )
         for field in spare:
             if self._width(shown) <= self.view.width:
                 break
@@ -102,7 +105,15 @@ class _Picture:
         return max(digits, len(name))
 
     def _involved(self, field: Field) -> bool:
-        return bool(set(field.columns) & set(_columns(self.place)))
+        """Whether the last step keyed on the field, wrote it, or (vertically) tagged it."""
+        if self.place is None:
+            return False
+        step, inside = self.place.step, list(field.columns)
+        if step.mode is Mode.HORIZONTAL:
+            return any(column in inside for column, _ in (*step.key, *step.write))
+        filled = range(step.target, step.target + step.width)
+        tagged = np.atleast_2d(self.session.tag)[:, inside].any()
+        return bool(tagged or self.flipped[:, inside].any() or set(filled) & set(inside))
 
     def _heading(self) -> Text:
         text = line("row".rjust(self.margin - 1) + " ", HEAD)
@@ -195,10 +206,3 @@ class _Picture:
     def _notes(self) -> Iterator[Text]:
         if self.hidden:
             yield line(f"too narrow for {', '.join(self.hidden)}", DIM)
-
-
-def _columns(place: Place | None) -> list[int]:
-    """Columns that a horizontal step acts on."""
-    if place is None or place.step.mode is Mode.VERTICAL:
-        return []
-    return [line for line, _ in (*place.step.key, *place.step.write)]

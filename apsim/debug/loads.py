@@ -17,9 +17,9 @@ from apsim.functions import Function
 from apsim.nn import datasets, exact, load, real
 from apsim.nn.chip import PRESETS, Chip
 from apsim.nn.execute import execute
-from apsim.nn.model import Layer, Model
+from apsim.nn.model import Integers, Layer, Model
 
-__all__ = ["Load", "find_load"]
+__all__ = ["Load", "find_load", "image_of"]
 
 Words = NDArray[np.uint64]
 
@@ -61,7 +61,7 @@ def find_load(model: str, layer: str | None, ap: str, cap: int, number: int) -> 
     if not 0 <= cap < caps or number < 0:
         raise InputError(f"wanted a CAP 0 to {caps - 1} and a load >= 0, got {cap} and {number}")
     chip.wanted = cap + number * caps
-    tensors = dict(exact.checked_inputs(network, _image(network)))
+    tensors = dict(exact.checked_inputs(network, image_of(network)))
     for before in network.layers[: network.layers.index(chosen)]:
         tensors[before.output] = exact.layer_output(network, before, tensors)
     try:
@@ -86,12 +86,11 @@ def _layer(network: Model, name: str | None) -> Layer:
     return network.layers[names.index(name)]
 
 
-def _image(network: Model) -> NDArray[np.int64]:
+def image_of(network: Model) -> Integers:
     """One real image where the network has some, else seeded random integers in range."""
     if network.name == "digits":
         return real.quantize(network, datasets.digits().images[:1])
     tensor = network.tensors[network.input]
     generator = np.random.default_rng(0)
     low, high, shape = tensor.lo, tensor.hi, (1, *tensor.shape)
-    values: NDArray[np.int64] = generator.integers(low, high, shape, np.int64, endpoint=True)
-    return values
+    return np.asarray(generator.integers(low, high, shape, np.int64, endpoint=True))

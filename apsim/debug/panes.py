@@ -89,9 +89,8 @@ class CountersPane:
         self.session = session
 
     def __rich__(self) -> RenderableType:
-        return Group(
-            *(line(line, HEAD if at == 0 else "") for at, line in enumerate(counters(self.session)))
-        )
+        heading, *rows = counters(self.session)
+        return Group(line(heading, HEAD), *map(line, rows))
 
 
 def counters(session: Session) -> Iterator[str]:
@@ -140,7 +139,9 @@ def _place(place: Place) -> str:
     if place.rows is None:
         return str(place.step)
     groups = f"group {place.group}" if len(place.rows) == 1 else f"{len(place.rows)} groups at once"
-    return f"{place.step}  ({groups}, rows {' '.join(map(str, place.rows[0]))})"
+    slots = dict.fromkeys(slot for slot, _ in (*place.step.key, *place.step.write))
+    rows = " ".join(str(place.rows[0, slot]) for slot in slots)
+    return f"{place.step}  ({groups}, rows {rows})"
 
 
 class WatchPane:
