@@ -123,7 +123,8 @@ class Builder:
         requant = getattr(self.layers[made[0]], "requant", None) if made else None
         if requant is None:
             return False
-        clip = replace(requant, lo=max(lo, requant.lo), hi=min(hi, requant.hi))
+        ends = (min(max(end, lo), hi) for end in (requant.lo, requant.hi))
+        clip = replace(requant, lo=next(ends), hi=next(ends))
         self.layers[made[0]] = replace(self.layers[made[0]], requant=clip)  # type: ignore[call-arg]
         self.tensors[name] = narrowed
         return True

@@ -11,6 +11,7 @@ from apsim.nn.importers.graph import Array, Const, Node
 from apsim.nn.importers.ops_real import clip_bounds
 from apsim.nn.importers.pending import ConstReal, Pending, Source, Target, Value
 from apsim.nn.importers.walk import Handler, Walk
+from apsim.nn.importers.width import width_of
 from apsim.nn.importers.weights import scale_outputs
 from apsim.nn.model import AvgPool, Tensor
 
@@ -127,11 +128,23 @@ def _clip(walk: Walk, node: Node) -> Value:
     name = walk.build.settle(value, node.inputs[0])
     tensor = walk.build.tensors[name]
     bounds = int(max(lo, tensor.lo)), int(min(hi, tensor.hi))
-    walk.build.fate(node, f"the width of tensor {name!r}")
     if walk.uses[node.inputs[0]] == 1 and walk.build.narrow(name, *bounds):
+        walk.build.fate(node, f"the width of tensor {name!r}")
         return value
-    raise node.refuse("integers clipped that are used unclipped as well",
-                      "QuantizeLinear, Clip, DequantizeLinear in a row")  # fmt: skip
+    return _narrowed(walk, node, name, *bounds)
+
+
+def _narrowed(walk: Walk, node: Node, name: str, lo: int, hi: int) -> Pending:
+    """Integers clipped by a layer of its own: no layer of this network rounds them."""
+    if walk.build.tensors[name].scale is None:
+        name = walk.interpret(name, 1.0, 0)
+    tensor = walk.build.tensors[name]
+    bits, signed = width_of(lo, hi)
+    target = Target(replace(tensor, bits=bits, signed=signed), lo, hi)
+    value = Pending(tensor.shape, source=name, nodes=(node.index,))
+    made = walk.build.finish(value, node.outputs[0], target)
+    walk.build.fates.setdefault(node.index, f"no work: {name!r} lies in {lo}..{hi}")
+    return Pending(tensor.shape, source=made, integer=True)
 
 
 def _quant(walk: Walk, node: Node) -> Value:
