@@ -5,6 +5,7 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
+from apsim.cam import ENGINES
 from apsim.check.row import Case, subject
 from apsim.counts import Activity, Counts
 from apsim.functions import Function
@@ -32,10 +33,10 @@ CASES = [(name, kind, params) for name, params in SMALL.items() for kind in KIND
 ]
 
 
-def machines(function: Function, seed: int) -> list[Machine]:
-    """A dense and a packed machine with the same random cells."""
+def machines(function: Function, seed: int, engine: str) -> list[Machine]:
+    """A machine of the definition and one of another engine, with the same random cells."""
     cells = np.random.default_rng(seed).random((function.rows, function.columns)) < 0.5
-    both = [Machine(function.rows, function.layout, engine=e) for e in ("dense", "strict")]
+    both = [Machine(function.rows, function.layout, engine=e) for e in ("dense", engine)]
     for machine in both:
         machine.cam.poke(cells)
     return both
@@ -46,14 +47,15 @@ def inputs(case: Case, function: Function) -> np.ndarray:
     return function.words(*subject(case).operands(rng, case.params))
 
 
+@pytest.mark.parametrize("engine", [name for name in ENGINES if name != "dense"])
 @pytest.mark.parametrize(("name", "kind", "params"), CASES)
-def test_the_packed_array_does_whole_functions_as_the_definition_does(
-    name: str, kind: str, params: dict[str, object]
+def test_every_engine_does_whole_functions_as_the_definition_does(
+    name: str, kind: str, params: dict[str, object], engine: str
 ) -> None:
-    """packed(function) == dense(function), from dirty cells: words out, state, every counter"""
+    """engine(function) == dense(function), from dirty cells: words out, state, every counter"""
     case = Case(name, kind, params)
     function = subject(case).build(kind, params)
-    data, both = inputs(case, function), machines(function, 7)
+    data, both = inputs(case, function), machines(function, 7, engine)
     outs = [np.zeros((1, function.rows), np.uint64) for _ in both]
     done = [m.run(function.program, data, out) for m, out in zip(both, outs, strict=True)]
     np.testing.assert_array_equal(*outs)

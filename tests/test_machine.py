@@ -1,0 +1,162 @@
+"""The machine that users hold: words in and out, counters that run along, snippets as written."""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+import apsim
+from apsim import closed_form, ops
+from apsim.counts import Activity, Counts, Phase
+from apsim.errors import ApsimError, InputError, LayoutError, ProgramError
+from apsim.layout import Layout
+from apsim.machine import Machine
+from tests.benches import words
+
+
+def adder() -> Machine:
+    machine = Machine(rows=4, layout=Layout(A=8, B=8, C=1))
+    machine.write("A", [1, 2, 3, 4])
+    machine.write("B", [10, 20, 30, 250])
+    return machine
+
+
+def test_the_first_snippet_runs_as_written() -> None:
+    """m.counts == Counts(compare=32, write=48, read=9) == eq. (1), 89 operations"""
+    m = apsim.Machine(rows=4, layout=apsim.Layout(A=8, B=8, C=1))
+    m.write("A", [1, 2, 3, 4])
+    m.write("B", [10, 20, 30, 250])
+    m.run(ops.add("A", "B", carry="C"))
+    assert m.read("B", "C").tolist() == [11, 22, 33, 254]
+    assert m.counts == Counts(compare=32, write=48, read=9)
+    assert m.counts == closed_form.add(bits=8)
+    assert m.counts.total == 89
+
+
+def test_looking_costs_nothing() -> None:
+    machine = adder()
+    before = machine.counts, machine.activity
+    assert machine.peek("B").tolist() == [10, 20, 30, 250]
+    assert (machine.counts, machine.activity) == before
+
+
+def test_counts_are_kept_by_phase() -> None:
+    machine = adder()
+    machine.run(ops.add("A", "B", carry="C"))
+    machine.read("B")
+    assert machine.counts_by_phase == {
+        Phase.POPULATE: Counts(write=16),
+        Phase.COMPUTE: Counts(compare=32, write=32),
+        Phase.READ_OUT: Counts(read=8),
+    }
+    assert sum(machine.counts_by_phase.values(), Counts()) == machine.counts
+
+
+@given(
+    st.integers(1, 63), st.sampled_from("uso"), st.sampled_from((1, 63, 64, 65, 513)),
+    st.integers(0, 10**6),
+)  # fmt: skip
+@settings(max_examples=25)
+def test_words_come_back_as_they_were_written(bits: int, kind: str, rows: int, seed: int) -> None:
+    """read(write(x)) == peek == x, for one write and one read a column"""
+    machine = Machine(rows, Layout(N=3, A=f"{kind}{bits}"))
+    values = words(np.random.default_rng(seed), kind, bits, rows)
+    machine.write("A", values)
+    np.testing.assert_array_equal(machine.peek("A"), values)
+    np.testing.assert_array_equal(machine.read("A"), values)
+    assert machine.counts == Counts(write=bits, read=bits)
+    assert not machine.peek("N").any()
+
+
+@given(st.integers(1, 16), st.sets(st.integers(0, 70), min_size=1), st.integers(0, 10**6))
+@settings(max_examples=25)
+def test_words_of_some_rows_are_written_and_read_by_row(
+    bits: int, rows: set[int], seed: int
+) -> None:
+    """One write and one read a row; the other rows keep what they had"""
+    rng, chosen = np.random.default_rng(seed), sorted(rows)
+    machine = Machine(71, Layout(N=2, A=f"s{bits}"))
+    old, new = words(rng, "s", bits, 71), words(rng, "s", bits, len(chosen))
+    machine.write("A", old)
+    machine.write_words("A", chosen, new)
+    np.testing.assert_array_equal(machine.read_words("A", chosen), new)
+    assert machine.counts == Counts(write=bits + len(chosen), read=len(chosen))
+    old[chosen] = new
+    np.testing.assert_array_equal(machine.peek("A"), old)
+
+
+def test_one_value_fills_all_rows() -> None:
+    machine = Machine(100, Layout(A="s4"))
+    machine.write("A", -3)
+    assert set(machine.peek("A").tolist()) == {-3}
+
+
+def test_several_fields_are_read_as_one_word() -> None:
+    machine = Machine(1, Layout(A=4, B=4))
+    machine.write("A", [0b0001])
+    machine.write("B", [0b1000])
+    assert machine.read("A", "B").tolist() == [0b10000001]
+    assert machine.read("A", "B", kind="s").tolist() == [0b10000001 - 256]
+
+
+def test_activity_adds_up_over_runs() -> None:
+    """Clearing 100 rows of 4 columns drives 400 cells, 200 of them flip"""
+    machine = Machine(100, Layout(A=4))
+    machine.write("A", 0b0101)
+    before = machine.activity
+    machine.run(ops.clear("A"))
+    assert machine.activity == before + Activity(written=400, flipped=200)
+
+
+@pytest.mark.parametrize(
+    ("call", "error", "message"),
+    [
+        (lambda m: m.write("A", [1, 2]), InputError, r"field 'A': wanted 4 words, .*shape \(2,\)"),
+        (lambda m: m.write("A", [1, 2, 3, 256]), InputError, "wanted values from 0 to 255"),
+        (lambda m: m.write("D", 0), LayoutError, "unknown field 'D': the layout has A, B, C"),
+        (lambda m: m.read("A", "X"), LayoutError, "unknown field 'X'"),
+        (lambda m: m.write_words("A", [4], [0]), InputError, "wanted rows 0 to 3, got 4 to 4"),
+        (lambda m: m.read_words("A", [-1]), InputError, "wanted rows 0 to 3, got -1 to -1"),
+        (lambda m: m.run(ops.populate("A")), ProgramError, "needs 1 input words a row; 0 were"),
+    ],
+)  # fmt: skip
+def test_what_a_machine_cannot_do_is_refused(
+    call: object, error: type[ApsimError], message: str
+) -> None:
+    machine = adder()
+    before = machine.cam.peek()
+    with pytest.raises(error, match=message):
+        call(machine)  # type: ignore[operator]
+    np.testing.assert_array_equal(machine.cam.peek(), before)
+
+
+def test_impossible_machines_are_refused() -> None:
+    with pytest.raises(ProgramError, match="wanted at least one row and column, got 0 x 4"):
+        Machine(0, Layout(A=4))
+    with pytest.raises(ProgramError, match="unknown engine 'quick': wanted one of dense, strict"):
+        Machine(4, Layout(A=4), engine="quick")
+
+
+def test_a_machine_prints_itself() -> None:
+    machine = adder()
+    assert repr(machine) == "<Machine: 4 rows x 17 columns, 0 compares, 16 writes, 0 reads>"
+    text = str(machine)
+    assert "A[0:8] u8  B[8:16] u8  C[16:17] u1" in text
+    assert text.splitlines()[-1].split() == ["3", "4", "250", "0"]
+    assert "&lt;Machine" in machine._repr_html_()
+    assert str(Machine(20, Layout(A=4))).endswith("...")
+
+
+def test_engines_give_the_same_machine() -> None:
+    """dense == strict: words, counts and activity of the same calls"""
+    found = []
+    for engine in ("dense", "strict"):
+        machine = Machine(70, Layout(A="s8", B="s8", P="s16"), engine=engine)
+        machine.write("A", np.arange(70) - 35)
+        machine.write("B", np.arange(70)[::-1] - 20)
+        machine.run(ops.multiply("A", "B", "P"))
+        found.append((machine.read("P").tolist(), machine.counts, machine.activity))
+    assert found[0] == found[1]
+    assert found[0][0] == ((np.arange(70) - 35) * (np.arange(70)[::-1] - 20)).tolist()
