@@ -20,11 +20,11 @@ SMALL = {
     "relu": {"M": 5, "signs": "s", "rows": 65},
     "max": {"M": 5, "signs": "s", "rows": 65},
     "min": {"M": 5, "signs": "u", "rows": 65},
-    "reduce": {"M": 4, "L": 21, "signs": "o"},
+    "reduce": {"M": 3, "L": 13, "signs": "o"},
     "dot": {"Ma": 3, "Mw": 2, "j": 11, "signs": "us"},
-    "matmul": {"Ma": 3, "Mw": 2, "i": 2, "j": 6, "u": 3, "signs": "ss"},
-    "average_pool": {"M": 3, "S": 11, "K": 3, "signs": "u", "divide": "multiply"},
-    "max_pool": {"M": 5, "S": 11, "K": 3, "signs": "o", "scheme": "moves"},
+    "matmul": {"Ma": 3, "Mw": 2, "i": 2, "j": 5, "u": 2, "signs": "ss"},
+    "average_pool": {"M": 2, "S": 5, "K": 2, "signs": "u", "divide": "multiply"},
+    "max_pool": {"M": 3, "S": 11, "K": 2, "signs": "o", "scheme": "moves"},
 }
 CASES = [(name, kind, params) for name, params in SMALL.items() for kind in KINDS] + [
     ("max_pool", kind, SMALL["max_pool"] | {"scheme": scheme})
