@@ -1,0 +1,193 @@
+"""`apsim faults`: what write errors, missed matches and stuck cells do to a network.
+
+The rule: faults strike single compares and writes of the executed passes; nothing is
+scaled or assumed.
+"""
+
+from __future__ import annotations
+
+import argparse
+from collections.abc import Sequence
+from typing import TYPE_CHECKING, Any
+
+from apsim.errors import InputError
+
+if TYPE_CHECKING:
+    from rich.table import Table
+
+    from apsim.cost import Technology
+    from apsim.faults import Study
+
+__all__ = ["add_parser"]
+
+SCHEMA = "apsim.faults/1"
+KINDS = ("1d", "2d", "2d-seg", "2d-tc", "2d-seg-tc")
+WIDE = 130
+RATES = {
+    "write_error": "chances that a driven cell ends wrong (default 0.021, as at 0.5 V)",
+    "missed_match": "chances that a matching line is sensed as a mismatch",
+    "stuck_cells": "chances that a cell is stuck at 0 or 1",
+}
+
+
+def add_parser(subparsers: argparse._SubParsersAction[argparse.ArgumentParser]) -> None:
+    """Add the verb `faults`."""
+    parser = subparsers.add_parser(
+        "faults",
+        help="accuracy and energy of a network on failing arrays",
+        description=__doc__.split("\n")[0],
+    )
+    add = parser.add_argument
+    add("model", metavar="MODEL", nargs="?", default="digits", help="a bundled model with images")
+    for name, meaning in RATES.items():
+        add(f"--{name.replace('_', '-')}", type=float, nargs="+", metavar="P", help=meaning)
+    add("--images", type=int, default=32, metavar="N", help="how many images (default 32)")
+    add("--repeats", type=int, default=5, metavar="R", help="trials of each kind (default 5)")
+    add("--seed", type=int, default=0, metavar="S", help="seed of the first trial (default 0)")
+    add("--ap", choices=KINDS, default="2d-seg", help="AP kind (default 2d-seg)")
+    add("--tech", default="sram", metavar="sram|reram|FILE", help="technology of the energies")
+    add("--write-voltage", type=float, default=0.5, metavar="V", help="volts (default 0.5)")
+    add("--json", metavar="FILE", help="write the studies as JSON")
+    parser.set_defaults(run=_run)
+
+
+def _run(args: argparse.Namespace) -> int:
+    from apsim import cost
+    from apsim.files import write_json
+
+    technology = cost.technology(args.tech)
+    scaled = technology.at_write_voltage(args.write_voltage)
+    found = _studies(args)
+    _show(_table(args, found, technology, scaled))
+    if args.json:
+        write_json(args.json, _as_json(args, found, technology, scaled))
+        print(f"wrote {args.json}")
+    return 0
+
+
+def _studies(args: argparse.Namespace) -> list[Study]:
+    from rich.console import Console
+    from rich.progress import Progress
+
+    from apsim import nn
+    from apsim.faults import study
+    from apsim.nn import real
+
+    model, digits = nn.load(_known(args.model)), nn.datasets.digits()
+    for name, most in (("images", len(digits)), ("repeats", 1000)):
+        if not 1 <= getattr(args, name) <= most:
+            raise InputError(f"--{name}: wanted 1 to {most}, got {getattr(args, name)}")
+    images = real.quantize(model, digits.images[: args.images])
+    chip, faults = nn.Chip.preset("bf-imna-lr", ap=args.ap), _faults(args)
+    console = Console(stderr=True)
+    with Progress(console=console, disable=not console.is_terminal, transient=True) as bar:
+        task = bar.add_task("trials", total=args.repeats * len(faults))
+        return study(
+            model,
+            images,
+            digits.labels[: args.images],
+            chip,
+            faults,
+            repeats=args.repeats,
+            progress=lambda done, _: bar.update(task, completed=done),
+        )
+
+
+def _show(table: Table) -> None:
+    from rich.console import Console
+
+    console = Console()
+    (console if console.is_terminal else Console(width=WIDE)).print(table)
+
+
+def _known(model: str) -> str:
+    if model != "digits":
+        raise InputError(f"model {model!r} has no images of its own; faults knows digits")
+    return model
+
+
+def _faults(args: argparse.Namespace) -> list[Any]:
+    """One study for each rate given; the published write error where none is."""
+    from apsim.cam.faulty import Faults
+
+    given = [
+        Faults(**{name: rate}, seed=args.seed)
+        for name in RATES
+        for rate in getattr(args, name) or ()
+    ]
+    return given or [Faults(write_error=0.021, seed=args.seed)]
+
+
+def _table(
+    args: argparse.Namespace, found: Sequence[Study], technology: Technology, scaled: Technology
+) -> Table:
+    from rich.table import Table
+
+    first = found[0]
+    title = (
+        f"{args.model}, {first.images} images, {args.repeats} trials each, {args.ap} AP; "
+        f"without faults {first.clean_correct} of {first.images} right"
+    )
+    table = Table(title=title, title_justify="left")
+    for name in ("faults", "accuracy", "95 % interval", "logits moved", "95 % interval",
+                 "answers changed", f"saved at {scaled.name.rpartition('at ')[2]}"):  # fmt: skip
+        table.add_column(name, justify="left" if name == "faults" else "right")
+    for one in found:
+        low, high = one.accuracy_interval
+        least, most = one.moved_interval
+        table.add_row(
+            _named(one),
+            f"{one.accuracy:.1%}",
+            f"{low:.1%} ... {high:.1%}",
+            f"{one.moved:.3g}",
+            f"{least:.3g} ... {most:.3g}",
+            f"{one.changed:.1%}",
+            f"{_saved(one, technology, scaled):.4%}",
+        )
+    return table
+
+
+def _named(one: Study) -> str:
+    rates = {name: getattr(one.faults, name) for name in RATES}
+    return ", ".join(f"{name.replace('_', ' ')} {p:g}" for name, p in rates.items() if p) or "none"
+
+
+def _saved(one: Study, technology: Technology, scaled: Technology) -> float:
+    """The share of the executed energy that cheaper writes save."""
+    from apsim import cost
+    from apsim.counts import Counts
+
+    full, less = (
+        cost.estimate(Counts(), one.activity, tech).energy.total for tech in (technology, scaled)
+    )
+    return 1 - less / full
+
+
+def _as_json(
+    args: argparse.Namespace, found: Sequence[Study], technology: Technology, scaled: Technology
+) -> dict[str, Any]:
+    from dataclasses import asdict
+
+    return {
+        "schema": SCHEMA,
+        "model": args.model,
+        "ap": args.ap,
+        "images": found[0].images,
+        "repeats": args.repeats,
+        "clean_correct": found[0].clean_correct,
+        "technology": technology.name,
+        "scaled_technology": scaled.name,
+        "studies": [
+            {
+                "faults": asdict(one.faults),
+                "accuracy": one.accuracy,
+                "accuracy_interval": one.accuracy_interval,
+                "logits_moved": one.moved,
+                "logits_moved_interval": one.moved_interval,
+                "answers_changed": one.changed,
+                "energy_saved": _saved(one, technology, scaled),
+                "trials": [asdict(trial) for trial in one.trials],
+            }
+            for one in found
+        ],
+    }
