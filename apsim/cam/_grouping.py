@@ -13,16 +13,17 @@ from dataclasses import dataclass, replace
 
 import numpy as np
 
-from apsim.cam._plan import COUNTED, FUSED, KEEP, KNOWN, LINES, SPANNED, SURE, Numbers, Plan
+from apsim.cam._plan import COUNTED, FUSED, KEEP, KNOWN, LINES, SPANNED, Numbers, Plan
 from apsim.encoding import KEY, KEYS, MODE, OP, WRITE, WRITES
 from apsim.program import Mode, Op
 
-__all__ = ["GIVEN", "Pattern", "fused", "single"]
+__all__ = ["GIVEN", "Pattern", "blank", "fused", "single"]
 
 GIVEN = 2
 """A bit of a pattern that is given at run time."""
 
-Pattern = tuple[tuple[tuple[tuple[int, int], ...], tuple[tuple[int, int, int], ...]], ...]
+Pass = tuple[tuple[tuple[int, int], ...], tuple[tuple[int, int, int], ...]]
+Pattern = tuple[Pass, ...]
 """Passes of a step: key (slot, bit) pairs and written (slot, bit, mode) triples."""
 
 Shape = tuple[object, ...]
@@ -84,14 +85,20 @@ def _code_pass(coded: Coded, index: int, address: Address) -> None:
     row = plan.steps[index]
     if not _is_pass(plan, index) or not 0 < row[KEYS] + row[WRITES] <= MOST_OPERANDS:
         return
-    ((key, write),), on = _pattern(plan, index, index + 1)
-    blank = (
+    (one,), on = _pattern(plan, index, index + 1)
+    pattern, given = blank(one)
+    coded.set(index, index + 1, address(pattern), [*on, *given])
+
+
+def blank(one: Pass) -> tuple[Pattern, list[int]]:
+    """A pass with its bits to be given, and those bits, then how many lines flip with each match."""
+    key, write = one
+    pattern = (
         tuple((slot, GIVEN) for slot, _ in key),
         tuple((slot, GIVEN, COUNTED if mode == COUNTED else KNOWN) for slot, _, mode in write),
     )
     given = [bit - 1 for _, bit in key] + [-bit for _, bit, _ in write]
-    sure = int(plan.extra[index, SURE])
-    coded.set(index, index + 1, address((blank,)), [*on, *given, sure])
+    return (pattern,), [*given, sum(mode == KNOWN for _, _, mode in write)]
 
 
 def _groups(plan: Plan) -> Iterator[tuple[int, int]]:

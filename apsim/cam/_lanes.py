@@ -16,16 +16,13 @@ from typing import Any
 
 import numpy as np
 
-from apsim.cam._compile import PLAIN, kernel, small
+from apsim.cam._compile import kernel, small
 from apsim.cam._kernels import LOAD_G, LOAD_K, PREFIX
-from apsim.cam.schedule import ACROSS, FRESH
+from apsim.cam._leaves import assign_line, call_fused, popcount, step_lines
+from apsim.cam._plan import FUSED, KEEP, LINES, SPANNED, SURE
+from apsim.cam.schedule import ACROSS, CODE, FRESH
 from apsim.encoding import KEY, KEYS, OP, PLACE, PORT, WRITE, WRITES
 from apsim.program import Op
-
-if PLAIN:
-    from apsim.cam._plain import assign_line, popcount, step_lines
-else:
-    from apsim.cam._vectors import assign_line, popcount, step_lines
 
 __all__ = ["walk"]
 
@@ -43,10 +40,10 @@ FIXED = 4  # slots beside the blocks': G, K, column tags, living lanes
 
 @kernel
 def walk(
-    planes: Any, flat: Any, lines: Any, ops: Any, steps: Any, pool: Any, extra: Any, down: Any,
-    down_pool: Any, packed: Any, words: Any, live: Any, pairs: Any, out: Any, totals: Any,
+    planes: Any, flat: Any, lines: Any, ops: Any, steps: Any, pool: Any, extra: Any, on: Any,
+    down: Any, down_pool: Any, codes: Any, packed: Any, words: Any, live: Any, pairs: Any, out: Any, totals: Any,
 ) -> None:  # fmt: skip
-    """Walk a schedule on one tile; totals int64[3, steps] take matched, written, flipped.
+    """Walk a schedule on one tile; totals int64[4, steps] take matched, written, flipped (from 1 on).
 
     `flat` and `lines` are `planes` as [slots, lines * words] and [slots * lines, words].
     `packed` uint64[blocks, bits, words] and `words` uint64[blocks, many] are the two
@@ -68,8 +65,13 @@ def walk(
             blocks[slot] = np.uint64(a)
         elif kind == ACROSS:
             across(
-                planes[slot], steps, pool, extra, a, b, full, packed, words, live, alive, pairs,
+                planes[slot], steps, pool, extra, on, a, b, full, packed, words, live, alive, pairs,
                 np.int64(blocks[slot]), out, totals,
+            )  # fmt: skip
+        elif kind == CODE:
+            call_fused(
+                codes[b, 0], flat, on, codes[b, 1], 1, 0, columns * vectors, full * columns,
+                slots - 1, -1, totals, a,
             )  # fmt: skip
         else:
             downwards(
@@ -79,35 +81,44 @@ def walk(
 
 @small
 def across(
-    rows: Any, steps: Any, pool: Any, extra: Any, start: Any, stop: Any, full: Any, packed: Any,
+    rows: Any, steps: Any, pool: Any, extra: Any, on: Any, start: Any, stop: Any, full: Any, packed: Any,
     words: Any, live: Any, alive: Any, pairs: Any, block: Any, out: Any, totals: Any,
 ) -> None:  # fmt: skip
     """Horizontal steps on one row of every group."""
-    vectors, tags = rows.shape[1] >> 3, len(rows) - 2
-    for index in range(start, stop):
+    vectors, tags, index = rows.shape[1] >> 3, len(rows) - 2, start
+    while index < stop:
         op, key = steps[index, OP], steps[index, KEY]
+        if extra[index, FUSED] and index + extra[index, SPANNED] <= stop:
+            call_fused(
+                extra[index, FUSED], rows, on, extra[index, LINES], 1, 0, vectors, full,
+                tags + 1, tags if extra[index, KEEP] else -1, totals, index,
+            )  # fmt: skip
+            index += extra[index, SPANNED]
+            continue
         if op == WRITE_DATA:
-            totals[2, index] += take(
+            totals[3, index] += take(
                 rows[pool[key, 0]], steps[index, PORT], steps[index, PLACE], packed, words, live,
                 pairs, block,
             )  # fmt: skip
-            totals[1, index] += alive
+            totals[2, index] += alive
         elif op == WRITE_TAG:
-            totals[2, index] += assign_line(rows, pool[key, 0], tags, 0, vectors)
-            totals[1, index] += alive
+            totals[3, index] += assign_line(rows, pool[key, 0], tags, 0, vectors)
+            totals[2, index] += alive
         else:
             keys = 0 if op == WRITE_ALL or op == WRITE_ else steps[index, KEYS]
             writes = 0 if op == COMPARE or op == READ else steps[index, WRITES]
+            keep = extra[index, KEEP] and op != WRITE_ and op != WRITE_ALL
             matched, flipped = step_lines(
                 rows, pool, key, keys, steps[index, WRITE], writes, 0, vectors, full,
-                int(op == WRITE_), extra[index, 0],
+                int(op == WRITE_), int(keep),
             )  # fmt: skip
             if op != WRITE_ and op != WRITE_ALL:
-                totals[0, index] += matched
-            totals[1, index] += matched * writes
-            totals[2, index] += flipped + matched * extra[index, 1]
+                totals[1, index] += matched
+            totals[2, index] += matched * writes
+            totals[3, index] += flipped + matched * extra[index, SURE]
             if op == READ and steps[index, PORT] >= 0 and block == 0:
                 out[steps[index, PLACE]] = rows[tags]
+        index += 1
 
 
 @small
@@ -141,8 +152,8 @@ def downwards(
     columns, vectors = height - 2, len(live) >> 3
     every = columns * vectors
     if op == WRITE_TAG:
-        totals[1, index] += step[D_WIDTH] * alive
-        totals[2, index] += move(lines, height, slots, step, columns, vectors)
+        totals[2, index] += step[D_WIDTH] * alive
+        totals[3, index] += move(lines, height, slots, step, columns, vectors)
         return
     keys = 0 if op == WRITE_ALL or op == WRITE_ else step[D_KEYS]
     writes = 0 if op == COMPARE or op == READ or step[D_GATE] else step[D_WRITES]
@@ -159,9 +170,9 @@ def downwards(
                 flat, pool, step[D_KEY], 0, step[D_WRITE], writes, 0, every, full, 1, 0
             )
     if op != WRITE_ and op != WRITE_ALL:
-        totals[0, index] += matched
-    totals[1, index] += matched * writes
-    totals[2, index] += flipped + matched * step[D_KNOWN]
+        totals[1, index] += matched
+    totals[2, index] += matched * writes
+    totals[3, index] += flipped + matched * step[D_KNOWN]
     if op == READ and step[D_PORT] >= 0:
         for k in range(step[D_WIDTH]):
             out[k] = lines[(slots - 2) * height + step[D_SOURCE] + k]

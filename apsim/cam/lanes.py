@@ -17,23 +17,11 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from apsim.cam._plan import Plan, plan
-from apsim.cam.schedule import DOWN, Regular, Schedule, Stretch, schedule
-from apsim.encoding import (
-    GATE,
-    KEY,
-    KEYS,
-    MODE,
-    OP,
-    PLACE,
-    PORT,
-    SOURCE,
-    TARGET,
-    WIDTH,
-    WRITE,
-    WRITES,
-    Code,
-)  # fmt: skip
+from apsim.cam._coding import ALONE
+from apsim.cam._plan import plan
+from apsim.cam._walks import Walk, walk_of
+from apsim.cam.schedule import Regular, Schedule, Stretch, schedule
+from apsim.encoding import MODE, OP, PLACE, PORT, WIDTH, WRITE, WRITES, Code
 from apsim.errors import ProgramError
 from apsim.program import Mode, Op
 
@@ -84,6 +72,7 @@ class LaneProgram:
     groups: int
     size: int
     columns: int
+    least: int = ALONE
 
     @cached_property
     def regular(self) -> Regular:
@@ -106,44 +95,12 @@ class LaneProgram:
 
     def compared(self, rows: int) -> int:
         """Lines that take part in compares in one load of so many rows."""
-        return int(self.plan.totals(rows, self.columns)[0].sum())
+        return int(plan(self.code).totals(rows, self.columns)[0].sum())
 
     @cached_property
-    def plan(self) -> Plan:
-        """Horizontal steps as the kernels take them."""
-        return plan(self.code)
-
-    @cached_property
-    def _ops(self) -> tuple[Numbers, Numbers, Numbers]:
-        """The schedule with its vertical steps numbered, those steps, and their pool."""
-        ops = self.schedule.ops.copy()
-        known: dict[tuple[object, ...], int] = {}
-        steps: list[list[int]] = []
-        pool: list[tuple[int, int, int]] = []
-        for op in ops[ops[:, 0] == DOWN]:
-            what = self._down(int(op[1]), int(op[2]))
-            if what not in known:
-                known[what] = len(steps)
-                steps.append(_down_step(what, pool))
-        chosen = np.flatnonzero(ops[:, 0] == DOWN)
-        for place in chosen:
-            ops[place, 2] = known[self._down(int(ops[place, 1]), int(ops[place, 2]))]
-        return (
-            ops,
-            np.array(steps, np.int64).reshape(-1, 12),
-            np.array(pool, np.int64).reshape(-1, 3),
-        )
-
-    def _down(self, index: int, line: int) -> tuple[object, ...]:
-        """A vertical step with its slots: what it is, apart from where it stands."""
-        row = self.code.steps[index]
-        slots = [int(slot) for slot in self.schedule.down[line]]
-        key = self.code.pool[row[KEY] : row[KEY] + row[KEYS], 1]
-        write = self.code.pool[row[WRITE] : row[WRITE] + row[WRITES], 1]
-        keys = tuple(zip(slots, map(int, key), strict=False))
-        writes = tuple(zip(slots[len(key) :], map(int, write), strict=False))
-        rest = map(int, row[[SOURCE, TARGET, WIDTH, PORT]])
-        return (int(row[OP]), int(row[GATE]), keys, writes, *rest)
+    def walk(self) -> Walk:
+        """What the kernel walks."""
+        return walk_of(self.code, self.schedule, self.least)
 
     def run(
         self,
@@ -167,11 +124,11 @@ class LaneProgram:
             results = _pool(threads).map(runner.tile, tiles)
         else:
             results = map(runner.tile, tiles)
-        numbers = np.zeros((3, len(self.code)), np.int64)
+        numbers = np.zeros((4, len(self.code)), np.int64)
         for part, where in zip(results, tiles, strict=True):
             numbers += part
             progress(_ones(operands.live[where]))
-        return Outcome(out, numbers + self._shared_rows(operands, left))
+        return Outcome(out, (numbers + self._shared_rows(operands, left))[1:])
 
     def _shared_rows(self, operands: Operands, left: Words) -> Numbers:
         """What the shared row of every load adds: its own horizontal steps, and its clears.
@@ -180,7 +137,7 @@ class LaneProgram:
         holds, before a group clears it, what the group before left; after them, what the
         last group left.
         """
-        numbers = np.zeros((3, len(self.code)), np.int64)
+        numbers = np.zeros((4, len(self.code)), np.int64)
         loads = _ones(operands.ends)
         for shared in range(self.regular.shared):
             last = _gathered(left[shared], operands.ends)
@@ -188,7 +145,7 @@ class LaneProgram:
             before = tail.first_steps(numbers)
             tail.last_steps(last, numbers)
             flips = _ones(left[shared]) - int(last.sum()) + loads * before
-            numbers[2, self._clear(shared)] += flips
+            numbers[3, self._clear(shared)] += flips
         return numbers
 
     def _clear(self, shared: int) -> int:
@@ -221,8 +178,8 @@ class _Runner:
         live[:count] = operands.live[where]
         planes = _planes(program, width)
         bits = np.zeros((program.places, width), np.uint64)
-        numbers = np.zeros((3, len(program.code)), np.int64)
-        _walk(program, planes, program._ops[0], operands, live, pairs, bits, numbers)
+        numbers = np.zeros((4, len(program.code)), np.int64)
+        _walk(program, planes, program.walk.ops, operands, live, pairs, bits, numbers)
         for shared, slot in enumerate(program.schedule.shared):
             self.left[shared, :, where] = (planes[slot, : program.columns] & live)[:, :count]
         words = np.zeros((1, width * 64), np.uint64)
@@ -287,31 +244,12 @@ def _walk(
     numbers: Numbers,
 ) -> None:
     slots, height, width = planes.shape
-    steps, (_, down, pool) = program.plan, program._ops
+    walk, steps = program.walk, program.walk.plan
     _kernels().walk(
         planes, planes.reshape(slots, height * width), planes.reshape(slots * height, width), ops,
-        steps.steps, steps.pool, steps.extra, down, pool, operands.packed, operands.words, live,
-        pairs, out, numbers,
+        steps.steps, steps.pool, steps.extra, walk.on, walk.down, walk.pool, walk.codes,
+        operands.packed, operands.words, live, pairs, out, numbers,
     )  # fmt: skip
-
-
-def _down_step(what: tuple[Any, ...], pool: list[tuple[int, int, int]]) -> list[int]:
-    """A vertical step as a row of the kernel's table, its lines added to the pool."""
-    op, gate, keys, writes, source, target, width, port = what
-    compared = dict(keys)
-    known = 0
-    first = len(pool)
-    pool += [(slot, bit, 2) for slot, bit in keys]
-    middle = len(pool)
-    for slot, bit in writes:
-        exact = op == Op.PASS and not gate and slot in compared
-        known += int(exact and compared[slot] != bit)
-        pool.append((slot, bit, int(compared[slot] != bit) if exact else 2))
-    place = keys[0][0] if keys else 0
-    return [
-        op, gate, first, middle - first, middle, len(pool) - middle, source, target, width, place,
-        known, port,
-    ]  # fmt: skip
 
 
 def _planes(program: LaneProgram, width: int) -> Words:

@@ -26,11 +26,12 @@ from apsim.encoding import (
 from apsim.errors import ProgramError
 from apsim.program import Mode, Op
 
-__all__ = ["ACROSS", "DOWN", "FRESH", "Regular", "Schedule", "schedule"]
+__all__ = ["ACROSS", "CODE", "DOWN", "FRESH", "Regular", "Schedule", "schedule"]
 
 Numbers = NDArray[np.int64]
 
-FRESH, ACROSS, DOWN = 0, 1, 2  # a new block in a slot; horizontal steps on it; a vertical step
+# A new block in a slot; horizontal steps on it; a vertical step; several in code of their own.
+FRESH, ACROSS, DOWN, CODE = 0, 1, 2, 3
 
 
 @dataclass(frozen=True)

@@ -15,6 +15,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from apsim.cam import FusedCam, PackedCam
 from apsim.cam.lanes import LaneProgram, Operands, to_planes
 from apsim.counts import Activity, Counts
 from apsim.functions import Function
@@ -25,6 +26,8 @@ __all__ = ["Batch", "dot_products"]
 Integers = NDArray[np.integer[Any]]
 Words = NDArray[np.uint64]
 LANE = 64
+
+LEAST = {engine: kind.least for engine, kind in (("strict", PackedCam), ("fused", FusedCam))}
 
 
 @dataclass(frozen=True)
@@ -83,6 +86,7 @@ def dot_products(
     fold: Fold,
     make: Callable[[int], Function],
     *,
+    engine: str = "strict",
     threads: int = 2,
     progress: Callable[[int], None] = lambda products: None,
 ) -> Batch:
@@ -93,7 +97,7 @@ def dot_products(
     (u, length), i = x.shape, len(weights)
     order = _Order.best(i, u)
     function = make(fold.size if fold.full else fold.rest)
-    program = _program(function, fold.size if fold.full else fold.rest, length)
+    program = _program(function, fold.size if fold.full else fold.rest, length, engine)
     operands = _operands(function, x, weights, order, fold)
     done = program.run(operands, threads=threads, progress=lambda lanes: progress(lanes * length))
     sums = function.output.decode(order.gather(done.out)) - function.unbias
@@ -101,7 +105,7 @@ def dot_products(
     for groups, times in fold.sizes():
         load = make(groups)
         counts += load.program.counts() * times
-        compared += _program(load, groups, length).compared(load.rows) * times
+        compared += _program(load, groups, length, engine).compared(load.rows) * times
     matched, written, flipped = (int(number) for number in done.numbers.sum(axis=1))
     activity = Activity(compared, matched, written, flipped)
     return Batch(np.ascontiguousarray(sums), counts, activity, fold.loads)
@@ -129,5 +133,5 @@ def _operands(
 
 
 @lru_cache(64)
-def _program(function: Function, groups: int, size: int) -> LaneProgram:
-    return LaneProgram(function.program.code, groups, size, function.columns)
+def _program(function: Function, groups: int, size: int, engine: str) -> LaneProgram:
+    return LaneProgram(function.program.code, groups, size, function.columns, LEAST[engine])

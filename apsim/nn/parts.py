@@ -105,7 +105,9 @@ def _dot_products(
 
     if not chip.literal:
         chip.require(make(fold.size if fold.full else fold.rest))
-        batch = matrix.dot_products(x, weights, fold, make, threads=chip.threads, progress=progress)
+        batch = matrix.dot_products(
+            x, weights, fold, make, engine=chip.engine, threads=chip.threads, progress=progress
+        )
         chip.note(batch.counts, batch.activity, batch.loads)
         return batch.sums.ravel()
     results = []

@@ -1,0 +1,196 @@
+"""A schedule as the lanes kernel walks it: vertical steps numbered, and code for passes.
+
+The rule: one walk for each program and way of grouping passes; the order of steps on any
+block is the schedule's, and what is grouped are neighbours in it.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import dataclass, field
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from apsim.cam._coding import ALONE, coded
+from apsim.cam._plan import COUNTED, KNOWN, NEVER, Plan
+from apsim.cam.schedule import CODE, DOWN, Schedule
+from apsim.encoding import (
+    GATE, KEY, KEYS, OP, PORT, SOURCE, TARGET, WIDTH, WRITE, WRITES, Code,
+)  # fmt: skip
+from apsim.program import Op
+
+__all__ = ["Walk", "walk_of"]
+
+Numbers = NDArray[np.int64]
+Pairs = tuple[tuple[int, int], ...]
+
+MOST_LINES = 4  # slots of vertical passes that share code
+
+
+@dataclass(frozen=True)
+class Walk:
+    """`ops` as in a schedule, CODE rows being (CODE, first step, number of the code, 0).
+
+    `down` int64[steps, 12] and `pool` int64[bits, 3] hold the vertical steps, `codes`
+    int64[codes, 2] addresses and where their lines stand in `on`; `plan` the horizontal steps.
+    """
+
+    ops: Numbers
+    down: Numbers
+    pool: Numbers
+    codes: Numbers
+    on: Numbers
+    plan: Plan
+
+
+@dataclass(frozen=True)
+class _Vertical:
+    """A vertical step on slots."""
+
+    op: int
+    gate: int
+    key: Pairs
+    write: Pairs
+    rest: tuple[int, ...]  # source, target, width, port
+
+    @property
+    def is_plain_pass(self) -> bool:
+        return self.op == Op.PASS and not self.gate
+
+    def modes(self) -> tuple[int, ...]:
+        """How the flips of each written slot are found, as for horizontal passes."""
+        once = [slot for slot, _ in self.key]
+        known = dict(self.key) if self.is_plain_pass else {}
+        written = [slot for slot, _ in self.write]
+        return tuple(
+            COUNTED
+            if slot not in known or once.count(slot) > 1 or written.count(slot) > 1
+            else (KNOWN if known[slot] != bit else NEVER)
+            for slot, bit in self.write
+        )
+
+
+def walk_of(code: Code, schedule: Schedule, least: int) -> Walk:
+    """Number the vertical steps of a schedule, and give passes code where there can be any."""
+    plan = coded(code, least)
+    return _Walker(code, schedule, plan, least).run()
+
+
+@dataclass
+class _Walker:
+    code: Code
+    schedule: Schedule
+    plan: Plan
+    least: int
+    down: dict[_Vertical, int] = field(default_factory=dict)
+    rows: list[list[int]] = field(default_factory=list)
+    pool: list[tuple[int, int, int]] = field(default_factory=list)
+    numbers: dict[tuple[_Vertical, ...], int] = field(default_factory=dict)
+    codes: list[tuple[int, int]] = field(default_factory=list)
+    on: list[int] = field(default_factory=list)
+
+    def run(self) -> Walk:
+        self.on = self.plan.lines.tolist()
+        ops = np.array(list(self._ops()), np.int64).reshape(-1, 4)
+        return Walk(
+            ops,
+            np.array(self.rows, np.int64).reshape(-1, 12),
+            np.array(self.pool, np.int64).reshape(-1, 3),
+            np.array(self.codes, np.int64).reshape(-1, 2),
+            np.array(self.on, np.int64),
+            self.plan,
+        )
+
+    def _ops(self) -> Iterator[tuple[int, int, int, int]]:
+        group: list[tuple[int, _Vertical]] = []
+        for kind, a, b, slot in self.schedule.ops.tolist():
+            step = self._vertical(a, b) if kind == DOWN else None
+            if group and not (step and self._joins(group, a, step)):
+                yield self._coded(group)
+                group = []
+            if step and step.is_plain_pass and self._has_code:
+                group.append((a, step))
+            elif step:
+                yield DOWN, a, self._number(step), 0
+            else:
+                yield kind, a, b, slot
+        if group:
+            yield self._coded(group)
+
+    @property
+    def _has_code(self) -> bool:
+        from apsim.cam._compile import PLAIN
+
+        return not PLAIN
+
+    def _vertical(self, index: int, line: int) -> _Vertical:
+        row, slots = self.code.steps[index], self.schedule.down[line].tolist()
+        keys, writes = (
+            (self.code.pool[row[first] : row[first] + row[count], 1] != 0).astype(int).tolist()
+            for first, count in ((KEY, KEYS), (WRITE, WRITES))
+        )
+        return _Vertical(
+            int(row[OP]), int(row[GATE]),
+            tuple(zip(slots, keys, strict=False)),
+            tuple(zip(slots[len(keys) :], writes, strict=False)),
+            tuple(row[[SOURCE, TARGET, WIDTH, PORT]].tolist()),
+        )  # fmt: skip
+
+    def _joins(self, group: list[tuple[int, _Vertical]], index: int, step: _Vertical) -> bool:
+        if self.least == ALONE or not step.is_plain_pass or index != group[-1][0] + 1:
+            return False
+        return len(_slots([one for _, one in group] + [step])) <= MOST_LINES
+
+    def _coded(self, group: list[tuple[int, _Vertical]]) -> tuple[int, int, int, int]:
+        steps = tuple(step for _, step in group)
+        if steps not in self.numbers:
+            self.numbers[steps] = len(self.codes)
+            self._make(steps)
+        return CODE, group[0][0], self.numbers[steps], 0
+
+    def _make(self, steps: tuple[_Vertical, ...]) -> None:
+        """Code for passes: with their bits where they are several, by arity where one is alone."""
+        from apsim.cam._fusion import address
+        from apsim.cam._grouping import blank
+
+        slots = {slot: place for place, slot in enumerate(_slots(steps))}
+        pattern = tuple(
+            (
+                tuple((slots[slot], bit) for slot, bit in step.key),
+                tuple(
+                    (slots[slot], bit, mode)
+                    for (slot, bit), mode in zip(step.write, step.modes(), strict=True)
+                ),
+            )
+            for step in steps
+        )
+        given: list[int] = []
+        if self.least == ALONE:
+            pattern, given = blank(pattern[0])
+        self.codes.append((address(pattern), len(self.on)))
+        self.on += [*slots, *given]
+
+    def _number(self, step: _Vertical) -> int:
+        if step not in self.down:
+            self.down[step] = len(self.rows)
+            self.rows.append(self._row(step))
+        return self.down[step]
+
+    def _row(self, step: _Vertical) -> list[int]:
+        """A vertical step as a row of the kernel's table, its lines added to the pool."""
+        first, modes = len(self.pool), step.modes()
+        self.pool += [(slot, bit, COUNTED) for slot, bit in step.key]
+        middle = len(self.pool)
+        self.pool += [(*pair, mode) for pair, mode in zip(step.write, modes, strict=True)]
+        source, target, width, port = step.rest
+        return [
+            step.op, step.gate, first, len(step.key), middle, len(step.write), source, target,
+            width, step.key[0][0] if step.key else 0, modes.count(KNOWN), port,
+        ]  # fmt: skip
+
+
+def _slots(steps: Any) -> list[int]:
+    """The slots that steps use, in the order in which they come."""
+    return list(dict.fromkeys(slot for step in steps for slot, _ in (*step.key, *step.write)))
