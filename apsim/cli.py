@@ -19,7 +19,18 @@ from apsim.errors import ApsimError
 
 __all__ = ["VERBS", "main"]
 
-VERBS: tuple[str, ...] = ("run", "import", "check", "cost", "explore", "faults", "paper", "lut", "debug", "trace")
+VERBS: tuple[str, ...] = (
+    "run",
+    "import",
+    "check",
+    "cost",
+    "explore",
+    "faults",
+    "paper",
+    "lut",
+    "debug",
+    "trace",
+)
 """The verbs in the order of the help; each is a module of `apsim.commands`."""
 
 MODULES = {"import": "import_model"}
