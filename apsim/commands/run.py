@@ -12,11 +12,13 @@ from apsim.errors import InputError
 
 if TYPE_CHECKING:
     from apsim.nn.chip import Chip
+    from apsim.nn.model import Model
     from apsim.nn.runtime import Run
 
 __all__ = ["add_chip_options", "add_parser", "chip_of"]
 
 KINDS = ("1d", "2d", "2d-seg", "2d-tc", "2d-seg-tc")
+JUDGES = ("onnxruntime", "onnxruntime-plain", "reference")
 WIDE = 180
 
 
@@ -37,6 +39,7 @@ def add_parser(subparsers: argparse._SubParsersAction[argparse.ArgumentParser]) 
     add("--seed", metavar="S", type=int, default=0, help="seed of random weights and images")
     compared = "compare all values with the exact twin (default), or some channels of each layer"
     add("--check", choices=("all", "sample"), default="all", help=compared)
+    add("--against", choices=JUDGES, help="compare every layer of an ONNX file (extra oracle)")
     add("--json", metavar="FILE", help="write the run as JSON")
     add("--checkpoint", metavar="FILE", help="write what is done after each layer")
     add("--resume", metavar="FILE", help="go on from a checkpoint")
@@ -84,15 +87,26 @@ def _run(args: argparse.Namespace) -> int:
         try:
             done = runtime.run(
                 model, x, chip, labels=labels, check=args.check, watcher=bar,
-                keep="all" if args.tensors else "outputs",
+                keep="all" if args.tensors or args.against else "outputs",
                 save=args.checkpoint or args.resume, resume=args.resume,
             )  # fmt: skip
         except KeyboardInterrupt:
             bar.leave_word(args.checkpoint or args.resume)
             raise
     _show(done)
+    agreed = _against(args, model, x, done) if args.against else True
     _write(done, args)
-    return 0 if done.passed else 1
+    return 0 if done.passed and agreed else 1
+
+
+def _against(args: argparse.Namespace, model: Model, x: dict[str, Any], run: Run) -> bool:
+    """Print how each layer compares with another implementation; whether all are equal."""
+    from apsim.nn import oracle
+    from apsim.report.agreement import agreement_lines
+
+    judged = oracle.against(args.model, model, x, run.tensors, args.against)
+    print("\n".join(agreement_lines(judged, len(model.layers), args.against, model.rule)))
+    return all(one.equal for one in judged)
 
 
 def _show(run: Run) -> None:

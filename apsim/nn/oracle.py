@@ -10,16 +10,17 @@ from __future__ import annotations
 import os
 from collections.abc import Mapping
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Any
 
 import numpy as np
 import numpy.typing as npt
 
 from apsim.errors import InputError, MissingExtra
-from apsim.nn import exact
+from apsim.nn import exact, real
 from apsim.nn.model import Integers, Model
 
-__all__ = ["ORACLES", "Agreement", "compare", "oracle_tensors"]
+__all__ = ["ORACLES", "Agreement", "against", "compare", "oracle_tensors"]
 
 ORACLES = ("onnxruntime", "onnxruntime-plain", "reference")
 Feeds = Mapping[str, npt.NDArray[Any]]
@@ -39,6 +40,35 @@ class Agreement:
     forced: int
     whole: int
     first: str = ""
+
+    @property
+    def equal(self) -> bool:
+        """Whether nothing differs, neither way."""
+        return self.forced == self.whole == 0
+
+
+def against(
+    path: str | os.PathLike[str],
+    model: Model,
+    x: Mapping[str, Integers],
+    ours: Mapping[str, Integers],
+    oracle: str,
+) -> tuple[Agreement, ...]:
+    """Judge our tensors for the integer inputs `x` by another implementation of an ONNX file."""
+    if Path(path).suffix != ".onnx":
+        raise InputError(f"--against {oracle} judges ONNX files, {path} is none")
+    feeds = dict(_feed(model, name, values) for name, values in x.items())
+    return compare(model, ours, oracle_tensors(path, model, feeds, oracle))
+
+
+def _feed(model: Model, name: str, integers: Integers) -> tuple[str, npt.NDArray[Any]]:
+    """An input as the file wants it: real values where it quantizes them itself."""
+    tensor, entry = model.tensors[name], model.entries.get(name)
+    if entry is None:
+        return name, integers.astype(f"{'i' if tensor.signed else 'u'}{max(1, tensor.bits // 8)}")
+    if (entry.factor, entry.shift) != (1.0, 0.0):
+        raise InputError(f"input {entry.name!r} is changed before it is quantized: no oracle")
+    return entry.name, real.dequantize(tensor, integers).astype(np.float32)
 
 
 def oracle_tensors(
