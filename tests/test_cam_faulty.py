@@ -39,7 +39,7 @@ def test_without_faults_it_is_the_definition(data: st.DataObject, seed: int) -> 
     np.testing.assert_array_equal(arrays[0].peek(), arrays[1].peek())
     np.testing.assert_array_equal(arrays[0].tag, arrays[1].tag)
     np.testing.assert_array_equal(arrays[0].column_tag, arrays[1].column_tag)
-    np.testing.assert_array_equal(*outs)
+    np.testing.assert_array_equal(outs[0], outs[1])
 
 
 def across(op: Op, key: tuple[tuple[int, int], ...], write: tuple[tuple[int, int], ...]) -> Step:
@@ -115,4 +115,4 @@ def test_groups_that_share_a_row_act_one_after_another() -> None:
 @pytest.mark.parametrize("value", [-0.1, 1.5, float("nan")])
 def test_a_rate_that_is_no_probability_is_refused(name: str, value: float) -> None:
     with pytest.raises(InputError, match=f"{name} is a probability, 0 to 1"):
-        Faults(**{name: value})
+        Faults(**{name: value})  # type: ignore[arg-type]

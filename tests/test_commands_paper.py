@@ -145,3 +145,18 @@ def test_a_failing_row_is_told_apart_on_the_page(rows: dict[str, Reproduced]) ->
     text = paper_page.paper_page(bad, dict.fromkeys(paper_page.CAPTIONS, "<svg></svg>"))
     assert "Some rows do not hold" in text
     assert ">FAILS<" in text
+
+
+def test_executed_steps_take_the_place_of_closed_forms(tmp_path: Path) -> None:
+    """counted == realisable and sums right, for each conv layer of AlexNet and the digits net"""
+    pytest.importorskip("matplotlib")
+    page, data = tmp_path / "paper.html", tmp_path / "paper.json"
+    assert main(["paper", "--executed", "--html", str(page), "--json", str(data)]) == 0
+    found = json.loads(data.read_text())["executed"]
+    assert [step["layer"] for step in found["alexnet"]] == [f"conv{k}" for k in range(1, 6)]
+    for step in found["alexnet"]:
+        assert step["holds"]
+        assert step["counts"] == step["predicted"]
+        assert step["counts"] != step["paper"]
+    assert found["digits"]["activity"] == "executed"
+    assert "AlexNet, conv5" in page.read_text()

@@ -30,8 +30,9 @@ ON_CAPS = ("populate", "multiply", "reduce", "read_out")
 class ExecutedLayer:
     """One layer of a run: what it took, what that costs, and what the averages say.
 
-    `averages` is the energy that the paper's averages give for the same work, in J, None
-    where the run does not state the shape.  `cycles` is the layer's latency on the chip.
+    `paper` holds the printed equations for the same loads.  `averages` is the energy that
+    the paper's averages give for the same work, in J, None where the run does not state
+    the shape.  `cycles` is the layer's latency on the chip.
     """
 
     name: str
@@ -41,6 +42,7 @@ class ExecutedLayer:
     macs: int
     loads: int
     counts: Counts
+    paper: Counts
     activity: Activity
     cost: Cost
     cycles: float
@@ -120,6 +122,7 @@ def _layer(
         layer["macs"],
         loads,
         counts,
+        Counts(**layer["paper"]),
         activity,
         found,
         found.cycles * rounds / loads if loads else 0.0,

@@ -9,6 +9,7 @@ from collections.abc import Iterable, Mapping
 from html import escape
 
 from apsim.report.caveats import caveats, readings
+from apsim.report.executed_paper import NAMES, Executed
 from apsim.report.html import html_figure, html_page, html_table
 from apsim.report.paper_tables import paper_tables
 from apsim.report.published import TIERS, Reproduced, by_tier
@@ -25,8 +26,12 @@ CAPTIONS = {
 }
 
 
-def paper_page(rows: Mapping[str, Reproduced], figures: Mapping[str, str]) -> str:
-    """The whole page; `figures` holds SVG by name."""
+def paper_page(
+    rows: Mapping[str, Reproduced],
+    figures: Mapping[str, str],
+    executed: Executed | None = None,
+) -> str:
+    """The whole page; `figures` holds SVG by name, `executed` what was run beside the model."""
     return html_page(
         "BF-IMNA, reproduced",
         [
@@ -39,6 +44,7 @@ def paper_page(rows: Mapping[str, Reproduced], figures: Mapping[str, str]) -> st
             *(html_figure(figures[name], caption) for name, caption in CAPTIONS.items()),
             "<h2>Tables</h2>",
             *paper_tables(),
+            *_executed(executed),
             *_readings(),
             *_caveats(),
         ],
@@ -108,6 +114,19 @@ def _tier_table(tier: str, rows: Iterable[Reproduced]) -> str:
     ]
     names = ("where", "quantity", "paper", "model", "error", "", "why, or which reading")
     return f"<h2>{escape(tier.capitalize())}</h2>" + html_table(names, cells, numbers=(2, 3, 4))
+
+
+def _executed(executed: Executed | None) -> list[str]:
+    if executed is None:
+        return []
+    return [
+        "<h2>Executed</h2>",
+        "<p class='lead'>A step of each conv layer of AlexNet on one CAP, and the digits network, "
+        "as programs on the paper's 2D AP with seeded words: counted, and charged for every "
+        "mismatching line and every written cell. The averages charge fewer lines: a vertical "
+        "compare discharges all columns of a CAP, and the carry resolution all of its rows.</p>",
+        html_table(NAMES, executed.rows(), numbers=(2, 3, 4, 5, 6)),
+    ]
 
 
 def _readings() -> list[str]:
