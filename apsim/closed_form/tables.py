@@ -23,6 +23,8 @@ __all__ = [
     "Polynomial",
     "derive",
     "growth",
+    "interpolate",
+    "largest_terms",
     "printed_growth",
     "printed_total",
 ]
@@ -148,20 +150,31 @@ def derive(function: str, kind: str) -> Polynomial:
     10*M + 8*log2(L) - 7
     """
     row = FUNCTIONS[function]
-    sizes, repeats = (6 if row.size else 1), (2 if row.repeat else 1)
-    points = list(product(range(1, 4), range(1, sizes + 1), range(1, repeats + 1)))
+    return interpolate(lambda m, n, r: row.total(m, n, r, kind), row.size, row.repeat)
+
+
+def interpolate(
+    total: Callable[[int, int, int], int], size: str, repeat: str, first: int = 1
+) -> Polynomial:
+    """The polynomial through the totals at (M, N, R) for small M and R and N = 2**first, ...
+
+    `size` and `repeat` name N and R; "" where the total does not depend on them.
+    """
+    sizes, repeats = (6 if size else 1), (2 if repeat else 1)
+    levels = range(first, first + sizes)
+    points = list(product(range(1, 4), levels, range(1, repeats + 1)))
     powers = [
         (a, b, c, d)
         for a in range(3)
-        for b in range(3 if row.size else 1)
-        for c in range(2 if row.size else 1)
+        for b in range(3 if size else 1)
+        for c in range(2 if size else 1)
         for d in range(repeats)
     ]
-    values = [Fraction(row.total(m, 2**level, r, kind)) for m, level, r in points]
+    values = [Fraction(total(m, 2**level, r)) for m, level, r in points]
     found = _solve([[_value(p, *point) for p in powers] for point in points], values)
     terms = [(power, c) for power, c in zip(powers, found, strict=True) if c]
     terms.sort(reverse=True)
-    return Polynomial(tuple(terms), row.size, row.repeat)
+    return Polynomial(tuple(terms), size, repeat)
 
 
 def growth(function: str, kind: str) -> frozenset[str]:
@@ -170,9 +183,13 @@ def growth(function: str, kind: str) -> frozenset[str]:
     >>> sorted(growth("reduction", "1d"))
     ['L', 'M log2(L)']
     """
-    row = FUNCTIONS[function]
-    powers = [power for power, _ in derive(function, kind).terms]
-    return _maximal(powers, row)
+    return largest_terms(derive(function, kind))
+
+
+def largest_terms(polynomial: Polynomial) -> frozenset[str]:
+    """The terms that no other one outgrows."""
+    powers = [power for power, _ in polynomial.terms]
+    return _maximal(powers, polynomial.size, polynomial.repeat)
 
 
 def printed_growth(function: str, kind: str) -> frozenset[str]:
@@ -186,7 +203,7 @@ def printed_growth(function: str, kind: str) -> frozenset[str]:
             base, _, exponent = factor.partition("^")
             power[factors[base]] += int(exponent or 1)
         powers.append((power[0], power[1], power[2], power[3]))
-    return _maximal(powers, row)
+    return _maximal(powers, row.size, row.repeat)
 
 
 def printed_total(function: str, kind: str, bits: int, levels: int, repeat: int) -> Fraction:
@@ -223,7 +240,7 @@ def _factors(power: Monomial, size: str, repeat: str) -> list[str]:
     ]
 
 
-def _maximal(powers: list[Monomial], row: Function) -> frozenset[str]:
+def _maximal(powers: list[Monomial], size: str, repeat: str) -> frozenset[str]:
     """Terms that stay when each of M, N and R may grow alone: N outgrows any log2(N)^b."""
 
     def outgrown(p: Monomial) -> bool:
@@ -233,7 +250,7 @@ def _maximal(powers: list[Monomial], row: Function) -> frozenset[str]:
         )
 
     kept = [p for p in powers if any(p) and not outgrown(p)]
-    return frozenset(" ".join(_factors(p, row.size, row.repeat)) for p in kept)
+    return frozenset(" ".join(_factors(p, size, repeat)) for p in kept)
 
 
 def _solve(matrix: list[list[Fraction]], values: list[Fraction]) -> list[Fraction]:
