@@ -109,9 +109,9 @@ def _groups(plan: Plan) -> Iterator[tuple[int, int]]:
         ends = index == len(plan.steps) or not _is_pass(plan, index)
         here, like = (frozenset[int](), Shape()) if ends else _lines_and_shape(plan, index)
         grown = on | here
-        fits = len(grown) <= max(MOST_LINES, len(on)) and index - start < MOST_PASSES
-        begun = index > start and not plan.extra[index - 1, KEEP]
-        if not ends and begun and fits and (like != shape or here == on):
+        fits = len(grown) <= max(MOST_LINES, len(on)) and (like != shape or here == on)
+        begun = start < index < start + MOST_PASSES and not plan.extra[index - 1, KEEP]
+        if not ends and begun and (fits or _look(plan, index - 1)) and _alike(plan, index):
             on = grown
             continue
         if index > start:
@@ -120,8 +120,23 @@ def _groups(plan: Plan) -> Iterator[tuple[int, int]]:
 
 
 def _is_pass(plan: Plan, index: int) -> bool:
+    """A horizontal compare, with or without a write after it."""
     row = plan.steps[index]
-    return bool(row[OP] == Op.PASS and row[MODE] == Mode.HORIZONTAL)
+    return bool(row[OP] in (Op.PASS, Op.COMPARE, Op.READ) and row[MODE] == Mode.HORIZONTAL)
+
+
+def _look(plan: Plan, index: int) -> bool:
+    """A compare of one column that writes nothing: such steps share code whatever they look at."""
+    row = plan.steps[index]
+    return bool(row[OP] != Op.PASS and row[KEYS] == 1)
+
+
+def _alike(plan: Plan, index: int) -> bool:
+    """Whether a step looks as the one before it does, or neither only looks."""
+    before, here = plan.steps[index - 1], plan.steps[index]
+    if before[OP] == here[OP] == Op.PASS:
+        return True
+    return bool(before[OP] == here[OP]) and _look(plan, index - 1) and _look(plan, index)
 
 
 def _lines_and_shape(plan: Plan, index: int) -> tuple[frozenset[int], Shape]:
@@ -137,7 +152,7 @@ def _pattern(plan: Plan, start: int, stop: int) -> tuple[Pattern, list[int]]:
         key = [(slots.setdefault(line, len(slots)), bit) for line, bit, _ in _bits(plan, row, KEY)]
         write = [
             (slots.setdefault(line, len(slots)), bit, mode)
-            for line, bit, mode in _bits(plan, row, WRITE)
+            for line, bit, mode in (_bits(plan, row, WRITE) if row[OP] == Op.PASS else ())
         ]
         passes.append((tuple(key), tuple(write)))
     return tuple(passes), list(slots)

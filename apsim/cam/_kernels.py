@@ -81,7 +81,7 @@ def run_steps(
     index = start
     while index < stop:
         op = steps[index, OP]
-        if extra[index, FUSED] and index + extra[index, SPANNED] <= stop:
+        if op == PASS and extra[index, FUSED] and index + extra[index, SPANNED] <= stop:
             call_fused(
                 extra[index, FUSED], planes, lines, extra[index, LINES], 1, low, high, full,
                 len(planes) - 1, len(planes) - 2 if extra[index, KEEP] else -1, totals, index,
@@ -96,7 +96,8 @@ def run_steps(
         else:
             keys = 0 if op == WRITE_ALL or op == WRITE_ else steps[index, KEYS]
             writes = 0 if op == COMPARE or op == READ else steps[index, WRITES]
-            keep = extra[index, KEEP] and op != WRITE_ and op != WRITE_ALL
+            put = op == READ and steps[index, PORT] >= 0
+            keep = put or (extra[index, KEEP] and op != WRITE_ and op != WRITE_ALL)
             matched, flipped = step_lines(
                 planes, pool, steps[index, KEY], keys, steps[index, WRITE], writes,
                 low, high, full, int(op == WRITE_), int(keep),
@@ -105,7 +106,7 @@ def run_steps(
                 totals[1, index] += matched
             totals[2, index] += matched * writes
             totals[3, index] += flipped + matched * extra[index, SURE]
-            if op == READ and steps[index, PORT] >= 0:
+            if put:
                 put_data(planes, out, steps, index, low, high, rows)
         index += 1
 

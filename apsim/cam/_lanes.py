@@ -20,7 +20,7 @@ from apsim.cam._compile import kernel, small
 from apsim.cam._kernels import LOAD_G, LOAD_K, PREFIX
 from apsim.cam._leaves import assign_line, call_fused, popcount, step_lines
 from apsim.cam._plan import FUSED, KEEP, LINES, SPANNED, SURE
-from apsim.cam.schedule import ACROSS, CODE, FRESH
+from apsim.cam.schedule import ACROSS, ALIGN, CODE, FRESH
 from apsim.encoding import KEY, KEYS, OP, PLACE, PORT, WRITE, WRITES
 from apsim.program import Op
 
@@ -41,18 +41,21 @@ FIXED = 4  # slots beside the blocks': G, K, column tags, living lanes
 @kernel
 def walk(
     planes: Any, flat: Any, lines: Any, ops: Any, steps: Any, pool: Any, extra: Any, on: Any,
-    down: Any, down_pool: Any, codes: Any, packed: Any, words: Any, live: Any, pairs: Any, out: Any, totals: Any,
+    down: Any, down_pool: Any, codes: Any, packed: Any, words: Any, live: Any, runs: Any, out: Any, totals: Any,
 ) -> None:  # fmt: skip
     """Walk a schedule on one tile; totals int64[4, steps] take matched, written, flipped (from 1 on).
 
     `flat` and `lines` are `planes` as [slots, lines * words] and [slots * lines, words].
     `packed` uint64[blocks, bits, words] and `words` uint64[blocks, many] are the two
-    operands: lane word w takes word pairs[w, 0] of the one, and in all its lanes word
-    pairs[w, 1] of the other; the last line of `pairs` begins with the packed one's port.
+    operands.  A run (start, stop, first, which, port) of `runs` says that lane words
+    start..stop take words from `first` on of the planes, which are port `port`, and in all
+    their lanes word `which` of the other operand.
     `out` uint64[bits, words] takes the bits that block 0 puts out.
     """
     slots, height, width = planes.shape
-    columns, vectors, alive = height - 2, width >> 3, count(live)
+    columns, vectors, alive = height - 2, width >> 3, 0
+    for w in range(width):
+        alive += popcount(live[w])
     for column in range(columns):
         lines[(slots - 1) * height + column] = live
     full = vectors if alive == width * 64 else 0
@@ -65,9 +68,13 @@ def walk(
             blocks[slot] = np.uint64(a)
         elif kind == ACROSS:
             across(
-                planes[slot], steps, pool, extra, on, a, b, full, packed, words, live, alive, pairs,
+                planes[slot], steps, pool, extra, on, a, b, full, packed, words, live, alive, runs,
                 np.int64(blocks[slot]), out, totals,
             )  # fmt: skip
+        elif kind == ALIGN:
+            totals[1, a] += count_line(flat, slot, columns * vectors)
+            totals[2, a + 1] += down[b, D_WIDTH] * alive
+            totals[3, a + 1] += move(lines, height, slot, down[b], columns, vectors)
         elif kind == CODE:
             call_fused(
                 codes[b, 0], flat, on, codes[b, 1], 1, 0, columns * vectors, full * columns,
@@ -82,13 +89,14 @@ def walk(
 @small
 def across(
     rows: Any, steps: Any, pool: Any, extra: Any, on: Any, start: Any, stop: Any, full: Any, packed: Any,
-    words: Any, live: Any, alive: Any, pairs: Any, block: Any, out: Any, totals: Any,
+    words: Any, live: Any, alive: Any, runs: Any, block: Any, out: Any, totals: Any,
 ) -> None:  # fmt: skip
     """Horizontal steps on one row of every group."""
     vectors, tags, index = rows.shape[1] >> 3, len(rows) - 2, start
     while index < stop:
         op, key = steps[index, OP], steps[index, KEY]
-        if extra[index, FUSED] and index + extra[index, SPANNED] <= stop:
+        put = op == READ and steps[index, PORT] >= 0 and block == 0
+        if extra[index, FUSED] and not put and index + extra[index, SPANNED] <= stop:
             call_fused(
                 extra[index, FUSED], rows, on, extra[index, LINES], 1, 0, vectors, full,
                 tags + 1, tags if extra[index, KEEP] else -1, totals, index,
@@ -97,8 +105,8 @@ def across(
             continue
         if op == WRITE_DATA:
             totals[3, index] += take(
-                rows[pool[key, 0]], steps[index, PORT], steps[index, PLACE], packed, words, live,
-                pairs, block,
+                rows, pool[key, 0], steps[index, PORT], steps[index, PLACE], packed, words, live,
+                runs, block,
             )  # fmt: skip
             totals[2, index] += alive
         elif op == WRITE_TAG:
@@ -107,7 +115,7 @@ def across(
         else:
             keys = 0 if op == WRITE_ALL or op == WRITE_ else steps[index, KEYS]
             writes = 0 if op == COMPARE or op == READ else steps[index, WRITES]
-            keep = extra[index, KEEP] and op != WRITE_ and op != WRITE_ALL
+            keep = put or (extra[index, KEEP] and op != WRITE_ and op != WRITE_ALL)
             matched, flipped = step_lines(
                 rows, pool, key, keys, steps[index, WRITE], writes, 0, vectors, full,
                 int(op == WRITE_), int(keep),
@@ -116,29 +124,32 @@ def across(
                 totals[1, index] += matched
             totals[2, index] += matched * writes
             totals[3, index] += flipped + matched * extra[index, SURE]
-            if op == READ and steps[index, PORT] >= 0 and block == 0:
+            if put:
                 out[steps[index, PLACE]] = rows[tags]
         index += 1
 
 
 @small
 def take(
-    line: Any, port: Any, place: Any, packed: Any, words: Any, live: Any, pairs: Any, block: Any
-) -> Any:
+    rows: Any, line: Any, port: Any, place: Any, packed: Any, words: Any, live: Any, runs: Any,
+    block: Any,
+) -> Any:  # fmt: skip
     """A column of one row of every group := bit `place` of an operand; gives cells flipped."""
     flipped = 0
-    if port == pairs[len(line), 0]:
-        source = packed[block, place]
-        for w in range(len(line)):
-            new = source[pairs[w, 0]] & live[w]
-            flipped += popcount(line[w] ^ new)
-            line[w] = new
-    else:
-        values, shift = words[block], np.uint64(place)
-        for w in range(len(line)):
-            new = (ZERO - ((values[pairs[w, 1]] >> shift) & ONE)) & live[w]
-            flipped += popcount(line[w] ^ new)
-            line[w] = new
+    for number in range(len(runs)):
+        start, stop = runs[number, 0], runs[number, 1]
+        if port == runs[number, 4]:
+            shift = runs[number, 2] - start
+            for w in range(start, stop):
+                new = packed[block, place, w + shift] & live[w]
+                flipped += popcount(rows[line, w] ^ new)
+                rows[line, w] = new
+        else:
+            same = ZERO - ((words[block, runs[number, 3]] >> np.uint64(place)) & ONE)
+            for w in range(start, stop):
+                new = same & live[w]
+                flipped += popcount(rows[line, w] ^ new)
+                rows[line, w] = new
     return flipped
 
 
@@ -153,7 +164,7 @@ def downwards(
     every = columns * vectors
     if op == WRITE_TAG:
         totals[2, index] += step[D_WIDTH] * alive
-        totals[3, index] += move(lines, height, slots, step, columns, vectors)
+        totals[3, index] += move(lines, height, slots - 2, step, columns, vectors)
         return
     keys = 0 if op == WRITE_ALL or op == WRITE_ else step[D_KEYS]
     writes = 0 if op == COMPARE or op == READ or step[D_GATE] else step[D_WRITES]
@@ -179,20 +190,33 @@ def downwards(
 
 
 @small
-def move(lines: Any, height: Any, slots: Any, step: Any, columns: Any, vectors: Any) -> Any:
-    """Columns `target...` of a row := column tags `source...`, zeros from outside; gives flips."""
+def move(lines: Any, height: Any, slot: Any, step: Any, columns: Any, vectors: Any) -> Any:
+    """Columns `target...` of a row := columns `source...` of a slot, zeros from outside.
+
+    Gives cells flipped.  The slot holds the column tags, or is the row that they were
+    read from, which may be the row that they go to.
+    """
     source, target, width = step[D_SOURCE], step[D_TARGET], step[D_WIDTH]
-    to, tags = step[D_SLOT] * height + target, (slots - 2) * height
+    to, tags = step[D_SLOT] * height + target, slot * height
     low, high = max(-source, 0), min(columns - source, width)
     low, high = min(low, width), max(high, 0)
     flipped = 0
-    for column in range(width):
-        if column < low or column >= high:
-            flipped += count(lines[to + column])
-            lines[to + column] = ZERO
     if low < high:  # lines follow one another, so that a run of them is one long line
         flipped += assign_line(lines, to + low, tags + source + low, 0, (high - low) * vectors)
+    for column in range(width):
+        if column < low or column >= high:
+            flipped += count(lines, to + column)
+            lines[to + column] = ZERO
     return flipped
+
+
+@small
+def count_line(flat: Any, slot: Any, vectors: Any) -> Any:
+    """Bits set in all columns of a slot."""
+    ones = 0
+    for w in range(vectors * 8):
+        ones += popcount(flat[slot, w])
+    return ones
 
 
 @small
@@ -222,9 +246,9 @@ def pass_gate(lines: Any, height: Any, slots: Any, gate: Any, columns: Any) -> A
 
 
 @small
-def count(words: Any) -> Any:
-    """Bits set in a line of words."""
+def count(lines: Any, line: Any) -> Any:
+    """Bits set in a line."""
     ones = 0
-    for w in range(len(words)):
-        ones += popcount(words[w])
+    for w in range(lines.shape[1]):
+        ones += popcount(lines[line, w])
     return ones

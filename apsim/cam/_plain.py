@@ -74,11 +74,18 @@ def step_lines(
 
 @small
 def assign_line(planes: Any, target: Any, source: Any, first: Any, last: Any) -> Any:
-    """Line `target` := line `source`, in vectors `first` to `last`; gives cells flipped."""
-    flipped = 0
-    for word in range(first * 8, last * 8):
-        flipped += popcount(planes[target, word] ^ planes[source, word])
-        planes[target, word] = planes[source, word]
+    """Line `target` := line `source`, in vectors `first` to `last`; gives cells flipped.
+
+    More vectors than a line has go on into the lines that follow; where those overlap,
+    every cell is read before it is overwritten.
+    """
+    width, flipped = planes.shape[1], 0
+    upwards = target < source
+    for count in range(first * 8, last * 8):
+        word = count if upwards else (first + last) * 8 - 1 - count
+        to, by, at = target + word // width, source + word // width, word % width
+        flipped += popcount(planes[to, at] ^ planes[by, at])
+        planes[to, at] = planes[by, at]
     return flipped
 
 

@@ -39,7 +39,7 @@ Numbers = NDArray[np.int64]
 KNOWN, NEVER, COUNTED = 1, 0, 2  # how a written line's flips are found
 
 # Columns of a row of `Plan.extra`.
-KEEP = 0  # whether the tag is still wanted (of the last step, where fused code stands for some)
+KEEP = 0  # whether later steps want the tag (of the last step, where code stands for some)
 SURE = 1  # written lines that flip in every matched row
 FUSED = 2  # address of the code that carries out this step and those after it, 0 for none
 SPANNED = 3  # how many steps that code carries out
@@ -131,7 +131,7 @@ def _own_pool(code: Code) -> tuple[Numbers, Numbers]:
 
 
 def _kept(steps: Numbers, across: NDArray[np.bool_]) -> NDArray[np.bool_]:
-    """Horizontal compares whose tag somebody still wants: a write by tag, a port, the user."""
+    """Horizontal compares whose tag somebody still wants: a write by tag, or the user."""
     uses = np.isin(steps[:, OP], (Op.WRITE, Op.WRITE_TAG))
     makes = np.isin(steps[:, OP], (Op.PASS, Op.COMPARE, Op.READ))
     events = np.flatnonzero(across & (uses | makes))
@@ -139,7 +139,6 @@ def _kept(steps: Numbers, across: NDArray[np.bool_]) -> NDArray[np.bool_]:
     wanted[:-1] = uses[events[1:]]
     kept = np.zeros(len(steps), bool)
     kept[events] = wanted & makes[events]
-    kept |= across & (steps[:, OP] == Op.READ) & (steps[:, PORT] >= 0)
     return kept
 
 

@@ -207,7 +207,10 @@ def assign_line(typing: Any, planes: Any, target: Any, source: Any, first: Any, 
         where = Planes(context, builder, signature.args[0], args[0])
         flipped = cgutils.alloca_once_value(builder, ir.Constant(VECTOR, [0] * 8))
         index = cgutils.alloca_once_value(builder, args[3])
-        with _while_below(builder, index, args[4], 1) as vector:
+        upwards = builder.icmp_signed("<", args[1], args[2])
+        mirror = builder.sub(builder.add(args[3], args[4]), _int(1))
+        with _while_below(builder, index, args[4], 1) as count:
+            vector = builder.select(upwards, count, builder.sub(mirror, count))
             old, new = (_load(builder, where.at(line, vector), 0) for line in args[1:3])
             _tally(builder, flipped, builder.xor(old, new))
             _store(builder, new, where.at(args[1], vector), 0)

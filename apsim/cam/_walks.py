@@ -15,7 +15,7 @@ from numpy.typing import NDArray
 
 from apsim.cam._coding import ALONE, coded
 from apsim.cam._plan import COUNTED, KNOWN, NEVER, Plan
-from apsim.cam.schedule import CODE, DOWN, Schedule
+from apsim.cam.schedule import ALIGN, CODE, DOWN, Schedule
 from apsim.encoding import (
     GATE, KEY, KEYS, OP, PORT, SOURCE, TARGET, WIDTH, WRITE, WRITES, Code,
 )  # fmt: skip
@@ -105,19 +105,39 @@ class _Walker:
 
     def _ops(self) -> Iterator[tuple[int, int, int, int]]:
         group: list[tuple[int, _Vertical]] = []
-        for kind, a, b, slot in self.schedule.ops.tolist():
-            step = self._vertical(a, b) if kind == DOWN else None
+        steps = [
+            (*op, self._vertical(op[1], op[2]) if op[0] == DOWN else None)
+            for op in self.schedule.ops.tolist()
+        ]
+        spent = _tags_spent([step for *_, step in steps])
+        skip = False
+        for number, (kind, a, b, slot, step) in enumerate(steps):
             if group and not (step and self._joins(group, a, step)):
                 yield self._coded(group)
                 group = []
-            if step and step.is_plain_pass and self._has_code:
+            if skip:
+                skip = False
+            elif step and step.is_plain_pass and self._has_code:
                 group.append((a, step))
+            elif step and self._is_move(steps, number, spent):
+                yield ALIGN, a, self._number(steps[number + 1][4]), step.key[0][0]
+                skip = True
             elif step:
                 yield DOWN, a, self._number(step), 0
             else:
                 yield kind, a, b, slot
         if group:
             yield self._coded(group)
+
+    def _is_move(self, steps: list[Any], number: int, spent: list[bool]) -> bool:
+        """A row read, its tags written at once, and wanted no more."""
+        if number + 1 == len(steps) or not spent[number + 1]:
+            return False
+        (*_, read), (*_, write) = steps[number : number + 2]
+        if write is None or steps[number + 1][1] != steps[number][1] + 1:
+            return False
+        reads = read.op == Op.READ and len(read.key) == 1 and read.key[0][1] == 1
+        return bool(reads and read.rest[3] < 0 and not read.gate and write.op == Op.WRITE_TAG)
 
     @property
     def _has_code(self) -> bool:
@@ -189,6 +209,17 @@ class _Walker:
             step.op, step.gate, first, len(step.key), middle, len(step.write), source, target,
             width, step.key[0][0] if step.key else 0, modes.count(KNOWN), port,
         ]  # fmt: skip
+
+
+def _tags_spent(steps: list[_Vertical | None]) -> list[bool]:
+    """For each step, whether the column tags that it leaves are never used."""
+    spent, unused = [False] * len(steps), True
+    for number in reversed(range(len(steps))):
+        step = steps[number]
+        spent[number] = unused
+        if step is not None and step.op != Op.WRITE_ALL and step.op != Op.WRITE_DATA:
+            unused = step.op not in (Op.WRITE, Op.WRITE_TAG)
+    return spent
 
 
 def _slots(steps: Any) -> list[int]:

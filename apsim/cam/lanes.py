@@ -172,14 +172,13 @@ class _Runner:
         program, operands = self.program, self.operands
         count = where.stop - where.start
         width = -(-count // 8) * 8
-        pairs = np.zeros((width + 1, 2), np.int64)
-        pairs[:count], pairs[width, 0] = operands.pairs[where], operands.port
+        runs = _runs(operands.pairs[where], operands.port)
         live = np.zeros(width, np.uint64)
         live[:count] = operands.live[where]
         planes = _planes(program, width)
         bits = np.zeros((program.places, width), np.uint64)
         numbers = np.zeros((4, len(program.code)), np.int64)
-        _walk(program, planes, program.walk.ops, operands, live, pairs, bits, numbers)
+        _walk(program, planes, program.walk.ops, operands, live, runs, bits, numbers)
         for shared, slot in enumerate(program.schedule.shared):
             self.left[shared, :, where] = (planes[slot, : program.columns] & live)[:, :count]
         words = np.zeros((1, width * 64), np.uint64)
@@ -200,7 +199,7 @@ class _Tail:
         self.planes = _planes(program, len(self.live))
         zero = np.zeros((1, 64, len(self.live)), np.uint64)
         self.operands = Operands(zero, np.zeros((1, 1), np.uint64), 0, _NONE, self.live, self.live)
-        self.pairs = np.zeros((len(self.live) + 1, 2), np.int64)
+        self.runs = np.array([[0, len(self.live), 0, 0, 0]], np.int64)
 
     def first_steps(self, numbers: Numbers) -> int:
         """Steps before the first loop, on rows of zeros; gives the ones in such a row."""
@@ -228,9 +227,7 @@ class _Tail:
 
     def _walk(self, ops: Numbers, numbers: Numbers) -> None:
         nowhere = np.zeros((self.program.places, len(self.live)), np.uint64)
-        _walk(
-            self.program, self.planes, ops, self.operands, self.live, self.pairs, nowhere, numbers
-        )
+        _walk(self.program, self.planes, ops, self.operands, self.live, self.runs, nowhere, numbers)
 
 
 def _walk(
@@ -239,7 +236,7 @@ def _walk(
     ops: Numbers,
     operands: Operands,
     live: Words,
-    pairs: Numbers,
+    runs: Numbers,
     out: Words,
     numbers: Numbers,
 ) -> None:
@@ -248,8 +245,17 @@ def _walk(
     _kernels().walk(
         planes, planes.reshape(slots, height * width), planes.reshape(slots * height, width), ops,
         steps.steps, steps.pool, steps.extra, walk.on, walk.down, walk.pool, walk.codes,
-        operands.packed, operands.words, live, pairs, out, numbers,
+        operands.packed, operands.words, live, runs, out, numbers,
     )  # fmt: skip
+
+
+def _runs(pairs: NDArray[np.integer[Any]], port: int) -> Numbers:
+    """Lane words that follow one another in the planes, with one word of the other operand."""
+    follow = (np.diff(pairs[:, 0]) == 1) & (np.diff(pairs[:, 1]) == 0)
+    starts = np.concatenate([[0], np.flatnonzero(~follow) + 1])
+    stops = np.append(starts[1:], len(pairs))
+    ports = np.full(len(starts), port)
+    return np.stack([starts, stops, *pairs[starts].T, ports], axis=1).astype(np.int64)
 
 
 def _planes(program: LaneProgram, width: int) -> Words:

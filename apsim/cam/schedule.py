@@ -26,12 +26,13 @@ from apsim.encoding import (
 from apsim.errors import ProgramError
 from apsim.program import Mode, Op
 
-__all__ = ["ACROSS", "CODE", "DOWN", "FRESH", "Regular", "Schedule", "schedule"]
+__all__ = ["ACROSS", "ALIGN", "CODE", "DOWN", "FRESH", "Regular", "Schedule", "schedule"]
 
 Numbers = NDArray[np.int64]
 
-# A new block in a slot; horizontal steps on it; a vertical step; several in code of their own.
-FRESH, ACROSS, DOWN, CODE = 0, 1, 2, 3
+# A new block in a slot; horizontal steps on it; a vertical step; passes that have code of
+# their own; a row read and written, perhaps elsewhere, whose tags nobody wants afterwards.
+FRESH, ACROSS, DOWN, CODE, ALIGN = 0, 1, 2, 3, 4
 
 
 @dataclass(frozen=True)
