@@ -109,6 +109,8 @@ def _record(session: Session, files: list[str], args: argparse.Namespace) -> Non
         for event in machine.steps(session.program, tape.data, tape.out):
             for told in opened:
                 told(event)
+            if all(told.full for told in opened):
+                break
     for name, told in zip(files, opened, strict=True):
         _say(name, told.note)
         if name.endswith(".vcd"):

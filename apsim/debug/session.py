@@ -52,7 +52,8 @@ class Session:
         out: Words | None = None,
         memory: int = SHELF_BYTES,
     ) -> None:
-        parts = [machine.program(part) for program in programs for part in _operations(program)]
+        each = [machine.program(part) for program in programs for part in _operations(program)]
+        parts = [part for part in each if len(part)]
         items = tuple(item for part in parts for item in part.items)
         whole = Microprogram(items, " + ".join(part.name for part in parts if part.name))
         self.machine = machine

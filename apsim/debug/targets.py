@@ -124,7 +124,7 @@ def _look_up(name: str, wanted: Wanted) -> Session:
     widths: dict[str, Any] = {n: wanted.bits if n in table.per_bit else 1 for n in table.columns}
     layout = Layout(**widths)
     words = [
-        layout[n].encode(_words(wanted, layout[n], index, rows, n in table.per_bit))
+        layout[n].encode(_words(wanted, layout[n], index, rows, n not in table.outputs))
         for index, n in enumerate(table.columns)
     ]
     machine = Machine(rows, layout, engine=wanted.engine)
@@ -135,7 +135,7 @@ def _look_up(name: str, wanted: Wanted) -> Session:
 def _words(
     wanted: Wanted, place: Field, index: int, count: int, random: bool = True
 ) -> NDArray[np.int64]:
-    """The words given for a field; seeded random ones where none are, or zeros."""
+    """The words given for a field; where none are, seeded random ones or zeros."""
     values = wanted.given.get(place.name)
     if values is None and random:
         generator = np.random.default_rng([wanted.seed, index])

@@ -6,9 +6,10 @@ its file appears whole or not at all.  What a recorder leaves out, `note` says.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
+from typing import Protocol
 
 from apsim.controller import Event
 from apsim.errors import InputError
@@ -17,9 +18,18 @@ from apsim.machine import Machine
 from apsim.program import Microprogram
 from apsim.trace.limits import Limits
 
-__all__ = ["Limits", "recorder"]
+__all__ = ["Limits", "Recorder", "recorder"]
 
-Recorder = Callable[[Event], None]
+
+class Recorder(Protocol):
+    """Told of every step; says what it left out, and when it takes no more."""
+
+    note: str
+
+    @property
+    def full(self) -> bool: ...
+
+    def __call__(self, event: Event) -> None: ...
 
 
 @contextmanager

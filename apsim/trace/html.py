@@ -51,9 +51,14 @@ class Film:
             "start": ["".join("01"[int(bit)] for bit in row) for row in self._cells],
         }  # fmt: skip
 
+    @property
+    def full(self) -> bool:
+        """Whether the limit is reached."""
+        return len(self._steps) >= self._most
+
     def __call__(self, event: Event) -> None:
         """Keep one step, while the limit allows it."""
-        if len(self._steps) < self._most:
+        if not self.full:
             before, self._cells = self._cells, self._shown()
             flips = np.argwhere(before ^ self._cells).tolist()
             self._steps.append(self._record(event) | {"f": flips})

@@ -46,9 +46,14 @@ class JsonLines:
             columns=machine.cam.columns, fields=fields, note=self.note,
         )  # fmt: skip
 
+    @property
+    def full(self) -> bool:
+        """Whether the limit is reached."""
+        return self._recorded >= self._limits.steps
+
     def __call__(self, event: Event) -> None:
         """Record one step, while the limit allows it."""
-        if self._recorded < self._limits.steps:
+        if not self.full:
             self._write(**event_record(event, self._limits.most_rows))
             self._recorded += 1
 

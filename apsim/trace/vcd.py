@@ -57,9 +57,14 @@ class Waves:
         self._counts, self._activity = Counts(), Activity()
         self._show_cells()
 
+    @property
+    def full(self) -> bool:
+        """Whether the limit is reached."""
+        return self._recorded >= self._limits.steps
+
     def __call__(self, event: Event) -> None:
         """Record one step, while the limit allows it."""
-        if self._recorded >= self._limits.steps:
+        if self.full:
             return
         self._recorded += 1
         self._show_step(event)
