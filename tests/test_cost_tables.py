@@ -132,6 +132,8 @@ def test_a_missing_table_is_refused_with_the_nearest_name() -> None:
 
 @pytest.mark.parametrize("name", ["pcm", "fefet"])
 def test_a_template_is_refused_until_it_is_filled(name: str, tmp_path: Path) -> None:
+    with pytest.raises(InputError, match="fill in the lines"):
+        cost.technology(name)
     text = files("apsim.cost").joinpath("templates", f"{name}-template.toml").read_text()
     path = tmp_path / "mine.toml"
     path.write_text(text)

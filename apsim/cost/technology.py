@@ -9,6 +9,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import dataclass, field, fields, replace
 from functools import cache
+from importlib.resources import files
 from types import MappingProxyType
 from typing import Any
 
@@ -19,6 +20,7 @@ from apsim.errors import InputError
 __all__ = ["Technology", "technology"]
 
 FOLDER = "technologies"
+TEMPLATES = ("pcm", "fefet")
 ALIASES = {
     "sram": "sram-16nm",
     "reram": "reram-16nm",
@@ -41,6 +43,10 @@ class Technology:
     sensing_capacitance: float = _si("F")
     compare_factor: float = _si("1")
     peak_compare_factor: float = _si("1")
+    on_resistance: float = _si("ohm")
+    off_resistance: float = _si("ohm")
+    low_resistance: float = _si("ohm")
+    high_resistance: float = _si("ohm")
     cell_write_energy: float = _si("J")
     compare_cycles: float = _si("cycle")
     write_cycles: float = _si("cycle")
@@ -117,6 +123,12 @@ def technology(name: str) -> Technology:
     >>> technology("sram-16nm").cell_write_energy
     2.4e-16
     """
+    if name in TEMPLATES:
+        template = files("apsim.cost").joinpath("templates", f"{name}-template.toml")
+        raise InputError(
+            f"{name}: the paper gives no constants for it; copy {template}, fill in the lines "
+            "that say FILL, and give the file"
+        )
     return _load(name) if name.endswith(".toml") else _bundled(name)
 
 

@@ -16,6 +16,7 @@ from statistics import fmean
 from apsim import cost
 from apsim.closed_form import tables
 from apsim.cost import peak
+from apsim.cost.circuit import circuit_compare_energy
 from apsim.cost.inference import Inference
 from apsim.cost.precision import HAWQ
 from apsim.report.equations import EQUATIONS
@@ -158,6 +159,15 @@ def _pooling() -> float:
     return max(100 * _share(inference(n).energy_by_function(), "pool") for n in NETWORKS)
 
 
+def _similar_compare() -> bool:
+    ratios = [
+        circuit_compare_energy(cost.technology("reram"), cells)
+        / circuit_compare_energy(cost.technology("sram"), cells)
+        for cells in range(1, 5)
+    ]
+    return all(abs(ratio - 1) < 0.03 for ratio in ratios)
+
+
 def _area(technology: str = "sram") -> cost.Area:
     return cost.chip_area(cost.chip("lr"), cost.technology(technology))
 
@@ -208,6 +218,7 @@ VALUES: dict[str, Value] = {
     "lr_ir_efficiency": lambda: _penalty() > 0,
     "reduction": _reduction_dominates,
     "gemm": _gemm_dominates,
+    "similar_compare": _similar_compare,
     "reram_latency": lambda: (
         inference("vgg16", technology="reram").latency / inference("vgg16").latency
     ),
