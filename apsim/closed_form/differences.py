@@ -27,6 +27,7 @@ REASONS = {
     "scratch_clear": "scratch of a used array is cleared, or a product's top bit preset",
     "division": "a window that is no power of two: the whole sum is read, or multiplied by a "
     "constant",
+    "requantization": "bias, scaling, rounding and clamps on the AP; the paper counts none of them",
     "smaller_lut": "below the paper: LUTs with fewer passes than the printed ones",
 }
 

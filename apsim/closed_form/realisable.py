@@ -15,6 +15,7 @@ from __future__ import annotations
 
 from apsim.closed_form.differences import REASONS, terms
 from apsim.closed_form.kinds import ceil_log2, positive, require_kind, rows_of, unpaired_levels
+from apsim.closed_form.requantize import requantize
 from apsim.counts import Counts
 from apsim.errors import InputError
 
@@ -33,6 +34,7 @@ __all__ = [
     "multiply",
     "reduce",
     "relu",
+    "requantize",
     "subtract",
     "terms",
 ]

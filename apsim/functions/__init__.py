@@ -4,9 +4,11 @@ from apsim.functions.base import Function, Result, run
 from apsim.functions.cnn import average_pool, max_pool, relu
 from apsim.functions.macro import dot, dot_products, matmul, merge
 from apsim.functions.micro import add, maximum, minimum, multiply, reduce, subtract
+from apsim.functions.requantize import Recipe, requantize
 
 __all__ = [
     "Function",
+    "Recipe",
     "Result",
     "add",
     "average_pool",
@@ -20,6 +22,7 @@ __all__ = [
     "multiply",
     "reduce",
     "relu",
+    "requantize",
     "run",
     "subtract",
 ]
