@@ -10,7 +10,20 @@ from hypothesis import strategies as st
 from numpy.typing import NDArray
 
 from apsim.nn import check, rules
-from apsim.nn.model import AvgPool, Conv2d, Layer, Linear, MaxPool, Model, Requant, Tensor
+from apsim.nn.model import (
+    Add,
+    AvgPool,
+    Conv2d,
+    Flatten,
+    Layer,
+    Linear,
+    MaxPool,
+    Model,
+    Relu,
+    Requant,
+    Requantize,
+    Tensor,
+)  # fmt: skip
 
 Integers = NDArray[Any]
 
@@ -145,3 +158,95 @@ def pool_cases(draw: st.DrawFn, kind: type[MaxPool] | type[AvgPool]) -> Case:
     shape = (2, *windows.plane(layer, *given.shape[1:]))
     made = Tensor(shape, given.bits, given.signed, given.scale, given.zero_point)
     return Case(one_layer(layer, given, made), integers_in(given, 2, seed))
+
+
+@st.composite
+def add_cases(draw: st.DrawFn, widest: int = 12) -> Case:
+    """Residual additions of two inputs: equal scales, or a constant for each of them."""
+    seed, shape = draw(st.integers(0, 2**32 - 1)), (2, draw(st.integers(1, 5)), 3)
+    tensors = {name: draw(input_tensors(shape, widest)) for name in "ab"}
+    made = draw(input_tensors(shape, 16))
+    constants = st.integers(-40, 40).filter(bool)
+    layer = Add(
+        name="layer", inputs=("a", "b"), output="y", relu=draw(st.booleans()),
+        multipliers=draw(st.just((1, 1)) | st.tuples(constants, constants)),
+        bias=draw(st.integers(-1000, 1000)), requant=draw(requants(2, made)),
+    )  # fmt: skip
+    model = Model("case", layer.requant.rule, ("a", "b"), ("y",), {**tensors, "y": made}, (layer,))
+    inputs = {name: integers_in(tensor, 2, seed) for name, tensor in tensors.items()}
+    return Case(check.verify(model), inputs)
+
+
+@st.composite
+def plain_cases(draw: st.DrawFn) -> Case:
+    """Layers without weights or windows: ReLU, requantization, flattening."""
+    seed, shape = draw(st.integers(0, 2**32 - 1)), (2, draw(st.integers(1, 4)), 3)
+    kind = draw(st.sampled_from([Relu, Requantize, Flatten]))
+    given = draw(input_tensors(shape, 16))
+    fields: dict[str, Any] = {}
+    made = given
+    if kind is Requantize:
+        made = draw(input_tensors(shape, 16))
+        fields = {"requant": draw(requants(2, made)), "relu": draw(st.booleans()), "bias": 7}
+    if kind is Flatten:
+        made = Tensor((shape[0] * shape[1] * shape[2],), given.bits, given.signed)
+    layer = kind(name="layer", inputs=("x",), output="y", **fields)
+    return Case(one_layer(layer, given, made), integers_in(given, 2, seed))
+
+
+@st.composite
+def global_pool_cases(draw: st.DrawFn) -> Case:
+    """Average pools over a whole plane, of a size that is rarely a power of two."""
+    seed = draw(st.integers(0, 2**32 - 1))
+    size = draw(st.integers(1, 7)), draw(st.integers(1, 7))
+    given = draw(input_tensors((2, *size), 16))
+    layer = AvgPool(
+        name="layer", inputs=("x",), output="y", kernel=size, stride=(1, 1),
+        bias=-given.zero_point * size[0] * size[1],
+        requant=rules.requant("onnx-exact", 1.0, zero_point=given.zero_point, lo=given.lo,
+                              hi=given.hi),
+    )  # fmt: skip
+    made = Tensor((2, 1, 1), given.bits, given.signed, given.scale, given.zero_point)
+    return Case(one_layer(layer, given, made), integers_in(given, 2, seed))
+
+
+def small_network(bits: int = 4) -> Model:
+    """A residual network of every kind of layer, of 4x4 planes: quick even on the definition."""
+    rng, make = np.random.default_rng(5), _Chain(bits)
+    make.add(Conv2d, (3, 4, 4), weights=rng.integers(-7, 8, (3, 2, 3, 3)), padding=(1,) * 4)
+    make.add(MaxPool, (3, 3, 3), kernel=(2, 2), stride=(1, 1))
+    make.add(Conv2d, (3, 3, 3), weights=rng.integers(-7, 8, (3, 3, 1, 1)))
+    make.add(Add, (3, 3, 3), also=("max_pool",))
+    make.add(AvgPool, (3, 1, 1), kernel=(3, 3), stride=(1, 1))
+    make.add(Flatten, (3,))
+    make.add(Linear, (10,), weights=rng.integers(-7, 8, (10, 3)), settled=False)
+    return make.model()
+
+
+class _Chain:
+    """Layers one after the other, each named for what it is and numbered from the second on."""
+
+    def __init__(self, bits: int) -> None:
+        self.bits, self.layers = bits, []
+        self.tensors = {"x": Tensor((2, 4, 4), bits, False)}
+
+    def add(
+        self, kind: Any, shape: tuple[int, ...], *, also: tuple[str, ...] = (),
+        settled: bool = True, **fields: Any,
+    ) -> None:  # fmt: skip
+        name = kind.op if kind.op not in self.tensors else f"{kind.op} 2"
+        if "weights" in fields:
+            fields |= {"bias": np.arange(shape[0]), "weight_bits": 4}
+        if settled and "requant" in kind.__dataclass_fields__:
+            factor = 1.0 if kind is AvgPool else 0.25
+            hi = (1 << self.bits) - 1
+            fields["requant"] = rules.requant("onnx-exact", factor, lo=0, hi=hi)
+        last = list(self.tensors)[-1]
+        self.tensors[name] = Tensor(shape, self.bits if settled else 32, not settled)
+        self.layers.append(kind(name=name, inputs=(last, *also), output=name, **fields))
+
+    def model(self) -> Model:
+        outputs = (self.layers[-1].output,)
+        return check.verify(
+            Model("small", "onnx-exact", ("x",), outputs, self.tensors, tuple(self.layers))
+        )

@@ -240,7 +240,11 @@ def checked_inputs(
 ) -> dict[str, Integers]:
     """Give the input tensors by name; raises `InputError` as `run` does."""
     given = x if isinstance(x, Mapping) else {model.input: x}
-    return {name: _checked(name, given, model.tensors[name]) for name in model.inputs}
+    checked = {name: _checked(name, given, model.tensors[name]) for name in model.inputs}
+    sizes = {name: len(values) for name, values in checked.items()}
+    if len(set(sizes.values())) > 1:
+        raise InputError(f"inputs must hold equally many, got {sizes}")
+    return checked
 
 
 def _checked(name: str, given: Mapping[str, npt.ArrayLike], tensor: Tensor) -> Integers:
@@ -249,10 +253,12 @@ def _checked(name: str, given: Mapping[str, npt.ArrayLike], tensor: Tensor) -> I
     values = np.asarray(given[name])
     if values.dtype.kind not in "iub":
         raise InputError(f"input {name!r} must hold integers, got {values.dtype}")
-    if values.shape[1:] != tensor.shape:
+    if values.ndim == 0 or values.shape[1:] != tensor.shape:
         wanted = ", ".join(["N", *map(str, tensor.shape)])
         raise InputError(f"input {name!r} must have shape [{wanted}], got {list(values.shape)}")
-    if values.size and (values.min() < tensor.lo or values.max() > tensor.hi):
+    if not len(values):
+        raise InputError(f"input {name!r} must hold at least one, got shape {list(values.shape)}")
+    if values.min() < tensor.lo or values.max() > tensor.hi:
         raise InputError(
             f"input {name!r} must lie in {tensor.lo}..{tensor.hi}, "
             f"got {values.min()}..{values.max()}"

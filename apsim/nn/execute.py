@@ -125,8 +125,8 @@ def _max_pool(
 ) -> Executed:
     act = model.tensors[layer.inputs[0]]
     windows = patches.windows(inputs[0], layer, act.lo)
-    values, part = parts.max_pool(chip, windows, Words.of(act))
-    return Executed(_planes(values, layer, inputs[0]), (part,), ("windows",))
+    values, ran = _over_windows(parts.max_pool, chip, windows, Words.of(act))
+    return Executed(_planes(values, layer, inputs[0]), ran, ("windows",))
 
 
 def _average_pool(
@@ -134,11 +134,24 @@ def _average_pool(
 ) -> Executed:
     act = model.tensors[layer.inputs[0]]
     windows = patches.windows(inputs[0], layer, act.zero_point)
-    sums, part = parts.average_pool(chip, windows, Words.of(act))
+    sums, ran = _over_windows(parts.average_pool, chip, windows, Words.of(act))
     total = _planes(sums, layer, inputs[0]) + layer.bias
     counts = window_counts(layer, *inputs[0].shape[2:])
     output = rules.finish(rules.divide(total, layer.requant, counts), layer.requant)
-    return Executed(output, (part,), ("windows", f"divide ({layer.requant.rule})"))
+    return Executed(output, ran, ("windows", f"divide ({layer.requant.rule})"))
+
+
+def _over_windows(
+    run: Callable[[Chip, Integers, Words], tuple[Integers, Part]],
+    chip: Chip,
+    windows: Integers,
+    act: Words,
+) -> tuple[Integers, tuple[Part, ...]]:
+    """Windows brought to a word each; a window of one word is that word, and nothing runs."""
+    if windows.shape[1] == 1:
+        return windows[:, 0], ()
+    values, part = run(chip, windows, act)
+    return values, (part,)
 
 
 def _planes(values: Integers, layer: MaxPool | AvgPool, x: Integers) -> Integers:

@@ -6,6 +6,7 @@ than a CAP is cut into chunks, whose partial sums are moved together and added.
 
 from __future__ import annotations
 
+import itertools
 from collections.abc import Iterator
 from dataclasses import dataclass
 
@@ -53,7 +54,8 @@ def fold_words(words: int, rows: int) -> Fold:
 
 def fold_sums(groups: int, size: int, kind: ApKind, rows: int) -> Fold:
     """Groups of `size` rows to be added up; the 2D AP keeps a row for carries."""
-    return _fold(groups, (rows - carry_rows(kind) * (size > 1)) // size, size, rows)
+    extra = carry_rows(kind) * (size > 1)
+    return _fold(groups, (rows - extra) // size, size + extra, rows)
 
 
 def fold_windows(windows: int, size: int, kind: ApKind, rows: int, scheme: str | None) -> Fold:
@@ -61,20 +63,39 @@ def fold_windows(windows: int, size: int, kind: ApKind, rows: int, scheme: str |
     scheme = scheme or default_scheme(kind)
     extra = flag_rows(kind, scheme, Groups(1, size))
     room = rows // (size + extra) if kind.segmented else (rows - extra) // size
-    return _fold(windows, room, size, rows)
+    return _fold(windows, room, size + extra, rows)
 
 
-def _fold(groups: int, room: int, size: int = 1, rows: int = 0) -> Fold:
+def _fold(groups: int, room: int, need: int = 1, rows: int = 0) -> Fold:
     if room < 1:
-        raise ProgramError(f"a group of {size} rows does not fit a CAP of {rows} rows")
+        raise ProgramError(
+            f"one group of words wants {need} rows, carries and flags included; "
+            f"a CAP has {rows} rows"
+        )
     return Fold(groups // room, room, groups % room)
 
 
 def chunks(length: int, kind: ApKind, rows: int) -> list[int]:
-    """Lengths of the parts that a sum of `length` rows is cut into: one where it fits."""
-    room = rows - carry_rows(kind) * (length > 1)
-    count = -(-length // room)
-    return parts(length, count)
+    """Lengths of the parts that a sum of `length` rows is cut into: one where it fits.
+
+    Raises `ProgramError` where the partial sums do not fit a CAP together.
+    """
+    if not _fits(length, kind, rows):
+        enough = next(size for size in itertools.count(rows) if _fits(length, kind, size))
+        raise ProgramError(
+            f"a sum of {length} words wants a CAP of {enough} rows, so that its partial sums "
+            f"fit one; a CAP has {rows} rows"
+        )
+    return parts(length, _chunk_count(length, kind, rows))
+
+
+def _chunk_count(length: int, kind: ApKind, rows: int) -> int:
+    return -(-length // (rows - carry_rows(kind) * (length > 1)))
+
+
+def _fits(length: int, kind: ApKind, rows: int) -> bool:
+    count = _chunk_count(length, kind, rows)
+    return count == 1 or count + carry_rows(kind) <= rows
 
 
 def parts(length: int, count: int) -> list[int]:

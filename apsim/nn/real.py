@@ -28,7 +28,7 @@ def quantize(model: Model, x: npt.ArrayLike, name: str | None = None) -> Integer
     name = model.input if name is None else name
     tensor = model.tensors[name]
     values = np.asarray(x, np.float32)
-    if values.shape[1:] != tensor.shape:
+    if values.ndim == 0 or values.shape[1:] != tensor.shape:
         wanted = ", ".join(["N", *map(str, tensor.shape)])
         raise InputError(f"input {name!r} must have shape [{wanted}], got {list(values.shape)}")
     if not np.isfinite(values).all():

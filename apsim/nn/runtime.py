@@ -8,14 +8,15 @@ from __future__ import annotations
 
 import os
 import time
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
 from dataclasses import dataclass, field
 
 import numpy as np
 import numpy.typing as npt
 
 from apsim.counts import Counts
-from apsim.errors import InputError
+from apsim.errors import InputError, ProgramError
 from apsim.nn import checkpoint, exact
 from apsim.nn.checkpoint import Checkpoint
 from apsim.nn.chip import Chip
@@ -120,6 +121,19 @@ def _correct(outputs: Integers, labels: npt.ArrayLike) -> int:
     return int((outputs.reshape(len(outputs), -1).argmax(axis=1) == wanted).sum())
 
 
+@contextmanager
+def _blaming(layer: Layer) -> Iterator[None]:
+    """Name the layer in what goes wrong with it, memory that does not suffice included."""
+    try:
+        yield
+    except ProgramError as error:
+        raise ProgramError(f"layer {layer.name!r}: {error}") from error
+    except MemoryError as error:
+        raise InputError(
+            f"layer {layer.name!r}: not enough memory ({error}); fewer images need less"
+        ) from error
+
+
 @dataclass
 class _Progress:
     """Where a run stands: layers done, and the tensors so far."""
@@ -149,14 +163,24 @@ class _Progress:
 
     def step(self, layer: Layer, save: str | os.PathLike[str] | None) -> None:
         """Run one layer, check it, and write it down."""
-        started = time.perf_counter()
         self.watcher.advance(layer, 0)
+        with _blaming(layer):
+            record = self._run(layer)
+        self.layers.append(record)
+        self._forget()
+        if save is not None:
+            checkpoint.write(save, self.identity, Checkpoint(tuple(self.layers), self.tensors))
+        self.watcher.finish(layer, record)
+
+    def _run(self, layer: Layer) -> LayerRun:
+        """Run a layer and hold it against its twin on the same tensors."""
+        started = time.perf_counter()
         done = execute(
             self.model, layer, self.tensors, self.chip, lambda n: self.watcher.advance(layer, n)
         )
         verdict = verify(self.model, layer, self.tensors, done.output, self.check)
         self.tensors[layer.output] = done.output
-        record = LayerRun(
+        return LayerRun(
             layer.name,
             layer.op,
             tuple(done.output.shape[1:]),
@@ -169,11 +193,6 @@ class _Progress:
             time.perf_counter() - started,
             verdict.compared,
         )
-        self.layers.append(record)
-        self._forget()
-        if save is not None:
-            checkpoint.write(save, self.identity, Checkpoint(tuple(self.layers), self.tensors))
-        self.watcher.finish(layer, record)
 
     def _forget(self) -> None:
         if self.keep == "all":
