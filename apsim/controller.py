@@ -46,7 +46,9 @@ class Tag:
         return " ".join("".join(".1"[bit] for bit in row) for row in rows.astype(int))
 
     def __repr__(self) -> str:
-        return f"<Tag {self}>" if len(self) <= 64 else f"<Tag of {len(self)}: {self.lines.size} set>"
+        return (
+            f"<Tag {self}>" if len(self) <= 64 else f"<Tag of {len(self)}: {self.lines.size} set>"
+        )
 
 
 @dataclass(frozen=True)

@@ -130,7 +130,9 @@ class Machine:
     def _table(self, rows: ArrayLike) -> NDArray[np.int64]:
         table = np.atleast_1d(np.asarray(rows, np.int64))[:, None]
         if table.size and not 0 <= table.min() <= table.max() < self.rows:
-            raise InputError(f"wanted rows 0 to {self.rows - 1}, got {table.min()} to {table.max()}")
+            raise InputError(
+                f"wanted rows 0 to {self.rows - 1}, got {table.min()} to {table.max()}"
+            )
         return table
 
     def _count(self, phase: Phase, counts: Counts) -> None:
