@@ -94,7 +94,8 @@ def damaged() -> dict[str, Any]:
         "another schema": good | {"schema": "apsim.run/1"},
         "a list": [],
         "no programs": {k: v for k, v in good.items() if k != "programs"},
-        "an unknown operation": good | {"programs": [{"name": "x", "items": [{"op": "DANCE", "mode": "HORIZONTAL"}]}]},
+        "an unknown operation": good | {"programs": [{"name": "x", "items": [
+            {"op": "DANCE", "mode": "HORIZONTAL"}]}]},
         "a column that is not there": good | {"programs": [{"name": "x", "items": [
             {"op": "COMPARE", "mode": "HORIZONTAL", "key": [[99, 1]]}]}], "point": 2},
         "cells cut short": good | {"start": good["start"] | {"cells": good["start"]["cells"][:8]}},
