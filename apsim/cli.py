@@ -22,6 +22,7 @@ __all__ = ["VERBS", "main"]
 VERBS: tuple[str, ...] = (
     "run",
     "import",
+    "fluid",
     "check",
     "cost",
     "explore",

@@ -13,7 +13,7 @@ from typing import Any
 from apsim.errors import MissingExtra
 from apsim.report.figures import Point, Series
 
-__all__ = ["draw_figures", "draw_fronts"]
+__all__ = ["draw_figures", "draw_fronts", "svg_pyplot"]
 
 COLORS = ("#2563a8", "#d9822b", "#3a8f5c", "#a3456f", "#6b6b6b", "#8a6fc2", "#b0a12d", "#44a3a3")
 CROWDED = ("ISAAC", "BF-IMNA_16b")  # labels that others would cover stand on the left
@@ -31,7 +31,8 @@ def draw_figures(data: Mapping[str, Any]) -> dict[str, str]:
     }
 
 
-def _pyplot() -> Any:
+def svg_pyplot() -> Any:
+    """matplotlib's pyplot, set up for SVG; raises `MissingExtra`."""
     try:
         import matplotlib
     except ModuleNotFoundError as error:
@@ -61,13 +62,13 @@ def _pyplot() -> Any:
 def _svg(figure: Any) -> str:
     buffer = io.StringIO()
     figure.savefig(buffer, format="svg", bbox_inches="tight", metadata={"Date": None})
-    _pyplot().close(figure)
+    svg_pyplot().close(figure)
     text = buffer.getvalue()
     return text[text.index("<svg") :]
 
 
 def _panels(rows: int, columns: int, width: float, height: float) -> tuple[Any, list[Any]]:
-    figure, axes = _pyplot().subplots(rows, columns, figsize=(width, height), squeeze=False)
+    figure, axes = svg_pyplot().subplots(rows, columns, figsize=(width, height), squeeze=False)
     return figure, [axis for row in axes for axis in row]
 
 
