@@ -18,7 +18,7 @@ import numpy as np
 
 from apsim.cam._compile import kernel, small
 from apsim.cam._kernels import LOAD_G, LOAD_K, PREFIX
-from apsim.cam._leaves import assign_line, call_fused, popcount, step_lines
+from apsim.cam._leaves import assign_line, call_fused, popcount, step_lines, take_words
 from apsim.cam._plan import FUSED, KEEP, LINES, SPANNED, SURE
 from apsim.cam.schedule import ACROSS, ALIGN, CODE, FRESH
 from apsim.encoding import KEY, KEYS, OP, PLACE, PORT, WRITE, WRITES
@@ -28,7 +28,7 @@ __all__ = ["walk"]
 
 PASS, COMPARE, WRITE_, WRITE_ALL = int(Op.PASS), int(Op.COMPARE), int(Op.WRITE), int(Op.WRITE_ALL)
 READ, WRITE_TAG, WRITE_DATA = int(Op.READ), int(Op.WRITE_TAG), int(Op.WRITE_DATA)
-ZERO, ONE = np.uint64(0), np.uint64(1)
+ZERO, ONE, ONES = np.uint64(0), np.uint64(1), np.uint64(0xFFFF_FFFF_FFFF_FFFF)
 FIXED = 4  # slots beside the blocks': G, K, column tags, living lanes
 
 # Columns of a vertical step as the kernel takes it.
@@ -139,17 +139,11 @@ def take(
     for number in range(len(runs)):
         start, stop = runs[number, 0], runs[number, 1]
         if port == runs[number, 4]:
-            shift = runs[number, 2] - start
-            for w in range(start, stop):
-                new = packed[block, place, w + shift] & live[w]
-                flipped += popcount(rows[line, w] ^ new)
-                rows[line, w] = new
+            first = (block * packed.shape[1] + place) * packed.shape[2] + runs[number, 2]
+            flipped += take_words(rows, line, start, stop, live, packed, first, ONES, ZERO)
         else:
             same = ZERO - ((words[block, runs[number, 3]] >> np.uint64(place)) & ONE)
-            for w in range(start, stop):
-                new = same & live[w]
-                flipped += popcount(rows[line, w] ^ new)
-                rows[line, w] = new
+            flipped += take_words(rows, line, start, stop, live, live, start, ZERO, same)
     return flipped
 
 

@@ -7,7 +7,15 @@ from typing import Any
 
 from apsim.cam._compile import PLAIN
 
-__all__ = ["assign_line", "call_fused", "get_bits", "popcount", "put_bits", "step_lines"]
+__all__ = [
+    "assign_line",
+    "call_fused",
+    "get_bits",
+    "popcount",
+    "put_bits",
+    "step_lines",
+    "take_words",
+]
 
 _leaves: Any = import_module("apsim.cam._plain" if PLAIN else "apsim.cam._vectors")
 
@@ -17,3 +25,4 @@ get_bits = _leaves.get_bits
 put_bits = _leaves.put_bits
 popcount = _leaves.popcount
 call_fused = _leaves.call_fused
+take_words = _leaves.take_words

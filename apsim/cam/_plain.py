@@ -15,7 +15,15 @@ import numpy as np
 
 from apsim.cam._compile import small
 
-__all__ = ["assign_line", "call_fused", "get_bits", "popcount", "put_bits", "step_lines"]
+__all__ = [
+    "assign_line",
+    "call_fused",
+    "get_bits",
+    "popcount",
+    "put_bits",
+    "step_lines",
+    "take_words",
+]
 
 COUNTED = 2
 ZERO, ONE, ONES = np.uint64(0), np.uint64(1), np.uint64(0xFFFF_FFFF_FFFF_FFFF)
@@ -86,6 +94,23 @@ def assign_line(planes: Any, target: Any, source: Any, first: Any, last: Any) ->
         to, by, at = target + word // width, source + word // width, word % width
         flipped += popcount(planes[to, at] ^ planes[by, at])
         planes[to, at] = planes[by, at]
+    return flipped
+
+
+@small
+def take_words(
+    rows: Any, line: Any, start: Any, stop: Any, live: Any, source: Any, first: Any, mask: Any,
+    same: Any,
+) -> Any:  # fmt: skip
+    """Words `start` to `stop` of a line := (source & mask ^ same) & live; gives cells flipped.
+
+    `source` is any array of words, taken as one long line from word `first` on.
+    """
+    flipped, given = 0, source.reshape(-1)
+    for word in range(start, stop):
+        new = ((given[first + word - start] & mask) ^ same) & live[word]
+        flipped += popcount(rows[line, word] ^ new)
+        rows[line, word] = new
     return flipped
 
 

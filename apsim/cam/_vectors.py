@@ -19,7 +19,15 @@ from llvmlite import ir
 from numba.core import cgutils, types
 from numba.extending import intrinsic
 
-__all__ = ["assign_line", "call_fused", "get_bits", "popcount", "put_bits", "step_lines"]
+__all__ = [
+    "assign_line",
+    "call_fused",
+    "get_bits",
+    "popcount",
+    "put_bits",
+    "step_lines",
+    "take_words",
+]
 
 I64 = ir.IntType(64)
 VECTOR = ir.VectorType(I64, 8)
@@ -227,6 +235,49 @@ def popcount(typing: Any, word: Any) -> Any:
         return builder.ctpop(args[0])
 
     return types.int64(types.uint64), codegen
+
+
+@intrinsic
+def take_words(
+    typing: Any, rows: Any, line: Any, start: Any, stop: Any, live: Any, source: Any, first: Any,
+    mask: Any, same: Any,
+) -> Any:  # fmt: skip
+    """See `_plain.take_words`."""
+    kinds = (rows, *(types.int64,) * 3, live, source, types.int64, types.uint64, types.uint64)
+
+    def codegen(context: Any, builder: Any, signature: Any, args: Any) -> Any:
+        where = Planes(context, builder, signature.args[0], args[0])
+        alive, given = (
+            context.make_array(signature.args[k])(context, builder, args[k]).data for k in (4, 5)
+        )
+        line = builder.add(builder.mul(args[1], where.words), args[2])
+        bases = [
+            builder.gep(data, [first])
+            for data, first in ((where.data, line), (alive, args[2]), (given, args[6]))
+        ]
+        return _take(builder, bases, builder.sub(args[3], args[2]), args[7], args[8])
+
+    return types.int64(*kinds), codegen
+
+
+def _take(builder: Any, bases: list[Any], count: Any, mask: Any, same: Any) -> Any:
+    """Vectors while there are eight words, then word by word."""
+    flipped = cgutils.alloca_once_value(builder, ir.Constant(VECTOR, [0] * 8))
+    single = cgutils.alloca_once_value(builder, _int(0))
+    index = cgutils.alloca_once_value(builder, _int(0))
+    for size, total, spread in ((8, flipped, _splat), (1, single, lambda _, word: word)):
+        ones, fixed = spread(builder, mask), spread(builder, same)
+        with _while_below(builder, index, count, size) as now:
+            places = [builder.gep(base, [now]) for base in bases]
+            if size == 8:
+                places = [builder.bitcast(place, VECTOR.as_pointer()) for place in places]
+            old, alive, given = (builder.load(place, align=8) for place in places)
+            new = builder.and_(builder.xor(builder.and_(given, ones), fixed), alive)
+            flips = builder.xor(old, new)
+            bits = _count(builder, flips) if size == 8 else builder.ctpop(flips)
+            builder.store(builder.add(builder.load(total), bits), total)
+            builder.store(new, places[0], align=8)
+    return builder.add(_sum(builder, flipped), builder.load(single))
 
 
 WIDE = ir.VectorType(I64, 64)
