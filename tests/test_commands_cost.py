@@ -160,6 +160,7 @@ REFUSED = [
     (["alexnet", "--batch", "0"], "batch must be at least 1, got 0"),
     (["alexnet", "--bits", "9"], "conv1: operands and results take 36 columns"),
     (["alexnet", "--activity", "executed"], "run it first with"),
+    (["digits", "--activity", "executed", "--batch", "361"], "--batch: wanted 1 to 360 images"),
     (["nowhere.json"], "cannot read nowhere.json"),
     (["alexnet", "--write-voltage", "2"], "write voltage must be above 0"),
     (["alexnet", "--json", "/nowhere/x.json"], "cannot write /nowhere/x.json"),
@@ -196,3 +197,12 @@ def test_a_damaged_run_is_refused(
 def test_a_run_keeps_its_own_widths(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     assert main(["cost", str(tmp_path / "run.json"), "--bits", "4"]) == 2
     assert "--bits: a run has its own" in capsys.readouterr().err
+
+
+def test_an_imported_model_is_costed(models_dir: Path, tmp_path: Path) -> None:
+    """The keyword spotter has 2.66 M multiply-accumulates"""
+    pytest.importorskip("onnx")
+    out = tmp_path / "kws.json"
+    model = models_dir / "converted_kws_int8_qdq.onnx"
+    assert main(["cost", str(model), "--json", str(out)]) == 0
+    assert round(json.loads(out.read_text())["totals"]["macs"] / 1e6, 2) == 2.66

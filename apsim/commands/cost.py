@@ -112,6 +112,8 @@ def _emulate(args: argparse.Namespace, chip: Chip) -> dict[str, Any]:
     model, digits = nn.load(args.net), nn.datasets.digits()
     if args.bits:
         raise InputError("--bits with --activity executed: use `apsim run --bits` and its JSON")
+    if not 1 <= args.batch <= len(digits):
+        raise InputError(f"--batch: wanted 1 to {len(digits)} images, got {args.batch}")
     where = nn.Chip.preset("bf-imna-lr", ap=chip.ap, rows=chip.rows)
     images = real.quantize(model, digits.images[: args.batch])
     done = nn.run(model, images, where, labels=digits.labels[: args.batch])

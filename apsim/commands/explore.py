@@ -131,8 +131,16 @@ def _plot(
     x, y = spec.objectives[:2]
     points = [(r["network"], r[x], r[y]) for r in results if "error" not in r]
     edges = {name: [(r[x], r[y]) for r in front] for name, front in fronts.items()}
-    write_text(path, draw_fronts(points, edges, (x, y)))
+    write_text(path, draw_fronts(points, edges, (_label(x), _label(y))))
     print(f"wrote {path}")
+
+
+def _label(metric: str) -> str:
+    """A metric as an axis shows it: its unit after a comma."""
+    for suffix, unit in (("_j_s", "J s"), ("_j", "J"), ("_s", "s"), ("_w", "W")):
+        if metric.endswith(suffix):
+            return f"{metric.removesuffix(suffix)}, {unit}"
+    return metric.replace("_", " ")
 
 
 def _accuracy(results: Sequence[Mapping[str, Any]], console: Console) -> None:

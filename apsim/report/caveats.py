@@ -12,6 +12,7 @@ from importlib.resources import files
 from apsim import closed_form, cost
 from apsim.cost import peak
 from apsim.cost.circuit import sense_window
+from apsim.cost.mapping import place
 from apsim.report.reproduce import inference
 
 __all__ = ["Caveat", "Reading", "caveats", "readings"]
@@ -42,7 +43,16 @@ def readings() -> tuple[Reading, ...]:
 
 def caveats() -> tuple[Caveat, ...]:
     """The physical caveats, with their numbers computed."""
-    return (_power(), _columns(), _throughput(), _carries(), _timing(), _cooling_area(), _scope())
+    return (
+        _power(),
+        _columns(),
+        _rows(),
+        _throughput(),
+        _carries(),
+        _timing(),
+        _cooling_area(),
+        _scope(),
+    )
 
 
 def _power() -> Caveat:
@@ -67,6 +77,19 @@ def _columns() -> Caveat:
         f"A CAP has {lr.columns} columns, two 8-bit operands. A product beside its operands takes "
         f"{product} columns, a matrix product with 64 terms {matmul} with its carries. Table V's "
         "columns are operand columns here; at 16 bits not even the operands fit.",
+    )
+
+
+def _rows() -> Caveat:
+    lr = cost.chip("lr")
+    layer = next(one for one in cost.network("alexnet").layers if one.name == "conv2")
+    placed = place(layer, lr)
+    used = placed.segments * placed.segment_rows
+    return Caveat(
+        "Rows",
+        f"{placed.segments} dot products of AlexNet's conv2 take {used} of a CAP's {lr.rows} rows; "
+        "vertical additions need one more, for carries. A run on a CAP of that size holds "
+        f"{(lr.rows - 1) // placed.segment_rows}.",
     )
 
 

@@ -59,7 +59,8 @@ def _table6() -> str:
         known = next(q for q in both if q)
         values = [f"{q.value:g} {q.unit.removesuffix('1')}" if q else "-" for q in both]
         calibrated = f"; calibrated {known.calibrated}" if known.calibrated else ""
-        rows.append((name, *values, known.source + calibrated))
+        sources = dict.fromkeys(q.source for q in both if q)
+        rows.append((name, *values, " / ".join(sources) + calibrated))
     return html_table(("constant", "SRAM", "ReRAM", "source"), rows, numbers=(1, 2))
 
 
