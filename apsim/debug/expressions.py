@@ -203,7 +203,7 @@ def _can_be(relation: str, number: int, low: int, high: int) -> bool:
 def _most_lines(session: Session) -> int:
     """How many lines the widest tag of the program has."""
     cam = session.machine.cam
-    places = (session.timeline[index] for index, _ in session.timeline.distinct())
+    places = (session.timeline[place.index] for place in session.timeline.distinct())
     return max(
         cam.rows if place.rows is None else cam.columns * len(place.rows) for place in places
     )
@@ -215,13 +215,13 @@ def _some_step_may(condition: Condition, session: Session) -> bool:
     if numbers:
         return condition.may(session.timeline[numbers[0]])
     others = [part for part in parts if not isinstance(part, StepIs)]
-    places = (session.timeline[index] for index, _ in session.timeline.distinct())
+    places = session.timeline.distinct()
     return any(all(part.may(place) for part in others) for place in places)
 
 
 def _known(condition: Condition, session: Session) -> str:
     """What the program has instead, for those conditions where that is a short list."""
-    steps = [step for _, step in session.timeline.distinct()]
+    steps = [place.step for place in session.timeline.distinct()]
     if isinstance(condition, BitIs):
         return f"; its bits are {_listed(step.bit for step in steps if step.bit is not None)}"
     if isinstance(condition, LabelIs):

@@ -80,12 +80,13 @@ class Timeline:
         rows = segment.loop.rows if segment.loop.parallel else segment.loop.rows[group : group + 1]
         return Place(index, segment.loop.body[number], group, rows)
 
-    def distinct(self) -> Iterator[tuple[int, Step]]:
-        """Every step of the listing once, with the number of its first run."""
+    def distinct(self) -> Iterator[Place]:
+        """Every step of the listing once, at its first run, with the rows of all its runs."""
         for segment in self.segments:
             body = range(segment.length) if segment.loop is None else range(len(segment.loop.body))
             for offset in body:
-                yield segment.start + offset, self[segment.start + offset].step
+                place = self[segment.start + offset]
+                yield place if segment.loop is None else replace(place, rows=segment.loop.rows)
 
     def pieces(self, start: int, stop: int) -> Iterator[Piece]:
         """Code for the steps from `start` up to, not including, `stop`."""
