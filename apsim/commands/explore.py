@@ -52,12 +52,11 @@ def _run(args: argparse.Namespace) -> int:
         results = sweep(spec, out, workers=args.workers, dask=args.dask, progress=progress.show)
     console.print(f"{len(results):,} points in {out}")
     _failures(results, console)
-    if spec.kind == "cost":
-        _fronts(spec, results, console, args.plot)
-    else:
-        _accuracy(results, console)
     if args.csv:
         _write_csv(args.csv, results)
+    if spec.kind == "run":
+        return 0 if _accuracy(results, console) else 1
+    _fronts(spec, results, console, args.plot)
     return 0
 
 
@@ -143,21 +142,23 @@ def _label(metric: str) -> str:
     return metric.replace("_", " ")
 
 
-def _accuracy(results: Sequence[Mapping[str, Any]], console: Console) -> None:
-    """Images, right answers and checks by model, kind and widths, over the blocks."""
+def _accuracy(results: Sequence[Mapping[str, Any]], console: Console) -> bool:
+    """Images, right answers and checks by model, kind and widths; whether every check holds."""
     from rich.table import Table
 
     table = Table("model", "ap", "bits", "images", "correct", "checks")
     groups: dict[tuple[str, str, str], list[Mapping[str, Any]]] = {}
     for result in results:
         if "error" not in result:
-            key = (result["model"], result["ap"], str(result["bits"]))
+            key = (result["model"], result["ap"], str(result["bits"] or "as stored"))
             groups.setdefault(key, []).append(result)
+    passed = {}
     for key, blocks in groups.items():
         images, correct = (sum(block[name] for block in blocks) for name in ("images", "correct"))
-        passed = all(block["bit_exact"] and block["counts_match"] for block in blocks)
-        table.add_row(*key, str(images), str(correct), "exact" if passed else "FAIL")
+        passed[key] = all(block["bit_exact"] and block["counts_match"] for block in blocks)
+        table.add_row(*key, str(images), str(correct), "exact" if passed[key] else "FAIL")
     console.print(table)
+    return all(passed.values())
 
 
 def _write_csv(path: str, results: Sequence[Mapping[str, Any]]) -> None:

@@ -23,7 +23,7 @@ from apsim.explore.spec import Point, Spec, identity
 
 __all__ = ["finished", "sweep"]
 
-CHUNK = 20  # points that a worker gets at a time: a fraction of a second of work
+CHUNK = 20  # costed points that a worker gets at a time: a fraction of a second of work
 TRIES = 3  # how often a pool is started again after a worker died
 
 Result = dict[str, Any]
@@ -50,7 +50,8 @@ def sweep(
     todo = [point for name, point in wanted.items() if name not in known]
     done = len(wanted) - len(todo)
     progress(done, len(wanted))
-    chunks = [todo[k : k + CHUNK] for k in range(0, len(todo), CHUNK)]
+    size = CHUNK if spec.kind == "cost" else 1
+    chunks = [todo[k : k + size] for k in range(0, len(todo), size)]
     with _appending(out) as stream:
         for results in _runner(workers, dask)(spec.kind, chunks):
             for result in results:
