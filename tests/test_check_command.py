@@ -101,8 +101,8 @@ def test_findings_are_printed_with_numbers_just_computed(
 def test_the_findings_that_the_readme_links_to_are_those_printed_now(
     tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    """docs/findings.md == apsim check --findings"""
+    """apsim/check/findings.md == apsim check --findings"""
     path = tmp_path / "findings.md"
     assert main(["check", "--findings", "--markdown", str(path)]) == 0
     assert str(path) in capsys.readouterr().out
-    assert path.read_text() == (ROOT / "docs" / "findings.md").read_text()
+    assert path.read_text() == (ROOT / "apsim" / "check" / "findings.md").read_text()
