@@ -17,6 +17,7 @@ from apsim.counts import Counts
 __all__ = ["ANALYTIC", "Equation", "equations"]
 
 ANALYTIC = "analytic"
+UNPRICED = ("rows", "signs", "dirty", "cap_rows")
 PRINTED = ("1d", "2d", "2d-seg")
 
 
@@ -29,7 +30,7 @@ class Equation:
 
     def as_dict(self) -> dict[str, Any]:
         """A row of the result file, with nothing counted and no verdict."""
-        params = {k: v for k, v in self.case.params.items() if k not in ("rows", "signs", "dirty")}
+        params = {k: v for k, v in self.case.params.items() if k not in UNPRICED}
         return {
             "function": self.case.function,
             "ap": ANALYTIC,

@@ -20,6 +20,7 @@ ROWS = (1, 63, 64, 65, 511, 512, 513, 4800)
 PAIRS = ((1, 1), (1, 4), (2, 3), (3, 2), (4, 4), (8, 3), (4, 8), (8, 8), (16, 16))
 GOLDEN_MATMULS = ((2, 4, 2, 4, 4), (1, 16, 1, 8, 8), (4, 8, 4, 8, 4))
 MATMULS = (*GOLDEN_MATMULS, (2, 1, 3, 3, 5), (1, 7, 2, 4, 3), (3, 5, 2, 8, 8), (2, 9, 1, 1, 1))
+FOLDED = ((3, 5, 4, 17), (2, 33, 2, 17), (1, 70, 1, 32))
 Params = dict[str, Any]
 
 
@@ -104,6 +105,14 @@ def _matmuls(name: str, full: bool) -> Iterator[Params]:
         ):
             yield {"i": i, "j": j, "u": u, "Ma": a, "Mw": b, "signs": sign}
     yield {"i": 2, "j": 5, "u": 3, "Ma": 4, "Mw": 3, "signs": "us"} | dirty
+    yield from _loads(full)
+
+
+def _loads(full: bool) -> Iterator[Params]:
+    """Products of more rows than a CAP has, and sums longer than a CAP."""
+    sizes = product((1, 3), (5, 16, 33, 70), (1, 4), (17, 32)) if full else FOLDED
+    for (i, j, u, rows), signs in zip(sizes, cycle(("ss", "uu", "us"))):
+        yield {"i": i, "j": j, "u": u, "Ma": 4, "Mw": 3, "signs": signs, "cap_rows": rows}
 
 
 def _pools(name: str, ap: str, full: bool) -> Iterator[Params]:

@@ -9,7 +9,7 @@ C. every result is the integer that numpy gives.
 from __future__ import annotations
 
 import json
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 from zlib import crc32
@@ -18,8 +18,9 @@ import numpy as np
 
 from apsim import functions
 from apsim.check.grouped import GROUPED
+from apsim.check.loads import CAP_ROWS, folded
 from apsim.check.rowwise import OPTIMISED, ROWWISE
-from apsim.check.subject import Params, Subject
+from apsim.check.subject import Integers, Params, Subject
 from apsim.counts import Counts
 from apsim.functions import Function
 from apsim.machine import Machine
@@ -93,41 +94,68 @@ def subject(case: Case) -> Subject:
     return (OPTIMISED if case.ap == OPT else FUNCTIONS)[case.function]
 
 
+@dataclass(frozen=True)
+class Outcome:
+    """What an execution gave, what it took, and what it should have taken."""
+
+    values: Integers
+    counted: Counts
+    realisable: Counts
+    paper: Counts | None
+    terms: Mapping[str, Counts]
+
+
 def examine(case: Case, *, engine: str = "strict", function: Function | None = None) -> Row:
     """Execute a case on random operands and hold it against the three rules.
 
     `function` stands in for the one that the case builds (mutated programs in tests).
     """
-    of, p = subject(case), case.params
-    generator = np.random.default_rng(case.seed)
-    operands = of.operands(generator, p)
-    function = function or of.build(case.ap, p)
+    of, generator = subject(case), np.random.default_rng(case.seed)
+    operands = of.operands(generator, case.params)
+    if CAP_ROWS in case.params:
+        out = _folded(case, operands, engine)
+    else:
+        function = function or of.build(case.ap, case.params)
+        out = _executed(case, function, operands, generator, engine)
+    terms = {name: term for name, term in out.terms.items() if term != Counts()}
+    exact = bool(np.array_equal(out.values, of.expected(case.params, *operands)))
+    wrong = _broken(case, out, terms, exact)
+    return Row(case, out.counted, out.realisable, out.paper, terms, exact, wrong)
+
+
+def _executed(
+    case: Case,
+    function: Function,
+    operands: Sequence[Integers],
+    generator: np.random.Generator,
+    engine: str,
+) -> Outcome:
+    """One load, on an array of the function's size."""
     machine = Machine(function.rows, function.layout, engine=engine)
-    if p.get("dirty"):
+    if case.params.get("dirty"):
         machine.cam.poke(generator.random((function.rows, function.columns)) < 0.5)
     result = functions.run(function, *operands, machine=machine)
-    realisable, paper = of.realisable(case.ap, p), of.paper(case.ap, p)
-    terms = {name: term for name, term in of.terms(case.ap, p).items() if term != Counts()}
-    exact = bool(np.array_equal(result.values, of.expected(p, *operands)))
-    wrong = _broken(case, result.counts, realisable, paper, terms, exact)
-    return Row(case, result.counts, realisable, paper, terms, exact, wrong)
+    of, ap, p = subject(case), case.ap, case.params
+    counts = of.realisable(ap, p), of.paper(ap, p), of.terms(ap, p)
+    return Outcome(result.values, result.counts, *counts)
 
 
-def _broken(
-    case: Case,
-    counted: Counts,
-    realisable: Counts,
-    paper: Counts | None,
-    terms: Mapping[str, Counts],
-    exact: bool,
-) -> tuple[str, ...]:
+def _folded(case: Case, operands: Sequence[Integers], engine: str) -> Outcome:
+    """Several loads, on CAPs of few rows."""
+    first, second = operands
+    values, part = folded(case.ap, case.params, first, second, engine)
+    expected = part.forecast
+    return Outcome(values, part.counts, expected.predicted, expected.paper, expected.terms)
+
+
+def _broken(case: Case, out: Outcome, terms: Mapping[str, Counts], exact: bool) -> tuple[str, ...]:
     """What each broken rule wanted and what came."""
     wrong = []
-    if counted != realisable:
-        wrong.append(f"{case}: wanted {realisable}, counted {counted}")
-    if paper is not None and realisable != sum(terms.values(), paper):
+    if out.counted != out.realisable:
+        wrong.append(f"{case}: wanted {out.realisable}, counted {out.counted}")
+    if out.paper is not None and out.realisable != sum(terms.values(), out.paper):
         named = ", ".join(f"{name} {term.total:+}" for name, term in terms.items()) or "no terms"
-        wrong.append(f"{case}: {realisable} is not the paper's {paper} with {named}")
+        wrong.append(f"{case}: {out.realisable} is not the paper's {out.paper} with {named}")
     if not exact:
         wrong.append(f"{case}: the result is not that of integer arithmetic")
     return tuple(wrong)

@@ -28,6 +28,8 @@ REASONS = {
     "division": "a window that is no power of two: the whole sum is read, or multiplied by a "
     "constant",
     "requantization": "bias, scaling, rounding and clamps on the AP; the paper counts none of them",
+    "partial_sums": "a sum longer than a CAP: its parts are moved as words and added, which no "
+    "equation covers",
     "smaller_lut": "below the paper: LUTs with fewer passes than the printed ones",
 }
 
