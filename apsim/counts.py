@@ -7,7 +7,7 @@ takes belongs to `apsim.cost`, not here.
 
 from __future__ import annotations
 
-from dataclasses import asdict, dataclass, fields
+from dataclasses import asdict, dataclass
 from enum import Enum
 
 __all__ = ["Activity", "Counts", "Phase"]
@@ -75,7 +75,12 @@ class Activity:
     flipped: int = 0
 
     def __add__(self, other: Activity) -> Activity:
-        return Activity(*(getattr(self, f.name) + getattr(other, f.name) for f in fields(self)))
+        return Activity(
+            self.compared + other.compared,
+            self.matched + other.matched,
+            self.written + other.written,
+            self.flipped + other.flipped,
+        )
 
     @property
     def mismatched(self) -> int:

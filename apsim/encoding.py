@@ -8,7 +8,7 @@ away between a program and its code.
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 import numpy as np
 from numpy.typing import NDArray
@@ -46,15 +46,22 @@ class Code:
     `steps` is int64[n, SPAN]; `pool` int64[k, 2] holds (line, bit) pairs; `rows`
     int64[m] holds the row tables of the loops.  Vertical lines are slots: line s of
     group g of a loop is row `rows[TABLE + g * SLOTS + s]`.  Every vertical step lies
-    in a loop (of one group where it is alone); no horizontal step does.
+    in a loop (of one group where it is alone); no horizontal step does.  A `part` of a
+    program knows its whole, so that what an array works out about that serves both.
     """
 
     steps: NDArray[np.int64]
     pool: NDArray[np.int64]
     rows: NDArray[np.int64]
+    whole: Code | None = field(default=None, repr=False)
+    start: int = 0
 
     def __len__(self) -> int:
         return len(self.steps)
+
+    def part(self, start: int, stop: int) -> Code:
+        """Some consecutive steps of a program without loops."""
+        return Code(self.steps[start:stop], self.pool, self.rows, self, start)
 
 
 def encode(items: Sequence[Item]) -> Code:

@@ -59,6 +59,8 @@ _known: WeakKeyDictionary[Code, Needs] = WeakKeyDictionary()
 
 def needs(code: Code) -> Needs:
     """What a program needs; raises `ProgramError` for a code that no program encodes to."""
+    if code.whole is not None:
+        return needs(code.whole)
     found = _known.get(code)
     if found is None:
         _check(code)

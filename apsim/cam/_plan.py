@@ -88,10 +88,30 @@ _plans: WeakKeyDictionary[Code, Plan] = WeakKeyDictionary()
 
 def plan(code: Code) -> Plan:
     """The plan of a program, worked out the first time it runs."""
+    if code.whole is not None:
+        return _part(plan(code.whole), slice(code.start, code.start + len(code)))
     known = _plans.get(code)
     if known is None:
         known = _plans[code] = _make(code)
     return known
+
+
+def _part(whole: Plan, span: slice) -> Plan:
+    """The plan of some horizontal steps; the tag that the last of them makes is kept."""
+    extra, comparing = whole.extra[span].copy(), whole.comparing[span]
+    extra[np.flatnonzero(comparing)[-1:], KEEP] = 1
+    return Plan(
+        whole.steps[span],
+        whole.pool,
+        whole.rows,
+        extra,
+        whole.lines,
+        (Section(0, len(extra)),),
+        whole.needs,
+        comparing,
+        whole.crossing[span],
+        whole.filled[span],
+    )
 
 
 def _make(code: Code) -> Plan:

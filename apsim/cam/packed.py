@@ -108,7 +108,9 @@ class PackedCam:
 
     def plan(self, code: Code) -> Plan:
         """What is worked out about a program before it runs, once."""
-        return coded(code, self.least) if self._vectors >= WORTH_CODE else plan(code)
+        if self._vectors < WORTH_CODE or code.whole is not None:
+            return plan(code)
+        return coded(code, self.least)
 
     def _horizontal(
         self, steps: Plan, section: Section, data: Words, out: Words, totals: NDArray[np.int64]

@@ -75,7 +75,8 @@ class History:
 
     def keep_recent(self, record: Record) -> None:
         """Remember the state before a single step."""
-        del self.recent[_place(self.recent, record.point - 1) :]
+        if self.recent and self.recent[-1].point >= record.point:
+            del self.recent[_place(self.recent, record.point - 1) :]
         self.recent.append(record)
         del self.recent[: -self.most_recent]
 

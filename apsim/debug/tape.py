@@ -150,8 +150,8 @@ class Tape:
         )
         for phase, counts in count(piece.steps, piece.times).items():
             self.counts[phase] = self.counts.get(phase, Counts()) + counts
-        self.activity += execution.activity
         self.last = _last(execution)
+        self.activity += execution.activity if len(piece.steps) > 1 else self.last
 
     def _apply(self, edits: list[Edit]) -> None:
         if edits:

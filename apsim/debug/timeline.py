@@ -106,8 +106,7 @@ class Timeline:
         first = segment.first + block * BLOCK
         count = min(stop - start, BLOCK - offset)
         last = min(first + BLOCK, segment.first + segment.length)
-        code = self._block(first, last)
-        part = Code(code.steps[offset : offset + count], code.pool, code.rows)
+        part = self._block(first, last).part(offset, offset + count)
         steps = self.program.items[item : item + count]
         return start + count, Piece(part, steps)  # type: ignore[arg-type]
 
@@ -161,6 +160,8 @@ def _looped(loop: Loop, base: int, start: int, stop: int) -> tuple[int, Piece]:
 
 def count(steps: tuple[Step, ...], times: int = 1) -> ByPhase:
     """Counts of steps by phase, each carried out `times` times."""
+    if len(steps) == 1:
+        return {steps[0].phase: steps[0].counts * times}
     seen = Counter((step.phase, step.op) for step in steps)
     by_phase: ByPhase = {}
     for (phase, op), number in seen.items():
