@@ -86,9 +86,9 @@ def _variant(rule: str, layer: Layer, x: Tensor) -> str:
     """TFLite has one rule for each kind of kernel; the others have one for all."""
     if rule != "tflite":
         return rule
-    if x.bits > 8:
-        return "tflite-16x8"
-    return "tflite-float" if isinstance(layer, Linear) else "tflite"
+    if isinstance(layer, Linear):
+        return "tflite-float"
+    return "tflite-16x8" if x.bits > 8 else "tflite"
 
 
 def fill_weighted(rule: str, layer: Weighted, x: Tensor, y: Tensor, clip: Clip) -> Requant:
