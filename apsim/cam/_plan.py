@@ -23,7 +23,6 @@ from apsim.encoding import (
     KEYS,
     MODE,
     OP,
-    PORT,
     SLOTS,
     TABLE,
     WRITE,

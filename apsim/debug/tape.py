@@ -70,8 +70,9 @@ class Tape:
 
     def wind(self, point: int) -> None:
         """Go to a point from 0 to `end`, or as far as `should_stop` lets it go."""
-        if point < self.point:
-            self._restore(self.history.before(point))
+        known = self.history.before(point)
+        if point < self.point or known.point > self.point:
+            self._restore(known)
         while self.point < point and not self.should_stop():
             self._advance(point)
 

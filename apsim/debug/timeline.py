@@ -22,7 +22,7 @@ from apsim.program import Loop, Microprogram, Op, Step
 __all__ = ["ByPhase", "Piece", "Place", "Timeline"]
 
 BLOCK = 4096  # straight-line steps that are encoded together
-BLOCKS_KEPT = 24
+BLOCKS_KEPT = 8
 
 ByPhase = dict[Phase, Counts]
 
