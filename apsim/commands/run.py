@@ -36,6 +36,8 @@ def add_parser(subparsers: argparse._SubParsersAction[argparse.ArgumentParser]) 
     add("--tensors", action="store_true", help="with --output: every tensor, by its name")
     add("--bits", metavar="B", help="widths of all layers, or one for each: 8,4,8")
     add("--rule", metavar="R", help="requantization rule (default: the model's own)")
+    where = "who turns sums into activations: the host (default), or the AP in counted passes"
+    add("--requant", choices=("host", "ap"), default="host", help=where)
     add("--seed", metavar="S", type=int, default=0, help="seed of random weights and images")
     compared = "compare all values with the exact twin (default), or some channels of each layer"
     add("--check", choices=("all", "sample"), default="all", help=compared)
@@ -71,7 +73,7 @@ def chip_of(args: argparse.Namespace) -> Chip:
         kind += "-tc"
     return Chip.preset(
         args.chip, ap=kind, engine=args.engine, threads=args.threads, literal=args.literal,
-        rows=args.rows, columns=args.columns,
+        rows=args.rows, columns=args.columns, requant=getattr(args, "requant", "host"),
     )  # fmt: skip
 
 

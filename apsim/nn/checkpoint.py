@@ -42,6 +42,7 @@ def identity(model: Model, tensors: Mapping[str, Integers], chip: Chip, check: s
     text = hashlib.sha256()
     design = chip.design
     plain = [SCHEMA, model.name, model.rule, chip.kind.value, design.rows, design.columns, check]
+    plain += ["requant on the ap"] * (chip.requant == "ap")
     text.update(json.dumps(plain).encode())
     for layer in model.layers:
         text.update(_layer_text(layer).encode())

@@ -43,11 +43,15 @@ PRESETS = {
 }
 
 
+REQUANT = ("host", "ap")
+
+
 class Chip:
     """CAPs of one AP kind, emulated on arrays of the given engine.
 
     Loads of dot products run side by side, as lanes, on `threads` threads; one after
-    another where `literal` says so, and on the dense engine.
+    another where `literal` says so, and on the dense engine.  `requant` says who turns
+    accumulators into activations: the "host", or the "ap" itself.
     """
 
     def __init__(
@@ -58,11 +62,15 @@ class Chip:
         engine: str = "strict",
         threads: int = 2,
         literal: bool = False,
+        requant: str = "host",
     ) -> None:
         if engine not in cam.ENGINES:
             cam.make(engine, 1, 1)  # raises with the known names
         if threads < 1:
             raise InputError(f"wanted at least one thread, got {threads}")
+        if requant not in REQUANT:
+            raise InputError(f"requant: wanted one of {', '.join(REQUANT)}, got {requant!r}")
+        self.requant = requant
         self.design, self.kind, self.engine = design, ApKind.named(ap), engine
         self.threads, self.literal = threads, literal or engine == "dense"
         self.counts, self.activity, self.loads = Counts(), Activity(), 0
@@ -77,6 +85,7 @@ class Chip:
         engine: str = "strict",
         threads: int = 2,
         literal: bool = False,
+        requant: str = "host",
         rows: int | None = None,
         columns: int | None = None,
     ) -> Chip:
@@ -94,7 +103,7 @@ class Chip:
             raise InputError(
                 f"wanted CAPs of 2 rows and 1 column at least, got {design.rows} x {design.columns}"
             )
-        return cls(design, ap=ap, engine=engine, threads=threads, literal=literal)
+        return cls(design, ap=ap, engine=engine, threads=threads, literal=literal, requant=requant)
 
     def execute(self, function: Function, data: NDArray[np.uint64]) -> NDArray[np.uint64]:
         """Run one load on a CAP; gives the words put out, [rows or groups].

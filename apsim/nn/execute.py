@@ -1,7 +1,8 @@
 """One layer on a chip: what runs on the AP, and what the host does around it.
 
 The rule: multiplications, additions, maxima and ReLU are parts on the AP; reshaping,
-constants (bias, zero points) and the requantization rule are the host's.
+constants (bias, zero points) and the requantization rule are the host's, or where the chip
+says so, and the rule can be carried out there, the AP's as well (`settle`).
 """
 
 from __future__ import annotations
@@ -11,7 +12,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from apsim.nn import exact, parts, patches, rules
+from apsim.nn import exact, parts, patches, rules, settle
 from apsim.nn.chip import Chip
 from apsim.nn.model import (
     Add,
@@ -34,6 +35,8 @@ __all__ = ["Executed", "execute", "macs"]
 
 Progress = Callable[[int], None]
 Tensors = Mapping[str, Integers]
+_NO_HOST: tuple[str, ...] = ()
+_NO_PARTS: tuple[Part, ...] = ()
 
 
 @dataclass(frozen=True)
@@ -78,9 +81,7 @@ def _conv2d(
     height, width = plane(layer, *inputs[0].shape[2:])
     acc = np.concatenate([values for values, _ in ran])
     acc = acc.reshape(-1, len(inputs[0]), height, width).swapaxes(0, 1)
-    return _settled(
-        layer, acc + layer.bias.reshape(-1, 1, 1), 1, chip, [p for _, p in ran], "im2col"
-    )
+    return _settled(model, layer, acc, 1, chip, [p for _, p in ran], "im2col")
 
 
 def _linear(
@@ -89,8 +90,8 @@ def _linear(
     act, x = model.tensors[layer.inputs[0]], inputs[0]
     flat = x.reshape(-1, x.shape[-1])
     values, part = _products(chip, flat, layer.weights, Words.of(act), layer, progress)
-    acc = values.T.reshape(*x.shape[:-1], -1) + layer.bias
-    return _settled(layer, acc, -1, chip, [part])
+    acc = values.T.reshape(*x.shape[:-1], -1)
+    return _settled(model, layer, acc, -1, chip, [part])
 
 
 def _products(
@@ -101,15 +102,23 @@ def _products(
 
 
 def _settled(
+    model: Model,
     layer: Weighted | Add | Requantize,
-    acc: Integers,
+    sums: Integers,
     axis: int,
     chip: Chip,
     ran: Sequence[Part],
     *host: str,
 ) -> Executed:
-    """Bias added, the rule applied on the host, and between its two steps ReLU on the AP."""
+    """Bias added, the rule applied on the host, and between its two steps ReLU on the AP.
+
+    All of it on the AP where the chip is to do that and the rule can be carried out there.
+    """
     requant, done = layer.requant, (*host, "bias")
+    if settle.possible(chip, requant):
+        output, more = settle.settle(model, layer, sums, axis, chip)
+        return Executed(output, (*ran, *more), host)
+    acc = sums + _along(layer.bias, sums.ndim, axis)
     q = acc if requant is None else rules.scale(acc, requant, axis=axis)
     if layer.relu:
         bits = requant.width if requant else holding(int(q.min()), int(q.max())).bits
@@ -118,6 +127,13 @@ def _settled(
     if requant is None:
         return Executed(q, tuple(ran), done)
     return Executed(rules.finish(q, requant), tuple(ran), (*done, f"requantize ({requant.rule})"))
+
+
+def _along(bias: Integers | int, axes: int, axis: int) -> Integers:
+    """A bias, one or one for each channel, laid along an axis."""
+    shape = [1] * axes
+    shape[axis] = -1
+    return np.asarray(bias, np.int64).reshape(shape)
 
 
 def _max_pool(
@@ -135,9 +151,12 @@ def _average_pool(
     act = model.tensors[layer.inputs[0]]
     windows = patches.windows(inputs[0], layer, act.zero_point)
     sums, ran = _over_windows(parts.average_pool, chip, windows, Words.of(act))
-    total = _planes(sums, layer, inputs[0]) + layer.bias
-    counts = window_counts(layer, *inputs[0].shape[2:])
-    output = rules.finish(rules.divide(total, layer.requant, counts), layer.requant)
+    total, counts = _planes(sums, layer, inputs[0]), window_counts(layer, *inputs[0].shape[2:])
+    if settle.possible(chip, layer.requant):
+        found = settle.mean(model, layer, total, counts, chip)
+        if found:
+            return Executed(found[0], (*ran, found[1]), ("windows",))
+    output = rules.finish(rules.divide(total + layer.bias, layer.requant, counts), layer.requant)
     return Executed(output, ran, ("windows", f"divide ({layer.requant.rule})"))
 
 
@@ -163,9 +182,12 @@ def _add(
 ) -> Executed:
     """A plain addition, or where scales differ a dot product of two words and two constants."""
     kinds = [Words.of(model.tensors[name]) for name in layer.inputs]
-    host = ("rounding of the branches",) if layer.branches else ()
+    host, rounded = _NO_HOST, _NO_PARTS
     if layer.branches:
-        inputs = exact.branches(layer, inputs)
+        if settle.possible(chip, layer.branches[0]):
+            inputs, rounded = settle.branches(model, layer, inputs, chip)
+        else:
+            inputs, host = exact.branches(layer, inputs), ("rounding of the branches",)
         kinds = [Words(branch.width, True) for branch in layer.branches]
     words = common(*kinds)
     if layer.multipliers == (1, 1):
@@ -176,7 +198,7 @@ def _add(
         weight = holding(min(layer.multipliers), max(layer.multipliers))
         acc, part = parts.products(chip, pairs, constants, words, weight, progress)
         acc = acc.reshape(inputs[0].shape)
-    return _settled(layer, acc + layer.bias, 1, chip, [part], *host)
+    return _settled(model, layer, acc, 1, chip, [*rounded, part], *host)
 
 
 def _relu(
@@ -192,7 +214,7 @@ def _relu(
 def _requantize(
     model: Model, layer: Requantize, inputs: list[Integers], chip: Chip, progress: Progress
 ) -> Executed:
-    return _settled(layer, inputs[0] + layer.bias, 1, chip, [])
+    return _settled(model, layer, inputs[0], 1, chip, [])
 
 
 _RUN: dict[type[Layer], Callable[..., Executed]] = {

@@ -5,16 +5,18 @@ The rule: nothing here has seen a program; `apsim.closed_form` and the fold say 
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import asdict, replace
 
 from apsim import closed_form
 from apsim.closed_form import realisable
 from apsim.counts import Counts
+from apsim.functions import Recipe
 from apsim.nn.mapping import chunks, fold_sums, fold_windows, fold_words
 from apsim.nn.part import Forecast
 from apsim.program import ApKind
 
-__all__ = ["add", "average_pool", "max_pool", "products", "relu"]
+__all__ = ["add", "average_pool", "max_pool", "products", "relu", "requantize"]
 
 CLEAR = {"scratch_clear": Counts(write=1)}
 
@@ -108,6 +110,22 @@ def relu(words: int, bits: int, rows: int) -> Forecast:
     """Words, one in each row."""
     once = _explained(realisable.relu(bits), closed_form.relu(bits), {})
     return once * fold_words(words, rows).loads
+
+
+def requantize(sizes: Sequence[tuple[int, Recipe]], rows: int, paper: Counts) -> Forecast:
+    """Words and their recipe; `paper` is what the paper counts of it (a ReLU, or nothing)."""
+    total = Forecast()
+    for words, recipe in sizes:
+        numbers = asdict(recipe)
+        for free in ("parity", "plus"):  # they choose bits of keys and LUTs, no passes
+            del numbers[free]
+        counts = realisable.requantize(**numbers)
+        once = Forecast(1, counts, Counts(), {"requantization": counts} | CLEAR)
+        total += replace(once, predicted=counts + CLEAR["scratch_clear"]) * (
+            fold_words(words, rows).loads
+        )
+    more = {"requantization": total.terms["requantization"] - paper}
+    return replace(total, paper=paper, terms=total.terms | more)
 
 
 def _explained(counts: Counts, paper: Counts, terms: dict[str, Counts]) -> Forecast:

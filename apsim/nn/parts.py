@@ -7,13 +7,13 @@ comes out of an array, none is computed here.
 from __future__ import annotations
 
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from functools import lru_cache
 
 import numpy as np
 
 from apsim import functions
-from apsim.counts import Activity
+from apsim.counts import Activity, Counts
 from apsim.functions import Function
 from apsim.functions.base import cleared
 from apsim.functions.cnn import default_scheme
@@ -21,10 +21,11 @@ from apsim.nn import forecast, matrix
 from apsim.nn.chip import Chip
 from apsim.nn.mapping import chunks, fold_sums, fold_windows, fold_words
 from apsim.nn.model import Integers
-from apsim.nn.part import Forecast, Part
+from apsim.nn.part import NOTHING, Forecast, Part
+from apsim.nn.recipes import Share
 from apsim.nn.words import Words
 
-__all__ = ["add", "average_pool", "max_pool", "products", "relu"]
+__all__ = ["add", "average_pool", "max_pool", "products", "relu", "requantize"]
 
 Progress = Callable[[int], None]
 Loads = Iterator[Integers]
@@ -35,6 +36,7 @@ average = lru_cache(64)(functions.average_pool)
 largest = lru_cache(64)(functions.max_pool)
 plain_add = lru_cache(64)(functions.add)
 plain_relu = lru_cache(64)(functions.relu)
+requantized = lru_cache(64)(functions.requantize)
 
 
 @lru_cache(64)
@@ -189,3 +191,41 @@ def relu(chip: Chip, values: Integers, bits: int) -> tuple[Integers, Part]:
         results.append(function.results(out[None]))
     part = watch.part("relu", forecast.relu(values.size, bits, rows))
     return np.concatenate(results).reshape(values.shape), part
+
+
+def requantize(
+    chip: Chip,
+    sums: Integers,
+    plan: Sequence[Share],
+    axis: int,
+    name: str,
+    paper: Counts = NOTHING,
+) -> tuple[Integers, Part]:
+    """Accumulators (any shape, channels along `axis`) to activations, by the plan's recipes.
+
+    `paper` is what the paper counts for it: a ReLU, where the recipes hold one.
+    """
+    watch, rows = Watch(chip), chip.design.rows
+    channels = sum(len(share.channels) for share in plan)
+    moved = np.moveaxis(sums, axis, 0) if channels > 1 else sums
+    lines = moved.reshape(channels, -1)
+    done, sizes = np.empty_like(lines), []
+    for share in plan:
+        some = lines[share.channels]
+        constants = [np.repeat(values, some.shape[1]) for values in share.constants]
+        done[share.channels] = _recipe(chip, share, some.ravel(), constants).reshape(some.shape)
+        sizes.append((some.size, share.recipe))
+    part = watch.part(name, forecast.requantize(sizes, rows, paper))
+    settled = done.reshape(moved.shape)
+    return np.moveaxis(settled, 0, axis) if channels > 1 else settled, part
+
+
+def _recipe(chip: Chip, share: Share, words: Integers, constants: list[Integers]) -> Integers:
+    """One recipe over its loads: a word, and its row constants, in each row."""
+    results = []
+    for load in fold_words(words.size, chip.design.rows).ranges():
+        function = requantized(share.recipe, len(load), kind=chip.kind.value)
+        operands = (values[load.start : load.stop] for values in (words, *constants))
+        out = chip.execute(function, function.words(*operands))
+        results.append(function.results(out[None]))
+    return np.concatenate(results)

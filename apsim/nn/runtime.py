@@ -23,6 +23,7 @@ from apsim.nn.chip import Chip
 from apsim.nn.execute import execute, macs
 from apsim.nn.model import Integers, Layer, Model, Weighted
 from apsim.nn.part import LayerRun
+from apsim.nn.recipes import refuse_floats
 from apsim.nn.verify import verify
 
 __all__ = ["Run", "Watcher", "run"]
@@ -97,6 +98,8 @@ def run(
     is too small for a layer.
     """
     started = time.perf_counter()
+    if chip.requant == "ap":
+        refuse_floats(model)
     tensors = exact.checked_inputs(model, x)
     images = len(next(iter(tensors.values())))
     progress = _Progress(model, chip, check, keep, tensors, images, watcher or Watcher())

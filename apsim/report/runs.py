@@ -92,7 +92,7 @@ def verdict(bit_exact: bool, counts_match: bool) -> str:
 
 def run_lines(run: Run) -> list[str]:
     """What stands under the table: hardware, terms, accuracy, and the verdict."""
-    lines = [f"hardware: {run.chip.kind.hardware}"]
+    lines = [f"hardware: {run.chip.kind.hardware}", f"requantization: {_requantized(run)}"]
     terms = {name: counts for name, counts in _terms(run).items() if counts.total}
     if terms:
         named = ", ".join(f"{name} {counts.total:+,}" for name, counts in terms.items())
@@ -105,6 +105,15 @@ def run_lines(run: Run) -> list[str]:
     match = "counted == predicted" if run.counts_match else "counted != predicted"
     lines.append(f"{'PASS' if run.passed else 'FAIL'}: {exact}, {match}, {run.seconds:.2f} s")
     return lines
+
+
+def _requantized(run: Run) -> str:
+    """Where sums became activations, and which layers the host kept."""
+    if run.chip.requant == "host":
+        return "on the host (bias, rule and zero point; ReLU on the AP)"
+    done = ("requantize", "divide", "rounding")
+    kept = [r.name for r in run.layers if any(work.startswith(done) for work in r.host)]
+    return "on the AP, as counted passes" + (f"; on the host: {', '.join(kept)}" if kept else "")
 
 
 def run_json(run: Run) -> dict[str, Any]:
@@ -123,7 +132,7 @@ def run_json(run: Run) -> dict[str, Any]:
             "columns": chip.design.columns,
             "hardware": chip.kind.hardware,
         },
-        "requant": "host",
+        "requant": chip.requant,
         "images": run.images,
         "correct": run.correct,
         "bit_exact": run.bit_exact,
