@@ -60,6 +60,11 @@ class Counts:
     def __str__(self) -> str:
         return f"{self.compare} compares, {self.write} writes, {self.read} reads"
 
+    def _repr_html_(self) -> str:
+        names = "<th>compares</th><th>writes</th><th>reads</th><th>total</th>"
+        cells = "".join(f"<td>{n}</td>" for n in (self.compare, self.write, self.read, self.total))
+        return f"<table><tr>{names}</tr><tr>{cells}</tr></table>"
+
 
 @dataclass(frozen=True)
 class Activity:

@@ -7,6 +7,7 @@ executes; `counts` and `activity` are what those executions added up to.
 from __future__ import annotations
 
 from collections.abc import Iterator
+from typing import TYPE_CHECKING
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
@@ -21,6 +22,9 @@ from apsim.ops.arithmetic import populate, read
 from apsim.ops.rows import loop
 from apsim.ops.steps import store_row, take_row
 from apsim.program import Microprogram, Operation
+
+if TYPE_CHECKING:
+    from apsim.debug.session import Session
 
 __all__ = ["Machine"]
 
@@ -72,6 +76,17 @@ class Machine:
             self._count(event.step.phase, event.counts)
             self.activity += event.activity
             yield event
+
+    def debug(
+        self,
+        program: Operation | Microprogram,
+        data: NDArray[np.uint64] | None = None,
+        out: NDArray[np.uint64] | None = None,
+    ) -> Session:
+        """Open the debugger's prompt on a program; gives the session when the user leaves."""
+        from apsim.debug import Session, prompt
+
+        return prompt(Session(self, program, data=data, out=out))
 
     def program(self, operation: Operation | Microprogram) -> Microprogram:
         """The operation's program on this machine's layout; a program as it is."""

@@ -76,6 +76,17 @@ class Run:
         """The model's output, one line per image."""
         return self.tensors[self.model.output]
 
+    def _repr_html_(self) -> str:
+        head = ("layer", "operation", "loads", "compares", "writes", "reads", "predicted", "agrees")
+        lines = (
+            (layer.name, layer.op, layer.loads, *layer.counts.as_dict().values(),
+             layer.predicted.total, layer.bit_exact and layer.counts_match)
+            for layer in self.layers
+        )  # fmt: skip
+        rows = "".join(f"<tr>{''.join(f'<td>{cell}</td>' for cell in line)}</tr>" for line in lines)
+        names = "".join(f"<th>{name}</th>" for name in head)
+        return f"<table><tr>{names}</tr>{rows}</table>"
+
 
 def run(
     model: Model,
