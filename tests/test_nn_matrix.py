@@ -37,7 +37,7 @@ def products(draw: st.DrawFn) -> tuple[Array, Array, Words, Words, int]:
     i, j, u = draw(st.integers(1, 5)), draw(st.integers(1, 9)), draw(st.integers(1, 90))
     kinds = words(draw), words(draw)
     generator = np.random.default_rng(draw(st.integers(0, 999)))
-    rows = draw(st.integers(max(j // 2, 2) + 1, 3 * j + 5))
+    rows = draw(st.integers(max(j // 2, 4) + 1, 3 * j + 5))
     x, w = values(generator, (u, j), kinds[0]), values(generator, (i, j), kinds[1])
     return x, w, *kinds, rows
 

@@ -10,6 +10,7 @@ from __future__ import annotations
 from collections import Counter
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, replace
+from functools import cached_property
 
 import numpy as np
 
@@ -26,12 +27,27 @@ Pass = tuple[tuple[tuple[int, int], ...], tuple[tuple[int, int, int], ...]]
 Pattern = tuple[Pass, ...]
 """Passes of a step: key (slot, bit) pairs and written (slot, bit, mode) triples."""
 
-Shape = tuple[object, ...]
 Address = Callable[[Pattern], int]
 
 MOST_LINES = 4  # lines up to which a step may grow beyond those of its first pass
 MOST_PASSES = 8
 MOST_OPERANDS = 12  # of a single pass with code of its own; beyond, registers run out
+
+
+@dataclass(frozen=True)
+class Compare:
+    """A horizontal compare: key (line, bit), written (line, bit, mode) where it is a pass."""
+
+    index: int
+    writes: bool
+    key: list[tuple[int, int]]
+    write: list[tuple[int, int, int]]
+    keep: bool
+
+    @cached_property
+    def lines(self) -> frozenset[int]:
+        """The lines it works on."""
+        return frozenset(line for line, *_ in (*self.key, *self.write))
 
 
 @dataclass
@@ -59,8 +75,8 @@ class Coded:
 def single(plan: Plan, address: Address) -> Plan:
     """The plan with code for each pass by its arity: lines and bits are given at run time."""
     coded = Coded.of(plan)
-    for index in range(len(plan.steps)):
-        _code_pass(coded, index, address)
+    for step in _compares(plan):
+        _code_alone(coded, step, address)
     return coded.done()
 
 
@@ -69,29 +85,26 @@ def fused(plan: Plan, address: Address, least: int) -> Plan:
 
     Other passes have code by their arity.
     """
-    found = [(*group, *_pattern(plan, *group)) for group in _groups(plan)]
-    often, coded = Counter(pattern for _, _, pattern, _ in found), Coded.of(plan)
-    for start, stop, pattern, on in found:
-        if stop - start > 1 and often[pattern] >= least:
-            coded.set(start, stop, address(pattern), on)
+    found = [(group, *_pattern(group)) for group in _groups(_compares(plan))]
+    often, coded = Counter(pattern for _, pattern, _ in found), Coded.of(plan)
+    for group, pattern, on in found:
+        if len(group) > 1 and often[pattern] >= least:
+            coded.set(group[0].index, group[-1].index + 1, address(pattern), on)
         else:
-            for index in range(start, stop):
-                _code_pass(coded, index, address)
+            for step in group:
+                _code_alone(coded, step, address)
     return coded.done()
 
 
-def _code_pass(coded: Coded, index: int, address: Address) -> None:
-    plan = coded.plan
-    row = plan.steps[index]
-    if not _is_pass(plan, index) or not 0 < row[KEYS] + row[WRITES] <= MOST_OPERANDS:
-        return
-    (one,), on = _pattern(plan, index, index + 1)
-    pattern, given = blank(one)
-    coded.set(index, index + 1, address(pattern), [*on, *given])
+def _code_alone(coded: Coded, step: Compare, address: Address) -> None:
+    if 0 < len(step.key) + len(step.write) <= MOST_OPERANDS:
+        (one,), on = _pattern([step])
+        pattern, given = blank(one)
+        coded.set(step.index, step.index + 1, address(pattern), [*on, *given])
 
 
 def blank(one: Pass) -> tuple[Pattern, list[int]]:
-    """A pass with its bits to be given, and those bits, then how many lines flip with each match."""
+    """A pass with its bits to be given; those bits, and how many lines flip with each match."""
     key, write = one
     pattern = (
         tuple((slot, GIVEN) for slot, _ in key),
@@ -101,64 +114,66 @@ def blank(one: Pass) -> tuple[Pattern, list[int]]:
     return (pattern,), [*given, sum(mode == KNOWN for _, _, mode in write)]
 
 
-def _groups(plan: Plan) -> Iterator[tuple[int, int]]:
-    """Passes `start` to `stop` that make up a step each."""
-    start, on = 0, frozenset[int]()
-    shape: Shape = ()
-    for index in range(len(plan.steps) + 1):
-        ends = index == len(plan.steps) or not _is_pass(plan, index)
-        here, like = (frozenset[int](), Shape()) if ends else _lines_and_shape(plan, index)
-        grown = on | here
-        fits = len(grown) <= max(MOST_LINES, len(on)) and (like != shape or here == on)
-        begun = start < index < start + MOST_PASSES and not plan.extra[index - 1, KEEP]
-        if not ends and begun and (fits or _look(plan, index - 1)) and _alike(plan, index):
-            on = grown
-            continue
-        if index > start:
-            yield start, index
-        start, on, shape = (index + 1, frozenset[int](), Shape()) if ends else (index, here, like)
+def _compares(plan: Plan) -> list[Compare]:
+    """The horizontal compares of a program, with or without a write after them."""
+    across = plan.steps[:, MODE] == Mode.HORIZONTAL
+    chosen = np.flatnonzero(across & np.isin(plan.steps[:, OP], (Op.PASS, Op.COMPARE, Op.READ)))
+    numbers = plan.steps[chosen][:, [OP, KEY, KEYS, WRITE, WRITES]].tolist()
+    kept, pool = plan.extra[chosen, KEEP].tolist(), plan.pool[: _end(plan, chosen)].tolist()
+    return [
+        Compare(
+            index,
+            op == Op.PASS,
+            [(line, bit) for line, bit, _ in pool[key : key + keys]],
+            [tuple(bits) for bits in pool[write : write + writes]] if op == Op.PASS else [],
+            bool(keep),
+        )
+        for index, (op, key, keys, write, writes), keep in zip(
+            chosen.tolist(), numbers, kept, strict=True
+        )
+    ]
 
 
-def _is_pass(plan: Plan, index: int) -> bool:
-    """A horizontal compare, with or without a write after it."""
-    row = plan.steps[index]
-    return bool(row[OP] in (Op.PASS, Op.COMPARE, Op.READ) and row[MODE] == Mode.HORIZONTAL)
+def _end(plan: Plan, chosen: Numbers) -> int:
+    """The last row of the pool that some steps use."""
+    return int((plan.steps[chosen, WRITE] + plan.steps[chosen, WRITES]).max(initial=0))
 
 
-def _look(plan: Plan, index: int) -> bool:
-    """A compare of one column that writes nothing: such steps share code whatever they look at."""
-    row = plan.steps[index]
-    return bool(row[OP] != Op.PASS and row[KEYS] == 1)
+def _groups(steps: list[Compare]) -> Iterator[list[Compare]]:
+    """Neighbouring compares that may share code."""
+    group: list[Compare] = []
+    for step in steps:
+        if group and not _joins(group, step):
+            yield group
+            group = []
+        group.append(step)
+    if group:
+        yield group
 
 
-def _alike(plan: Plan, index: int) -> bool:
-    """Whether a step looks as the one before it does, or neither only looks."""
-    before, here = plan.steps[index - 1], plan.steps[index]
-    if before[OP] == here[OP] == Op.PASS:
-        return True
-    return bool(before[OP] == here[OP]) and _look(plan, index - 1) and _look(plan, index)
+def _joins(group: list[Compare], step: Compare) -> bool:
+    """Whether a step goes on what the group began: on its lines, or only looking, as it does."""
+    first, before = group[0], group[-1]
+    apart = step.index != before.index + 1 or before.keep or step.writes != first.writes
+    if apart or len(group) == MOST_PASSES:
+        return False
+    if not step.writes:
+        return len(step.key) == len(first.key) == 1
+    on = {line for one in group for line in one.lines}
+    begins_anew = _pattern([step])[0] == _pattern([first])[0] and step.lines != on
+    return len(on | step.lines) <= max(MOST_LINES, len(on)) and not begins_anew
 
 
-def _lines_and_shape(plan: Plan, index: int) -> tuple[frozenset[int], Shape]:
-    pattern, on = _pattern(plan, index, index + 1)
-    return frozenset(on), pattern
-
-
-def _pattern(plan: Plan, start: int, stop: int) -> tuple[Pattern, list[int]]:
+def _pattern(group: list[Compare]) -> tuple[Pattern, list[int]]:
     """Passes with their lines numbered in the order in which they come, and those lines."""
     slots: dict[int, int] = {}
-    passes = []
-    for row in plan.steps[start:stop]:
-        key = [(slots.setdefault(line, len(slots)), bit) for line, bit, _ in _bits(plan, row, KEY)]
-        write = [
-            (slots.setdefault(line, len(slots)), bit, mode)
-            for line, bit, mode in (_bits(plan, row, WRITE) if row[OP] == Op.PASS else ())
-        ]
-        passes.append((tuple(key), tuple(write)))
-    return tuple(passes), list(slots)
-
-
-def _bits(plan: Plan, row: Numbers, first: int) -> list[list[int]]:
-    count = KEYS if first == KEY else WRITES
-    bits: list[list[int]] = plan.pool[row[first] : row[first] + row[count]].tolist()
-    return bits
+    passes = tuple(
+        (
+            tuple((slots.setdefault(line, len(slots)), bit) for line, bit in step.key),
+            tuple(
+                (slots.setdefault(line, len(slots)), bit, mode) for line, bit, mode in step.write
+            ),
+        )
+        for step in group
+    )
+    return passes, list(slots)

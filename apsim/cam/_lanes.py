@@ -139,8 +139,12 @@ def take(
     for number in range(len(runs)):
         start, stop = runs[number, 0], runs[number, 1]
         if port == runs[number, 4]:
+            there = place < packed.shape[1]  # bits above the planes are 0
             first = (block * packed.shape[1] + place) * packed.shape[2] + runs[number, 2]
-            flipped += take_words(rows, line, start, stop, live, packed, first, ONES, ZERO)
+            flipped += take_words(
+                rows, line, start, stop, live, packed, first if there else 0,
+                ONES if there else ZERO, ZERO,
+            )  # fmt: skip
         else:
             same = ZERO - ((words[block, runs[number, 3]] >> np.uint64(place)) & ONE)
             flipped += take_words(rows, line, start, stop, live, live, start, ZERO, same)

@@ -8,16 +8,24 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from dataclasses import dataclass, field
+from functools import cached_property
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
 from apsim.cam._coding import ALONE, coded
+from apsim.cam._listed import listed
 from apsim.cam._plan import COUNTED, KNOWN, NEVER, Plan
 from apsim.cam.schedule import ALIGN, CODE, DOWN, Schedule
 from apsim.encoding import (
-    GATE, KEY, KEYS, OP, PORT, SOURCE, TARGET, WIDTH, WRITE, WRITES, Code,
+    GATE,
+    OP,
+    PORT,
+    SOURCE,
+    TARGET,
+    WIDTH,
+    Code,
 )  # fmt: skip
 from apsim.program import Op
 
@@ -45,7 +53,7 @@ class Walk:
     plan: Plan
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, eq=False)
 class _Vertical:
     """A vertical step on slots."""
 
@@ -55,10 +63,11 @@ class _Vertical:
     write: Pairs
     rest: tuple[int, ...]  # source, target, width, port
 
-    @property
+    @cached_property
     def is_plain_pass(self) -> bool:
         return self.op == Op.PASS and not self.gate
 
+    @cached_property
     def modes(self) -> tuple[int, ...]:
         """How the flips of each written slot are found, as for horizontal passes."""
         once = [slot for slot, _ in self.key]
@@ -90,8 +99,10 @@ class _Walker:
     numbers: dict[tuple[_Vertical, ...], int] = field(default_factory=dict)
     codes: list[tuple[int, int]] = field(default_factory=list)
     on: list[int] = field(default_factory=list)
+    steps: dict[tuple[object, ...], _Vertical] = field(default_factory=dict)
 
     def run(self) -> Walk:
+        self.lists, self.slots = listed(self.code), self.schedule.down.tolist()
         self.on = self.plan.lines.tolist()
         ops = np.array(list(self._ops()), np.int64).reshape(-1, 4)
         return Walk(
@@ -146,17 +157,20 @@ class _Walker:
         return not PLAIN
 
     def _vertical(self, index: int, line: int) -> _Vertical:
-        row, slots = self.code.steps[index], self.schedule.down[line].tolist()
-        keys, writes = (
-            (self.code.pool[row[first] : row[first] + row[count], 1] != 0).astype(int).tolist()
-            for first, count in ((KEY, KEYS), (WRITE, WRITES))
-        )
-        return _Vertical(
-            int(row[OP]), int(row[GATE]),
-            tuple(zip(slots, keys, strict=False)),
-            tuple(zip(slots[len(keys) :], writes, strict=False)),
-            tuple(row[[SOURCE, TARGET, WIDTH, PORT]].tolist()),
+        row, slots = self.lists.rows[index], self.slots[line]
+        key, write = self.lists.key[index], self.lists.write[index]
+        name = (
+            row[OP], row[GATE], tuple(bit for _, bit in key), tuple(bit for _, bit in write), line,
+            row[SOURCE], row[TARGET], row[WIDTH], row[PORT],
         )  # fmt: skip
+        known = self.steps.get(name)
+        if known is None:
+            bits = [bit for _, bit in (*key, *write)]
+            pairs = tuple(zip(slots, bits, strict=False))
+            rest = row[SOURCE], row[TARGET], row[WIDTH], row[PORT]
+            known = _Vertical(row[OP], row[GATE], pairs[: len(key)], pairs[len(key) :], rest)
+            self.steps[name] = known
+        return known
 
     def _joins(self, group: list[tuple[int, _Vertical]], index: int, step: _Vertical) -> bool:
         if self.least == ALONE or not step.is_plain_pass or index != group[-1][0] + 1:
@@ -181,7 +195,7 @@ class _Walker:
                 tuple((slots[slot], bit) for slot, bit in step.key),
                 tuple(
                     (slots[slot], bit, mode)
-                    for (slot, bit), mode in zip(step.write, step.modes(), strict=True)
+                    for (slot, bit), mode in zip(step.write, step.modes, strict=True)
                 ),
             )
             for step in steps
@@ -200,7 +214,7 @@ class _Walker:
 
     def _row(self, step: _Vertical) -> list[int]:
         """A vertical step as a row of the kernel's table, its lines added to the pool."""
-        first, modes = len(self.pool), step.modes()
+        first, modes = len(self.pool), step.modes
         self.pool += [(slot, bit, COUNTED) for slot, bit in step.key]
         middle = len(self.pool)
         self.pool += [(*pair, mode) for pair, mode in zip(step.write, modes, strict=True)]
