@@ -34,7 +34,7 @@ def add_parser(subparsers: argparse._SubParsersAction[argparse.ArgumentParser]) 
     add("--input", metavar="FILE", help="inputs [N, ...] from an .npy or .npz file")
     add("--output", metavar="FILE", help="write the outputs to an .npz file")
     add("--tensors", action="store_true", help="with --output: every tensor, by its name")
-    add("--bits", metavar="B", help="widths of all layers, or one for each: 8,4,8")
+    add("--bits", metavar="B", help="widths: 8, 8,4,8 or hawq:latency_0.5")
     add("--rule", metavar="R", help="requantization rule (default: the model's own)")
     where = "who turns sums into activations: the host (default), or the AP in counted passes"
     add("--requant", choices=("host", "ap"), default="host", help=where)

@@ -13,12 +13,19 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
+from apsim.cost.network import network as cost_network
+from apsim.cost.precision import assign
 from apsim.errors import InputError
-from apsim.nn import bundled, datasets, importers, precision, real, store, synthetic
+from apsim.nn import bundled, datasets, importers, precision, real, scales, store, synthetic
 from apsim.nn.model import Integers, Model
 
-__all__ = ["inputs", "model", "parse_bits"]
+__all__ = ["budget_widths", "inputs", "model", "parse_bits"]
 
+BUDGET = "hawq:"
+BUDGETS = {  # HAWQ-V3's names, and the paper's in Table VII
+    "latency_0.75": "high", "latency_0.5": "medium", "latency_0.25": "low",
+    "uniform8": "int8", "uniform4": "int4",
+}  # fmt: skip
 Labels = npt.NDArray[np.integer[Any]]
 
 
@@ -28,6 +35,10 @@ def model(name: str, *, bits: str | None = None, rule: str | None = None, seed: 
     Raises `ModelError` for a file that cannot be used and `InputError` for widths that do
     not fit.
     """
+    if bits is not None and bits.startswith(BUDGET):
+        found = scales.with_scales(synthetic.network(name, seed=seed))
+        found = found.at(budget_widths(name, bits.removeprefix(BUDGET)))
+        return found if rule is None else precision.with_rule(found, rule)
     widths = None if bits is None else parse_bits(bits)
     if name in synthetic.network_names():
         found = synthetic.network(name, 8 if widths is None else widths, seed=seed)
@@ -38,6 +49,20 @@ def model(name: str, *, bits: str | None = None, rule: str | None = None, seed: 
     else:
         found = importers.read(name, rule=rule).model
     return found if widths is None else found.at(widths)
+
+
+def budget_widths(name: str, budget: str) -> list[int]:
+    """HAWQ-V3's widths of a network under a latency budget, one for each layer with weights.
+
+    Raises `InputError` where HAWQ-V3 has no such list.
+    """
+    if budget not in BUDGETS:
+        raise InputError(f"--bits {BUDGET}{budget}: wanted one of {', '.join(BUDGETS)}")
+    network = cost_network(name)
+    if all(layer.hawq_slot is None for layer in network.layers):
+        raise InputError(f"--bits {BUDGET}{budget}: HAWQ-V3's lists are for resnet18, not {name}")
+    pairs = zip(network.layers, assign(network, BUDGETS[budget]), strict=True)
+    return [width for layer, (width, _) in pairs if layer.gemm]
 
 
 def parse_bits(text: str) -> int | list[int]:
