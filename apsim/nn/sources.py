@@ -99,12 +99,14 @@ def inputs(
 
 def _from_file(path: str, network: Model) -> dict[str, Integers]:
     arrays = _read(path, network.inputs)
+    own = {entry.name: name for name, entry in network.entries.items() if entry.name}
+    arrays = {own.get(name, name): values for name, values in arrays.items()}
     missing = [name for name in network.inputs if name not in arrays]
     if missing and len(arrays) == len(network.inputs) == 1:
         arrays = {missing[0]: next(iter(arrays.values()))}
     elif missing:
         raise InputError(
-            f"{path}: wanted an array for each of {', '.join(network.inputs)}, "
+            f"{path}: wanted an array for each of {', '.join(_file_names(network))}, "
             f"found {', '.join(arrays) or 'none'}"
         )
     return {
@@ -112,6 +114,12 @@ def _from_file(path: str, network: Model) -> dict[str, Integers]:
         for name, values in arrays.items()
         if name in network.inputs
     }
+
+
+def _file_names(network: Model) -> list[str]:
+    """What the model's own file calls its inputs."""
+    entries = network.entries
+    return [entries[n].name or n if n in entries else n for n in network.inputs]
 
 
 def _read(path: str, names: Sequence[str]) -> dict[str, Any]:

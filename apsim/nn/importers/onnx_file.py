@@ -145,7 +145,8 @@ def _input(value: Any, shape: Sequence[int] | None) -> Input:
     dynamic = [i for i, size in enumerate(given[1:], 1) if not size]
     if dynamic:
         raise InputError(
-            f"input {value.name!r} has dynamic axes {dynamic}; give its shape (--shape)"
+            f"input {value.name!r} has dynamic axes {dynamic}; give its shape: "
+            "apsim import --shape N,C,H,W, or shape= in Python"
         )
     return Input(value.name, tuple(given), _range(onnx, value.name, kind.elem_type))
 
