@@ -206,3 +206,13 @@ def test_a_program_can_open_the_prompt_on_its_own_session(monkeypatch: pytest.Mo
     session = terminal.prompt(adding().session)
     assert session.point == 4
     assert [event.index for event in session] == list(range(2, 12))
+
+
+def test_loads_are_dealt_to_the_caps_in_turn() -> None:
+    """load n of CAP c where k CAPs share == load c + n*k where one CAP takes them all."""
+    from apsim.debug.loads import find_load
+
+    shared = find_load("digits", "conv2", "2d", cap=1, number=2, caps=3)
+    alone = find_load("digits", "conv2", "2d", number=7)
+    assert shared.data.tolist() == alone.data.tolist()
+    assert shared.function.name == alone.function.name

@@ -261,6 +261,7 @@ def test_operations_of_a_load_fill_it(tmp_path: Path) -> None:
         (["digits", "--vcd", "x.vcd"], "name a layer as digits:LAYER"),
         (["digits:conv9", "--vcd", "x.vcd"], "did you mean 'conv"),
         (["digits:conv1", "--load", "7", "--vcd", "x.vcd"], "there is no load 7 on CAP 0"),
+        (["digits:conv1", "--caps", "2", "--cap", "2", "--vcd", "x.vcd"], "wanted a CAP 0 to 1"),
         (["add", "--set", "Q=1", "--vcd", "x.vcd"], "operands are A, B"),
         (["add", "--set", "A", "--vcd", "x.vcd"], "wanted FIELD=1,2,3"),
         (["add", "--set", "A=999", "--vcd", "x.vcd"], "wanted values from 0 to 255"),

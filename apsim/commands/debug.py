@@ -48,7 +48,9 @@ def add_target(parser: argparse.ArgumentParser) -> None:
     add("--ap", choices=KINDS, default="2d", help="AP kind (default 2d)")
     add("--engine", default="strict", help="strict (default), dense or fused")
     add("--layer", help="the layer of a network")
-    add("--cap", metavar="N", type=int, default=0, help="the CAP of a layer (default 0)")
+    add("--caps", metavar="N", type=int, default=1,
+        help="how many CAPs share the layer's loads in turn (default 1: one takes them all)")  # fmt: skip
+    add("--cap", metavar="N", type=int, default=0, help="which of those CAPs (default 0)")
     add("--load", metavar="N", type=int, default=0, help="which of that CAP's loads (default 0)")
 
 
@@ -69,7 +71,7 @@ def wanted(args: argparse.Namespace) -> Wanted:
     given = dict(_assignment(text) for text in args.set)
     return Wanted(
         name, given, args.bits, args.rows, args.ap, args.seed, args.engine, model, layer,
-        args.cap, args.load,
+        args.cap, args.load, args.caps,
     )  # fmt: skip
 
 

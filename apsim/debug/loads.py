@@ -49,17 +49,18 @@ class _Listener(Chip):
         return super().execute(function, data)
 
 
-def find_load(model: str, layer: str | None, ap: str, cap: int, number: int) -> Load:
-    """Load `number` of a CAP in a layer; loads are dealt to the chip's CAPs in turn.
+def find_load(
+    model: str, layer: str | None, ap: str, *, cap: int = 0, number: int = 0, caps: int = 1
+) -> Load:
+    """Load `number` of a CAP in a layer, where `caps` CAPs share the loads in turn.
 
     Raises `InputError` where the model, the layer, the CAP or the load is not there.
     """
     network = load(model)
     chosen = _layer(network, layer)
-    chip = _Listener(PRESETS["bf-imna-lr"], ap=ap, literal=True)
-    caps = chip.design.clusters * chip.design.caps
     if not 0 <= cap < caps or number < 0:
         raise InputError(f"wanted a CAP 0 to {caps - 1} and a load >= 0, got {cap} and {number}")
+    chip = _Listener(PRESETS["bf-imna-lr"], ap=ap, literal=True)
     chip.wanted = cap + number * caps
     tensors = dict(exact.checked_inputs(network, image_of(network)))
     for before in network.layers[: network.layers.index(chosen)]:
@@ -70,8 +71,8 @@ def find_load(model: str, layer: str | None, ap: str, cap: int, number: int) -> 
         assert chip.found is not None
         return chip.found
     raise InputError(
-        f"layer {chosen.name!r} has {chip.loads} loads, on CAPs 0 to "
-        f"{min(chip.loads, caps) - 1}; there is no load {number} on CAP {cap}"
+        f"layer {chosen.name!r} has {chip.loads} loads, dealt to {caps} CAPs in turn; "
+        f"there is no load {number} on CAP {cap}"
     )
 
 

@@ -15,7 +15,7 @@ from dataclasses import dataclass, replace
 import numpy as np
 from numpy.typing import NDArray
 
-from apsim.cam.base import Cam, Execution
+from apsim.cam.base import Cam
 from apsim.counts import Activity, Counts
 from apsim.debug.history import SHELF_BYTES, History, Record
 from apsim.debug.timeline import ByPhase, Piece, Place, Timeline, count
@@ -151,7 +151,7 @@ class Tape:
         )
         for phase, counts in count(piece.steps, piece.times).items():
             self.counts[phase] = self.counts.get(phase, Counts()) + counts
-        self.last = _last(execution)
+        self.last = execution.last
         self.activity += execution.activity if len(piece.steps) > 1 else self.last
 
     def _apply(self, edits: list[Edit]) -> None:
@@ -182,13 +182,3 @@ def _half(place: Place, op: Op) -> Piece:
         return Piece(encode((without,)), (without,))
     loop = Loop((without,), place.rows, parallel=len(place.rows) > 1)
     return Piece(encode((loop,)), (without,), 1, place.group)
-
-
-def _last(execution: Execution) -> Activity:
-    """What the last step of an execution did."""
-    return Activity(
-        int(execution.compared[-1]),
-        int(execution.matched[-1]),
-        int(execution.written[-1]),
-        int(execution.flipped[-1]),
-    )

@@ -42,6 +42,7 @@ class Wanted:
     layer: str | None = None
     cap: int = 0
     load: int = 0
+    caps: int = 1
 
 
 @dataclass(frozen=True)
@@ -165,5 +166,8 @@ def _refuse_unknown(given: Mapping[str, Sequence[int]], known: Sequence[str]) ->
 def _layer(wanted: Wanted) -> Session:
     from apsim.debug.loads import find_load
 
-    load = find_load(wanted.model or "", wanted.layer, wanted.ap, wanted.cap, wanted.load)
+    load = find_load(
+        wanted.model or "", wanted.layer, wanted.ap,
+        cap=wanted.cap, number=wanted.load, caps=wanted.caps,
+    )  # fmt: skip
     return on_function(load.function, load.data, wanted.engine)
