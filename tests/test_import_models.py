@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 from numpy.typing import NDArray
 
-from apsim.nn import datasets, exact, importers, oracle, real
+from apsim.nn import codec, datasets, exact, importers, oracle, real
 from apsim.nn.model import Model
 
 pytest.importorskip("onnx")
@@ -113,3 +113,31 @@ def test_every_activation_equals_the_tflite_reference_kernels(
                 assert np.array_equal(got, theirs), detail["name"]
                 judged += theirs.size
         assert judged == integers
+
+
+@pytest.mark.parametrize(
+    "name",
+    [
+        "digits_qdq_s8s8.onnx",
+        "digits_qdq_u8s4.onnx",
+        "converted_kws_int8_qdq.onnx",
+        "qonnx_TFC_2W2A_mnist.onnx",
+        "mlperf_tiny_kws_dscnn_int8.tflite",
+    ],
+)
+def test_switching_to_the_widths_a_model_has_changes_nothing(models_dir: Path, name: str) -> None:
+    """at(m, m.bits) == m, zero points, ReLU bounds and real biases among it"""
+    if name.endswith(".tflite"):
+        pytest.importorskip("tflite")
+    model = importers.read(models_dir / name).model
+    before: dict[str, Any] = {}
+    after: dict[str, Any] = {}
+    assert codec.encode(model.at(model.bits), after) == codec.encode(model, before)
+    assert all(np.array_equal(before[key], after[key]) for key in before)
+
+
+@pytest.mark.parametrize("name", ["digits_qdq_s8s8.onnx", "digits_qdq_u8s4.onnx"])
+def test_an_imported_network_still_reads_digits_at_five_bits(models_dir: Path, name: str) -> None:
+    model, data = importers.read(models_dir / name).model.at(5), datasets.digits()
+    logits = exact.run(model, real.quantize(model, data.images / 16))[model.output]
+    assert (logits.argmax(axis=1) == data.labels).mean() >= 0.97
