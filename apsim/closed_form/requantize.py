@@ -75,10 +75,11 @@ def _added(bits: int, constant: int | None) -> Counts:
 
 
 def _multiplied(bits: int, multiplier: int | None, multiplier_bits: int) -> Counts:
-    """Four passes a bit pair, or a bit of the word and a 1 of a known multiplier above 1."""
+    """Four passes a bit pair; or of a known multiplier above 1, one a bit of the word for its
+    lowest 1 (a copy) and four for each other 1."""
     if multiplier is None:
         return Counts(write=multiplier_bits) + PASS * (4 * bits * multiplier_bits)
-    return PASS * (4 * bits * multiplier.bit_count() * (multiplier > 1))
+    return PASS * (bits * (4 * multiplier.bit_count() - 3) * (multiplier > 1))
 
 
 def _trailing_zeros(value: int) -> int:

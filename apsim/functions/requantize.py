@@ -109,7 +109,8 @@ def _layout(recipe: Recipe) -> Layout:
     """The product P from column 0, operands beside it, row constants where operands are dead.
 
     Without a multiplication the product is X itself.  V is what counts of P, R what is
-    rounded, Q the activation before and Y after the clamp.
+    rounded, Q the activation before and Y after the clamp, U the pattern of X and F where it
+    stands in P for the lowest 1 of a known multiplier.
     """
     wide = max(recipe.product_bits, recipe.top)
     if wide > WIDEST:
@@ -129,6 +130,9 @@ def _layout(recipe: Recipe) -> Layout:
         Field("X", at, recipe.bits, "o" if recipe.signed and _offset(recipe) else signed),
         Field("U", at, recipe.bits),
     ]
+    if scaled and recipe.multiplier:
+        lowest = (recipe.multiplier & -recipe.multiplier).bit_length() - 1
+        fields.append(Field("F", lowest, recipe.bits))
     row_constants = {
         "N": Field("N", beside, recipe.bits),
         "M": Field("M", beside, max(recipe.multiplier_bits, 1)),
@@ -163,7 +167,7 @@ def _compute(recipe: Recipe) -> Iterator[tuple[Operation, bool]]:
     if recipe.multiplier is None:
         yield _populate(recipe, "M") + ops.multiply("M", "X", "P"), False
     elif recipe.multiplier > 1:
-        yield ops.multiply_by(recipe.multiplier, "U", "P"), False
+        yield _multiplied(recipe.multiplier), False
     if recipe.signed and not _offset(recipe) and recipe.top > recipe.product_bits:
         yield extend("V", recipe.product_bits), False
     if recipe.offsets:
@@ -178,6 +182,13 @@ def _compute(recipe: Recipe) -> Iterator[tuple[Operation, bool]]:
             ),
             recipe.mode in DIRECTED,
         )
+
+
+def _multiplied(multiplier: int) -> Operation:
+    """U times a known constant: a copy for its lowest 1 (P is clean), additions for the others."""
+    rest = multiplier & (multiplier - 1)
+    first = ops.copy("U", "F", clean=True)
+    return first + ops.multiply_by(rest, "U", "P") if rest else first
 
 
 def _populate(recipe: Recipe, name: str) -> Operation:
