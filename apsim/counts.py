@@ -72,12 +72,15 @@ class Activity:
 
     `compared` lines took part in a compare, `matched` of them were tagged by it;
     `written` cells were driven by a write, `flipped` of them changed their value.
+    A read is a search (II.B) and counts as a compare here: of the lines that did not
+    match, `read_mismatched` were left so by reads.
     """
 
     compared: int = 0
     matched: int = 0
     written: int = 0
     flipped: int = 0
+    read_mismatched: int = 0
 
     def __add__(self, other: Activity) -> Activity:
         return Activity(
@@ -85,6 +88,7 @@ class Activity:
             self.matched + other.matched,
             self.written + other.written,
             self.flipped + other.flipped,
+            self.read_mismatched + other.read_mismatched,
         )
 
     @property
@@ -93,5 +97,5 @@ class Activity:
         return self.compared - self.matched
 
     def as_dict(self) -> dict[str, int]:
-        """The four numbers by name, as result files hold them."""
+        """The five numbers by name, as result files hold them."""
         return asdict(self)

@@ -49,7 +49,7 @@ def products(draw: st.DrawFn) -> tuple[Array, Array, Words, Words, int]:
 def test_lanes_are_the_literal_loads(
     kind: str, engine: str, job: tuple[Array, Array, Words, Words, int], threads: int
 ) -> None:
-    """lanes(x, w) == loads(x, w): sums, counts, loads and all four numbers of activity"""
+    """lanes(x, w) == loads(x, w): sums, counts, loads and all numbers of activity"""
     x, w, act, weight, rows = job
     chips = [
         Chip.preset("bf-imna-lr", ap=kind, rows=rows, engine=engine, threads=threads, literal=lit)

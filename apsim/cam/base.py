@@ -16,6 +16,7 @@ from apsim.cam._needs import Needs, needs
 from apsim.counts import Activity
 from apsim.encoding import Code
 from apsim.errors import ProgramError
+from apsim.program import Op
 
 __all__ = ["Cam", "Execution", "refuse_unless_it_fits", "validate"]
 
@@ -27,22 +28,32 @@ class Execution:
     `compared` lines took part in the step's compare and `matched` of them were tagged;
     `written` cells were driven and `flipped` of them changed (`Activity` has the same
     words).  A read compares too: its lines are `compared`, its tagged lines `matched`.
+    `ops` says which step is which `Op`.
     """
 
     compared: NDArray[np.int64]
     matched: NDArray[np.int64]
     written: NDArray[np.int64]
     flipped: NDArray[np.int64]
+    ops: NDArray[np.int64]
 
     @property
     def activity(self) -> Activity:
         """The sums over all steps."""
+        reads = self.ops == Op.READ
         return Activity(
             int(self.compared.sum()),
             int(self.matched.sum()),
             int(self.written.sum()),
             int(self.flipped.sum()),
+            int((self.compared[reads] - self.matched[reads]).sum()),
         )
+
+    @property
+    def last(self) -> Activity:
+        """What the last step did."""
+        numbers = (self.compared, self.matched, self.written, self.flipped, self.ops)
+        return Execution(*(number[-1:] for number in numbers)).activity
 
 
 class Cam(Protocol):

@@ -16,8 +16,10 @@ import numpy as np
 from numpy.typing import NDArray
 
 from apsim.cam import FusedCam, PackedCam
+from apsim.cam.base import Execution
 from apsim.cam.lanes import LaneProgram, Operands, to_planes
 from apsim.counts import Activity, Counts
+from apsim.encoding import OP
 from apsim.functions import Function
 from apsim.nn.mapping import Fold
 
@@ -101,13 +103,12 @@ def dot_products(
     operands = _operands(function, x, weights, order, fold)
     done = program.run(operands, threads=threads, progress=lambda lanes: progress(lanes * length))
     sums = function.output.decode(order.gather(done.out)) - function.unbias
-    counts, compared = Counts(), 0
+    counts, compared = Counts(), np.zeros(len(program.code), np.int64)
     for groups, times in fold.sizes():
         load = make(groups)
         counts += load.program.counts() * times
-        compared += _program(load, groups, length, engine).compared(load.rows) * times
-    matched, written, flipped = (int(number) for number in done.numbers.sum(axis=1))
-    activity = Activity(compared, matched, written, flipped)
+        compared += _program(load, groups, length, engine).compared_by_step(load.rows) * times
+    activity = Execution(compared, *done.numbers, program.code.steps[:, OP]).activity
     return Batch(np.ascontiguousarray(sums), counts, activity, fold.loads)
 
 

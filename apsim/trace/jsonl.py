@@ -12,7 +12,7 @@ column, width, kind], ...], "note"}.  Every other line is one step that ran:
     tagged    how many lines the tag holds after the step
     tag       the numbers of the first tagged lines, at most `most_rows`
     counts    {"compare", "write", "read"} of the step
-    activity  {"compared", "matched", "written", "flipped"} of the step
+    activity  {"compared", "matched", "written", "flipped", "read_mismatched"} of the step
 
 The rule: numbers only from the event, so that a line says what the array did.
 """
