@@ -95,7 +95,12 @@ class LaneProgram:
 
     def compared(self, rows: int) -> int:
         """Lines that take part in compares in one load of so many rows."""
-        return int(plan(self.code).totals(rows, self.columns)[0].sum())
+        return int(self.compared_by_step(rows).sum())
+
+    def compared_by_step(self, rows: int) -> Numbers:
+        """The same, for each step."""
+        compared: Numbers = plan(self.code).totals(rows, self.columns)[0]
+        return compared
 
     @cached_property
     def walk(self) -> Walk:
