@@ -33,6 +33,7 @@ from apsim.nn.model import (
 
 __all__ = ["Builder"]
 
+_ROUNDING = (Weighted, Add, AvgPool, Requantize)
 PLACEHOLDER = rules.requant("onnx-exact", 1.0, lo=0, hi=1)  # made anew by `factors.refill`
 
 
@@ -48,6 +49,7 @@ class Builder:
         self.entries: dict[str, Entry] = {}
         self.fates: dict[int, str] = {}
         self.entered: dict[tuple[Any, ...], str] = {}
+        self.shared: set[str] = set()  # inputs that several quantizations give
         self.settled: dict[int, tuple[Pending, str]] = {}  # holds the value: ids stay taken
 
     def fate(self, node: Node | int, became: str) -> None:
@@ -78,7 +80,9 @@ class Builder:
         """Quantize a real input of the graph: it becomes an input tensor of the network."""
         key = (source.name, source.factor, source.shift, target)
         raw = name if not source.chain else f"{source.name} (quantized)"
-        if key not in self.entered:
+        if key in self.entered:
+            self.shared.add(self.entered[key])
+        else:
             shape = source.chain[0].before if source.chain else source.shape
             entry = Entry(
                 source.name, source.factor, source.shift, target.rounding or "half-even",
@@ -113,21 +117,28 @@ class Builder:
 
     def narrow(self, name: str, lo: int, hi: int) -> bool:
         """Clip a tensor's integers to lo..hi where they are made; False where they are not."""
-        bits, signed = width_of(lo, hi)
-        narrowed = replace(self.tensors[name], bits=bits, signed=signed)
-        if name in self.entries:
-            self.entries[name] = replace(self.entries[name], lo=lo, hi=hi)
-            self.tensors[name] = narrowed
-            return True
-        made = [i for i, layer in enumerate(self.layers) if layer.output == name]
-        requant = getattr(self.layers[made[0]], "requant", None) if made else None
-        if requant is None:
+        if name in self.shared or not (self._narrow_entry(name, lo, hi) or
+                                       self._narrow_layer(name, lo, hi)):  # fmt: skip
             return False
-        ends = (min(max(end, lo), hi) for end in (requant.lo, requant.hi))
-        clip = replace(requant, lo=next(ends), hi=next(ends))
-        self.layers[made[0]] = replace(self.layers[made[0]], requant=clip)  # type: ignore[call-arg]
-        self.tensors[name] = narrowed
+        bits, signed = width_of(lo, hi)
+        self.tensors[name] = replace(self.tensors[name], bits=bits, signed=signed)
         return True
+
+    def _narrow_entry(self, name: str, lo: int, hi: int) -> bool:
+        if name not in self.entries:
+            return False
+        self.entries[name] = replace(self.entries[name], lo=lo, hi=hi)
+        self.entered = {key: raw for key, raw in self.entered.items() if raw != name}
+        return True
+
+    def _narrow_layer(self, name: str, lo: int, hi: int) -> bool:
+        for index, layer in enumerate(self.layers):
+            if layer.output == name and isinstance(layer, _ROUNDING) and layer.requant is not None:
+                ends = [min(max(end, lo), hi) for end in (layer.requant.lo, layer.requant.hi)]
+                clip = replace(layer.requant, lo=ends[0], hi=ends[1])
+                self.layers[index] = replace(layer, requant=clip)
+                return True
+        return False
 
     def settle(self, value: Pending, name: str) -> str:
         """Make the integer tensor of a value that no quantization follows, once."""

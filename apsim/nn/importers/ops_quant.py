@@ -11,8 +11,8 @@ from apsim.nn.importers.graph import Array, Const, Node
 from apsim.nn.importers.ops_real import clip_bounds
 from apsim.nn.importers.pending import ConstReal, Pending, Source, Target, Value
 from apsim.nn.importers.walk import Handler, Walk
-from apsim.nn.importers.width import width_of
 from apsim.nn.importers.weights import scale_outputs
+from apsim.nn.importers.width import width_of
 from apsim.nn.model import AvgPool, Tensor
 
 __all__ = ["HANDLERS", "dequantized", "quantized"]
@@ -128,7 +128,8 @@ def _clip(walk: Walk, node: Node) -> Value:
     name = walk.build.settle(value, node.inputs[0])
     tensor = walk.build.tensors[name]
     bounds = int(max(lo, tensor.lo)), int(min(hi, tensor.hi))
-    if walk.uses[node.inputs[0]] == 1 and walk.build.narrow(name, *bounds):
+    alone = name == node.inputs[0] and walk.uses[name] == 1  # no other name, no other user
+    if alone and walk.build.narrow(name, *bounds):
         walk.build.fate(node, f"the width of tensor {name!r}")
         return value
     return _narrowed(walk, node, name, *bounds)

@@ -110,10 +110,15 @@ def add_tensors(walk: Walk, node: Node, a: str, b: str) -> Pending:
 
 def _plus_constant(walk: Walk, node: Node, value: Value, added: Value, sign: int) -> Value:
     if isinstance(value, Source):
-        array = added.array if isinstance(added, Const) else added.real  # type: ignore[union-attr]
-        return replace(value, shift=value.shift + sign * _scalar(node, array))
+        return replace(value, shift=value.shift + sign * _scalar(node, _numbers(added)))
     value = _channelled(walk, node, value)
     return add_bias(walk, node, _noted(value, node), added, sign)
+
+
+def _numbers(value: Value) -> Array:
+    """The real numbers of a constant."""
+    assert isinstance(value, Const | ConstReal)
+    return value.array if isinstance(value, Const) else value.real
 
 
 def _scalar(node: Node, values: Array) -> float:
@@ -151,8 +156,7 @@ def _mul(walk: Walk, node: Node) -> Value:
         first, second = second, first
     if not isinstance(second, Const | ConstReal):
         raise node.refuse("the product of two tensors", "Mul with a constant")
-    array = second.array if isinstance(second, Const) else second.real
-    return _times(walk, node, first, np.asarray(array, np.float64))
+    return _times(walk, node, first, np.asarray(_numbers(second), np.float64))
 
 
 def _div(walk: Walk, node: Node) -> Value:
@@ -164,10 +168,9 @@ def _times(walk: Walk, node: Node, value: Value, by: Array) -> Value:
     if isinstance(value, Source):
         factor = _scalar(node, by)
         return replace(value, factor=value.factor * factor, shift=value.shift * factor)
-    fresh = isinstance(value, Pending) and not value.bounded and not value.chain
-    if fresh and isinstance(value.layer, AvgPool) and np.size(by) == 1:  # type: ignore[union-attr]
-        layer = replace(value.layer, gain=value.layer.gain * _scalar(node, by))  # type: ignore
-        return replace(_noted(value, node), layer=layer)  # type: ignore[arg-type]
+    if isinstance(value, Pending) and isinstance(value.layer, AvgPool) and value.fresh:
+        layer = replace(value.layer, gain=value.layer.gain * _scalar(node, by))
+        return replace(_noted(value, node), layer=layer)
     return scale_outputs(node, _noted(_channelled(walk, node, value), node), by)
 
 

@@ -17,6 +17,11 @@ from apsim.nn.model import Flatten, Layer, Reshape, Transpose
 
 __all__ = ["HANDLERS"]
 
+REAL = (1, 10, 11, 16)  # ONNX's codes of float, float16, double, bfloat16
+INTEGERS = {code: (-(1 << bits - 1), (1 << bits - 1) - 1) for code, bits in
+            {3: 8, 5: 16, 6: 32, 7: 64}.items()}  # fmt: skip
+INTEGERS |= {code: (0, (1 << bits) - 1) for code, bits in {2: 8, 4: 16, 12: 32, 13: 64}.items()}
+
 
 def _move(node: Node, value: Value, kind: type[Layer], shape: Sequence[int], **more: Any) -> Value:
     """A value after a layer that only moves it; nothing where the shape stays."""
@@ -135,10 +140,23 @@ def _same(walk: Walk, node: Node) -> Value:
 def _cast(walk: Walk, node: Node) -> Value:
     """Only the name of the type changes: accumulators as real numbers, say."""
     value = walk.value(node, 0)
+    if isinstance(value, Pending) and value.integer and node.attribute("to", 1) not in REAL:
+        return _as_integers(walk, node, value)
     if isinstance(value, Pending) and value.integer:
         walk.build.fate(node, "no work: the same integers")
         source = walk.interpret(value.source, 1.0, 0) if value.source else ""
         return replace(value, integer=False, source=source)
+    return value
+
+
+def _as_integers(walk: Walk, node: Node, value: Pending) -> Value:
+    """Integers of another type: the same ones, where that type holds them all."""
+    lo, hi = INTEGERS.get(node.attribute("to", 0), (0, -1))
+    tensor = walk.build.tensors.get(value.source)
+    if lo <= -(1 << 31) and hi >= (1 << 31) - 1:
+        return value
+    if tensor is None or not lo <= tensor.lo <= tensor.hi <= hi:
+        raise node.refuse("a cast to a type that may not hold the integers", "QuantizeLinear")
     return value
 
 

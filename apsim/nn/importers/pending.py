@@ -101,8 +101,12 @@ class Pending:
     @property
     def weighted(self) -> Weighted | None:
         """The layer with weights whose unrounded result this is, nothing done to it yet."""
-        fresh = not self.chain and not self.bounded
-        return self.layer if fresh and isinstance(self.layer, Weighted) else None
+        return self.layer if self.fresh and isinstance(self.layer, Weighted) else None
+
+    @property
+    def fresh(self) -> bool:
+        """Whether nothing was done to the layer's result yet."""
+        return not self.chain and not self.bounded
 
     def then(self, layer: Layer, shape: Sequence[int], node: int) -> Pending:
         """The value after a step that keeps its scale."""

@@ -18,7 +18,17 @@ from apsim.nn.importers.builder import PLACEHOLDER, Builder
 from apsim.nn.importers.graph import Fate, Graph
 from apsim.nn.importers.onnx import Imported
 from apsim.nn.importers.tflite_file import Operator, TfliteGraph, TfliteTensor
-from apsim.nn.model import Layer, Model, Reshape, Tensor, Transpose
+from apsim.nn.model import (
+    Add,
+    AvgPool,
+    Layer,
+    Model,
+    Requantize,
+    Reshape,
+    Tensor,
+    Transpose,
+    Weighted,
+)
 
 __all__ = ["Handler", "Lowering"]
 
@@ -110,13 +120,13 @@ class Lowering:
         tensor = self.kind(file, shape)
         layer = replace(layer, name=file.name.split(";")[-1], output=file.name)
         clip, relu = _activation(operator, tensor)
-        if hasattr(layer, "relu"):
-            layer = replace(layer, relu=relu)  # type: ignore[call-arg]
+        if isinstance(layer, Weighted | Add | Requantize):
+            layer = replace(layer, relu=relu)
         elif relu:
             clip = replace(clip, lo=max(clip.lo, tensor.zero_point))
         self.build.tensors[file.name] = tensor
-        if hasattr(layer, "requant"):
-            layer = replace(layer, requant=PLACEHOLDER)  # type: ignore[call-arg]
+        if isinstance(layer, Weighted | Add | AvgPool | Requantize):
+            layer = replace(layer, requant=PLACEHOLDER)
             model = Model("import", self.build.rule, (), (), self.build.tensors, (layer,))
             layer = factors.refill(model, layer, self.build.rule, clip)
         self.build.emit(layer, tensor)
