@@ -114,6 +114,22 @@ def test_tflite_rounds_twice(acc: list[int], factor: float) -> None:
     assert whole(acc, requant) == expected
 
 
+def tflite_16x8_in_c(acc: int, mantissa: int, shift: int) -> int:
+    """MultiplyByQuantizedMultiplier of TFLite for 64-bit accumulators, as its C++ computes it."""
+    reduced = (mantissa + (1 << 15)) >> 16 if mantissa < 0x7FFF0000 else 0x7FFF
+    total = 15 - shift
+    return (acc * reduced + (1 << (total - 1))) >> total
+
+
+@given(st.lists(st.integers(-(2**40), 2**40) | st.integers(-600, 600), min_size=1), FACTORS)
+def test_tflite_of_16_bits_rounds_once_half_up(acc: list[int], factor: float) -> None:
+    """y == clip((acc * M16 + 2**(e - 1)) >> e), ties of both signs going up"""
+    requant = rules.requant("tflite-16x8", factor, lo=-32768, hi=32767)
+    (mantissa,), (exponent,) = rules.multiplier(np.array([factor]), 31)
+    expected = [tflite_16x8_in_c(a, int(mantissa), 31 - int(exponent)) for a in acc]
+    assert whole(acc, requant) == [clip(e, -32768, 32767) for e in expected]
+
+
 def test_onnxruntime_and_exact_arithmetic_differ_where_float32_makes_a_tie() -> None:
     """-98.5000032 rounds to -99; in float32 it is the tie -98.5 and goes to -98."""
     acc, factor = [-150940], 0.0006525772

@@ -90,7 +90,7 @@ def parse(rule: str) -> tuple[int, str]:
     if found and found[2] in MODES and 1 <= int(found[1]) <= 31:
         return int(found[1]), found[2]
     if rule in _MANTISSA_BITS:
-        return _MANTISSA_BITS[rule], "half-even"
+        return _MANTISSA_BITS[rule], "half-up" if rule == "tflite-16x8" else "half-even"
     raise ModelError(
         f"unknown requantization rule {rule!r}; known: {', '.join(FAMILIES)} with k in 1..31 "
         f"and mode one of {', '.join(MODES)}"
