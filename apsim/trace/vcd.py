@@ -12,6 +12,7 @@ lowest row lowest bit; columns), `row<N>.FIELD` and for vertical steps `row<N>.k
 from __future__ import annotations
 
 import io
+from itertools import groupby
 from typing import Any, BinaryIO
 
 import numpy as np
@@ -22,7 +23,7 @@ from apsim.counts import Activity, Counts
 from apsim.errors import MissingExtra
 from apsim.layout import Field
 from apsim.machine import Machine
-from apsim.program import Microprogram, Mode, Op
+from apsim.program import Loop, Microprogram, Mode, Op
 from apsim.trace.limits import Limits
 
 __all__ = ["Waves", "signal_list"]
@@ -43,6 +44,8 @@ class Waves:
             raise MissingExtra("pyvcd", "trace") from error
         self._machine, self._limits = machine, limits
         self._rows = limits.chosen(machine.rows)
+        vertical = any(isinstance(item, Loop) for item in program.items)
+        self._upright = self._rows if vertical else ()  # rows that are keyed on and written
         self._fields = list(machine.layout.values())
         self.note = limits.note(machine.rows, len(program))
         self._text = io.TextIOWrapper(stream, "utf-8", write_through=True)
@@ -103,7 +106,7 @@ class Waves:
         for scope in ("key", "write", *(f"row{row}" for row in self._rows)):
             for field in self._fields:
                 self._add(scope, field.name, "wire", field.width)
-        for row in self._rows:
+        for row in self._upright:
             self._add(f"row{row}", "key", "wire", 1)
             self._add(f"row{row}", "write", "wire", 1)
         for name in COUNTERS:
@@ -125,7 +128,7 @@ class Waves:
         for name in ("label", "text"):
             self._set(f"step.{name}", getattr(event.step, name).replace(" ", "_"))
         self._set("step.phase", event.step.phase.value.replace(" ", "_"))
-        self._set("step.bit", -1 if event.step.bit is None else event.step.bit)
+        self._set("step.bit", "x" if event.step.bit is None else event.step.bit)
 
     def _show_lines(self, scope: str, bits: Any, event: Event) -> None:
         held = dict(bits)
@@ -136,7 +139,7 @@ class Waves:
         by_row: dict[int, int] = {}
         if event.rows is not None:
             by_row = {int(r): bit for slot, bit in held.items() for r in event.rows[:, slot]}
-        for row in self._rows:
+        for row in self._upright:
             self._set(f"row{row}.{scope}", str(by_row.get(row, "z")))
 
     def _show_tag(self, event: Event) -> None:
@@ -161,9 +164,17 @@ class Waves:
 
 
 def signal_list(path: str, names: list[str]) -> str:
-    """A GTKWave save file that shows all signals of a dump; Surfer reads it as a list."""
-    lines = [f'[dumpfile] "{path}"', "[timestart] 0", "[size] 1400 900", "@28"]
-    return "\n".join([*lines, *names]) + "\n"
+    """A GTKWave save file that shows all signals of a dump, scope by scope.
+
+    Before names, `@200` makes a line a heading, `@24` shows decimal and `@28` binary numbers.
+    """
+    lines = [f'[dumpfile] "{path}"', "[timestart] 0", "[size] 1400 900"]
+    for scope, group in groupby(names, key=lambda name: name.split(".")[1]):
+        lines += ["@200", f"-{scope}"]
+        for name in group:
+            is_number = scope in ("step", "counters") or name.endswith("tagged")
+            lines += ["@24" if is_number else "@28", name]
+    return "\n".join(lines) + "\n"
 
 
 def _moves(event: Event) -> bool:
