@@ -8,6 +8,7 @@ import pytest
 
 import apsim
 from apsim import lut, nn, ops
+from apsim.check import Conformance
 from apsim.nn import datasets, real, runtime
 
 
@@ -61,6 +62,13 @@ def test_a_run_shows_its_layers_in_a_notebook() -> None:
     texts = Texts(run._repr_html_()).texts
     assert [layer.name for layer in run.layers if layer.name not in texts] == []
     assert texts.count("True") == len(run.layers)
+
+
+def test_a_conformance_table_shows_itself_in_a_notebook() -> None:
+    rows = Conformance.of("relu", aps=["1d"])
+    texts = Texts(rows._repr_html_()).texts
+    assert {"function", "relu", "1d", str(len(rows))} <= set(texts)
+    assert "relu" in str(rows)
 
 
 @pytest.mark.parametrize("value", [adder(), apsim.Layout(A=4), adder().counts, lut.find("add")])

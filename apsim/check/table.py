@@ -21,6 +21,7 @@ __all__ = [
     "Line",
     "hardware",
     "html",
+    "html_table",
     "lines",
     "markdown",
     "markdown_list",
@@ -149,18 +150,23 @@ td:nth-child(n+3):nth-child(-n+6),td:nth-child(9),td:nth-child(10){text-align:ri
 
 def html(rows: Sequence[Row]) -> str:
     """The whole report as one HTML page."""
-    head = "".join(f"<th>{escape(name)}</th>" for name in HEADER)
     return f"""<!DOCTYPE html>
 <html lang="en"><head><meta charset="utf-8"><title>Conformance to BF-IMNA</title>
 <style>{STYLE}</style></head><body>
 <h1>Conformance to the equations of BF-IMNA</h1>
 <p>{escape(verdict(rows))}. Every row was executed on emulated cells.</p>
-<table><thead><tr>{head}</tr></thead><tbody>
-{"".join(_html_row(line) for line in lines(rows))}</tbody></table>
+{html_table(rows)}
 <h2>Hardware</h2>{_html_list(hardware(rows))}
 <h2>Terms</h2>{_html_list(reasons(rows))}
 </body></html>
 """
+
+
+def html_table(rows: Sequence[Row]) -> str:
+    """The table alone, for a page or a notebook."""
+    head = "".join(f"<th>{escape(name)}</th>" for name in HEADER)
+    body = "".join(_html_row(line) for line in lines(rows))
+    return f"<table><thead><tr>{head}</tr></thead><tbody>\n{body}</tbody></table>"
 
 
 def _html_row(line: Line) -> str:

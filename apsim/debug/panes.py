@@ -13,9 +13,10 @@ from rich.console import Group, RenderableType
 from rich.text import Text
 
 from apsim.counts import Counts
+from apsim.debug.conditions import Changed
 from apsim.debug.grid import DIM, HEAD, MATCH, GridPane, line
 from apsim.debug.session import Session
-from apsim.debug.stops import Stops
+from apsim.debug.stops import Stop, Stops
 from apsim.debug.timeline import Place
 from apsim.debug.view import View, describe
 from apsim.lut.draw import pass_rows, table_lines, truth_rows
@@ -25,6 +26,7 @@ from apsim.program import Step
 __all__ = ["PANES", "Pane", "counters", "listing"]
 
 HERE = "bold yellow"
+MOST_WORDS = 8  # of a watched field
 AROUND = 4  # steps listed before and after the present one
 
 
@@ -144,16 +146,24 @@ def _place(place: Place) -> str:
     return f"{place.step}  ({groups}, rows {rows})"
 
 
-class WatchPane:
-    """The stops that are set."""
+class StopsPane:
+    """The stops that are set; a watched field with its first words."""
 
     title = "stops"
 
-    def __init__(self, stops: Stops) -> None:
-        self.stops = stops
+    def __init__(self, session: Session, stops: Stops) -> None:
+        self.session, self.stops = session, stops
 
     def __rich__(self) -> RenderableType:
-        return line("\n".join(map(str, self.stops.all)) or "no breakpoints, no watches", DIM)
+        lines = [f"{stop}{self._words(stop)}" for stop in self.stops.all]
+        return Group(*map(line, lines or ["no breakpoints, no watches"]))
+
+    def _words(self, stop: Stop) -> str:
+        if not isinstance(stop.condition, Changed):
+            return ""
+        words = self.session.values(stop.condition.field)
+        more = " ..." if len(words) > MOST_WORDS else ""
+        return f" = {' '.join(map(str, words[:MOST_WORDS]))}{more}"
 
 
 class StepPane:
@@ -174,7 +184,7 @@ PANES: dict[str, Callable[[Session, View, Stops], Pane]] = {
     "lut": lambda session, view, stops: LutPane(session),
     "counters": lambda session, view, stops: CountersPane(session),
     "program": lambda session, view, stops: ListingPane(session),
-    "stops": lambda session, view, stops: WatchPane(stops),
+    "stops": lambda session, view, stops: StopsPane(session, stops),
     "step": lambda session, view, stops: StepPane(session),
 }
 """The panes by the names that `show` and `display` know."""
