@@ -5,6 +5,7 @@ import json
 import math
 from pathlib import Path
 
+import numpy as np
 import pytest
 
 from apsim import cost, nn
@@ -13,7 +14,8 @@ from apsim.closed_form import AP_KINDS
 from apsim.counts import Activity, Counts
 from apsim.nn import datasets, real, synthetic
 from apsim.program import ApKind
-from apsim.report.executed import cost_run
+from apsim.report.equations import EQUATIONS
+from apsim.report.executed import SOURCES, cost_run
 from apsim.report.model_costs import network_of, predicted, widths_of
 from apsim.report.runs import run_json
 
@@ -128,7 +130,7 @@ def test_a_model_becomes_a_network_of_its_shapes() -> None:
 def test_a_run_is_costed_from_its_own_counts_and_activity(
     digits_run: nn.runtime.Run, tmp_path: Path
 ) -> None:
-    """counts == those of the run; E == kappa C V^2 mismatched + E_w written"""
+    """counts == the run's; compares + reads == kappa C V^2 mismatched, writes == E_w written"""
     path, out = tmp_path / "run.json", tmp_path / "cost.json"
     path.write_text(json.dumps(run_json(digits_run)))
     assert main(["cost", str(path), "--json", str(out)]) == 0
@@ -138,18 +140,45 @@ def test_a_run_is_costed_from_its_own_counts_and_activity(
                  for row in found["layers"]), Counts())  # fmt: skip
     assert total == digits_run.counts
     activity = sum((layer.activity for layer in digits_run.layers), Activity())
-    wanted = activity.mismatched * 1.55 * 50e-15 + activity.written * 0.24e-15
-    assert math.isclose(found["totals"]["energy_j"], wanted)
+    joules = {part: found["totals"][f"energy_{part}_j"] for part in SOURCES}
+    lines = {"read": activity.read_mismatched}
+    lines["compare"] = activity.mismatched - lines["read"]
+    for part in ("compare", "read"):
+        assert math.isclose(joules[part], lines[part] * 1.55 * 50e-15)
+    assert math.isclose(joules["write"], activity.written * 0.24e-15)
+    assert math.isclose(sum(joules.values()), found["totals"]["energy_j"])
+    assert set(found["sources"].values()) == {"executed activity", "mapping model"}
+
+
+@pytest.mark.parametrize("chip", ["lr", "ir"])
+def test_what_a_run_moves_costs_what_the_mapping_model_says(
+    digits_run: nn.runtime.Run, chip: str
+) -> None:
+    """mesh and reshape of a run == those of its model on the same chip, layer by layer"""
+    model, sram = digits_run.model, cost.technology("sram")
+    run = cost_run(run_json(digits_run), cost.chip(chip), sram)
+    averages = cost.infer(
+        network_of(model), cost.chip(chip), sram, EQUATIONS, bits=widths_of(model), batch=2
+    )
+    parts = {layer.layer.name: layer.parts for layer in averages.layers}
+    for layer in run.layers:
+        there = parts.get(layer.name, cost.Energy())
+        assert math.isclose(layer.energy.mesh, there.mesh)
+        assert math.isclose(layer.energy.reshape, there.reshape)
+    assert run.energy.mesh > 0 < run.energy.reshape
 
 
 def test_executed_energy_stands_beside_the_averages(digits_run: nn.runtime.Run) -> None:
-    """Layers with weights have both; the executed multiply mismatches more rarely than random"""
+    """Every layer that ran has both: averages == the model's, without mesh and reshaping"""
     found = cost_run(run_json(digits_run), cost.chip("lr"), cost.technology("sram"))
-    gaps = {layer.name: layer.gap for layer in found.layers}
-    assert {name for name, gap in gaps.items() if gap is not None} == {
-        layer.name for layer in digits_run.layers if layer.bits_w
-    }
-    assert all(0.1 < gap < 10 for gap in gaps.values() if gap is not None)
+    assert [layer.name for layer in found.layers if layer.gap is None] == ["flatten"]
+    model = digits_run.model
+    wanted = cost.infer(
+        network_of(model), found.chip, found.technology, EQUATIONS, bits=widths_of(model), batch=2
+    ).energy
+    averages = sum(layer.averages for layer in found.layers if layer.averages is not None)
+    assert math.isclose(averages, wanted.compare + wanted.write + wanted.read)
+    assert all(1 < layer.gap < 4 for layer in found.layers if layer.gap is not None)
 
 
 REFUSED = [
@@ -159,8 +188,12 @@ REFUSED = [
     (["alexnet", "--bits", "wide"], "bits 'wide': wanted a width"),
     (["alexnet", "--batch", "0"], "batch must be at least 1, got 0"),
     (["alexnet", "--bits", "9"], "conv1: operands and results take 36 columns"),
-    (["alexnet", "--activity", "executed"], "run it first with"),
-    (["digits", "--activity", "executed", "--batch", "361"], "--batch: wanted 1 to 360 images"),
+    (["digits", "--activity", "executed", "--batch", "361"], "--batch: wanted 1 to 360, got 361"),
+    (["resnet18", "--activity", "executed", "--batch", "0"], "--batch: wanted at least 1, got 0"),
+    (["mine.csv", "--activity", "executed"], "mine.csv is a layer table and has no weights"),
+    (["digits", "--input", "x.npy"], "--input: only a run takes inputs; add --activity executed"),
+    (["digits", "--activity", "executed", "--input", "nowhere.npy"], "cannot read inputs from"),
+    (["digits", "--activity", "executed", "--bits", "8/4"], "--bits: wanted numbers such as 8"),
     (["nowhere.json"], "cannot read nowhere.json"),
     (["alexnet", "--write-voltage", "2"], "write voltage must be above 0"),
     (["alexnet", "--json", "/nowhere/x.json"], "cannot write /nowhere/x.json"),
@@ -194,9 +227,30 @@ def test_a_damaged_run_is_refused(
     assert message in capsys.readouterr().err
 
 
-def test_a_run_keeps_its_own_widths(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
-    assert main(["cost", str(tmp_path / "run.json"), "--bits", "4"]) == 2
-    assert "--bits: a run has its own" in capsys.readouterr().err
+@pytest.mark.parametrize("option", ["--bits", "--batch"])
+def test_a_run_keeps_what_it_ran_with(
+    option: str, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert main(["cost", str(tmp_path / "run.json"), option, "4"]) == 2
+    assert f"{option}: a run has its own" in capsys.readouterr().err
+
+
+def test_a_saved_model_is_run_on_inputs_from_a_file(tmp_path: Path) -> None:
+    """The first --batch inputs of the file are run, and counted as a run counts them"""
+    model, digits = nn.load("digits"), datasets.digits()
+    np.save(tmp_path / "x.npy", digits.images[:3])
+    saved = tmp_path / "mine.npz"
+    nn.save(model, saved)
+    out = tmp_path / "cost.json"
+    command = ["cost", str(saved), "--activity", "executed", "--input", str(tmp_path / "x.npy")]
+    assert main([*command, "--batch", "2", "--json", str(out)]) == 0
+    found = json.loads(out.read_text())
+    run = nn.run(model, real.quantize(model, digits.images[:2]), nn.Chip.preset("bf-imna-lr"))
+    assert found["images"] == 2
+    assert found["totals"]["compare"] == run.counts.compare
+    energy = sum(layer.activity.written for layer in run.layers) * 0.24e-15
+    assert math.isclose(found["totals"]["energy_write_j"], energy)
+    assert main([*command, "--batch", "4"]) == 2
 
 
 def test_an_imported_model_is_costed(models_dir: Path, tmp_path: Path) -> None:

@@ -7,21 +7,21 @@ activity of a run.
 from __future__ import annotations
 
 import argparse
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from typing import TYPE_CHECKING, Any
 
-from apsim.errors import InputError
+from apsim.errors import ApsimError, InputError
 
 if TYPE_CHECKING:
     from rich.table import Table
 
     from apsim.cost import Chip, Inference, Network, Technology
     from apsim.cost.precision import Widths
-    from apsim.report.executed import ExecutedCost
+    from apsim.nn.model import Model
 
 __all__ = ["add_parser"]
 
-WIDE = 160
+WIDE = 240  # where nobody looks, nothing is cut short
 NET = (
     "a bundled network, a layer table (.csv), a model (a bundled one or a file), or the "
     "JSON of `apsim run --json`"
@@ -40,9 +40,10 @@ def add_parser(subparsers: argparse._SubParsersAction[argparse.ArgumentParser]) 
     add("--chip", default="lr", metavar="lr|ir|FILE", help="a chip by name or TOML file")
     add("--tech", default="sram", metavar="sram|reram|FILE", help="a technology, likewise")
     add("--bits", metavar="B", help="8, 8/4 (activations/weights), 8,4,... or hawq-high, ...")
-    add("--batch", type=int, default=1, metavar="N", help="images in a batch (default 1)")
+    add("--batch", type=int, metavar="N", help="images in a batch (default 1)")
     add("--write-voltage", type=float, metavar="V", help="volts of cell writes (default: V_DD)")
-    add("--activity", choices=("paper", "executed"), help="averages, or those of a run")
+    add("--activity", choices=("paper", "executed"), help="averages, or those of a run made here")
+    add("--input", metavar="FILE", help="with --activity executed: inputs from .npy or .npz")
     add("--json", metavar="FILE", help="write the cost as JSON")
     add("--csv", metavar="FILE", help="write the layers as CSV")
     parser.set_defaults(run=_run)
@@ -54,6 +55,8 @@ def _run(args: argparse.Namespace) -> int:
     chip, technology = cost.chip(args.chip), cost.technology(args.tech)
     if args.write_voltage is not None:
         technology = technology.at_write_voltage(args.write_voltage)
+    if args.input is not None and args.activity != "executed":
+        raise InputError("--input: only a run takes inputs; add --activity executed")
     if args.net.endswith(".json"):
         return _executed(args, _read(args), chip, technology)
     if args.activity == "executed":
@@ -70,7 +73,8 @@ def _infer(args: argparse.Namespace, chip: Chip, technology: Technology) -> Infe
     else:
         network, own = _model(args.net)
         bits = args.bits or own
-    return cost.infer(network, chip, technology, EQUATIONS, bits=bits, batch=args.batch)
+    batch = 1 if args.batch is None else args.batch
+    return cost.infer(network, chip, technology, EQUATIONS, bits=bits, batch=batch)
 
 
 def _model(name: str) -> tuple[Network, Widths]:
@@ -90,8 +94,8 @@ def _model(name: str) -> tuple[Network, Widths]:
 def _read(args: argparse.Namespace) -> dict[str, Any]:
     from apsim.report.executed import read_run
 
-    for name in ("bits", "batch"):
-        if getattr(args, name) not in (None, 1):
+    for name in ("bits", "batch", "input"):
+        if getattr(args, name) is not None:
             raise InputError(f"--{name}: a run has its own; give another run instead")
     if args.activity == "paper":
         raise InputError("--activity paper: a run has executed activity; give its model instead")
@@ -99,31 +103,45 @@ def _read(args: argparse.Namespace) -> dict[str, Any]:
 
 
 def _emulate(args: argparse.Namespace, chip: Chip) -> dict[str, Any]:
-    """Run the model's own images on CAPs of the chip's kind and rows."""
+    """Run the model's own images, or those of --input, on CAPs of the chip's kind and rows."""
     from apsim import nn
-    from apsim.nn import real
+    from apsim.nn import sources
+    from apsim.report.progress import Bar
     from apsim.report.runs import run_json
 
-    if args.net != "digits":
-        raise InputError(
-            f"--activity executed: {args.net} has no images of its own; run it first with "
-            f"`apsim run {args.net} --input FILE --json run.json` and give run.json"
-        )
-    model, digits = nn.load(args.net), nn.datasets.digits()
-    if args.bits:
-        raise InputError("--bits with --activity executed: use `apsim run --bits` and its JSON")
-    if not 1 <= args.batch <= len(digits):
-        raise InputError(f"--batch: wanted 1 to {len(digits)} images, got {args.batch}")
-    where = nn.Chip.preset("bf-imna-lr", ap=chip.ap, rows=chip.rows)
-    images = real.quantize(model, digits.images[: args.batch])
-    done = nn.run(model, images, where, labels=digits.labels[: args.batch])
+    if args.net.endswith(".csv"):
+        raise InputError(f"--activity executed: {args.net} is a layer table and has no weights")
+    model = sources.model(args.net, bits=args.bits)
+    images, labels = _images(args, model)
+    where = nn.Chip.preset("bf-imna-lr", ap=chip.ap, rows=chip.rows, engine="fused")
+    with Bar(model, len(next(iter(images.values())))) as bar:
+        done = nn.run(model, images, where, labels=labels, keep="outputs", watcher=bar)
+    if not done.passed:
+        raise ApsimError(f"{args.net}: the run does not hold; see `apsim run {args.net}`")
     return run_json(done)
+
+
+def _images(args: argparse.Namespace, model: Model) -> tuple[dict[str, Any], Any]:
+    """Inputs by tensor name and labels: --batch of them, of a file all where nothing is said."""
+    from apsim.nn import sources
+
+    if args.input is None:
+        try:
+            return sources.inputs(model, 1 if args.batch is None else args.batch, None)
+        except InputError as error:
+            raise InputError(str(error).replace("--images", "--batch")) from error
+    images, labels = sources.inputs(model, None, args.input)
+    there = min(len(values) for values in images.values())
+    batch = there if args.batch is None else args.batch
+    if not 1 <= batch <= there:
+        raise InputError(f"--batch: wanted 1 to {there} inputs of {args.input}, got {batch}")
+    return {name: values[:batch] for name, values in images.items()}, labels
 
 
 def _averages(args: argparse.Namespace, found: Inference) -> int:
     from apsim.report import inference_tables as tables
 
-    _show(tables.inference_table(found), tables.inference_lines(found))
+    _show(lambda short: tables.inference_table(found, short=short), tables.inference_lines(found))
     _write(args, tables.inference_json(found), tables.inference_rows(found))
     return 0
 
@@ -134,19 +152,22 @@ def _executed(
     from apsim.report import executed_tables as tables
     from apsim.report.executed import cost_run
 
-    found: ExecutedCost = cost_run(run, chip, technology)
-    _show(tables.executed_table(found), tables.executed_lines(found))
+    found = cost_run(run, chip, technology)
+    _show(lambda short: tables.executed_table(found, short=short), tables.executed_lines(found))
     _write(args, tables.executed_json(found), tables.executed_rows(found))
     return 0
 
 
-def _show(table: Table, lines: Sequence[str]) -> None:
+def _show(table: Callable[[bool], Table], lines: Sequence[str]) -> None:
     from rich.console import Console
 
     console = Console()
     if not console.is_terminal:
         console = Console(width=WIDE)
-    console.print(table)
+    whole = table(False)
+    needed = console.measure(whole, options=console.options.update(width=WIDE)).maximum
+    fits = needed <= console.width
+    console.print(whole if fits else table(True))
     for line in lines:
         console.print(line, highlight=False, soft_wrap=True)
 

@@ -19,10 +19,7 @@ FREQUENCY = 1e9  # Hz, Table V
 
 @dataclass(frozen=True)
 class Cost:
-    """Joules by part, and clock cycles; addable for programs that follow each other.
-
-    The lines that a read discharges are in `energy.compare`: a read is a search (II.B).
-    """
+    """Joules by part, and clock cycles; addable for programs that follow each other."""
 
     energy: Energy
     cycles: int
@@ -54,11 +51,13 @@ def estimate(
 ) -> Cost:
     """Cost an executed run.
 
-    Compares and reads take kappa C_in V_DD^2 in each mismatching line; writes take the
-    cell's write energy in each driven cell.
+    Compares and reads take kappa C_in V_DD^2 in each mismatching line, for a read is a
+    search (II.B); writes take the cell's write energy in each driven cell.
     """
+    compares = activity.mismatched - activity.read_mismatched
     energy = Energy(
-        compare=activity.mismatched * technology.discharge_energy,
+        compare=compares * technology.discharge_energy,
         write=activity.written * technology.cell_write_energy,
+        read=activity.read_mismatched * technology.discharge_energy,
     )
     return Cost(energy, technology.cycles(counts), frequency)

@@ -21,7 +21,7 @@ from apsim.cost.technology import Technology
 from apsim.counts import Counts
 from apsim.errors import InputError
 
-__all__ = ["Inference", "LayerCost", "infer"]
+__all__ = ["Inference", "LayerCost", "infer", "needed_caps"]
 
 
 @dataclass(frozen=True)
@@ -171,7 +171,7 @@ def infer(
     _require_fit(network, widths, chip)
     images = 1 if chip.infinite else batch  # IR streams image after image
     placements = tuple(place(layer, chip, images) for layer in network.layers)
-    caps = _caps(network, placements, chip)
+    caps = needed_caps(network, placements, chip)
     forms = equations[chip.vertical_add]
     costs = tuple(
         LayerCost(
@@ -188,7 +188,7 @@ def infer(
     return Inference(network, chip, technology, batch, costs, area, caps, average(network, widths))
 
 
-def _caps(network: Network, placements: Sequence[Placement], chip: Chip) -> int:
+def needed_caps(network: Network, placements: Sequence[Placement], chip: Chip) -> int:
     """CAPs of the chip; in IR those of the layer with the most multiply-accumulates (III.A)."""
     if not chip.infinite:
         return chip.caps

@@ -17,7 +17,9 @@ from apsim.cost.network import Layer
 from apsim.cost.technology import Technology
 from apsim.counts import Counts
 
-__all__ = ["Equations", "StepCounts", "layer_counts", "layer_cycles", "step_counts"]
+__all__ = [
+    "Equations", "StepCounts", "layer_counts", "layer_cycles", "step_counts", "transfer_cycles",
+]  # fmt: skip
 
 
 class Equations(Protocol):
@@ -86,13 +88,21 @@ def layer_cycles(
     cycles = {
         name: float(placed.steps * technology.cycles(part)) for name, part in counts.parts.items()
     }
-    if layer.gemm:
-        cycles["weights"] = _weight_cycles(layer, chip)
-        cycles["outputs"] = _output_cycles(layer, chip, batch)
+    cycles |= transfer_cycles(layer, chip, batch)
     if layer.relu:
         steps = place_relu(layer, chip, batch).steps
         cycles["relu"] = float(steps * technology.cycles(equations.relu(widths[0])))
     return cycles
+
+
+def transfer_cycles(layer: Layer, chip: Chip, batch: int = 1) -> dict[str, float]:
+    """Cycles of a batch on the mesh: weights in, outputs to the MAPs and back (conv and fc)."""
+    if not layer.gemm:
+        return {}
+    return {
+        "weights": _weight_cycles(layer, chip),
+        "outputs": _output_cycles(layer, chip, batch),
+    }
 
 
 def _gemm_parts(

@@ -4,17 +4,19 @@ from __future__ import annotations
 
 import csv
 import io
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import asdict
 from typing import Any
 
+from rich.box import SIMPLE_HEAD
 from rich.table import Table
 
 from apsim.cost import Chip, Energy, Technology
 
-__all__ = ["SCHEMA", "as_csv", "energy_columns", "parameters", "plain_table", "scaled"]
+__all__ = ["SCHEMA", "as_csv", "energy_columns", "layer_table", "parameters", "scaled"]
 
 SCHEMA = "apsim.cost/1"
+WORDS = ("layer", "kind", "operation", "a/w")
 PREFIXES = ((1.0, ""), (1e-3, "m"), (1e-6, "µ"), (1e-9, "n"), (1e-12, "p"), (1e-15, "f"))
 
 
@@ -57,9 +59,18 @@ def parameters(chip: Chip, technology: Technology) -> dict[str, Any]:
     }
 
 
-def plain_table(title: str, names: Sequence[str], words: int) -> Table:
-    """An empty table whose first `words` columns hold words and the others numbers."""
-    table = Table(title=title, title_justify="left")
-    for k, name in enumerate(names):
-        table.add_column(name, justify="left" if k < words else "right", no_wrap=True)
+def layer_table(
+    title: str, names: Sequence[str], rows: Sequence[Sequence[str]], dropped: Collection[str] = ()
+) -> Table:
+    """A line for each layer: words to the left, numbers to the right.
+
+    Without the columns `dropped`, and then drawn without lines, for narrow terminals.
+    """
+    style = {"box": SIMPLE_HEAD, "padding": (0, 0)} if dropped else {}
+    table = Table(title=title, title_justify="left", **style)  # type: ignore[arg-type]
+    kept = [k for k, name in enumerate(names) if name not in dropped]
+    for k in kept:
+        table.add_column(names[k], justify="left" if names[k] in WORDS else "right", no_wrap=True)
+    for row in rows:
+        table.add_row(*(row[k] for k in kept))
     return table

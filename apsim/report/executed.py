@@ -1,38 +1,48 @@
 """The cost of an executed run: its counts and activity, layer by layer, beside the averages.
 
-The rule: counts and activity are taken from the run as they are; where loads share a
-chip, they go to its CAPs in rounds.  The paper's averages stand beside them for the
-layers whose shape the run states (those with weights).
+The rule: compares, writes and reads are the run's own, as they are; what moves between
+CAPs and MAPs is no pass, so mesh and reshaping come from the mapping model, and say so.
+Loads that share a chip go to its CAPs in rounds.  The paper's averages stand beside the
+layers that a layer table has.
 """
 
 from __future__ import annotations
 
 import json
-from collections.abc import Mapping
-from dataclasses import dataclass
-from math import prod
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
 from apsim import cost
-from apsim.cost import Chip, Cost, Technology
+from apsim.cost import Chip, Cost, Energy, Technology
+from apsim.cost.chip import CHOICES, choice
 from apsim.cost.energy import layer_energy
+from apsim.cost.inference import needed_caps
+from apsim.cost.latency import transfer_cycles
+from apsim.cost.mapping import place
 from apsim.counts import Activity, Counts
 from apsim.errors import InputError
 
-__all__ = ["ExecutedCost", "ExecutedLayer", "cost_run", "read_run"]
+__all__ = ["SOURCES", "ExecutedCost", "ExecutedLayer", "cost_run", "read_run"]
 
 SCHEMA = "apsim.run/1"
-ON_CAPS = ("populate", "multiply", "reduce", "read_out")
+MOVED = ("mesh", "reshape")
+SOURCES = {
+    **dict.fromkeys(("compare", "write", "read"), "executed activity"),
+    **dict.fromkeys(MOVED, "mapping model"),
+}
+"""Where each part of an executed energy comes from."""
 
 
 @dataclass(frozen=True)
 class ExecutedLayer:
     """One layer of a run: what it took, what that costs, and what the averages say.
 
-    `paper` holds the printed equations for the same loads.  `averages` is the energy that
-    the paper's averages give for the same work, in J, None where the run does not state
-    the shape.  `cycles` is the layer's latency on the chip.
+    `paper` holds the printed equations for the same loads.  `cost` is what the CAPs did and
+    `moved` what the mapping model adds for the mesh and for reshaping.  `averages` is the
+    energy of the same work on the CAPs from the paper's averages, in J, None for a layer
+    that no layer table has.  `cycles` is the layer's latency on the chip.
     """
 
     name: str
@@ -45,13 +55,19 @@ class ExecutedLayer:
     paper: Counts
     activity: Activity
     cost: Cost
+    moved: Energy
     cycles: float
     averages: float | None
 
     @property
+    def energy(self) -> Energy:
+        """Joules of all parts."""
+        return self.cost.energy + self.moved
+
+    @property
     def gap(self) -> float | None:
-        """Executed energy over the averages' energy."""
-        return None if self.averages is None else self.cost.energy.total / self.averages
+        """Executed energy on the CAPs over the averages' energy."""
+        return self.cost.energy.total / self.averages if self.averages else None
 
 
 @dataclass(frozen=True)
@@ -61,6 +77,7 @@ class ExecutedCost:
     model: str
     ap: str
     images: int
+    requant: str
     chip: Chip
     technology: Technology
     layers: tuple[ExecutedLayer, ...]
@@ -72,10 +89,14 @@ class ExecutedCost:
         return sum((layer.counts for layer in self.layers), Counts())
 
     @property
-    def cost(self) -> Cost:
-        """Energy of the run, and cycles as if one CAP had done everything."""
-        energy = sum((layer.cost.energy for layer in self.layers), cost.Energy())
-        return Cost(energy, sum(layer.cost.cycles for layer in self.layers), self.chip.frequency)
+    def energy(self) -> Energy:
+        """Joules of the run by part."""
+        return sum((layer.energy for layer in self.layers), Energy())
+
+    @property
+    def cycles_on_one_cap(self) -> int:
+        """Cycles as if one CAP had done everything, one load after another."""
+        return sum(layer.cost.cycles for layer in self.layers)
 
     @property
     def latency(self) -> float:
@@ -101,43 +122,68 @@ def cost_run(run: Mapping[str, Any], chip: Chip, technology: Technology) -> Exec
     """Cost every layer of a run; raises `InputError` where the run lacks an entry."""
     try:
         ap = run["ap"]["kind"] + ("-tc" if run["ap"]["tag_chain"] else "")
-        layers = tuple(_layer(layer, run["images"], chip, technology) for layer in run["layers"])
-        return ExecutedCost(run["model"], ap, run["images"], chip, technology, layers)
-    except (KeyError, TypeError) as error:
+        chip = replace(chip, ap=choice("the run", "ap", ap, CHOICES["ap"]))
+        rows = [_row(layer) for layer in run["layers"]]
+        caps = _caps(run["model"], rows, chip)
+        layers = tuple(
+            _layer(layer, row, run["images"], caps, chip, technology)
+            for layer, row in zip(run["layers"], rows, strict=True)
+        )
+        requant = run.get("requant", "host")
+        return ExecutedCost(run["model"], ap, run["images"], requant, chip, technology, layers)
+    except (AttributeError, KeyError, TypeError, ValueError) as error:
         raise InputError(f"the run lacks an entry or has a wrong one: {error}") from error
 
 
+def _row(layer: Mapping[str, Any]) -> cost.Layer | None:
+    row = layer["table_row"]
+    return None if row is None else cost.Layer(layer["name"], **row)
+
+
+def _caps(model: str, rows: Sequence[cost.Layer | None], chip: Chip) -> int:
+    """CAPs that the mesh spans: in IR as many as the mapping of the largest layer needs."""
+    network = cost.Network(model, tuple(row for row in rows if row is not None))
+    if not network.layers:
+        return chip.caps
+    return needed_caps(network, [place(layer, chip) for layer in network.layers], chip)
+
+
 def _layer(
-    layer: Mapping[str, Any], images: int, chip: Chip, technology: Technology
+    layer: Mapping[str, Any],
+    row: cost.Layer | None,
+    images: int,
+    caps: int,
+    chip: Chip,
+    technology: Technology,
 ) -> ExecutedLayer:
     counts, activity = Counts(**layer["counts"]), Activity(**layer["activity"])
     found = cost.estimate(counts, activity, technology, frequency=chip.frequency)
-    loads = layer["loads"]
-    rounds = -(-loads // chip.caps)
+    moved, averages, transfers = Energy(), None, 0.0
+    if row is not None:
+        widths = (layer["bits_a"], layer["bits_w"] or layer["bits_a"])
+        energy = dict(layer_energy(row, widths, caps, chip, technology, images))
+        moved = sum((energy.pop(name) for name in MOVED if name in energy), Energy())
+        averages = sum(part.total for part in energy.values())
+        transfers = sum(transfer_cycles(row, chip, images).values())
     return ExecutedLayer(
         layer["name"],
         layer["op"],
         layer["bits_a"],
         layer["bits_w"],
         layer["macs"],
-        loads,
+        layer["loads"],
         counts,
         Counts(**layer["paper"]),
         activity,
         found,
-        found.cycles * rounds / loads if loads else 0.0,
-        _averages(layer, images, chip, technology),
+        moved,
+        _rounds(layer["loads"], chip) * found.cycles + transfers,
+        averages,
     )
 
 
-def _averages(
-    layer: Mapping[str, Any], images: int, chip: Chip, technology: Technology
-) -> float | None:
-    """The averages' energy on the CAPs of a layer with weights, without mesh and reshaping."""
-    if not layer["macs"] or layer["bits_w"] is None:
-        return None
-    outputs = prod(layer["shape"]) * images
-    row = cost.Layer(layer["name"], "conv", i=outputs, j=layer["macs"] // outputs, u=1)
-    widths = (layer["bits_a"], layer["bits_w"])
-    energy = layer_energy(row, widths, chip.caps, chip, technology)
-    return sum(energy[name].total for name in ON_CAPS)
+def _rounds(loads: int, chip: Chip) -> float:
+    """Rounds of a mean load over the loads: the share of all cycles that is latency."""
+    if not loads:
+        return 0.0
+    return (1 if chip.infinite else -(-loads // chip.caps)) / loads

@@ -17,7 +17,7 @@ from apsim.cost.energy import layer_energy
 from apsim.cost.mapping import Placement, place
 from apsim.counts import Activity, Counts
 from apsim.nn import real
-from apsim.report.executed import ON_CAPS, ExecutedCost, cost_run
+from apsim.report.executed import ExecutedCost, cost_run
 from apsim.report.runs import run_json
 
 __all__ = ["NAMES", "Executed", "ExecutedStep", "alexnet_steps", "digits_cost", "execute"]
@@ -25,6 +25,7 @@ __all__ = ["NAMES", "Executed", "ExecutedStep", "alexnet_steps", "digits_cost", 
 BITS = 8
 KIND = "2d"
 IMAGES = 4
+ON_CAPS = ("populate", "multiply", "reduce", "read_out")
 
 
 @dataclass(frozen=True)

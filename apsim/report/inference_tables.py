@@ -7,12 +7,14 @@ from typing import Any
 from rich.table import Table
 
 from apsim.cost import Inference, LayerCost
-from apsim.report.cost_files import SCHEMA, energy_columns, parameters, plain_table, scaled
+from apsim.report.cost_files import SCHEMA, energy_columns, layer_table, parameters, scaled
 
 __all__ = ["inference_json", "inference_lines", "inference_rows", "inference_table"]
 
 NAMES = ("layer", "kind", "a/w", "steps", "rows used", "cycles", "latency", "energy", "compare",
          "write", "read", "mesh", "reshape")  # fmt: skip
+LONG = ("kind", "steps", "rows used", "cycles")
+SOURCES = dict.fromkeys(("compare", "write", "read", "mesh", "reshape"), "the paper's averages")
 
 
 def inference_json(found: Inference) -> dict[str, Any]:
@@ -24,6 +26,7 @@ def inference_json(found: Inference) -> dict[str, Any]:
         "images": found.batch,
         "ap": found.chip.ap,
         "vertical_add": found.chip.vertical_add,
+        "sources": SOURCES,
         **parameters(found.chip, found.technology),
         "layers": inference_rows(found),
         "totals": totals(found),
@@ -72,18 +75,16 @@ def totals(found: Inference) -> dict[str, Any]:
     }
 
 
-def inference_table(found: Inference) -> Table:
-    """A line for each layer."""
+def inference_table(found: Inference, *, short: bool = False) -> Table:
+    """A line for each layer; `short` fits 80 columns."""
     batch = f", batch {found.batch}" * (found.batch > 1)
-    table = plain_table(
+    return layer_table(
         f"{found.network.name} on {found.chip.name}, {found.technology.name}, "
         f"{found.mean_bits:.3g} bits on average{batch}",
         NAMES,
-        3,
+        [_cells(layer, found.chip.frequency) for layer in found.layers],
+        LONG if short else (),
     )
-    for layer in found.layers:
-        table.add_row(*_cells(layer, found.chip.frequency))
-    return table
 
 
 def inference_lines(found: Inference) -> list[str]:

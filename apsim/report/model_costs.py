@@ -21,7 +21,7 @@ from apsim.nn.windows import kernel_of
 from apsim.nn.words import Words, common, holding
 from apsim.program import ApKind
 
-__all__ = ["network_of", "predicted", "widths_of"]
+__all__ = ["network_of", "predicted", "row_of", "widths_of"]
 
 Sizes = Callable[[Model, Any, int, ApKind, int], Forecast]
 
@@ -30,6 +30,12 @@ def network_of(model: Model) -> Network:
     """The layers of `model` that cost something, as rows of a layer table."""
     found = (_row(model, layer) for layer in model.layers if not layer.host)
     return Network(model.name, tuple(row for row in found if row is not None))
+
+
+def row_of(model: Model, name: str) -> Row | None:
+    """One layer as a row, None where it costs nothing or is the host's."""
+    layer = next(layer for layer in model.layers if layer.name == name)
+    return None if layer.host else _row(model, layer)
 
 
 def widths_of(model: Model) -> tuple[tuple[int, int], ...]:

@@ -12,6 +12,7 @@ from rich.box import HEAVY_HEAD, SIMPLE_HEAD
 from rich.table import Table
 
 from apsim.counts import Counts
+from apsim.report.model_costs import row_of
 
 if TYPE_CHECKING:
     from apsim.nn.part import LayerRun
@@ -20,6 +21,7 @@ if TYPE_CHECKING:
 __all__ = ["run_json", "run_lines", "run_table"]
 
 SCHEMA = "apsim.run/1"
+ROW = ("kind", "groups", "i", "j", "u", "window", "windows", "relu")
 COLUMNS = (
     "layer", "operation", "shape", "a/w", "loads", "compares", "writes", "reads", "cycles",
     "predicted", "paper", "verdict",
@@ -137,18 +139,25 @@ def run_json(run: Run) -> dict[str, Any]:
         "correct": run.correct,
         "bit_exact": run.bit_exact,
         "counts_match": run.counts_match,
-        "layers": [_layer_json(layer) for layer in run.layers],
+        "layers": [_layer_json(layer, _table_row(run, layer)) for layer in run.layers],
         "totals": _totals(run),
         "engine_seconds": sum(layer.engine_seconds for layer in run.layers),
         "seconds": run.seconds,
     }
 
 
-def _layer_json(layer: LayerRun) -> dict[str, Any]:
+def _table_row(run: Run, layer: LayerRun) -> dict[str, Any] | None:
+    """The layer's shape as `apsim cost` takes it, None for what no layer table has."""
+    row = row_of(run.model, layer.name)
+    return None if row is None else {name: getattr(row, name) for name in ROW}
+
+
+def _layer_json(layer: LayerRun, row: dict[str, Any] | None) -> dict[str, Any]:
     return {
         "name": layer.name,
         "op": layer.op,
         "shape": list(layer.shape),
+        "table_row": row,
         "bits_a": layer.bits_a,
         "bits_w": layer.bits_w,
         "macs": layer.macs,
