@@ -19,8 +19,8 @@ from apsim.functions import Function, Recipe
 from apsim.machine import Machine
 from apsim.nn import bundled, datasets, exact, parts, real, rules, runtime
 from apsim.nn.chip import Chip, Design
-from apsim.nn.dividers import divided
 from apsim.nn.model import Requant
+from apsim.nn.multipliers import divided, integers
 from apsim.nn.ranges import Range
 from apsim.nn.recipes import Share, shares
 from apsim.ops.requantize import MODES
@@ -97,7 +97,7 @@ def test_accumulators_become_what_the_rule_says(names: list[str], data: st.DataO
     job = data.draw(jobs(names))
     values, part = job.run(chip(rows=300))
     np.testing.assert_array_equal(values, job.wanted)
-    assert part.counts_match and part.counts.compare > 0
+    assert part.counts_match
 
 
 @settings(max_examples=30)
@@ -152,6 +152,7 @@ FACTORS = {
     "powers of two": [2.0**-6, 2.0**-9],
     "any": [0.0006525772, 0.00031, 0.0123, 0.0011],
     "one": [0.0006525772],
+    "short": [3 * 2.0**-7, 5 * 2.0**-8],
 }
 
 
@@ -178,7 +179,7 @@ def examine(rule: str, factors: str, count: int) -> None:
     np.testing.assert_array_equal(values, job.wanted)
     assert part.counts_match and values.size == count
     assert min((values == -128).sum(), (values == 127).sum()) > count // 100
-    assert ties(job) > count // 1000 or factors != "powers of two"
+    assert ties(job) > count // 1000 or factors in ("any", "one")
 
 
 @pytest.mark.parametrize("kind", KINDS)
@@ -196,7 +197,7 @@ def test_a_layer_is_its_twin_with_nothing_left_to_the_host(
     np.testing.assert_array_equal(done.outputs, exact.run(case.model, case.x)["y"])
     assert done.passed, done.layers
     host = {work.partition(" ")[0] for work in done.layers[0].host}
-    assert host <= {"im2col", "windows", "reshape", "zero", "divide"}
+    assert host <= {"im2col", "windows", "reshape", "divide"}
     assert "divide" not in host or layer.endswith("average pool")
 
 
@@ -283,6 +284,27 @@ def test_a_mean_over_any_window_is_a_multiplier_that_is_never_wrong(rule: str, c
     )
     np.testing.assert_array_equal(values, wanted)
     assert part.counts_match
+
+
+def test_a_float_rule_with_an_integer_twin_runs_on_the_ap() -> None:
+    """AP(sums) == round half away(float64(sum) * s), the twin tried on every sum not clipped"""
+    requant = rules.requant("tflite-float", [0.0007, 0.0313], zero_point=-4, lo=-128, hi=127)
+    within = Range(np.array([-300_000, -9000]), np.array([300_000, 9000]))
+    twin = integers(requant, within)
+    assert twin is not None
+    sums = np.linspace(within.low, within.high, 9001, dtype=np.int64).T
+    plan = shares(twin, within, np.zeros(1, np.int64))
+    values, part = parts.requantize(chip(), sums, plan, 0, "requantize")
+    wanted = rules.finish(rules.scale(sums, requant, axis=0), requant)
+    np.testing.assert_array_equal(values, wanted)
+    assert part.counts_match
+
+
+def test_a_float_rule_stays_on_the_host_where_not_every_sum_can_be_tried() -> None:
+    wide = rules.requant("tflite-float", 1e-9, lo=-128, hi=127)
+    assert integers(wide, Range.between(-(1 << 30), 1 << 30)) is None
+    other = rules.requant("ort-f32", 0.1, lo=0, hi=255)
+    assert integers(other, Range.between(0, 9)) is None
 
 
 def test_windows_that_differ_in_their_counts_stay_on_the_host() -> None:

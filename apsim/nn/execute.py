@@ -115,9 +115,9 @@ def _settled(
     All of it on the AP where the chip is to do that and the rule can be carried out there.
     """
     requant, done = layer.requant, (*host, "bias")
-    if settle.possible(chip, requant):
-        output, more = settle.settle(model, layer, sums, axis, chip)
-        return Executed(output, (*ran, *more), host)
+    settled = settle.settle(model, layer, sums, axis, chip)
+    if settled:
+        return Executed(settled[0], (*ran, *settled[1]), host)
     acc = sums + _along(layer.bias, sums.ndim, axis)
     q = acc if requant is None else rules.scale(acc, requant, axis=axis)
     if layer.relu:
@@ -152,10 +152,9 @@ def _average_pool(
     windows = patches.windows(inputs[0], layer, act.zero_point)
     sums, ran = _over_windows(parts.average_pool, chip, windows, Words.of(act))
     total, counts = _planes(sums, layer, inputs[0]), window_counts(layer, *inputs[0].shape[2:])
-    if settle.possible(chip, layer.requant):
-        found = settle.mean(model, layer, total, counts, chip)
-        if found:
-            return Executed(found[0], (*ran, found[1]), ("windows",))
+    mean = settle.mean(model, layer, total, counts, chip)
+    if mean:
+        return Executed(mean[0], (*ran, mean[1]), ("windows",))
     output = rules.finish(rules.divide(total + layer.bias, layer.requant, counts), layer.requant)
     return Executed(output, ran, ("windows", f"divide ({layer.requant.rule})"))
 
@@ -184,8 +183,9 @@ def _add(
     kinds = [Words.of(model.tensors[name]) for name in layer.inputs]
     host, rounded = _NO_HOST, _NO_PARTS
     if layer.branches:
-        if settle.possible(chip, layer.branches[0]):
-            inputs, rounded = settle.branches(model, layer, inputs, chip)
+        found = settle.branches(model, layer, inputs, chip)
+        if found:
+            inputs, rounded = found
         else:
             inputs, host = exact.branches(layer, inputs), ("rounding of the branches",)
         kinds = [Words(branch.width, True) for branch in layer.branches]
@@ -206,6 +206,9 @@ def _relu(
 ) -> Executed:
     tensor = model.tensors[layer.inputs[0]]
     zero = tensor.zero_point
+    if zero and chip.requant == "ap":
+        output, part = settle.relu(model, layer, inputs[0], chip)
+        return Executed(output, (part,), ())
     bits = holding(tensor.lo - zero, tensor.hi - zero).bits + (tensor.lo - zero >= 0)
     values, part = parts.relu(chip, inputs[0] - zero, bits)
     return Executed(values + zero, (part,), ("zero point",) if zero else ())

@@ -30,6 +30,10 @@ class Range:
         """One range for all channels."""
         return cls(np.array([low], np.int64), np.array([high], np.int64))
 
+    def shifted(self, by: Integers) -> Range:
+        """The same with a constant added, one or one for each channel."""
+        return Range(self.low + by, self.high + by)
+
 
 def of_layer(model: Model, layer: Summing) -> Range:
     """What a layer's sum can be before its bias is added: of each channel where it has weights."""

@@ -13,35 +13,36 @@ import numpy as np
 from apsim.counts import Counts
 from apsim.nn import forecast, parts, ranges, rules
 from apsim.nn.chip import Chip
-from apsim.nn.dividers import divided
-from apsim.nn.model import Add, AvgPool, Integers, Model, Requant, Requantize, Weighted
+from apsim.nn.model import Add, AvgPool, Integers, Model, Relu, Requant, Requantize, Weighted
+from apsim.nn.multipliers import divided, integers
 from apsim.nn.part import Part
 from apsim.nn.ranges import Range
 from apsim.nn.recipes import on_ap, shares
 
-__all__ = ["branches", "mean", "possible", "settle"]
+__all__ = ["branches", "mean", "relu", "settle"]
 
 FAR = 1 << 60
 AS_IT_IS = rules.requant("dyadic(1,floor)", 1.0, lo=-FAR, hi=FAR)
 
 
-def possible(chip: Chip, requant: Requant | None) -> bool:
-    """Whether the chip is to requantize, and the rule is one that an AP can carry out."""
-    return chip.requant == "ap" and (requant is None or on_ap(requant))
-
-
 def settle(
     model: Model, layer: Weighted | Add | Requantize, sums: Integers, axis: int, chip: Chip
-) -> tuple[Integers, tuple[Part, ...]]:
+) -> tuple[Integers, tuple[Part, ...]] | None:
     """A layer's output from its sums: bias, scaling, ReLU, zero point and clip on the AP.
 
     Without a requantization it is bias and ReLU, and nothing runs where there is neither.
+    None where the host requantizes, because the chip or the rule leaves it to it.
     """
+    if chip.requant == "host":
+        return None
     bias, requant = np.atleast_1d(layer.bias), layer.requant
     if requant is None and not (layer.relu or bias.any()):
         return sums, ()
     within = ranges.of_layer(model, layer)
-    plan = shares(requant or AS_IT_IS, within, bias, relu=layer.relu)
+    rule = _integer_rule(requant or AS_IT_IS, within.shifted(bias))
+    if rule is None:
+        return None
+    plan = shares(rule, within, bias, relu=layer.relu)
     width = requant.width if requant else plan[0].recipe.width
     paper = forecast.relu(sums.size, width, chip.design.rows).paper if layer.relu else Counts()
     done = f"requantize ({requant.rule})" if requant else "bias"
@@ -49,10 +50,25 @@ def settle(
     return output, (part,)
 
 
+def _integer_rule(requant: Requant, sums: Range) -> Requant | None:
+    return requant if on_ap(requant) else integers(requant, sums)
+
+
+def relu(model: Model, layer: Relu, values: Integers, chip: Chip) -> tuple[Integers, Part]:
+    """max(x, zero point) by a clamp at the zero point, which nobody has to subtract."""
+    tensor = model.tensors[layer.inputs[0]]
+    bounded = rules.requant("dyadic(1,floor)", 1.0, lo=tensor.zero_point, hi=FAR)
+    plan = shares(bounded, Range.between(tensor.lo, tensor.hi), np.zeros(1, np.int64))
+    paper = forecast.relu(values.size, tensor.bits, chip.design.rows).paper
+    return parts.requantize(chip, values, plan, 1, "relu at the zero point", paper)
+
+
 def branches(
     model: Model, layer: Add, inputs: list[Integers], chip: Chip
-) -> tuple[list[Integers], tuple[Part, ...]]:
+) -> tuple[list[Integers], tuple[Part, ...]] | None:
     """The branches of an addition, each requantized by itself, as its specification does."""
+    if chip.requant == "host" or not all(map(on_ap, layer.branches or ())):
+        return None
     ran = []
     for name, values, zero, branch in zip(
         layer.inputs, inputs, layer.branch_zero_points, layer.branches or (), strict=True
@@ -70,6 +86,8 @@ def mean(
     model: Model, layer: AvgPool, sums: Integers, counts: Integers, chip: Chip
 ) -> tuple[Integers, Part] | None:
     """The average of each window from its sum, or None where the division is the host's."""
+    if chip.requant == "host":
+        return None
     within = ranges.of_layer(model, layer)
     found = divided(layer.requant, counts, within, layer.bias)
     if found is None:
