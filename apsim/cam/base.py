@@ -14,7 +14,7 @@ from numpy.typing import NDArray
 
 from apsim.cam._needs import Needs, needs
 from apsim.counts import Activity
-from apsim.encoding import Code
+from apsim.encoding import OP, Code
 from apsim.errors import ProgramError
 from apsim.program import Op
 
@@ -36,6 +36,12 @@ class Execution:
     written: NDArray[np.int64]
     flipped: NDArray[np.int64]
     ops: NDArray[np.int64]
+
+    @classmethod
+    def of(cls, code: Code, numbers: NDArray[np.int64]) -> Execution:
+        """From int64[4, n]: a line for each of the four numbers, in order."""
+        compared, matched, written, flipped = numbers
+        return cls(compared, matched, written, flipped, code.steps[:, OP])
 
     @property
     def activity(self) -> Activity:

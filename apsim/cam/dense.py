@@ -105,7 +105,7 @@ class DenseCam:
             else:
                 totals[:, index] += self._horizontal(code, code.steps[index], data, out)
             index += span
-        return Execution(*totals, code.steps[:, OP])
+        return Execution.of(code, totals)
 
     def _horizontal(self, code: Code, step: Numbers, data: Words, out: Words) -> Numbers:
         lines = Lines(self._cells.T, self._tag, self._tag, self._tag)

@@ -18,7 +18,7 @@ from numpy.typing import NDArray
 from apsim.cam._coding import ALONE, coded
 from apsim.cam._plan import Plan, Section, plan
 from apsim.cam.base import Execution, refuse_unless_it_fits
-from apsim.encoding import GROUPS, OP, PARALLEL, Code
+from apsim.encoding import GROUPS, PARALLEL, Code
 from apsim.errors import ProgramError
 
 __all__ = ["PackedCam"]
@@ -104,7 +104,7 @@ class PackedCam:
             run(steps, section, data, put, totals)
         if out is not None and put is not out:
             out[...] = put
-        return Execution(*totals, code.steps[:, OP])
+        return Execution.of(code, totals)
 
     def plan(self, code: Code) -> Plan:
         """What is worked out about a program before it runs, once."""
