@@ -19,7 +19,6 @@ from apsim.cam import FusedCam, PackedCam
 from apsim.cam.base import Execution
 from apsim.cam.lanes import LaneProgram, Operands, to_planes
 from apsim.counts import Activity, Counts
-from apsim.encoding import OP
 from apsim.functions import Function
 from apsim.nn.mapping import Fold
 
@@ -108,7 +107,7 @@ def dot_products(
         load = make(groups)
         counts += load.program.counts() * times
         compared += _program(load, groups, length, engine).compared_by_step(load.rows) * times
-    activity = Execution(compared, *done.numbers, program.code.steps[:, OP]).activity
+    activity = Execution.of(program.code, np.vstack([compared, done.numbers])).activity
     return Batch(np.ascontiguousarray(sums), counts, activity, fold.loads)
 
 
