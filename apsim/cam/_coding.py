@@ -10,10 +10,13 @@ from weakref import WeakKeyDictionary
 from apsim.cam._plan import Plan, plan
 from apsim.encoding import Code
 
-__all__ = ["ALONE", "coded"]
+__all__ = ["ALONE", "UNCODED", "coded", "possible"]
 
 ALONE = 0
 """For `coded`: every pass by itself."""
+
+UNCODED = -1
+"""For `coded`: no machine code of its own for any pass."""
 
 _plans: WeakKeyDictionary[Code, dict[int, Plan]] = WeakKeyDictionary()
 
@@ -26,10 +29,15 @@ def coded(code: Code, least: int = ALONE) -> Plan:
     return known[least]
 
 
-def _coded(blank: Plan, least: int) -> Plan:
+def possible() -> bool:
+    """Whether passes can have machine code of their own here."""
     from apsim.cam._compile import PLAIN
 
-    if PLAIN:
+    return not PLAIN
+
+
+def _coded(blank: Plan, least: int) -> Plan:
+    if least == UNCODED or not possible():
         return blank
     from apsim.cam._fusion import address
     from apsim.cam._grouping import fused, single

@@ -41,16 +41,17 @@ FIXED = 4  # slots beside the blocks': G, K, column tags, living lanes
 @kernel
 def walk(
     planes: Any, flat: Any, lines: Any, ops: Any, steps: Any, pool: Any, extra: Any, on: Any,
-    down: Any, down_pool: Any, codes: Any, packed: Any, words: Any, live: Any, runs: Any, out: Any, totals: Any,
+    down: Any, down_pool: Any, codes: Any, packed: Any, words: Any, live: Any, runs: Any,
+    out: Any, totals: Any,
 ) -> None:  # fmt: skip
-    """Walk a schedule on one tile; totals int64[4, steps] take matched, written, flipped (from 1 on).
+    """Walk a schedule on one tile; totals[1:], by step, take matched, written, flipped.
 
     `flat` and `lines` are `planes` as [slots, lines * words] and [slots * lines, words].
     `packed` uint64[blocks, bits, words] and `words` uint64[blocks, many] are the two
     operands.  A run (start, stop, first, which, port) of `runs` says that lane words
     start..stop take words from `first` on of the planes, which are port `port`, and in all
     their lanes word `which` of the other operand.
-    `out` uint64[bits, words] takes the bits that block 0 puts out.
+    `out` uint64[bits, words] takes the bits that block 0 puts out in port 0.
     """
     slots, height, width = planes.shape
     columns, vectors, alive = height - 2, width >> 3, 0
@@ -88,14 +89,14 @@ def walk(
 
 @small
 def across(
-    rows: Any, steps: Any, pool: Any, extra: Any, on: Any, start: Any, stop: Any, full: Any, packed: Any,
-    words: Any, live: Any, alive: Any, runs: Any, block: Any, out: Any, totals: Any,
+    rows: Any, steps: Any, pool: Any, extra: Any, on: Any, start: Any, stop: Any, full: Any,
+    packed: Any, words: Any, live: Any, alive: Any, runs: Any, block: Any, out: Any, totals: Any,
 ) -> None:  # fmt: skip
     """Horizontal steps on one row of every group."""
     vectors, tags, index = rows.shape[1] >> 3, len(rows) - 2, start
     while index < stop:
         op, key = steps[index, OP], steps[index, KEY]
-        put = op == READ and steps[index, PORT] >= 0 and block == 0
+        put = op == READ and steps[index, PORT] == 0 and block == 0
         if extra[index, FUSED] and not put and index + extra[index, SPANNED] <= stop:
             call_fused(
                 extra[index, FUSED], rows, on, extra[index, LINES], 1, 0, vectors, full,
@@ -182,7 +183,7 @@ def downwards(
         totals[1, index] += matched
     totals[2, index] += matched * writes
     totals[3, index] += flipped + matched * step[D_KNOWN]
-    if op == READ and step[D_PORT] >= 0:
+    if op == READ and step[D_PORT] == 0:
         for k in range(step[D_WIDTH]):
             out[k] = lines[(slots - 2) * height + step[D_SOURCE] + k]
 

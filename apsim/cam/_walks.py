@@ -14,7 +14,8 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from apsim.cam._coding import ALONE, coded
+from apsim.cam._coding import ALONE, UNCODED, coded, possible
+from apsim.cam._grouping import MOST_OPERANDS, blank
 from apsim.cam._listed import listed
 from apsim.cam._plan import COUNTED, KNOWN, NEVER, Plan
 from apsim.cam.schedule import ALIGN, CODE, DOWN, Schedule
@@ -65,13 +66,14 @@ class _Vertical:
 
     @cached_property
     def is_plain_pass(self) -> bool:
-        return self.op == Op.PASS and not self.gate
+        few = 0 < len(self.key) + len(self.write) <= MOST_OPERANDS
+        return self.op == Op.PASS and not self.gate and few
 
     @cached_property
     def modes(self) -> tuple[int, ...]:
         """How the flips of each written slot are found, as for horizontal passes."""
         once = [slot for slot, _ in self.key]
-        known = dict(self.key) if self.is_plain_pass else {}
+        known = dict(self.key) if self.op == Op.PASS and not self.gate else {}
         written = [slot for slot, _ in self.write]
         return tuple(
             COUNTED
@@ -102,6 +104,7 @@ class _Walker:
     steps: dict[tuple[object, ...], _Vertical] = field(default_factory=dict)
 
     def run(self) -> Walk:
+        self.has_code = self.least != UNCODED and possible()
         self.lists, self.slots = listed(self.code), self.schedule.down.tolist()
         self.on = self.plan.lines.tolist()
         ops = np.array(list(self._ops()), np.int64).reshape(-1, 4)
@@ -128,7 +131,7 @@ class _Walker:
                 group = []
             if skip:
                 skip = False
-            elif step and step.is_plain_pass and self._has_code:
+            elif step and step.is_plain_pass and self.has_code:
                 group.append((a, step))
             elif step and self._is_move(steps, number, spent):
                 yield ALIGN, a, self._number(steps[number + 1][4]), step.key[0][0]
@@ -149,12 +152,6 @@ class _Walker:
             return False
         reads = read.op == Op.READ and len(read.key) == 1 and read.key[0][1] == 1
         return bool(reads and read.rest[3] < 0 and not read.gate and write.op == Op.WRITE_TAG)
-
-    @property
-    def _has_code(self) -> bool:
-        from apsim.cam._compile import PLAIN
-
-        return not PLAIN
 
     def _vertical(self, index: int, line: int) -> _Vertical:
         row, slots = self.lists.rows[index], self.slots[line]
@@ -187,7 +184,6 @@ class _Walker:
     def _make(self, steps: tuple[_Vertical, ...]) -> None:
         """Code for passes: with their bits where they are several, by arity where one is alone."""
         from apsim.cam._fusion import address
-        from apsim.cam._grouping import blank
 
         slots = {slot: place for place, slot in enumerate(_slots(steps))}
         pattern = tuple(

@@ -7,7 +7,8 @@ programs may be run so.
 
 from __future__ import annotations
 
-from collections.abc import Callable
+import threading
+from collections.abc import Callable, Iterable
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from functools import cache, cached_property
@@ -17,10 +18,11 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from apsim.cam._coding import ALONE
+from apsim.cam._coding import UNCODED
 from apsim.cam._plan import plan
 from apsim.cam._walks import Walk, walk_of
-from apsim.cam.schedule import Regular, Schedule, Stretch, schedule
+from apsim.cam.regular import Regular, Stretch
+from apsim.cam.schedule import Schedule, schedule
 from apsim.encoding import MODE, OP, PLACE, PORT, WIDTH, WRITE, WRITES, Code
 from apsim.errors import ProgramError
 from apsim.program import Mode, Op
@@ -30,6 +32,7 @@ __all__ = ["LaneProgram", "Operands", "Outcome", "to_planes"]
 Numbers = NDArray[np.int64]
 Words = NDArray[np.uint64]
 FIXED = 4
+NEAR = 600 * 1024  # bytes of planes of a tile: they stay close to a core
 
 
 @dataclass(frozen=True)
@@ -72,7 +75,7 @@ class LaneProgram:
     groups: int
     size: int
     columns: int
-    least: int = ALONE
+    least: int = UNCODED
 
     @cached_property
     def regular(self) -> Regular:
@@ -86,9 +89,9 @@ class LaneProgram:
 
     @cached_property
     def places(self) -> int:
-        """Bits of the words that the program puts out."""
+        """Bits of the words that the program puts out in port 0."""
         puts = self.code.steps[
-            (self.code.steps[:, OP] == Op.READ) & (self.code.steps[:, PORT] >= 0)
+            (self.code.steps[:, OP] == Op.READ) & (self.code.steps[:, PORT] == 0)
         ]
         down = puts[:, MODE] == Mode.VERTICAL
         return int(np.where(down, puts[:, WIDTH], puts[:, PLACE] + 1).max(initial=1))
@@ -111,29 +114,34 @@ class LaneProgram:
         self,
         operands: Operands,
         *,
-        tile: int = 64,
+        tile: int = 0,
         threads: int = 2,
         progress: Callable[[int], None] = lambda lanes: None,
     ) -> Outcome:
-        """Run all groups; `tile` lane words at a time, tiles shared by threads.
+        """Run all groups, `tile` lane words at a time (0: what suits); threads share the tiles.
 
         Numbers are those of literal executions, a load for each of `ends`, but for compared
         lines, which no data can change.  `progress` gets the number of groups that are through.
         """
         words = len(operands.live)
-        tiles = [slice(k, min(k + tile, words)) for k in range(0, words, tile)]
-        out = np.zeros(words * 64, np.uint64)
-        left = np.zeros((self.regular.shared, self.columns, words), np.uint64)
-        runner = _Runner(self, operands, out, left)
-        if threads > 1 and len(tiles) > 1:
-            results = _pool(threads).map(runner.tile, tiles)
-        else:
-            results = map(runner.tile, tiles)
+        step = tile or self._tile(words, threads)
+        tiles = [slice(k, min(k + step, words)) for k in range(0, words, step)]
+        runner = _Runner(self, operands, self.walk)
         numbers = np.zeros((4, len(self.code)), np.int64)
-        for part, where in zip(results, tiles, strict=True):
+        for part, where in zip(_each(runner.tile, tiles, threads), tiles, strict=True):
             numbers += part
             progress(_ones(operands.live[where]))
-        return Outcome(out, (numbers + self._shared_rows(operands, left))[1:])
+        shared = self._shared_rows(operands, runner.left)
+        return Outcome(runner.out, (numbers + shared)[1:])
+
+    def _tile(self, words: int, threads: int) -> int:
+        """Lane words of a tile: planes that stay close to a core, as much work for each thread."""
+        line = 8 * (self.schedule.slots + 1) * (self.columns + 2)
+        most = min(max(NEAR // line // 8 * 8, 8), 256)
+        count = -(-words // most)
+        if words >= 16 * threads:
+            count = -(-count // threads) * threads
+        return -(-words // count // 8) * 8
 
     def _shared_rows(self, operands: Operands, left: Words) -> Numbers:
         """What the shared row of every load adds: its own horizontal steps, and its clears.
@@ -168,28 +176,39 @@ class LaneProgram:
 
 
 class _Runner:
-    """Tiles of one run; each makes its own planes, so that threads share nothing they write."""
+    """Tiles of one run; a thread keeps its planes, so that threads share nothing they write."""
 
-    def __init__(self, program: LaneProgram, operands: Operands, out: Words, left: Words) -> None:
-        self.program, self.operands, self.out, self.left = program, operands, out, left
+    def __init__(self, program: LaneProgram, operands: Operands, walk: Walk) -> None:
+        words = len(operands.live)
+        self.program, self.operands, self.walk = program, operands, walk
+        self.out = np.zeros(words * 64, np.uint64)
+        self.left = np.zeros((program.regular.shared, program.columns, words), np.uint64)
+        self.own = threading.local()
 
     def tile(self, where: slice) -> Numbers:
-        program, operands = self.program, self.operands
-        count = where.stop - where.start
+        """Run the groups of some lane words; gives numbers by step."""
+        program, count = self.program, where.stop - where.start
         width = -(-count // 8) * 8
-        runs = _runs(operands.pairs[where], operands.port)
         live = np.zeros(width, np.uint64)
-        live[:count] = operands.live[where]
-        planes = _planes(program, width)
+        live[:count] = self.operands.live[where]
+        runs = _runs(self.operands.pairs[where], self.operands.port)
         bits = np.zeros((program.places, width), np.uint64)
         numbers = np.zeros((4, len(program.code)), np.int64)
-        _walk(program, planes, program.walk.ops, operands, live, runs, bits, numbers)
+        planes = self._planes(width)
+        _walk(program, planes, self.walk.ops, self.operands, live, runs, bits, numbers)
         for shared, slot in enumerate(program.schedule.shared):
             self.left[shared, :, where] = (planes[slot, : program.columns] & live)[:, :count]
         words = np.zeros((1, width * 64), np.uint64)
         _operands().from_planes(bits, words)
         self.out[where.start * 64 : where.stop * 64] = words[0, : count * 64]
         return numbers
+
+    def _planes(self, width: int) -> Words:
+        """The thread's planes, as the tile before left them: a walk clears what it enters."""
+        planes: Words | None = getattr(self.own, "planes", None)
+        if planes is None or planes.shape[2] != width:
+            self.own.planes = planes = _planes(self.program, width)
+        return planes
 
 
 class _Tail:
@@ -276,6 +295,13 @@ def _gathered(planes: Words, lanes: Words) -> NDArray[np.bool_]:
     chosen = np.unpackbits(lanes.view(np.uint8), bitorder="little").astype(bool)
     bits = np.unpackbits(planes.view(np.uint8), axis=1, bitorder="little")
     return bits[:, chosen].astype(bool)
+
+
+def _each(run: Callable[[slice], Numbers], tiles: list[slice], threads: int) -> Iterable[Numbers]:
+    """Results of the tiles in their order, on several threads where there are several tiles."""
+    if threads > 1 and len(tiles) > 1:
+        return _pool(threads).map(run, tiles)
+    return map(run, tiles)
 
 
 def _ones(words: Words) -> int:

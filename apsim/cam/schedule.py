@@ -4,110 +4,33 @@ The rule: groups of rows that share no cell may stand side by side as lanes; row
 every group is then *block* r, and a program runs block by block instead of step by
 step.  Every block still meets every step that acts on its rows, in the program's
 order: a horizontal step acts on each row alone, and a vertical one waits until all its
-blocks have come as far.  This is the one place that decides what may be batched:
-`Regular.of` refuses a program whose loops do not treat all groups alike.
+blocks have come as far.  `regular` decides what may be batched.
 
-Rows behind the groups (the carry row of the 2D AP) are shared: one group after the
-other uses them.  Each lane has its own copy, which is right because every group first
-overwrites the whole row; what a group leaves there is accounted for by the caller.
+Each lane has its own copy of the rows that all groups share, which is right because every
+group first clears the whole row; what a group leaves there is accounted for by the caller.
 """
 
 from __future__ import annotations
 
+from bisect import bisect_left
 from collections.abc import Iterator
 from dataclasses import dataclass, field
+from itertools import pairwise
 
 import numpy as np
 from numpy.typing import NDArray
 
-from apsim.encoding import (
-    BODY, GROUPS, KEY, KEYS, MODE, OP, SLOTS, TABLE, WRITE, WRITES, Code,
-)  # fmt: skip
-from apsim.errors import ProgramError
-from apsim.program import Mode, Op
+from apsim.cam._listed import listed
+from apsim.cam.regular import SETS_TAGS, Regular, Stretch
+from apsim.encoding import GATE, OP
 
-__all__ = ["ACROSS", "ALIGN", "CODE", "DOWN", "FRESH", "Regular", "Schedule", "schedule"]
+__all__ = ["ACROSS", "ALIGN", "CODE", "DOWN", "FRESH", "Schedule", "schedule"]
 
 Numbers = NDArray[np.int64]
 
 # A new block in a slot; horizontal steps on it; a vertical step; passes that have code of
 # their own; a row read and written, perhaps elsewhere, whose tags nobody wants afterwards.
 FRESH, ACROSS, DOWN, CODE, ALIGN = 0, 1, 2, 3, 4
-
-
-@dataclass(frozen=True)
-class Stretch:
-    """Consecutive horizontal steps, or a loop: its lines of blocks for one group."""
-
-    start: int
-    stop: int
-    lines: tuple[tuple[int, ...], ...] = ()
-
-
-@dataclass(frozen=True)
-class Regular:
-    """A program that treats `groups` groups of `size` rows alike, with `shared` rows after them."""
-
-    code: Code
-    groups: int
-    size: int
-    shared: int
-    stretches: tuple[Stretch, ...]
-
-    @classmethod
-    def of(cls, code: Code, groups: int, size: int) -> Regular:
-        """Check and take apart a program; raises `ProgramError` where groups are not independent."""
-        shared = max(int(code.rows.max(initial=-1)) + 1 - groups * size, 0)
-        stretches = tuple(_stretches(code, groups, size))
-        return cls(code, groups, size, shared, stretches)
-
-
-def _stretches(code: Code, groups: int, size: int) -> Iterator[Stretch]:
-    index = 0
-    while index < len(code):
-        if code.steps[index, MODE] == Mode.VERTICAL:
-            span = int(code.steps[index, BODY])
-            lines = _lines(code, index, groups, size)
-            _refuse_leaks(code, index, lines, size)
-            yield Stretch(index, index + span, lines)
-        else:
-            span = _horizontal_run(code, index)
-            yield Stretch(index, index + span)
-        index += span
-
-
-def _horizontal_run(code: Code, start: int) -> int:
-    down = np.flatnonzero(code.steps[start:, MODE] == Mode.VERTICAL)
-    return int(down[0]) if down.size else len(code) - start
-
-
-def _lines(code: Code, start: int, groups: int, size: int) -> tuple[tuple[int, ...], ...]:
-    """The loop's lines for one group, as blocks; those from `size` on are shared rows."""
-    head = code.steps[start]
-    table = code.rows[head[TABLE] : head[TABLE] + head[GROUPS] * head[SLOTS]]
-    if head[GROUPS] % groups:
-        raise ProgramError(f"a loop of {head[GROUPS]} lines does not serve {groups} groups alike")
-    each = table.reshape(groups, -1, head[SLOTS])
-    first = np.arange(groups)[:, None, None] * size
-    own = each < groups * size
-    blocks = np.where(own, each - first, each - groups * size + size)
-    if (blocks != blocks[0]).any() or (own & ((blocks < 0) | (blocks >= size))).any():
-        raise ProgramError("groups of rows are not independent: a loop treats them differently")
-    return tuple(tuple(int(block) for block in line) for line in blocks[0])
-
-
-def _refuse_leaks(code: Code, start: int, lines: tuple[tuple[int, ...], ...], size: int) -> None:
-    """A shared row must be overwritten, in all columns, before a group uses it."""
-    for line in lines:
-        fresh: set[int] = set()
-        for index in range(start, start + int(code.steps[start, BODY])):
-            row = code.steps[index]
-            written = {line[s] for s, _ in code.pool[row[WRITE] : row[WRITE] + row[WRITES]]}
-            used = {line[s] for s, _ in code.pool[row[KEY] : row[KEY] + row[KEYS]]}
-            if row[OP] == Op.WRITE_ALL:
-                fresh |= written
-            elif any(block >= size and block not in fresh for block in used | written):
-                raise ProgramError("groups of rows are not independent: one reads another's row")
 
 
 @dataclass
@@ -155,6 +78,9 @@ class _Scheduler:
     position: dict[int, int] = field(default_factory=dict)  # block -> next stretch
     done: set[tuple[int, int]] = field(default_factory=set)  # (stretch, line)
     down: dict[tuple[int, ...], int] = field(default_factory=dict)
+    lines: dict[int, tuple[int, ...]] = field(default_factory=dict)  # step -> lines it uses
+    reached: dict[tuple[int, int], int] = field(default_factory=dict)  # lines that blocks met
+    spans: dict[int, list[range]] = field(default_factory=dict)  # first step of a body -> spans
 
     def run(self) -> Schedule:
         program = self.program
@@ -203,51 +129,79 @@ class _Scheduler:
             number = self.position[block]
             stretch = self.program.stretches[number]
             for line in self.meets[number].get(block, ()):
-                if (number, line) not in self.done:
-                    self.done.add((number, line))
-                    self._meet(number, stretch.lines[line])
+                self._meet(number, line)
             if not stretch.lines:
                 self.ops.append((ACROSS, stretch.start, stretch.stop, self.place[block]))
             if self.position[block] == number:
                 self.position[block] = number + 1
         if until == len(self.program.stretches) and block in self.place:
-            if block and block < self.program.size:
-                self.free.append(self.place.pop(block))
+            self._leave(block)
 
-    def _meet(self, number: int, blocks: tuple[int, ...]) -> None:
-        """Carry out a loop's body for one line, each block brought when first needed."""
+    def _leave(self, block: int) -> None:
+        """Give up the slot of a block that is through (block 0 and shared rows keep theirs)."""
+        if 0 < block < self.program.size:
+            self.free.append(self.place.pop(block))
+
+    def _meet(self, number: int, line: int) -> None:
+        """Carry out a loop's body for one line, after the earlier lines that share its blocks."""
+        if (number, line) in self.done:
+            return
         stretch = self.program.stretches[number]
+        blocks = stretch.lines[line]
+        for earlier in ():
+            self._meet(number, earlier)
+        self.done.add((number, line))
         touched = [self._touched(index, blocks) for index in range(stretch.start, stretch.stop)]
         final = {block: k for k, many in enumerate(touched) for block in many}
-        for k, many in enumerate(touched):
-            for block in many:
+        for span in self._spans(stretch):
+            for block in (block for k in span for block in touched[k]):
                 self._bring(block, number)
-            self.ops.append((DOWN, stretch.start + k, self._down(stretch.start + k, blocks), 0))
-            for block in many:
-                if (
-                    final[block] == k
-                    and self.last[block] == number
-                    and self._is_spent(block, number)
-                ):
-                    self.position[block] = number + 1
-                    self._bring(block, len(self.program.stretches))
+            for k in span:
+                index = stretch.start + k
+                self.ops.append((DOWN, index, self._down(index, blocks), 0))
+                for block in touched[k]:
+                    if final[block] == k and self._is_spent(block, number):
+                        self.position[block] = number + 1
+                        self._bring(block, len(self.program.stretches))
+
+    def _waiting(self, number: int, block: int, line: int) -> list[int]:
+        """Lines before this one that the block has not met yet."""
+        lines, first = self.meets[number][block], self.reached.get((number, block), 0)
+        while (number, lines[first]) in self.done:
+            first += 1
+        self.reached[number, block] = first
+        return lines[first : bisect_left(lines, line)]
+
+    def _spans(self, stretch: Stretch) -> list[range]:
+        """Steps of a body between which nothing else may run: they hand on tags or latches."""
+        if stretch.start not in self.spans:
+            steps = self.program.code.steps[stretch.start : stretch.stop]
+            starts = np.flatnonzero(np.isin(steps[1:, OP], SETS_TAGS)) + 1
+            inner = [] if steps[:, GATE].any() else starts.tolist()
+            borders = [0, *inner, len(steps)]
+            self.spans[stretch.start] = [range(*pair) for pair in pairwise(borders)]
+        return self.spans[stretch.start]
 
     def _is_spent(self, block: int, number: int) -> bool:
-        """Whether no line of the stretch still waits for the block (block 0 stays alive)."""
-        if not 0 < block < self.program.size:
+        """Whether no line still waits for the block (block 0 stays alive)."""
+        if not 0 < block < self.program.size or self.last[block] != number:
             return False
         return all((number, line) in self.done for line in self.meets[number][block])
 
-    def _touched(self, index: int, blocks: tuple[int, ...]) -> list[int]:
-        code, row = self.program.code, self.program.code.steps[index]
-        lines = [int(s) for s, _ in code.pool[row[KEY] : row[KEY] + row[KEYS]]]
-        lines += [int(s) for s, _ in code.pool[row[WRITE] : row[WRITE] + row[WRITES]]]
-        return list(dict.fromkeys(blocks[line] for line in lines))
+    def _touched(self, index: int, blocks: tuple[int, ...]) -> tuple[int, ...]:
+        return tuple(dict.fromkeys([blocks[line] for line in self._lines(index)]))
 
     def _down(self, index: int, blocks: tuple[int, ...]) -> int:
         """Number of the line of slots that a vertical step's pool lines stand for."""
-        code, row = self.program.code, self.program.code.steps[index]
-        lines = [int(s) for s, _ in code.pool[row[KEY] : row[KEY] + row[KEYS]]]
-        lines += [int(s) for s, _ in code.pool[row[WRITE] : row[WRITE] + row[WRITES]]]
-        slots = tuple(self.place[blocks[line]] for line in lines)
+        place = self.place
+        slots = tuple([place[blocks[line]] for line in self._lines(index)])
         return self.down.setdefault(slots, len(self.down))
+
+    def _lines(self, index: int) -> tuple[int, ...]:
+        """Lines of the loop that a vertical step compares and writes."""
+        known = self.lines.get(index)
+        if known is None:
+            lists = listed(self.program.code)
+            known = tuple(line for line, _ in (*lists.key[index], *lists.write[index]))
+            self.lines[index] = known
+        return known

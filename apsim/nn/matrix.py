@@ -16,6 +16,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from apsim.cam import FusedCam, PackedCam
+from apsim.cam._coding import UNCODED
 from apsim.cam.base import Execution
 from apsim.cam.lanes import LaneProgram, Operands, to_planes
 from apsim.counts import Activity, Counts
@@ -28,6 +29,7 @@ Integers = NDArray[np.integer[Any]]
 Words = NDArray[np.uint64]
 LANE = 64
 
+WORTH_CODE = 1 << 16  # products of a layer from which on its passes are worth code of their own
 LEAST = {engine: kind.least for engine, kind in (("strict", PackedCam), ("fused", FusedCam))}
 
 
@@ -98,7 +100,8 @@ def dot_products(
     (u, length), i = x.shape, len(weights)
     order = _Order.best(i, u)
     function = make(fold.size if fold.full else fold.rest)
-    program = _program(function, fold.size if fold.full else fold.rest, length, engine)
+    least = LEAST[engine] if len(x) * i * length >= WORTH_CODE else UNCODED
+    program = _program(function, fold.size if fold.full else fold.rest, length, least)
     operands = _operands(function, x, weights, order, fold)
     done = program.run(operands, threads=threads, progress=lambda lanes: progress(lanes * length))
     sums = function.output.decode(order.gather(done.out)) - function.unbias
@@ -106,7 +109,7 @@ def dot_products(
     for groups, times in fold.sizes():
         load = make(groups)
         counts += load.program.counts() * times
-        compared += _program(load, groups, length, engine).compared_by_step(load.rows) * times
+        compared += _program(load, groups, length, least).compared_by_step(load.rows) * times
     activity = Execution.of(program.code, np.vstack([compared, done.numbers])).activity
     return Batch(np.ascontiguousarray(sums), counts, activity, fold.loads)
 
@@ -133,5 +136,5 @@ def _operands(
 
 
 @lru_cache(64)
-def _program(function: Function, groups: int, size: int, engine: str) -> LaneProgram:
-    return LaneProgram(function.program.code, groups, size, function.columns, LEAST[engine])
+def _program(function: Function, groups: int, size: int, least: int) -> LaneProgram:
+    return LaneProgram(function.program.code, groups, size, function.columns, least)
