@@ -148,7 +148,7 @@ class _Scheduler:
             return
         stretch = self.program.stretches[number]
         blocks = stretch.lines[line]
-        for earlier in ():
+        for earlier in sorted({e for block in blocks for e in self._waiting(number, block, line)}):
             self._meet(number, earlier)
         self.done.add((number, line))
         touched = [self._touched(index, blocks) for index in range(stretch.start, stretch.stop)]

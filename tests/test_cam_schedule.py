@@ -1,0 +1,182 @@
+"""What may be batched, and in which order the rows of independent groups go through a program."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+import pytest
+
+from apsim import functions
+from apsim.cam.regular import Regular
+from apsim.cam.schedule import ACROSS, DOWN, FRESH, Schedule, schedule
+from apsim.encoding import KEYS, MODE, WRITES, Code
+from apsim.errors import ProgramError
+from apsim.ops.rows import Groups
+from apsim.program import ApKind, Gate, Loop, Microprogram, Mode, Op, Step
+
+KINDS = [kind.value for kind in ApKind]
+GROUPS, SIZE = 3, 4
+
+
+def down(op: Op, key: Any = (), write: Any = (), **more: Any) -> Step:
+    return Step(op, Mode.VERTICAL, key, write, **more)
+
+
+def across(op: Op, key: Any = (), write: Any = (), **more: Any) -> Step:
+    return Step(op, Mode.HORIZONTAL, key, write, **more)
+
+
+PASS = down(Op.PASS, ((0, 1),), ((1, 0),))
+CLEAR = down(Op.WRITE_ALL, (), ((2, 0),))
+READ, PUT = down(Op.READ, ((0, 1),)), down(Op.WRITE_TAG, ((1, 1),), width=2)
+
+
+def looped(*body: Step, lines: Any = ((0, 1),), beside: int = 0) -> Loop:
+    """The body for each line of blocks of each group, `beside` shared rows after them."""
+    place = Groups(GROUPS, SIZE)
+    return Loop(body, place.beside(place.table(lines), beside))
+
+
+def program(*items: Any) -> Code:
+    return Microprogram(items).code
+
+
+def test_a_program_that_treats_its_groups_alike_is_taken() -> None:
+    """Loops of two lines a group, a shared row that is cleared before it is used"""
+    code = program(
+        across(Op.COMPARE, ((0, 1),)), across(Op.WRITE, (), ((1, 1),)),
+        looped(PASS, lines=((0, 1), (2, 3))),
+        looped(CLEAR, down(Op.PASS, ((0, 1), (2, 0)), ((2, 1),)), beside=1),
+        looped(READ, PUT),
+    )  # fmt: skip
+    regular = Regular.of(code, GROUPS, SIZE)
+    assert (regular.groups, regular.size, regular.shared) == (GROUPS, SIZE, 1)
+    assert [stretch.lines for stretch in regular.stretches] == [
+        (), ((0, 1), (2, 3)), ((0, 1, 4),), ((0, 1),),
+    ]  # fmt: skip
+
+
+def crossing() -> Loop:
+    """Every group also touches the first row of the next one."""
+    rows = np.array([[0, 4], [4, 8], [8, 0]])
+    return Loop((PASS,), rows)
+
+
+CHAINED = down(Op.PASS, ((0, 1),), ((1, 1),), gate=Gate.LOAD_K)
+BROKEN = {
+    "one group reads a row of the next": ([crossing()], "treats them differently"),
+    "one group has a loop to itself": (
+        [Loop((PASS,), np.array([[0, 1]]))], "1 lines does not serve 3 groups alike"),
+    "one group has other rows": (
+        [Loop((PASS,), np.array([[0, 1], [4, 5], [8, 10]]))], "treats them differently"),
+    "a shared row is used before it is cleared": (
+        [looped(down(Op.PASS, ((2, 1),), ((0, 1),)), beside=1)], "one reads another's row"),
+    "a shared row is cleared after it is used": (
+        [looped(down(Op.PASS, ((0, 1),), ((2, 1),)), CLEAR, beside=1)], "reads another's row"),
+    "a shared row is set, not cleared": (
+        [looped(down(Op.WRITE_ALL, (), ((2, 1),)), beside=1)], "must be cleared, not set"),
+    "a shared row serves two loops": (
+        [looped(CLEAR, PASS, beside=1), looped(CLEAR, PASS, beside=1)], "in one loop, once"),
+    "a shared row serves a group twice": (
+        [looped(CLEAR, PASS, lines=((0, 1), (2, 3)), beside=1)], "in one loop, once"),
+    "tags of the group before are written": ([looped(PUT)], "that another set"),
+    "tagged columns of the group before are written": (
+        [looped(down(Op.WRITE, (), ((0, 1),)))], "that another set"),
+    "tags of a pass are written": ([looped(PASS, PUT)], "that another set"),
+    "a latch of the group before is used": ([looped(CHAINED)], "that another set"),
+    "row tags are written that no step set": (
+        [across(Op.WRITE, (), ((0, 1),)), across(Op.COMPARE, ((0, 1),))], "no step has set"),
+    "words are taken in one by one": (
+        [looped(down(Op.WRITE_DATA, ((0, 1),), port=0, width=2))], "one after another"),
+    "two words are put out": (
+        [looped(down(Op.READ, ((0, 1),), port=0, width=2), lines=((0, 1), (2, 3)))],
+        "one after another"),
+    "a second port is put out": ([across(Op.READ, ((0, 1),), port=1)], "got port 1"),
+}  # fmt: skip
+
+
+@pytest.mark.parametrize("how", BROKEN)
+def test_a_program_whose_groups_depend_on_each_other_is_refused(how: str) -> None:
+    items, message = BROKEN[how]
+    with pytest.raises(ProgramError, match=message):
+        Regular.of(program(*items), GROUPS, SIZE)
+
+
+def test_a_program_for_other_groups_is_refused() -> None:
+    """Three groups of four rows are not four groups of three."""
+    with pytest.raises(ProgramError, match="3 lines does not serve 4 groups alike"):
+        Regular.of(program(looped(PASS)), 4, 3)
+
+
+def order(made: Schedule, code: Code) -> list[tuple[int, int]]:
+    """(step, block) in the order in which steps meet blocks; -1 for a vertical step."""
+    met, holds = [], {}
+    for kind, a, b, slot in made.ops.tolist():
+        if kind == FRESH:
+            holds[slot] = a
+        elif kind == ACROSS:
+            met += [(index, holds[slot]) for index in range(a, b)]
+        elif kind == DOWN:
+            lines = int(code.steps[a, KEYS] + code.steps[a, WRITES])
+            met.append((a, -1))
+            met += [(a, holds[at]) for at in dict.fromkeys(made.down[b, :lines].tolist())]
+    return met
+
+
+@pytest.mark.parametrize("size", [1, 2, 3, 8, 13])
+@pytest.mark.parametrize("kind", KINDS)
+def test_every_block_meets_every_horizontal_step_once_and_in_order(kind: str, size: int) -> None:
+    """For each row of a group: the horizontal steps it meets == those of the program, in order
+
+    Loops lie between them as in the program, however often a row takes part in one.
+    """
+    code = functions.dot_products(2, GROUPS, size, kind=kind, clear=True).program.code
+    regular = Regular.of(code, GROUPS, size)
+    met = order(schedule(regular), code)
+    stretch = {k: n for n, s in enumerate(regular.stretches) for k in range(s.start, s.stop)}
+    horizontal = [k for k in range(len(code)) if code.steps[k, MODE] == Mode.HORIZONTAL]
+    for row in range(size):
+        mine = [step for step, block in met if block == row]
+        assert [step for step in mine if step in horizontal] == horizontal
+        assert [stretch[step] for step in mine] == sorted(stretch[step] for step in mine)
+
+
+@pytest.mark.parametrize("size", [2, 3, 8, 13])
+@pytest.mark.parametrize("kind", KINDS)
+def test_a_vertical_step_runs_once_for_each_line_of_a_group(kind: str, size: int) -> None:
+    code = functions.dot_products(2, GROUPS, size, kind=kind, clear=True).program.code
+    regular = Regular.of(code, GROUPS, size)
+    ran = [step for step, block in order(schedule(regular), code) if block == -1]
+    wanted = {
+        step: len(stretch.lines)
+        for stretch in regular.stretches
+        for step in range(stretch.start, stretch.stop)
+        if stretch.lines
+    }
+    assert {step: ran.count(step) for step in ran} == wanted
+
+
+@pytest.mark.parametrize(("kind", "slots"), [("2d", 3), ("2d-tc", 2), ("1d", 9), ("2d-seg", 16)])
+def test_few_rows_of_a_group_are_alive_at_once(kind: str, slots: int) -> None:
+    """256 rows: two and a carry row where rows come one by one, log2 n and a few for a tree"""
+    code = functions.dot_products(2, GROUPS, 256, kind=kind, clear=True).program.code
+    assert schedule(Regular.of(code, GROUPS, 256)).slots == slots
+
+
+def vertical_order(*loops: Loop) -> list[int]:
+    made = schedule(Regular.of(program(*loops), GROUPS, SIZE))
+    return [step for step, block in order(made, program(*loops)) if block == -1]
+
+
+def test_nothing_runs_between_a_read_and_the_write_of_its_tags() -> None:
+    """Blocks that wait for an earlier loop are brought before the read, not after it."""
+    first = looped(PASS, lines=((1, 2), (3, 2)))
+    assert vertical_order(first, looped(READ, PUT, lines=((0, 2),))) == [0, 0, 1, 2]
+
+
+def test_lines_of_a_loop_that_share_a_row_keep_their_order() -> None:
+    """Line (1, 2) comes before line (0, 1), though block 0 is brought first."""
+    code = program(looped(PASS, lines=((1, 2), (0, 1))))
+    met = order(schedule(Regular.of(code, GROUPS, SIZE)), code)
+    assert [block for _, block in met] == [-1, 1, 2, -1, 0, 1]
