@@ -89,7 +89,7 @@ def jobs(draw: st.DrawFn, names: list[str]) -> Job:
     return Job(made, sums, bias, draw(st.booleans()))
 
 
-@pytest.mark.parametrize("names", [EXACT, ["tflite"]], ids=["exact", "tflite"])
+@pytest.mark.parametrize("names", [EXACT, ["tflite"], ["sign"]], ids=["exact", "tflite", "sign"])
 @settings(max_examples=100)
 @given(data=st.data())
 def test_accumulators_become_what_the_rule_says(names: list[str], data: st.DataObject) -> None:
@@ -120,8 +120,11 @@ def test_branches_are_lifted_before_they_are_rounded(data: st.DataObject, lift: 
 def test_offsets_that_are_no_multiple_of_the_factor_are_added_to_the_product(
     data: st.DataObject,
 ) -> None:
-    """AP(sums) == finish(round((sums * M + offset) / 2**e)), an offset for each channel"""
-    job = data.draw(jobs(["onnx-exact"]))
+    """AP(sums) == finish(round((sums * M + offset) / 2**e)), an offset for each channel
+
+    Of a sign it is the threshold, and goes into the bias.
+    """
+    job = data.draw(jobs(["onnx-exact", "sign"]))
     steps = data.draw(st.lists(st.floats(-9, 9), min_size=len(job.sums), max_size=len(job.sums)))
     offset = np.rint(np.ldexp(steps, job.requant.exponent)).astype(np.int64)
     job = replace(job, requant=replace(job.requant, offset=offset))

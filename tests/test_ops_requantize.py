@@ -13,7 +13,16 @@ from apsim.layout import Field, Layout
 from apsim.machine import Machine
 from apsim.nn.rounding import MODES as HOST_MODES
 from apsim.nn.rounding import round_divide
-from apsim.ops.requantize import DIRECTED, MODES, TIES, add_constant, clamp, extend, round_off
+from apsim.ops.requantize import (
+    DIRECTED,
+    MODES,
+    TIES,
+    add_constant,
+    by_sign,
+    clamp,
+    extend,
+    round_off,
+)
 from apsim.program import Op, Operation
 from tests.benches import bench
 
@@ -135,6 +144,14 @@ def test_a_sign_is_extended_in_one_pass() -> None:
     machine.run(extend("A", 5))
     np.testing.assert_array_equal(machine.peek("A"), every(5))
     assert machine.counts - before == PASS
+
+
+def test_a_sign_chooses_between_two_constants() -> None:
+    """R <- -3 where A < 0, else 5: one write and one pass"""
+    on = bench(3, {"A": ("s6", every(6)), "R": ("s4", 0)})
+    on.machine.run(by_sign("A", "R", negative=-3, positive=5))
+    np.testing.assert_array_equal(on.machine.peek("R"), np.where(every(6) < 0, -3, 5))
+    assert on.others_kept("R") and on.machine.counts == PASS + Counts(write=1)
 
 
 @pytest.mark.parametrize(

@@ -38,13 +38,15 @@ def requantize(
     dropped: int = 0,
     shift: int = 0,
     mode: str = "floor",
+    signs: tuple[int, int] | None = None,
 ) -> Counts:
     """One load: words of `bits` bits to lo..hi, through a `width`-bit signed q.
 
     None stands for a constant populated in each row (a bias, or a multiplier of
     `multiplier_bits` bits), `offsets` for one added to the product; `bias`, `multiplier` and
     `constant` known to the controller cost passes for their bits only.  `dropped` bits go
-    without and `shift` bits with rounding by `mode`.  Scratch is clean on entry.
+    without and `shift` bits with rounding by `mode`.  `signs` are two constants that q's sign
+    chooses between, in place of bounds.  Scratch is clean on entry.
     """
     positive(bits=bits, width=width)
     if mode not in ROUNDING:
@@ -61,7 +63,7 @@ def requantize(
         + _added(top, constant)
         + (PASS * (2 * width) + ROUNDING[mode] if shift else Counts())
         + Counts(write=max(carries - 1, 0))
-        + PASS * (_zeros(hi, width) + _ones(lo, width))
+        + (Counts(write=1) + PASS if signs else PASS * (_zeros(hi, width) + _ones(lo, width)))
         + Counts(read=_result_bits(lo, hi))
     )
 

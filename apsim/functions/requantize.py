@@ -16,7 +16,7 @@ from apsim import ops
 from apsim.errors import ProgramError
 from apsim.functions.base import Function, Words, clear_scratch, expect_shape, on_any_kind
 from apsim.layout import WIDEST, Field, Layout
-from apsim.ops.requantize import DIRECTED, add_constant, clamp, extend, round_off
+from apsim.ops.requantize import DIRECTED, add_constant, by_sign, clamp, extend, round_off
 from apsim.ops.steps import load
 from apsim.program import ApKind, Operation
 
@@ -36,7 +36,8 @@ class Recipe:
     (then of `multiplier_bits` bits), and `offset` where `offsets` says so; they are
     populated.  The others are known to the controller.  `mode` and `parity` are those of
     `ops.requantize.round_off`.  A known multiplier other than 1 takes signed words in offset
-    binary, and `constant` has to make up for it: -multiplier * 2**(bits - 1).
+    binary, and `constant` has to make up for it: -multiplier * 2**(bits - 1).  With `signs`
+    y is the first of them where q is negative, else the second.
     """
 
     bits: int
@@ -54,6 +55,7 @@ class Recipe:
     mode: str = "floor"
     parity: int = 0
     plus: int = 0
+    signs: tuple[int, int] | None = None
 
     @property
     def top(self) -> int:
@@ -126,7 +128,6 @@ def _layout(recipe: Recipe) -> Layout:
         Field("V", 0, recipe.top),
         Field("R", recipe.dropped, recipe.shift + recipe.width, "s"),
         Field("Q", base, recipe.width, "s"),
-        Field("Y", base, recipe.result_bits, "u" if recipe.lo >= 0 else "s"),
         Field("X", at, recipe.bits, "o" if recipe.signed and _offset(recipe) else signed),
         Field("U", at, recipe.bits),
     ]
@@ -140,7 +141,10 @@ def _layout(recipe: Recipe) -> Layout:
     }
     fields += [row_constants[name] for name in recipe.fields[1:]]
     end = max(field.column + field.width for field in fields)
-    return Layout.of(*fields, Field("C", end, 1), overlap=True)
+    result = Field(
+        "Y", end + 1 if recipe.signs else base, recipe.result_bits, "u" if recipe.lo >= 0 else "s"
+    )
+    return Layout.of(*fields, Field("C", end, 1), result, overlap=True)
 
 
 def _offset(recipe: Recipe) -> bool:
@@ -154,7 +158,13 @@ def _whole(recipe: Recipe) -> Operation:
     for operation, carries in _compute(recipe):
         whole = whole + ops.clear("C") + operation if carries and dirty else whole + operation
         dirty = dirty or carries
-    return whole + clamp("Q", recipe.lo, recipe.hi, result="Y") + ops.read("Y")
+    return whole + _result(recipe) + ops.read("Y")
+
+
+def _result(recipe: Recipe) -> Operation:
+    if recipe.signs:
+        return by_sign("Q", "Y", negative=recipe.signs[0], positive=recipe.signs[1])
+    return clamp("Q", recipe.lo, recipe.hi, result="Y")
 
 
 def _compute(recipe: Recipe) -> Iterator[tuple[Operation, bool]]:

@@ -15,13 +15,14 @@ import numpy as np
 
 from apsim.errors import ModelError
 from apsim.functions import Recipe
+from apsim.nn import rules
 from apsim.nn.model import Integers, Model, Requant
 from apsim.nn.ranges import Range
 from apsim.nn.words import Words, holding
 
 __all__ = ["ON_AP", "Share", "on_ap", "refuse_floats", "shares"]
 
-ON_AP = ("onnx-exact", "tflite", "tflite-16x8", "dyadic(k,mode)")
+ON_AP = ("onnx-exact", "tflite", "tflite-16x8", "dyadic(k,mode)", "sign")
 SPREAD = 7  # exponents that lie so close share loads, for as many more multiplier bits
 
 
@@ -101,7 +102,9 @@ def shares(
         key = channel.drops if len(channel.drops) > 1 else far
         groups.setdefault(key, []).append(number)
     return tuple(
-        _share(np.array(group), [channels[n] for n in group], requant, relu)
+        (_signs if requant.rule == "sign" else _share)(
+            np.array(group), [channels[n] for n in group], requant, relu
+        )
         for group in groups.values()
     )
 
@@ -110,13 +113,16 @@ def _channel(
     rule: str, lift: int, mantissa: int, exponent: int, offset: int, bias: int, low: int, high: int
 ) -> _Channel:
     """One channel in integers; more is never dropped than leaves a quotient below one half."""
+    if rule == "sign":  # sum * M + offset >= 0 where sum + floor(offset / M) >= 0
+        threshold = offset // (mantissa << (lift + max(-exponent, 0)))
+        return _Channel(1, 0, bias + threshold, low, high, (0,))
     if rule == "tflite":
         left = max(31 - exponent, 0)
         drops: tuple[int, ...] = (31 - left - lift, max(exponent - 31, 0))
     else:
         drops = (exponent - lift,)
-    channel = _Channel(mantissa, offset, bias, low, high, drops)
-    channel = channel.scaled(max(-drops[0], 0))
+    up, drops = max(-drops[0], 0), (max(drops[0], 0), *drops[1:])
+    channel = _Channel(mantissa << up, offset, bias, low, high, drops)
     most = channel.product_bits + 1
     if len(drops) == 1:
         return replace(channel, drops=(min(channel.drops[0], most),))
@@ -149,6 +155,24 @@ def _share(numbers: Integers, members: list[_Channel], requant: Requant, relu: b
         shift=rest[0][0] if rest else 0, mode=rest[0][1] if rest else "floor",
         parity=requant.parity, plus=requant.zero_point if rest else 0,
     )  # fmt: skip
+    return _shared(numbers, members, recipe)
+
+
+def _signs(numbers: Integers, members: list[_Channel], requant: Requant, relu: bool) -> Share:
+    """No scaling at all: the threshold is part of the bias, and the sign chooses the result."""
+    words = _words(members, least=-1)  # room for a sign
+    negative, positive = (
+        int(rules.finish(np.array([max(q, 0) if relu else q]), requant)[0]) for q in (-1, 1)
+    )
+    recipe = Recipe(
+        bits=words.bits, signed=True, width=1, lo=min(negative, positive),
+        hi=max(negative, positive), bias=_known([m.bias for m in members]),
+        dropped=words.bits - 1, signs=(negative, positive),
+    )  # fmt: skip
+    return _shared(numbers, members, recipe)
+
+
+def _shared(numbers: Integers, members: list[_Channel], recipe: Recipe) -> Share:
     fields = {"N": "bias", "M": "multiplier", "K": "offset"}
     constants = (np.array([getattr(m, fields[f]) for m in members]) for f in recipe.fields[1:])
     return Share(numbers, recipe, tuple(constants))
@@ -172,9 +196,9 @@ def _folded(stages: list[tuple[int, str]], constant: int) -> tuple[int, int, lis
     return constant, dropped, stages
 
 
-def _words(members: Sequence[_Channel]) -> Words:
-    """The narrowest words that hold the sums with and without their bias."""
-    low = min(min(m.low, m.low + m.bias) for m in members)
+def _words(members: Sequence[_Channel], least: int = 0) -> Words:
+    """The narrowest words that hold the sums with and without their bias, and `least`."""
+    low = min(least, *(min(m.low, m.low + m.bias) for m in members))
     return holding(low, max(max(m.high, m.high + m.bias) for m in members))
 
 

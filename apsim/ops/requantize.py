@@ -18,7 +18,9 @@ from apsim.layout import Field, Layout
 from apsim.ops.steps import passes, reset
 from apsim.program import Item, Mode, Op, Operation, Step
 
-__all__ = ["DIRECTED", "MODES", "TIES", "add_constant", "clamp", "extend", "round_off"]
+__all__ = [
+    "DIRECTED", "MODES", "TIES", "add_constant", "by_sign", "clamp", "extend", "round_off",
+]  # fmt: skip
 
 Bits = tuple[tuple[int, int], ...]
 
@@ -156,6 +158,21 @@ def _bound(word: Field, target: Field, bound: int, *, above: bool) -> Iterator[S
             continue
         agree = _digits(word.columns[k + 1 :], bound >> (k + 1))
         yield _pass(((word[k], 1 - digit), *agree), written, text, bit=k)
+
+
+def by_sign(a: str, result: str, *, negative: int, positive: int) -> Operation:
+    """R <- one constant where A is negative, else another: one write and one pass."""
+
+    def build(layout: Layout) -> list[Item]:
+        target, sign = layout[result].columns, layout[a][-1]
+        text = f"{result} <- {positive}"
+        everywhere = _digits(target, positive)
+        return [
+            Step(Op.WRITE_ALL, Mode.HORIZONTAL, (), everywhere, label="reset", text=text),
+            _pass(((sign, 1),), _digits(target, negative), f"{result} <- {negative}"),
+        ]
+
+    return Operation(f"{result} by the sign of {a}", build)
 
 
 def _pass(key: Bits, write: Bits, text: str, bit: int | None = None) -> Step:
