@@ -8,7 +8,6 @@ from functools import cache
 from typing import Any
 
 import numpy as np
-import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from numpy.typing import NDArray
@@ -42,6 +41,7 @@ class Work:
     columns: int
     a: Words
     b: Words
+    by_group: bool = False  # whether word g is put out for group g, and not for its first row
 
     @property
     def outputs(self) -> int:
@@ -101,11 +101,12 @@ def agree(work: Work, **how: Any) -> None:
     """lanes(work) == literal(work): words of first rows, numbers of every step"""
     words, numbers = literally(work)
     out, found = as_lanes(work, **how)
-    starts = np.concatenate(
-        [np.arange(len(load)) * work.size + k * (work.groups * work.size + work.shared)
-         for k, load in enumerate(work.loads())]
-    )  # fmt: skip
-    np.testing.assert_array_equal(out, words[0, starts])
+    step = 1 if work.by_group else work.size
+    starts = [
+        k * (work.groups * work.size + work.shared) + np.arange(len(load)) * step
+        for k, load in enumerate(work.loads())
+    ]
+    np.testing.assert_array_equal(out, words[0, np.concatenate(starts)])
     for name in NUMBERS:
         np.testing.assert_array_equal(found[name], numbers[name], err_msg=name)
     assert found["compared"] == numbers["compared"].sum()
@@ -117,21 +118,22 @@ def dot_products(draw: st.DrawFn) -> Work:
     kind, size = draw(st.sampled_from(KINDS)), draw(st.integers(1, 9))
     bits, bits_b = draw(st.tuples(st.integers(1, 3), st.integers(1, 3)))
     signs = draw(st.sampled_from(["uu", "us", "su", "ss"]))
-    groups = draw(st.sampled_from([1, 2, 5, 64, 70]))
+    groups, partial = draw(st.sampled_from([1, 2, 5, 64, 70])), draw(st.booleans())
 
     def function(count: int) -> functions.Function:
         return functions.dot_products(
             bits, count, size, kind=kind, bits_b=bits_b, words=signs[0], words_b=signs[1],
-            clear=True,
+            clear=True, partial=partial,
         )  # fmt: skip
 
     one = function(1)
     rng = np.random.default_rng(draw(st.integers(0, 99)))
     u, i = draw(st.integers(1, 140)), draw(st.integers(1, 4))
+    code = cache(lambda count: function(count).program.code)
     return Work(
-        cache(lambda count: function(count).program.code), groups, size, one.rows - size, one.columns,
+        code, groups, size, one.rows - size, one.columns,
         rng.integers(0, 1 << bits, (u, size), np.uint64),
-        rng.integers(0, 1 << bits_b, (i, size), np.uint64),
+        rng.integers(0, 1 << bits_b, (i, size), np.uint64), partial,
     )  # fmt: skip
 
 
