@@ -9,6 +9,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass, field
+from functools import lru_cache
 
 import numpy as np
 from numpy.typing import NDArray
@@ -73,7 +74,9 @@ def encode(items: Sequence[Item]) -> Code:
     for item in items:
         if isinstance(item, Loop):
             start = len(steps)
-            steps += [_row(step, Mode.VERTICAL, pool) for step in item.body]
+            body = _body(_Same(item.body))
+            steps += [_moved(row, len(pool)) for row in body.steps]
+            pool += body.pool
             steps[start][BODY : SLOTS + 1] = [
                 len(item.body), len(item.rows), int(item.parallel), used, item.rows.shape[1],
             ]  # fmt: skip
@@ -86,6 +89,39 @@ def encode(items: Sequence[Item]) -> Code:
         np.array(pool, np.int64).reshape(-1, 2),
         np.concatenate(tables) if tables else np.zeros(0, np.int64),
     )
+
+
+@dataclass(frozen=True, eq=False)
+class _Same:
+    """A loop's body as itself, not as what it holds: cheap to look up."""
+
+    body: tuple[Step, ...]
+
+    def __eq__(self, other: object) -> bool:
+        return isinstance(other, _Same) and self.body is other.body
+
+    def __hash__(self) -> int:
+        return id(self.body)
+
+
+@dataclass(frozen=True)
+class _Body:
+    steps: list[list[int]]
+    pool: list[tuple[int, int]]
+
+
+@lru_cache(4)
+def _body(same: _Same) -> _Body:
+    """A body encoded with a pool of its own; programs that share a body share the work."""
+    pool: list[tuple[int, int]] = []
+    return _Body([_row(step, Mode.VERTICAL, pool) for step in same.body], pool)
+
+
+def _moved(row: list[int], by: int) -> list[int]:
+    moved = row.copy()
+    moved[KEY] += by
+    moved[WRITE] += by
+    return moved
 
 
 def _row(step: Step, mode: Mode, pool: list[tuple[int, int]]) -> list[int]:

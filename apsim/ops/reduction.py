@@ -12,6 +12,7 @@ beside them in `apsim.closed_form`).
 from __future__ import annotations
 
 from collections.abc import Iterator
+from functools import lru_cache
 
 from apsim.counts import Phase
 from apsim.errors import ProgramError
@@ -95,15 +96,22 @@ def _carry_save(word: Field, addend: Field, groups: Groups) -> Iterator[Item]:
     Each addition is 3 vertical passes, a read and a shifted write of the carry row:
     8G(n-1) - G, the first addition of a group being one pass cheaper.
     """
-    carry, last = groups.size, groups.size - 1
+    rows = groups.beside(groups.table([range(groups.size)]), 1)
+    body = _carry_save_body(word, addend, groups.size)
+    yield loop(body, rows, False, *(f"row {k}" for k in range(groups.size)), "carry")
+
+
+@lru_cache(4)  # a layer's loads, full and last, have the same tens of thousands of steps
+def _carry_save_body(word: Field, addend: Field, size: int) -> tuple[Step, ...]:
+    """The steps for one group of `size` rows, slot `size` being the carry row."""
+    carry, last = size, size - 1
     body: list[Step] = [clear_rows([carry], text="carry <- 0")]
     body += _vertical("ha2d", A=1, B=0, C=carry)
     body += _align(carry, 0, addend, word) if last == 1 else _align(carry, carry, word, word)
-    for row in range(2, groups.size):
+    for row in range(2, size):
         body += _vertical("fa3", A=row, B=0, C=carry)
         body += _align(carry, 0, addend, word) if row == last else _align(carry, carry, word, word)
-    rows = groups.beside(groups.table([range(groups.size)]), 1)
-    yield loop(body, rows, False, *(f"row {k}" for k in range(groups.size)), "carry")
+    return tuple(body)
 
 
 def _carry_save_tree(word: Field, addend: Field, groups: Groups) -> Iterator[Item]:
