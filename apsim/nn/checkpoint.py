@@ -44,6 +44,8 @@ def identity(model: Model, tensors: Mapping[str, Integers], chip: Chip, check: s
     plain = [SCHEMA, model.name, model.rule, chip.kind.value, design.rows, design.columns, check]
     plain += ["requant on the ap"] * (chip.requant == "ap")
     text.update(json.dumps(plain).encode())
+    for name in sorted(model.tensors):
+        text.update(f"{name}: {model.tensors[name]!r}".encode())
     for layer in model.layers:
         text.update(_layer_text(layer).encode())
         if isinstance(layer, Weighted):
@@ -84,22 +86,35 @@ def write(path: str | os.PathLike[str], run: str, checkpoint: Checkpoint) -> Non
 def read(path: str | os.PathLike[str], run: str) -> Checkpoint:
     """Read a checkpoint of run `run`; raises `InputError` where it is another's or damaged."""
     try:
-        with open(path, "rb") as stream, np.load(stream, allow_pickle=False) as archive:
-            head = json.loads(bytes(archive["head"]))
-            tensors = {
-                name.removeprefix("tensor/"): archive[name]
-                for name in archive.files
-                if name != "head"
-            }
+        head, tensors = _parts_of(path)
+        if head["schema"] == SCHEMA and head["run"] == run:
+            return Checkpoint(tuple(_layer(layer) for layer in head["layers"]), tensors)
     except FileNotFoundError as error:
         raise InputError(f"there is no checkpoint {Path(path)}") from error
+    except OSError as error:
+        reason = error.strerror or error
+        raise InputError(f"cannot read the checkpoint {Path(path)}: {reason}") from error
     except Exception as error:  # whatever a damaged archive makes its readers raise
-        raise InputError(f"{Path(path)} is not a usable checkpoint: {error}") from error
-    if head.get("schema") != SCHEMA:
-        raise InputError(f"{path}: wanted a checkpoint of {SCHEMA}, got {head.get('schema')!r}")
-    if head["run"] != run:
-        raise InputError(f"{path} belongs to a run of another model, input, chip or check")
-    return Checkpoint(tuple(_layer(layer) for layer in head["layers"]), tensors)
+        raise InputError(f"{Path(path)} is not a usable checkpoint: {_why(error)}") from error
+    if head["schema"] != SCHEMA:
+        raise InputError(f"{path}: wanted a checkpoint of {SCHEMA}, got {head['schema']!r}")
+    raise InputError(f"{path} belongs to a run of another model, input, chip or check")
+
+
+def _parts_of(path: str | os.PathLike[str]) -> tuple[dict[str, Any], dict[str, Integers]]:
+    with open(path, "rb") as stream:
+        archive = np.load(stream, allow_pickle=False)
+        if isinstance(archive, np.ndarray):
+            raise ValueError("it is one array, not an archive")
+        tensors = {
+            name.removeprefix("tensor/"): archive[name] for name in archive.files if name != "head"
+        }
+        return json.loads(bytes(archive["head"])), tensors
+
+
+def _why(error: Exception) -> str:
+    missing = isinstance(error, KeyError)
+    return f"it lacks {error.args[0]}" if missing else str(error) or type(error).__name__
 
 
 def _layer(fields: dict[str, Any]) -> LayerRun:

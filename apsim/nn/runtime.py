@@ -170,10 +170,18 @@ class _Progress:
             self.identity = checkpoint.identity(self.model, self.tensors, self.chip, self.check)
         if resume is not None:
             found = checkpoint.read(resume, self.identity)
+            self._require(found, resume)
             self.layers, self.tensors = list(found.layers), found.tensors
             for layer, done in zip(self.model.layers, self.layers, strict=False):
                 self.chip.note(done.counts, done.activity, done.loads)
                 self.watcher.advance(layer, done.macs)
+
+    def _require(self, found: Checkpoint, path: str | os.PathLike[str]) -> None:
+        """Refuse a checkpoint that has forgotten tensors which this run is to keep."""
+        made = [layer.output for layer in self.model.layers[: len(found.layers)]]
+        lost = [name for name in (*self.model.inputs, *made) if name not in found.tensors]
+        if self.keep == "all" and lost:
+            raise InputError(f"{path} does not hold {lost[0]}: start anew to keep every tensor")
 
     def step(self, layer: Layer, save: str | os.PathLike[str] | None) -> None:
         """Run one layer, check it, and write it down."""
