@@ -120,31 +120,40 @@ def _layout(recipe: Recipe) -> Layout:
             f"requantize: products of {wide} bits (accumulators of {recipe.bits}); a field has "
             f"{WIDEST} columns"
         )
-    scaled, base = recipe.multiplier != 1, recipe.dropped + recipe.shift
-    at, signed = (wide if scaled else 0), "s" if recipe.signed else "u"
-    beside = at + recipe.bits if scaled else wide
-    fields = [
-        Field("P", 0, wide, signed),
-        Field("V", 0, recipe.top),
-        Field("R", recipe.dropped, recipe.shift + recipe.width, "s"),
-        Field("Q", base, recipe.width, "s"),
-        Field("X", at, recipe.bits, "o" if recipe.signed and _offset(recipe) else signed),
-        Field("U", at, recipe.bits),
-    ]
-    if scaled and recipe.multiplier:
+    at = wide if recipe.multiplier != 1 else 0
+    fields = [*_product(recipe, wide), *_operands(recipe, at, wide)]
+    end = max(field.column + field.width for field in fields)
+    result = Field(
+        "Y",
+        end + 1 if recipe.signs else recipe.dropped + recipe.shift,
+        recipe.result_bits,
+        "u" if recipe.lo >= 0 else "s",
+    )
+    return Layout.of(*fields, Field("C", end, 1), result, overlap=True)
+
+
+def _product(recipe: Recipe, wide: int) -> Iterator[Field]:
+    yield Field("P", 0, wide, "s" if recipe.signed else "u")
+    yield Field("V", 0, recipe.top)
+    yield Field("R", recipe.dropped, recipe.shift + recipe.width, "s")
+    yield Field("Q", recipe.dropped + recipe.shift, recipe.width, "s")
+    if recipe.multiplier and recipe.multiplier > 1:
         lowest = (recipe.multiplier & -recipe.multiplier).bit_length() - 1
-        fields.append(Field("F", lowest, recipe.bits))
+        yield Field("F", lowest, recipe.bits)
+
+
+def _operands(recipe: Recipe, at: int, wide: int) -> Iterator[Field]:
+    """X at column `at`; N and M beside it, one after the other; K over all of them."""
+    kind = "u" if not recipe.signed else "o" if _offset(recipe) else "s"
+    yield Field("X", at, recipe.bits, kind)
+    yield Field("U", at, recipe.bits)
+    beside = max(at + recipe.bits, wide)
     row_constants = {
         "N": Field("N", beside, recipe.bits),
         "M": Field("M", beside, max(recipe.multiplier_bits, 1)),
         "K": Field("K", wide, recipe.top),
     }
-    fields += [row_constants[name] for name in recipe.fields[1:]]
-    end = max(field.column + field.width for field in fields)
-    result = Field(
-        "Y", end + 1 if recipe.signs else base, recipe.result_bits, "u" if recipe.lo >= 0 else "s"
-    )
-    return Layout.of(*fields, Field("C", end, 1), result, overlap=True)
+    yield from (row_constants[name] for name in recipe.fields[1:])
 
 
 def _offset(recipe: Recipe) -> bool:

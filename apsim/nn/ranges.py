@@ -60,7 +60,7 @@ def _of_weights(model: Model, layer: Weighted) -> Range:
 def _of_addition(layer: Add, ends: list[Integers]) -> Range:
     """The sum of two words times their multipliers; a rounded branch rises with its word."""
     if layer.branches:
-        ends = exact.branches(layer, ends)
+        ends = [end[0] for end in exact.branches(layer, [end[None] for end in ends])]
     low, high = np.sum(
         [sorted(np.asarray(end) * m) for end, m in zip(ends, layer.multipliers, strict=True)],
         axis=0,
