@@ -107,7 +107,7 @@ def test_dynamic_axes_need_a_shape(tmp_path: Path) -> None:
     nodes = [*quantized(), node("MaxPool", "r", "y", kernel_shape=[2, 2])]
     path = save(tmp_path / "model.onnx", nodes, shape=("n", 2, "h", "w"))
     with pytest.raises(
-        InputError, match=r"'x' has dynamic axes \[2, 3\]; give its shape: apsim import"
+        InputError, match=r"'x' has dynamic axes \[2, 3\]; give its shape: --shape N,C,H,W of apsim run"
     ):
         importers.read(path)
     assert importers.read(path, shape=[1, 2, 6, 6]).model.tensors["y"].shape == (2, 5, 5)

@@ -8,8 +8,6 @@ from __future__ import annotations
 import argparse
 from typing import TYPE_CHECKING
 
-from apsim.errors import InputError
-
 if TYPE_CHECKING:
     from apsim.nn.importers import Imported
 
@@ -35,22 +33,14 @@ def add_parser(subparsers: argparse._SubParsersAction[argparse.ArgumentParser]) 
 
 def _run(args: argparse.Namespace) -> int:
     from apsim.nn import importers, store
+    from apsim.nn.sources import parse_shape
 
-    imported = importers.read(args.model, rule=args.rule, shape=_shape(args.shape))
+    imported = importers.read(args.model, rule=args.rule, shape=parse_shape(args.shape))
     if not args.quiet:
         print("\n".join(map(str, imported.fates)))
     store.save(imported.model, args.output)
     print(_summary(imported, args.output))
     return 0
-
-
-def _shape(text: str | None) -> list[int] | None:
-    if text is None:
-        return None
-    parts = text.replace("x", ",").split(",")
-    if not all(part.strip().isdigit() for part in parts):
-        raise InputError(f"--shape: wanted sizes such as 1,3,224,224, got {text!r}")
-    return [int(part) for part in parts]
 
 
 def _summary(imported: Imported, path: str) -> str:

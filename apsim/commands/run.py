@@ -36,6 +36,7 @@ def add_parser(subparsers: argparse._SubParsersAction[argparse.ArgumentParser]) 
     add("--tensors", action="store_true", help="with --output: every tensor, by its name")
     add("--bits", metavar="B", help="widths: 8, 8,4,8 or hawq:latency_0.5")
     add("--rule", metavar="R", help="requantization rule (default: the model's own)")
+    add("--shape", metavar="N,C,H,W", help="the input's shape, where an ONNX file leaves axes open")
     where = "who turns sums into activations: the host (default), or the AP in counted passes"
     add("--requant", choices=("host", "ap"), default="host", help=where)
     add("--seed", metavar="S", type=int, default=0, help="seed of random weights and images")
@@ -78,27 +79,40 @@ def chip_of(args: argparse.Namespace) -> Chip:
 
 
 def _run(args: argparse.Namespace) -> int:
-    from apsim.nn import runtime, sources
-    from apsim.report.progress import Bar
+    from apsim.files import require_writable
+    from apsim.nn import sources
 
+    require_writable(args.json, args.output, args.checkpoint)
     chip = chip_of(args)
-    model = sources.model(args.model, bits=args.bits, rule=args.rule, seed=args.seed)
+    model = sources.model(
+        args.model, bits=args.bits, rule=args.rule, seed=args.seed,
+        shape=sources.parse_shape(args.shape),
+    )  # fmt: skip
     x, labels = sources.inputs(model, args.images, args.input, seed=args.seed)
-    images = len(next(iter(x.values())))
-    with Bar(model, images) as bar:
-        try:
-            done = runtime.run(
-                model, x, chip, labels=labels, check=args.check, watcher=bar,
-                keep="all" if args.tensors or args.against else "outputs",
-                save=args.checkpoint or args.resume, resume=args.resume,
-            )  # fmt: skip
-        except KeyboardInterrupt:
-            bar.leave_word(args.checkpoint or args.resume)
-            raise
+    done = _watched(args, model, x, chip, labels)
     _show(done)
     agreed = _against(args, model, x, done) if args.against else True
     _write(done, args)
     return 0 if done.passed and agreed else 1
+
+
+def _watched(
+    args: argparse.Namespace, model: Model, x: dict[str, Any], chip: Chip, labels: Any
+) -> Run:
+    """Run with a progress bar; an interruption says what is kept."""
+    from apsim.nn import runtime
+    from apsim.report.progress import Bar
+
+    save = args.checkpoint or args.resume
+    with Bar(model, len(next(iter(x.values())))) as bar:
+        try:
+            return runtime.run(
+                model, x, chip, labels=labels, check=args.check, watcher=bar,
+                keep="all" if args.tensors or args.against else "outputs",
+                save=save, resume=args.resume,
+            )  # fmt: skip
+        except KeyboardInterrupt as stop:
+            raise KeyboardInterrupt(bar.left_by(save)) from stop
 
 
 def _against(args: argparse.Namespace, model: Model, x: dict[str, Any], run: Run) -> bool:

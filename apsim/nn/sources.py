@@ -7,6 +7,7 @@ literature bring seeded random ones, a file brings its own and wants inputs.
 from __future__ import annotations
 
 from collections.abc import Sequence
+from difflib import get_close_matches
 from pathlib import Path
 from typing import Any
 
@@ -16,10 +17,10 @@ import numpy.typing as npt
 from apsim.cost.network import network as cost_network
 from apsim.cost.precision import assign
 from apsim.errors import InputError
-from apsim.nn import bundled, datasets, importers, precision, real, scales, store, synthetic
+from apsim.nn import bundled, datasets, exact, importers, precision, real, scales, store, synthetic
 from apsim.nn.model import Integers, Model
 
-__all__ = ["budget_widths", "inputs", "model", "parse_bits"]
+__all__ = ["budget_widths", "inputs", "model", "parse_bits", "parse_shape"]
 
 BUDGET = "hawq:"
 BUDGETS = {  # HAWQ-V3's names, and the paper's in Table VII
@@ -29,12 +30,22 @@ BUDGETS = {  # HAWQ-V3's names, and the paper's in Table VII
 Labels = npt.NDArray[np.integer[Any]]
 
 
-def model(name: str, *, bits: str | None = None, rule: str | None = None, seed: int = 0) -> Model:
+def model(
+    name: str, *, bits: str | None = None, rule: str | None = None, seed: int = 0,
+    shape: Sequence[int] | None = None,
+) -> Model:  # fmt: skip
     """A bundled network, one of the literature, or a file, at the given widths and rule.
+
+    `shape` is the input's, with the batch, where an ONNX file leaves axes open.
 
     Raises `ModelError` for a file that cannot be used and `InputError` for widths that do
     not fit.
     """
+    _require_known(name)
+    if seed < 0:
+        raise InputError(f"--seed: wanted a number from 0 on, got {seed}")
+    if shape is not None and Path(name).suffix != ".onnx":
+        raise InputError(f"--shape: only ONNX files leave axes open, {name} has its own shape")
     if bits is not None and bits.startswith(BUDGET):
         found = scales.with_scales(synthetic.network(name, seed=seed))
         found = found.at(budget_widths(name, bits.removeprefix(BUDGET)))
@@ -47,8 +58,18 @@ def model(name: str, *, bits: str | None = None, rule: str | None = None, seed: 
         found = bundled.load(name) if name in bundled.BUNDLED else store.load(name)
         found = found if rule is None else precision.with_rule(found, rule)
     else:
-        found = importers.read(name, rule=rule).model
+        found = importers.read(name, rule=rule, shape=shape).model
     return found if widths is None else found.at(widths)
+
+
+def _require_known(name: str) -> None:
+    """Refuse a name that is no network's and no file's, with the nearest one."""
+    known = (*bundled.BUNDLED, *synthetic.network_names())
+    if name in known or Path(name).suffix or (name and Path(name).exists()):
+        return
+    near = get_close_matches(name, known, 1)
+    hint = f"; did you mean {near[0]!r}?" if near else ""
+    raise InputError(f"unknown model {name!r}: wanted a file or one of {', '.join(known)}{hint}")
 
 
 def budget_widths(name: str, budget: str) -> list[int]:
@@ -74,27 +95,50 @@ def parse_bits(text: str) -> int | list[int]:
     return widths[0] if len(widths) == 1 else widths
 
 
+def parse_shape(text: str | None) -> list[int] | None:
+    """Sizes with the batch first: "1,3,224,224" or "1x3x224x224"; raises `InputError`."""
+    if text is None:
+        return None
+    parts = [part.strip() for part in text.replace("x", ",").split(",")]
+    if not all(part.isdigit() and int(part) > 0 for part in parts):
+        raise InputError(f"--shape: wanted sizes such as 1,3,224,224, got {text!r}")
+    return [int(part) for part in parts]
+
+
 def inputs(
     network: Model, images: int | None = None, path: str | None = None, *, seed: int = 0
 ) -> tuple[dict[str, Integers], Labels | None]:
     """Quantized inputs by tensor name, and labels where there are any.
 
-    Real values are quantized as the model says; integers are taken as they are.
+    Real values are quantized as the model says; integers are taken as they are.  `images`
+    takes the first of them.  Raises `InputError` for what is not there or does not fit.
     """
     if path is not None:
-        return _from_file(path, network), None
+        return _first(images, _from_file(path, network)), None
     if network.name == "digits":
         digits, wanted = datasets.digits(), 16 if images is None else images
-        if not 1 <= wanted <= len(digits):
-            raise InputError(f"--images: wanted 1 to {len(digits)}, got {wanted}")
+        _require_images(wanted, len(digits))
         taken = real.quantize(network, digits.images[:wanted])
         return {network.input: taken}, digits.labels[:wanted]
     if network.name in synthetic.network_names():
         wanted = 1 if images is None else images
-        if wanted < 1:
-            raise InputError(f"--images: wanted at least 1, got {wanted}")
+        _require_images(wanted)
         return {network.input: synthetic.inputs(network, wanted, seed=seed)}, None
     raise InputError(f"model {network.name!r} has no images of its own: give some with --input")
+
+
+def _require_images(wanted: int, most: int | None = None) -> None:
+    if wanted < 1 or (most is not None and wanted > most):
+        span = "at least 1" if most is None else f"1 to {most}"
+        raise InputError(f"--images: wanted {span}, got {wanted}")
+
+
+def _first(images: int | None, arrays: dict[str, Integers]) -> dict[str, Integers]:
+    """The first images of every input, all where no number is given."""
+    if images is None:
+        return arrays
+    _require_images(images, min(len(values) for values in arrays.values()))
+    return {name: values[:images] for name, values in arrays.items()}
 
 
 def _from_file(path: str, network: Model) -> dict[str, Integers]:
@@ -109,11 +153,12 @@ def _from_file(path: str, network: Model) -> dict[str, Integers]:
             f"{path}: wanted an array for each of {', '.join(_file_names(network))}, "
             f"found {', '.join(arrays) or 'none'}"
         )
-    return {
+    integers = {
         name: real.quantize(network, values, name) if values.dtype.kind == "f" else values
         for name, values in arrays.items()
         if name in network.inputs
     }
+    return exact.checked_inputs(network, integers)
 
 
 def _file_names(network: Model) -> list[str]:

@@ -13,6 +13,7 @@ from rich.table import Table
 
 from apsim.counts import Counts
 from apsim.report.model_costs import row_of
+from apsim.report.places import place_lines
 
 if TYPE_CHECKING:
     from apsim.nn.part import LayerRun
@@ -22,6 +23,7 @@ __all__ = ["run_json", "run_lines", "run_table"]
 
 SCHEMA = "apsim.run/1"
 ROW = ("kind", "groups", "i", "j", "u", "window", "windows", "relu")
+LAYER_WIDTH = {False: 36, True: 11}  # of long names, by whether the table is short
 COLUMNS = (
     "layer", "operation", "shape", "a/w", "loads", "compares", "writes", "reads", "cycles",
     "predicted", "paper", "verdict",
@@ -43,7 +45,9 @@ def run_table(run: Run, *, short: bool = False) -> Table:
     )  # fmt: skip
     for name in names:
         numeric = name not in ("layer", "operation", "shape", "a/w", "verdict")
-        table.add_column(name, footer[name], justify="right" if numeric else "left", no_wrap=True)
+        justify = "right" if numeric else "left"
+        widest = LAYER_WIDTH[short] if name == "layer" else None
+        table.add_column(name, footer[name], justify=justify, no_wrap=True, max_width=widest)
     for layer in run.layers:
         cells = _cells(layer, write)
         table.add_row(*(cells[name] for name in names))
@@ -93,8 +97,9 @@ def verdict(bit_exact: bool, counts_match: bool) -> str:
 
 
 def run_lines(run: Run) -> list[str]:
-    """What stands under the table: hardware, terms, accuracy, and the verdict."""
+    """What stands under the table: hardware, places, terms, accuracy, and the verdict."""
     lines = [f"hardware: {run.chip.kind.hardware}", f"requantization: {_requantized(run)}"]
+    lines += ["where each layer ran:", *place_lines(run.layers)]
     terms = {name: counts for name, counts in _terms(run).items() if counts.total}
     if terms:
         named = ", ".join(f"{name} {counts.total:+,}" for name, counts in terms.items())

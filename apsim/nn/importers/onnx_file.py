@@ -139,16 +139,23 @@ def _input(value: Any, shape: Sequence[int] | None) -> Input:
     if not value.type.HasField("tensor_type"):
         raise ModelError(f"input {value.name!r} is not a tensor")
     sizes = [int(d.dim_value) or None for d in kind.shape.dim]
-    given = list(shape) if shape is not None else sizes
-    if shape is not None and len(given) != len(sizes):
-        raise InputError(f"input {value.name!r} has {len(sizes)} axes, the shape {given} has not")
+    given = sizes if shape is None else _filled(value.name, sizes, shape)
     dynamic = [i for i, size in enumerate(given[1:], 1) if not size]
     if dynamic:
         raise InputError(
             f"input {value.name!r} has dynamic axes {dynamic}; give its shape: "
-            "apsim import --shape N,C,H,W, or shape= in Python"
+            "--shape N,C,H,W of apsim run and apsim import, or shape= in Python"
         )
     return Input(value.name, tuple(given), _range(onnx, value.name, kind.elem_type))
+
+
+def _filled(name: str, sizes: list[int | None], shape: Sequence[int]) -> list[int | None]:
+    """The given shape, which must have the sizes that the file fixes (the batch is free)."""
+    pairs = list(zip(sizes, shape, strict=False))[1:]
+    if len(shape) != len(sizes) or any(size not in (None, wanted) for size, wanted in pairs):
+        fixed = ", ".join("any" if size is None else str(size) for size in ["N", *sizes[1:]])
+        raise InputError(f"input {name!r} has shape [{fixed}], the given shape is {list(shape)}")
+    return list(shape)
 
 
 def _range(onnx: Any, name: str, code: int) -> tuple[int, int] | None:
