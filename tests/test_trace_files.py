@@ -16,6 +16,7 @@ from vcdvcd import VCDVCD
 
 from apsim import cli
 from apsim.counts import Activity, Counts
+from apsim.debug import storage
 from apsim.debug.targets import Wanted, open_target
 from apsim.layout import Layout
 from apsim.machine import Machine
@@ -157,6 +158,21 @@ def test_a_traced_run_ends_as_a_plain_run(
     assert watched.cam.peek().tolist() == plain.cam.peek().tolist()
     assert watched.cam.tag.tolist() == plain.cam.tag.tolist()
     assert (watched.counts, watched.activity) == (plain.counts, plain.activity)
+
+
+def test_a_saved_session_is_traced_from_its_start_with_its_edits(tmp_path: Path) -> None:
+    """trace(save(session)) has every step, and ends where the session ends."""
+    saved, path = tmp_path / "s.json", tmp_path / "t.jsonl"
+    session = open_target(Wanted("add", {"A": [1, 2], "B": [3, 4]}, bits=4, ap="1d"))
+    session.go_to(16)
+    session.edit((0, session.machine.layout["B"][3], 1))
+    storage.save(session, saved)
+    assert cli.main(["trace", str(saved), "--jsonl", str(path)]) == 0
+    events = [json.loads(line) for line in path.read_text().splitlines()[1:]]
+    session.go_to(session.end)
+    assert len(events) == len(session.timeline)
+    total = sum((Activity(**event["activity"]) for event in events), Activity())
+    assert total == session.tape.activity
 
 
 @pytest.mark.parametrize("suffix", ["vcd", "jsonl", "html"])

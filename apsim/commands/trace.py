@@ -101,12 +101,13 @@ def _record(session: Session, files: list[str], args: argparse.Namespace) -> Non
     from apsim.trace.vcd import signal_list
 
     limits = _limits(session, args)
-    machine, tape = session.machine, session.tape
+    session.go_to(0)
     with ExitStack() as stack:
         opened: list[Any] = [
-            stack.enter_context(recorder(name, machine, session.program, limits)) for name in files
+            stack.enter_context(recorder(name, session.machine, session.program, limits))
+            for name in files
         ]
-        for event in machine.steps(session.program, tape.data, tape.out):
+        for event in session:
             for told in opened:
                 told(event)
             if all(told.full for told in opened):
