@@ -61,8 +61,8 @@ def main(argv: Sequence[str] | None = None) -> int:
     except ApsimError as error:
         print(f"apsim: error: {error}", file=sys.stderr)
         return 2
-    except KeyboardInterrupt:
-        print("apsim: interrupted", file=sys.stderr)
+    except KeyboardInterrupt as stop:
+        print("; ".join(["apsim: interrupted", *map(str, stop.args)]), file=sys.stderr)
         return INTERRUPTED
     except BrokenPipeError:
         _silence_stdout()

@@ -16,7 +16,7 @@ from typing import Any, BinaryIO
 
 from apsim.errors import InputError
 
-__all__ = ["replacing", "write_json", "write_text"]
+__all__ = ["replacing", "require_writable", "write_json", "write_text"]
 
 
 @contextmanager
@@ -39,6 +39,20 @@ def replacing(path: str | os.PathLike[str]) -> Iterator[BinaryIO]:
         raise InputError(f"cannot write {target}: {error.strerror or error}") from error
     finally:
         Path(name).unlink(missing_ok=True)
+
+
+def require_writable(*paths: str | os.PathLike[str] | None) -> None:
+    """Refuse paths that cannot be written, before long work; None is passed over.
+
+    Raises `InputError` as `replacing` would; nothing is left behind.
+    """
+    for path in filter(None, paths):
+        if Path(path).is_dir():
+            raise InputError(f"cannot write {Path(path)}: Is a directory")
+        try:
+            tempfile.TemporaryFile(dir=Path(path).parent).close()
+        except OSError as error:
+            raise InputError(f"cannot write {Path(path)}: {error.strerror or error}") from error
 
 
 def _umask() -> int:

@@ -5,8 +5,6 @@ The rule: silent where nobody looks; an interruption leaves a word on what was k
 
 from __future__ import annotations
 
-import sys
-
 from rich.console import Console
 from rich.progress import BarColumn, Progress, TextColumn, TimeRemainingColumn
 
@@ -44,16 +42,13 @@ class Bar(Watcher):
         """See `runtime.Watcher`."""
         self._done += 1
 
-    def leave_word(self, path: str | None) -> None:
-        """Say what an interrupted run leaves behind."""
-        self._bar.stop()
+    def left_by(self, path: str | None) -> str:
+        """What an interrupted run leaves behind."""
         if path is None:
-            word = "nothing was kept; with --checkpoint FILE an interrupted run can be resumed"
-        elif self._done:
-            word = f"layers done are kept; go on with: --resume {path}"
-        else:
-            word = f"no further layer was done; {path} is as it was"
-        print(f"apsim: {word}", file=sys.stderr)
+            return "nothing was kept; with --checkpoint FILE an interrupted run can be resumed"
+        if self._done:
+            return f"layers done are kept; go on with: --resume {path}"
+        return f"no further layer was done; {path} is as it was"
 
     def __enter__(self) -> Bar:
         self._bar.start()
