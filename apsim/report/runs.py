@@ -82,7 +82,9 @@ def _cells(layer: LayerRun, write: Callable[[int], str]) -> dict[str, str]:
     numbers = (layer.loads, counts.compare, counts.write, counts.read, counts.total,
                layer.predicted.total, layer.paper.total)  # fmt: skip
     cells = [write(number) for number in numbers] if layer.parts else ["-"] * len(numbers)
-    word = verdict(layer.bit_exact, layer.counts_match) if layer.parts else "on the host"
+    word = verdict(layer.bit_exact, layer.counts_match)
+    if not layer.parts and word == "exact":
+        word = "on the host"
     texts = (layer.name, layer.op, shape, widths, *cells, word)
     return dict(zip(COLUMNS, texts, strict=True))
 
