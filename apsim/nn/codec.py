@@ -49,7 +49,7 @@ def decode(wanted: Any, value: Any, arrays: Mapping[str, Array], path: str = "$"
         return _array(wanted, value, arrays, path)
     if origin is tuple:
         return _tuple(typing.get_args(wanted), value, arrays, path)
-    if origin is not None and issubclass(origin, Mapping):
+    if isinstance(origin, type) and issubclass(origin, Mapping):
         _expect(isinstance(value, dict), "an object", value, path)
         kind = typing.get_args(wanted)[1]
         return {key: decode(kind, item, arrays, f"{path}.{key}") for key, item in value.items()}
