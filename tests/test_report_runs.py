@@ -62,7 +62,7 @@ LAYER = record({
     "bits_w": {"type": ["integer", "null"]}, "macs": NUMBER, "loads": NUMBER, "counts": COUNTS,
     "predicted": COUNTS, "paper": COUNTS, "terms": TERMS, "bit_exact": YES, "counts_match": YES,
     "compared": {"type": "string"}, "shape": {"type": "array", "items": NUMBER},
-    "activity": record({name: NUMBER for name in ("compared", "matched", "written", "flipped")}),
+    "activity": record(dict.fromkeys(("compared", "matched", "written", "flipped"), NUMBER)),
     "engine_seconds": SECONDS, "seconds": SECONDS,
 })  # fmt: skip
 AP = record({
