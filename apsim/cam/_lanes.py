@@ -41,8 +41,8 @@ FIXED = 4  # slots beside the blocks': G, K, column tags, living lanes
 @kernel
 def walk(
     planes: Any, flat: Any, lines: Any, ops: Any, steps: Any, pool: Any, extra: Any, on: Any,
-    down: Any, down_pool: Any, codes: Any, packed: Any, words: Any, live: Any, runs: Any,
-    out: Any, totals: Any,
+    down: Any, down_pool: Any, codes: Any, blocks: Any, packed: Any, words: Any, live: Any,
+    runs: Any, out: Any, totals: Any,
 ) -> None:  # fmt: skip
     """Walk a schedule on one tile; totals[1:], by step, take matched, written, flipped.
 
@@ -51,31 +51,31 @@ def walk(
     operands.  A run (start, stop, first, which, port) of `runs` says that lane words
     start..stop take words from `first` on of the planes, which are port `port`, and in all
     their lanes word `which` of the other operand.
+    `blocks` int64[slots] keeps which block a slot holds.
     `out` uint64[bits, words] takes the bits that block 0 puts out in port 0.
     """
     slots, height, width = planes.shape
-    columns, vectors, alive = height - 2, width >> 3, 0
+    columns, vectors, alive = height - 2, width >> 3, np.int64(0)
     for w in range(width):
         alive += popcount(live[w])
-    for column in range(columns):
-        lines[(slots - 1) * height + column] = live
+    for line in range((slots - 1) * height, (slots - 1) * height + columns):
+        put(lines, line, live)
     full = vectors if alive == width * 64 else 0
-    blocks = lines[(slots - 1) * height + columns]  # which block a slot holds: a spare line
     for number in range(len(ops)):
         kind, a, b, slot = ops[number, 0], ops[number, 1], ops[number, 2], ops[number, 3]
         if kind == FRESH:
-            planes[slot, :columns] = ZERO
-            planes[slot, columns + 1] = live
-            blocks[slot] = np.uint64(a)
+            clear(lines, slot * height, columns * width)
+            put(lines, slot * height + columns + 1, live)
+            blocks[slot] = a
         elif kind == ACROSS:
             across(
                 planes[slot], steps, pool, extra, on, a, b, full, packed, words, live, alive, runs,
-                np.int64(blocks[slot]), out, totals,
+                blocks[slot], out, totals,
             )  # fmt: skip
         elif kind == ALIGN:
             totals[1, a] += count_line(flat, slot, columns * vectors)
             totals[2, a + 1] += down[b, D_WIDTH] * alive
-            totals[3, a + 1] += move(lines, height, slot, down[b], columns, vectors)
+            totals[3, a + 1] += move(lines, height, slot, down, b, columns, vectors)
         elif kind == CODE:
             call_fused(
                 codes[b, 0], flat, on, codes[b, 1], 1, 0, columns * vectors, full * columns,
@@ -83,7 +83,7 @@ def walk(
             )  # fmt: skip
         else:
             downwards(
-                flat, lines, height, down[b], down_pool, full * columns, live, alive, out, a, totals
+                flat, lines, height, down, b, down_pool, full * columns, live, alive, out, a, totals
             )
 
 
@@ -126,7 +126,8 @@ def across(
             totals[2, index] += matched * writes
             totals[3, index] += flipped + matched * extra[index, SURE]
             if put:
-                out[steps[index, PLACE]] = rows[tags]
+                for w in range(len(live)):
+                    out[steps[index, PLACE], w] = rows[tags, w]
         index += 1
 
 
@@ -154,49 +155,50 @@ def take(
 
 @small
 def downwards(
-    flat: Any, lines: Any, height: Any, step: Any, pool: Any, full: Any, live: Any, alive: Any,
-    out: Any, index: Any, totals: Any,
+    flat: Any, lines: Any, height: Any, down: Any, b: Any, pool: Any, full: Any, live: Any,
+    alive: Any, out: Any, index: Any, totals: Any,
 ) -> None:  # fmt: skip
     """One vertical step on every group: keys and writes are slots, tags a plane per column."""
-    op, slots = step[D_OP], len(flat)
+    op, slots = down[b, D_OP], len(flat)
     columns, vectors = height - 2, len(live) >> 3
     every = columns * vectors
     if op == WRITE_TAG:
-        totals[2, index] += step[D_WIDTH] * alive
-        totals[3, index] += move(lines, height, slots - 2, step, columns, vectors)
+        totals[2, index] += down[b, D_WIDTH] * alive
+        totals[3, index] += move(lines, height, slots - 2, down, b, columns, vectors)
         return
-    keys = 0 if op == WRITE_ALL or op == WRITE_ else step[D_KEYS]
-    writes = 0 if op == COMPARE or op == READ or step[D_GATE] else step[D_WRITES]
-    keep = int(op == READ or op == COMPARE or step[D_GATE] != 0)
+    keys = 0 if op == WRITE_ALL or op == WRITE_ else down[b, D_KEYS]
+    writes = 0 if op == COMPARE or op == READ or down[b, D_GATE] else down[b, D_WRITES]
+    keep = int(op == READ or op == COMPARE or down[b, D_GATE] != 0)
     matched, flipped = step_lines(
-        flat, pool, step[D_KEY], keys, step[D_WRITE], writes, 0, every, full,
+        flat, pool, down[b, D_KEY], keys, down[b, D_WRITE], writes, 0, every, full,
         int(op == WRITE_), keep,
     )  # fmt: skip
-    if step[D_GATE]:
-        matched = pass_gate(lines, height, slots, step[D_GATE], columns)
+    if down[b, D_GATE]:
+        matched = pass_gate(lines, height, slots, down[b, D_GATE], columns)
         if op == PASS:
-            writes = step[D_WRITES]
+            writes = down[b, D_WRITES]
             _, flipped = step_lines(
-                flat, pool, step[D_KEY], 0, step[D_WRITE], writes, 0, every, full, 1, 0
+                flat, pool, down[b, D_KEY], 0, down[b, D_WRITE], writes, 0, every, full, 1, 0
             )
     if op != WRITE_ and op != WRITE_ALL:
         totals[1, index] += matched
     totals[2, index] += matched * writes
-    totals[3, index] += flipped + matched * step[D_KNOWN]
-    if op == READ and step[D_PORT] == 0:
-        for k in range(step[D_WIDTH]):
-            out[k] = lines[(slots - 2) * height + step[D_SOURCE] + k]
+    totals[3, index] += flipped + matched * down[b, D_KNOWN]
+    if op == READ and down[b, D_PORT] == 0:
+        for k in range(down[b, D_WIDTH]):
+            for w in range(len(live)):
+                out[k, w] = lines[(slots - 2) * height + down[b, D_SOURCE] + k, w]
 
 
 @small
-def move(lines: Any, height: Any, slot: Any, step: Any, columns: Any, vectors: Any) -> Any:
+def move(lines: Any, height: Any, slot: Any, down: Any, b: Any, columns: Any, vectors: Any) -> Any:
     """Columns `target...` of a row := columns `source...` of a slot, zeros from outside.
 
     Gives cells flipped.  The slot holds the column tags, or is the row that they were
     read from, which may be the row that they go to.
     """
-    source, target, width = step[D_SOURCE], step[D_TARGET], step[D_WIDTH]
-    to, tags = step[D_SLOT] * height + target, slot * height
+    source, target, width = down[b, D_SOURCE], down[b, D_TARGET], down[b, D_WIDTH]
+    to, tags = down[b, D_SLOT] * height + target, slot * height
     low, high = max(-source, 0), min(columns - source, width)
     low, high = min(low, width), max(high, 0)
     flipped = 0
@@ -205,7 +207,7 @@ def move(lines: Any, height: Any, slot: Any, step: Any, columns: Any, vectors: A
     for column in range(width):
         if column < low or column >= high:
             flipped += count(lines, to + column)
-            lines[to + column] = ZERO
+            clear(lines, to + column, lines.shape[1])
     return flipped
 
 
@@ -242,6 +244,22 @@ def pass_gate(lines: Any, height: Any, slots: Any, gate: Any, columns: Any) -> A
             lines[tags + column, w] = match
             matched += popcount(match)
     return matched
+
+
+@small
+def clear(lines: Any, line: Any, words: Any) -> None:
+    """Zeros into a line, and on into those after it."""
+    first = line * lines.shape[1]
+    words_of = lines.reshape(lines.size)
+    for w in range(first, first + words):
+        words_of[w] = ZERO
+
+
+@small
+def put(lines: Any, line: Any, words: Any) -> None:
+    """A line := some words."""
+    for w in range(len(words)):
+        lines[line, w] = words[w]
 
 
 @small

@@ -6,12 +6,15 @@ slow to come by, and a program of a large layer has tens of thousands of steps.
 
 from __future__ import annotations
 
+import gc
+from collections.abc import Iterator
+from contextlib import contextmanager
 from typing import NamedTuple
 from weakref import WeakKeyDictionary
 
 from apsim.encoding import KEY, KEYS, WRITE, WRITES, Code
 
-__all__ = ["Listed", "listed"]
+__all__ = ["Listed", "listed", "uncollected"]
 
 Pairs = tuple[tuple[int, int], ...]
 
@@ -39,3 +42,15 @@ def listed(code: Code) -> Listed:
         )
         known = _known[code] = Listed(rows, key, write)
     return known
+
+
+@contextmanager
+def uncollected() -> Iterator[None]:
+    """No looking for garbage while many small objects are made that stay: it would find none."""
+    was = gc.isenabled()
+    gc.disable()
+    try:
+        yield
+    finally:
+        if was:
+            gc.enable()

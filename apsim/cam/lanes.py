@@ -19,6 +19,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from apsim.cam._coding import UNCODED
+from apsim.cam._listed import uncollected
 from apsim.cam._plan import plan
 from apsim.cam._walks import Walk, walk_of
 from apsim.cam.regular import Regular, Stretch
@@ -80,12 +81,14 @@ class LaneProgram:
     @cached_property
     def regular(self) -> Regular:
         """The program taken apart; raises `ProgramError` where groups are not independent."""
-        return Regular.of(self.code, self.groups, self.size)
+        with uncollected():
+            return Regular.of(self.code, self.groups, self.size)
 
     @cached_property
     def schedule(self) -> Schedule:
         """The order of blocks."""
-        return schedule(self.regular)
+        with uncollected():
+            return schedule(self.regular)
 
     @cached_property
     def places(self) -> int:
@@ -108,7 +111,8 @@ class LaneProgram:
     @cached_property
     def walk(self) -> Walk:
         """What the kernel walks."""
-        return walk_of(self.code, self.schedule, self.least)
+        with uncollected():
+            return walk_of(self.code, self.schedule, self.least)
 
     def run(
         self,
@@ -269,6 +273,7 @@ def _walk(
     _kernels().walk(
         planes, planes.reshape(slots, height * width), planes.reshape(slots * height, width), ops,
         steps.steps, steps.pool, steps.extra, walk.on, walk.down, walk.pool, walk.codes,
+        np.zeros(slots, np.int64),
         operands.packed, operands.words, live, runs, out, numbers,
     )  # fmt: skip
 
