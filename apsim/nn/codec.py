@@ -45,7 +45,7 @@ def decode(wanted: Any, value: Any, arrays: Mapping[str, Array], path: str = "$"
     origin = typing.get_origin(wanted)
     if origin in (types.UnionType, typing.Union):
         return _union(typing.get_args(wanted), value, arrays, path)
-    if origin is np.ndarray:
+    if origin in (np.ndarray, npt.NDArray):  # an alias of its own from numpy 2.5 on
         return _array(wanted, value, arrays, path)
     if origin is tuple:
         return _tuple(typing.get_args(wanted), value, arrays, path)
@@ -101,7 +101,9 @@ def _array(wanted: Any, value: Any, arrays: Mapping[str, Array], path: str) -> A
     name = value["array"]
     _expect(name in arrays, f"an entry {name!r} of the archive", "none", path)
     array = arrays[name]
-    element = typing.get_args(typing.get_args(wanted)[1])[0]
+    element = typing.get_args(wanted)[-1]
+    if typing.get_origin(wanted) is np.ndarray:
+        element = typing.get_args(element)[0]
     kind = typing.get_origin(element) or element
     _expect(np.issubdtype(array.dtype, kind), f"an array of {kind.__name__}", array.dtype, path)
     return array
