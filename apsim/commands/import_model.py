@@ -36,9 +36,9 @@ def _run(args: argparse.Namespace) -> int:
     from apsim.nn.sources import parse_shape
 
     imported = importers.read(args.model, rule=args.rule, shape=parse_shape(args.shape))
+    store.save(imported.model, args.output)
     if not args.quiet:
         print("\n".join(map(str, imported.fates)))
-    store.save(imported.model, args.output)
     print(_summary(imported, args.output))
     return 0
 

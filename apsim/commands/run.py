@@ -83,15 +83,18 @@ def _run(args: argparse.Namespace) -> int:
     from apsim.nn import sources
 
     require_writable(args.json, args.output, args.checkpoint)
+    if args.tensors and not args.output:
+        raise InputError("--tensors goes with --output FILE, which the tensors are written to")
     chip = chip_of(args)
     model = sources.model(
         args.model, bits=args.bits, rule=args.rule, seed=args.seed,
         shape=sources.parse_shape(args.shape),
     )  # fmt: skip
     x, labels = sources.inputs(model, args.images, args.input, seed=args.seed)
+    theirs = _judge(args, model, x) if args.against else None
     done = _watched(args, model, x, chip, labels)
     _show(done)
-    agreed = _against(args, model, x, done) if args.against else True
+    agreed = theirs is None or _agreed(args, theirs, done)
     _write(done, args)
     return 0 if done.passed and agreed else 1
 
@@ -115,12 +118,21 @@ def _watched(
             raise KeyboardInterrupt(bar.left_by(save)) from stop
 
 
-def _against(args: argparse.Namespace, model: Model, x: dict[str, Any], run: Run) -> bool:
+def _judge(args: argparse.Namespace, model: Model, x: dict[str, Any]) -> dict[str, Any]:
+    """What the judge answers, asked before any work of our own; raises where it cannot."""
+    from apsim.nn import oracle
+
+    if args.bits is not None:
+        raise InputError("--against judges the widths of the file: leave --bits out")
+    return oracle.answers(args.model, model, x, args.against)
+
+
+def _agreed(args: argparse.Namespace, theirs: dict[str, Any], run: Run) -> bool:
     """Print how each layer compares with another implementation; whether all are equal."""
     from apsim.nn import oracle
     from apsim.report.agreement import agreement_lines
 
-    judged = oracle.against(args.model, model, x, run.tensors, args.against)
+    judged, model = oracle.compare(run.model, run.tensors, theirs), run.model
     print("\n".join(agreement_lines(judged, len(model.layers), args.against, model.rule)))
     return all(one.equal for one in judged)
 

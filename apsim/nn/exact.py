@@ -12,8 +12,8 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-from apsim.errors import InputError
 from apsim.nn import float32, rules
+from apsim.nn.inputs import checked_inputs
 from apsim.nn.model import (
     Add,
     AvgPool,
@@ -29,7 +29,6 @@ from apsim.nn.model import (
     Requant,
     Requantize,
     Reshape,
-    Tensor,
     Transpose,
     Weighted,
 )  # fmt: skip
@@ -233,37 +232,6 @@ def run(model: Model, x: npt.ArrayLike | Mapping[str, npt.ArrayLike]) -> dict[st
     for layer in model.layers:
         tensors[layer.output] = layer_output(model, layer, tensors)
     return tensors
-
-
-def checked_inputs(
-    model: Model, x: npt.ArrayLike | Mapping[str, npt.ArrayLike]
-) -> dict[str, Integers]:
-    """Give the input tensors by name; raises `InputError` as `run` does."""
-    given = x if isinstance(x, Mapping) else {model.input: x}
-    checked = {name: _checked(name, given, model.tensors[name]) for name in model.inputs}
-    sizes = {name: len(values) for name, values in checked.items()}
-    if len(set(sizes.values())) > 1:
-        raise InputError(f"inputs must hold equally many, got {sizes}")
-    return checked
-
-
-def _checked(name: str, given: Mapping[str, npt.ArrayLike], tensor: Tensor) -> Integers:
-    if name not in given:
-        raise InputError(f"input {name!r} is missing; given: {', '.join(given)}")
-    values = np.asarray(given[name])
-    if values.dtype.kind not in "iub":
-        raise InputError(f"input {name!r} must hold integers, got {values.dtype}")
-    if values.ndim == 0 or values.shape[1:] != tensor.shape:
-        wanted = ", ".join(["N", *map(str, tensor.shape)])
-        raise InputError(f"input {name!r} must have shape [{wanted}], got {list(values.shape)}")
-    if not len(values):
-        raise InputError(f"input {name!r} must hold at least one, got shape {list(values.shape)}")
-    if values.min() < tensor.lo or values.max() > tensor.hi:
-        raise InputError(
-            f"input {name!r} must lie in {tensor.lo}..{tensor.hi}, "
-            f"got {values.min()}..{values.max()}"
-        )
-    return values.astype(np.int64)
 
 
 def _conv2d(model: Model, layer: Conv2d, inputs: list[Integers]) -> Integers:

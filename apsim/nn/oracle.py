@@ -20,9 +20,10 @@ from apsim.errors import InputError, MissingExtra
 from apsim.nn import exact, real
 from apsim.nn.model import Integers, Model
 
-__all__ = ["ORACLES", "Agreement", "against", "compare", "oracle_tensors"]
+__all__ = ["ORACLES", "Agreement", "answers", "compare", "oracle_tensors"]
 
 ORACLES = ("onnxruntime", "onnxruntime-plain", "reference")
+QDQ_OPSET = 19  # from here on the reference evaluator knows QuantizeLinear
 Feeds = Mapping[str, npt.NDArray[Any]]
 
 
@@ -47,18 +48,20 @@ class Agreement:
         return self.forced == self.whole == 0
 
 
-def against(
-    path: str | os.PathLike[str],
-    model: Model,
-    x: Mapping[str, Integers],
-    ours: Mapping[str, Integers],
-    oracle: str,
-) -> tuple[Agreement, ...]:
-    """Judge our tensors for the integer inputs `x` by another implementation of an ONNX file."""
+def answers(
+    path: str | os.PathLike[str], model: Model, x: Mapping[str, Integers], oracle: str
+) -> dict[str, Integers]:
+    """What another implementation of an ONNX file makes of the integer inputs `x`.
+
+    Raises `InputError` where it cannot run the file, or none of its tensors is ours.
+    """
     if Path(path).suffix != ".onnx":
         raise InputError(f"--against {oracle} judges ONNX files, {path} is none")
     feeds = dict(_feed(model, name, values) for name, values in x.items())
-    return compare(model, ours, oracle_tensors(path, model, feeds, oracle))
+    theirs = oracle_tensors(path, model, feeds, oracle)
+    if not any(layer.output in theirs for layer in model.layers):
+        raise InputError(f"--against {oracle}: no layer of {path} has a tensor of that name")
+    return theirs
 
 
 def _feed(model: Model, name: str, integers: Integers) -> tuple[str, npt.NDArray[Any]]:
@@ -66,9 +69,10 @@ def _feed(model: Model, name: str, integers: Integers) -> tuple[str, npt.NDArray
     tensor, entry = model.tensors[name], model.entries.get(name)
     if entry is None:
         return name, integers.astype(f"{'i' if tensor.signed else 'u'}{max(1, tensor.bits // 8)}")
-    if (entry.factor, entry.shift) != (1.0, 0.0):
-        raise InputError(f"input {entry.name!r} is changed before it is quantized: no oracle")
-    return entry.name, real.dequantize(tensor, integers).astype(np.float32)
+    values = (real.dequantize(tensor, integers) - entry.shift) / entry.factor
+    if not np.array_equal(real.quantize(model, values, name), integers):
+        raise InputError(f"input {entry.name!r}: no real values give these integers, so no oracle")
+    return entry.name, values.astype(np.float32)
 
 
 def oracle_tensors(
@@ -77,12 +81,19 @@ def oracle_tensors(
     """Run an ONNX file elsewhere and give the integer tensors that `model` names as well.
 
     `feeds` has the file's own inputs by name.  "onnxruntime" optimises all it can,
-    "onnxruntime-plain" nothing; "reference" is onnx.reference.ReferenceEvaluator.
+    "onnxruntime-plain" nothing; "reference" is onnx.reference.ReferenceEvaluator.  Raises
+    `InputError` with the oracle's own reason where it cannot run the file.
     """
     if oracle not in ORACLES:
         raise InputError(f"unknown oracle {oracle!r}; known: {', '.join(ORACLES)}")
     proto, names = _with_outputs(path, model)
-    values = _reference(proto, feeds) if oracle == "reference" else _ort(proto, feeds, oracle)
+    try:
+        values = _reference(proto, feeds) if oracle == "reference" else _ort(proto, feeds, oracle)
+    except MissingExtra:
+        raise
+    except Exception as error:  # each has many kinds of its own, most without a common base
+        reason = " ".join(str(error).split())[:300] or type(error).__name__
+        raise InputError(f"{oracle} cannot run {path}: {reason}") from error
     return {name: _integers(value) for name, value in zip(names, values, strict=True)}
 
 
@@ -107,6 +118,11 @@ def _with_outputs(path: str | os.PathLike[str], model: Model) -> tuple[Any, list
 def _reference(proto: Any, feeds: Feeds) -> list[Any]:
     from onnx.reference import ReferenceEvaluator
 
+    opset = max((o.version for o in proto.opset_import if o.domain in ("", "ai.onnx")), default=21)
+    if opset < QDQ_OPSET:
+        from onnx.version_converter import convert_version
+
+        proto = convert_version(proto, 21)
     return list(ReferenceEvaluator(proto).run(None, dict(feeds)))
 
 

@@ -26,16 +26,16 @@ def quantize(model: Model, x: npt.ArrayLike, name: str | None = None) -> Integer
     and for a shape that does not fit.
     """
     name = model.input if name is None else name
-    tensor = model.tensors[name]
+    tensor, called = model.tensors[name], model.called(name)
     values = np.asarray(x, np.float32)
     if values.ndim == 0 or values.shape[1:] != tensor.shape:
         wanted = ", ".join(["N", *map(str, tensor.shape)])
-        raise InputError(f"input {name!r} must have shape [{wanted}], got {list(values.shape)}")
+        raise InputError(f"input {called!r} must have shape [{wanted}], got {list(values.shape)}")
     if not np.isfinite(values).all():
-        raise InputError(f"input {name!r} holds NaN or infinity")
+        raise InputError(f"input {called!r} holds NaN or infinity")
     entry = model.entries.get(name, Entry())
     entered = values * np.float32(entry.factor) + np.float32(entry.shift)
-    steps = _ROUND[entry.rounding](entered / np.float32(one_scale(tensor, f"input {name!r}")))
+    steps = _ROUND[entry.rounding](entered / np.float32(one_scale(tensor, f"input {called!r}")))
     lo = tensor.lo if entry.lo is None else entry.lo
     hi = tensor.hi if entry.hi is None else entry.hi
     return np.asarray(np.clip(steps + tensor.zero_point, lo, hi), np.int64)

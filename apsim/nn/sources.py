@@ -142,29 +142,24 @@ def _first(images: int | None, arrays: dict[str, Integers]) -> dict[str, Integer
 
 
 def _from_file(path: str, network: Model) -> dict[str, Integers]:
-    arrays = _read(path, network.inputs)
-    own = {entry.name: name for name, entry in network.entries.items() if entry.name}
-    arrays = {own.get(name, name): values for name, values in arrays.items()}
-    missing = [name for name in network.inputs if name not in arrays]
-    if missing and len(arrays) == len(network.inputs) == 1:
-        arrays = {missing[0]: next(iter(arrays.values()))}
-    elif missing:
+    """Each input's integers; the file has just them, under the model file's names or ours."""
+    wanted = list(dict.fromkeys(map(network.called, network.inputs)))
+    arrays = _read(path, wanted)
+    names = {name: name if name in arrays else network.called(name) for name in network.inputs}
+    if set(names.values()) != set(arrays):
         raise InputError(
-            f"{path}: wanted an array for each of {', '.join(_file_names(network))}, "
+            f"{path}: wanted an array for each of {', '.join(wanted)} and no other, "
             f"found {', '.join(arrays) or 'none'}"
         )
+    for name, values in arrays.items():
+        if values.dtype.kind not in "fiub":
+            raise InputError(f"{path}: input {name!r} must hold numbers, got {values.dtype}")
+    given = {name: arrays[source] for name, source in names.items()}
     integers = {
         name: real.quantize(network, values, name) if values.dtype.kind == "f" else values
-        for name, values in arrays.items()
-        if name in network.inputs
+        for name, values in given.items()
     }
     return exact.checked_inputs(network, integers)
-
-
-def _file_names(network: Model) -> list[str]:
-    """What the model's own file calls its inputs."""
-    entries = network.entries
-    return [entries[n].name or n if n in entries else n for n in network.inputs]
 
 
 def _read(path: str, names: Sequence[str]) -> dict[str, Any]:
@@ -175,6 +170,8 @@ def _read(path: str, names: Sequence[str]) -> dict[str, Any]:
                 return {names[0]: loaded} if len(names) == 1 else {"(the one array)": loaded}
             return {name: loaded[name] for name in loaded.files}
     except (OSError, ValueError, EOFError) as error:
+        if "pickle" in str(error):
+            raise InputError(f"{path}: not an .npy or .npz file of numbers") from None
         reason = error.strerror if isinstance(error, OSError) and error.strerror else error
         raise InputError(f"cannot read inputs from {path}: {reason}") from error
     except Exception as error:  # zipfile has errors of its own for truncated archives

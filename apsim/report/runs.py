@@ -45,9 +45,10 @@ def run_table(run: Run, *, short: bool = False) -> Table:
     )  # fmt: skip
     for name in names:
         numeric = name not in ("layer", "operation", "shape", "a/w", "verdict")
-        justify = "right" if numeric else "left"
-        widest = LAYER_WIDTH[short] if name == "layer" else None
-        table.add_column(name, footer[name], justify=justify, no_wrap=True, max_width=widest)
+        table.add_column(
+            name, footer[name], justify="right" if numeric else "left", no_wrap=True,
+            max_width=LAYER_WIDTH[short] if name == "layer" else None,
+        )  # fmt: skip
     for layer in run.layers:
         cells = _cells(layer, write)
         table.add_row(*(cells[name] for name in names))

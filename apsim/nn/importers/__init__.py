@@ -6,6 +6,7 @@ import os
 from collections.abc import Sequence
 from pathlib import Path
 
+from apsim.errors import InputError
 from apsim.nn.importers.onnx import Imported, from_onnx, read_onnx
 from apsim.nn.importers.tflite import from_tflite, read_tflite
 
@@ -22,5 +23,7 @@ def read(
 ) -> Imported:
     """Import an ONNX or TFLite file by its suffix; `rule` overrides the format's own."""
     if Path(path).suffix == ".tflite":
+        if shape is not None:
+            raise InputError(f"--shape: TFLite files leave no axes open, {path} has its own shape")
         return read_tflite(path, rule=rule or "tflite")
     return read_onnx(path, rule=rule or "onnx-exact", shape=shape)
