@@ -6,19 +6,25 @@ compared is a faultless run of the same images.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from concurrent.futures import ProcessPoolExecutor
+from concurrent.futures.process import BrokenProcessPool
 from dataclasses import dataclass, replace
+from functools import partial
 from statistics import fmean
 
 import numpy as np
+import numpy.typing as npt
 
 from apsim.cam.base import Cam
 from apsim.cam.faulty import Faults, FaultyCam
 from apsim.counts import Activity, Counts
+from apsim.errors import ApsimError
 from apsim.functions import Function
-from apsim.nn.chip import Chip
+from apsim.nn.chip import Chip, Design
 from apsim.nn.model import Integers, Model
 from apsim.nn.runtime import Run, run
+from apsim.program import ApKind
 
 __all__ = ["FaultyChip", "Study", "Trial", "interval", "study"]
 
@@ -27,9 +33,14 @@ CONFIDENCE = 0.95
 
 
 class FaultyChip(Chip):
-    """A chip whose CAPs fail: each array has the faults, and a seed of its own."""
+    """A chip whose CAPs fail: each array has the faults, and a seed of its own.
 
-    faults = Faults()
+    Every load runs on an array, one after another: lanes have no arrays that could fail.
+    """
+
+    def __init__(self, design: Design, *, ap: ApKind | str, faults: Faults) -> None:
+        super().__init__(design, ap=ap, literal=True)
+        self.faults = faults
 
     def _array(self, function: Function) -> tuple[Cam, object]:
         size = function.rows, function.columns
@@ -44,11 +55,12 @@ class FaultyChip(Chip):
 class Trial:
     """One run with faults: right answers, and how the logits moved from the faultless run.
 
-    `moved` is the mean absolute change of a logit, in steps of the output's integers;
-    `changed` the share of images whose answer changed.
+    `correct` is None where nobody knows the right answers.  `moved` is the mean absolute
+    change of a logit, in steps of the output's integers; `changed` the share of images
+    whose answer changed.
     """
 
-    correct: int
+    correct: int | None
     moved: float
     changed: float
     counts: Counts
@@ -61,24 +73,25 @@ class Study:
 
     faults: Faults
     images: int
-    clean_correct: int
+    clean_correct: int | None
     clean_activity: Activity
     trials: tuple[Trial, ...]
 
     @property
     def accuracies(self) -> tuple[float, ...]:
-        """Accuracy of each trial."""
-        return tuple(trial.correct / self.images for trial in self.trials)
+        """Accuracy of each trial; none without labels."""
+        right = (trial.correct for trial in self.trials)
+        return tuple(correct / self.images for correct in right if correct is not None)
 
     @property
-    def accuracy(self) -> float:
-        """Mean accuracy over the trials."""
-        return fmean(self.accuracies)
+    def accuracy(self) -> float | None:
+        """Mean accuracy over the trials, None without labels."""
+        return fmean(self.accuracies) if self.accuracies else None
 
     @property
-    def accuracy_interval(self) -> tuple[float, float]:
+    def accuracy_interval(self) -> tuple[float, float] | None:
         """The 95 % confidence interval of the mean accuracy over the trials."""
-        return interval(self.accuracies)
+        return interval(self.accuracies) if self.accuracies else None
 
     @property
     def moved(self) -> float:
@@ -96,6 +109,11 @@ class Study:
         return fmean(trial.changed for trial in self.trials)
 
     @property
+    def changed_interval(self) -> tuple[float, float]:
+        """The 95 % confidence interval of `changed`."""
+        return interval([trial.changed for trial in self.trials])
+
+    @property
     def activity(self) -> Activity:
         """Activity of all trials together."""
         return sum((trial.activity for trial in self.trials), Activity())
@@ -103,31 +121,33 @@ class Study:
 
 def study(
     model: Model,
-    images: Integers,
-    labels: Integers,
+    images: npt.ArrayLike | Mapping[str, npt.ArrayLike],
+    labels: npt.ArrayLike | None,
     chip: Chip,
     faults: Sequence[Faults],
     *,
     repeats: int = 5,
+    workers: int = 1,
     progress: Callable[[int, int], None] = lambda done, total: None,
 ) -> list[Study]:
-    """Run `images` once without faults and `repeats` times with each of `faults`.
+    """Run `images` [N, ...] once without faults and `repeats` times with each of `faults`.
 
-    `chip` gives design and AP kind.  Repeat r of faults with seed s uses seed s + r.
+    `labels` [N] are the right answers, None where nobody knows them.  `chip` gives design
+    and AP kind.  Repeat r of faults with seed s uses seed s + r; `workers` processes share
+    the trials.  Raises `ApsimError` where a process dies.
     """
-    clean = run(model, images, _like(chip, Faults()), labels=labels)
-    studies, done, total = [], 0, repeats * len(faults)
-    for kind in faults:
-        trials = []
-        for repeat in range(repeats):
-            there = _like(chip, replace(kind, seed=kind.seed + repeat))
-            trials.append(_trial(run(model, images, there, labels=labels), clean))
-            done += 1
-            progress(done, total)
-        studies.append(
-            Study(kind, len(images), clean.correct or 0, _activity(clean), tuple(trials))
-        )
-    return studies
+    clean = run(model, images, Chip(chip.design, ap=chip.kind), labels=labels)
+    trial = partial(_trial, model, images, labels, chip.design, chip.kind, clean.outputs)
+    seeded = [replace(kind, seed=kind.seed + r) for kind in faults for r in range(repeats)]
+    trials: list[Trial] = []
+    for done in _over(workers, trial, seeded):
+        trials.append(done)
+        progress(len(trials), len(seeded))
+    parts = [tuple(trials[k : k + repeats]) for k in range(0, len(trials), repeats)]
+    return [
+        Study(kind, clean.images, clean.correct, _activity(clean), part)
+        for kind, part in zip(faults, parts, strict=True)
+    ]
 
 
 def interval(values: Sequence[float], seed: int = 0) -> tuple[float, float]:
@@ -143,18 +163,36 @@ def interval(values: Sequence[float], seed: int = 0) -> tuple[float, float]:
     return float(low), float(high)
 
 
-def _like(chip: Chip, faults: Faults) -> FaultyChip:
-    there = FaultyChip(chip.design, ap=chip.kind)
-    there.faults = faults
-    return there
+def _over(
+    workers: int, trial: Callable[[Faults], Trial], seeded: Sequence[Faults]
+) -> Iterator[Trial]:
+    """Trials in order, made here or by processes."""
+    if workers == 1:
+        yield from map(trial, seeded)
+        return
+    try:
+        with ProcessPoolExecutor(workers) as pool:
+            yield from pool.map(trial, seeded)
+    except BrokenProcessPool as error:
+        raise ApsimError("a worker died; with --workers 1 trials run in this process") from error
 
 
-def _trial(faulty: Run, clean: Run) -> Trial:
-    logits, truth = (found.outputs.reshape(found.images, -1) for found in (faulty, clean))
+def _trial(
+    model: Model,
+    images: npt.ArrayLike | Mapping[str, npt.ArrayLike],
+    labels: npt.ArrayLike | None,
+    design: Design,
+    kind: ApKind,
+    truth: Integers,
+    faults: Faults,
+) -> Trial:
+    """One run with faults against the outputs `truth` [N, ...] of the faultless one."""
+    faulty = run(model, images, FaultyChip(design, ap=kind, faults=faults), labels=labels)
+    logits, right = (found.reshape(faulty.images, -1) for found in (faulty.outputs, truth))
     return Trial(
-        faulty.correct or 0,
-        float(np.abs(logits - truth).mean()),
-        float((logits.argmax(axis=1) != truth.argmax(axis=1)).mean()),
+        faulty.correct,
+        float(np.abs(logits - right).mean()),
+        float((logits.argmax(axis=1) != right.argmax(axis=1)).mean()),
         faulty.counts,
         _activity(faulty),
     )

@@ -92,6 +92,7 @@ class FaultyCam(DenseCam):
 
     def __init__(self, rows: int, columns: int, faults: Faults) -> None:
         super().__init__(rows, columns)
+        self._cells = np.asfortranarray(self._cells)  # a column lies in one piece
         self.faults = faults
         self._random = np.random.default_rng(faults.seed)
         self._stuck = self._random.random((rows, columns)) < faults.stuck_cells
@@ -142,25 +143,24 @@ class FaultyCam(DenseCam):
         op, numbers = Op(step[OP]), np.zeros(4, np.int64)
         if op in COMPARES:
             self._compare(lines, key, Gate(step[GATE]))
-            numbers[:2] = lines.tag.size, lines.tag.sum()
+            numbers[:2] = lines.tag.size, np.count_nonzero(lines.tag)
         if op is Op.READ and step[PORT] >= 0:
             _put_out(lines, step, out, word)
         if op in (Op.PASS, Op.WRITE, Op.WRITE_ALL):
             where = np.ones_like(lines.tag) if op is Op.WRITE_ALL else lines.tag
-            for line, bit in write:
-                value = np.full_like(where, bool(bit))
-                numbers[2:] += self._drive(lines.place(line), where, value)
+            numbers[2:] = self._write(lines, write.tolist(), where)
         if op in (Op.WRITE_TAG, Op.WRITE_DATA):
             where, value = _line_data(lines, step, data, word)
-            numbers[2:] = self._drive(lines.place(int(key[0, 0])), where, value)
+            numbers[2:] = self._drive(lines.place(int(key[0, 0])), where, where & value)
         return numbers
 
     def _compare(self, lines: Lines, key: Numbers, gate: Gate) -> None:
         match = np.ones_like(lines.tag)
-        for line, bit in key:
-            match &= lines.cells[lines.place(line)] == bool(bit)
+        for line, bit in key.tolist():
+            cells = lines.cells[lines.place(line)]
+            match &= cells if bit else ~cells
         if self.faults.missed_match:
-            match &= self._random.random(match.shape) >= self.faults.missed_match
+            match[self._struck(match, self.faults.missed_match)] = False
         if gate is Gate.LOAD_G:
             lines.generate[:] = match
         if gate is Gate.LOAD_K:
@@ -171,19 +171,34 @@ class FaultyCam(DenseCam):
             match = np.logical_or.accumulate(match[:, ::-1], axis=1)[:, ::-1]
         lines.tag[:] = match
 
+    def _write(self, lines: Lines, write: list[tuple[int, int]], where: Array) -> tuple[int, int]:
+        """Write bits to lines where `where`; give the cells driven and those that changed."""
+        driven = changed = 0
+        for line, bit in write:
+            ones = where if bit else np.zeros_like(where)
+            one, other = self._drive(lines.place(line), where, ones)
+            driven, changed = driven + one, changed + other
+        return driven, changed
+
     def _drive(
-        self, place: tuple[slice | Numbers, slice | int], where: Array, value: Array
+        self, place: tuple[slice | Numbers, slice | int], where: Array, ones: Array
     ) -> tuple[int, int]:
-        """Write `value` to a line where `where`; give the cells driven and those that changed."""
+        """Write a line where `where`, with 1 where `ones`; give cells driven and changed."""
         old = self._cells[place]
+        new: Array = old & ~where | ones
         if self.faults.write_error:
-            value = value ^ (self._random.random(value.shape) < self.faults.write_error)
-        new = np.where(where, value, old)
+            new[self._struck(where, self.faults.write_error)] ^= True
         if self.faults.stuck_cells:
             new = np.where(self._stuck[place], self._held[place], new)
-        changed = int((new != old).sum())  # before the write: `old` may be a view of the cells
+        changed = np.count_nonzero(new != old)  # before the write: `old` may be a view
         self._cells[place] = new
-        return int(where.sum()), changed
+        return int(np.count_nonzero(where)), int(changed)
+
+    def _struck(self, where: Array, rate: float) -> tuple[Numbers, ...]:
+        """Crossings that a fault strikes: each of those in `where` with chance `rate`."""
+        there = where.ravel().nonzero()[0]
+        chosen = there[self._random.random(len(there)) < rate]
+        return np.unravel_index(chosen, where.shape)
 
     def _hold(self) -> None:
         if self.faults.stuck_cells:

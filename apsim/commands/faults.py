@@ -7,6 +7,7 @@ scaled or assumed.
 from __future__ import annotations
 
 import argparse
+import os
 from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any
 
@@ -17,6 +18,7 @@ if TYPE_CHECKING:
 
     from apsim.cost import Technology
     from apsim.faults import Study
+    from apsim.nn.model import Model
 
 __all__ = ["add_parser"]
 
@@ -38,12 +40,22 @@ def add_parser(subparsers: argparse._SubParsersAction[argparse.ArgumentParser]) 
         description=__doc__.split("\n")[0],
     )
     add = parser.add_argument
-    add("model", metavar="MODEL", nargs="?", default="digits", help="a bundled model with images")
+    known = "digits (default), a network of the literature such as resnet18, or a file"
+    add("model", metavar="MODEL", nargs="?", default="digits", help=known)
     for name, meaning in RATES.items():
         add(f"--{name.replace('_', '-')}", type=float, nargs="+", metavar="P", help=meaning)
-    add("--images", type=int, default=32, metavar="N", help="how many images (default 32)")
+    add(
+        "--images",
+        type=int,
+        metavar="N",
+        help="how many images (default: 16 digits, else 1, or all of a file)",
+    )
+    add("--input", metavar="FILE", help="inputs [N, ...] from an .npy or .npz file")
+    add("--labels", metavar="FILE", help="with --input: right answers [N] from an .npy file")
+    add("--bits", metavar="B", help="widths of all layers, or one for each: 8,4,8")
     add("--repeats", type=int, default=5, metavar="R", help="trials of each kind (default 5)")
     add("--seed", type=int, default=0, metavar="S", help="seed of the first trial (default 0)")
+    add("--workers", type=int, metavar="N", help="processes (default: one for each core)")
     add("--ap", choices=KINDS, default="2d-seg", help="AP kind (default 2d-seg)")
     add("--tech", default="sram", metavar="sram|reram|FILE", help="technology of the energies")
     add("--write-voltage", type=float, default=0.5, metavar="V", help="volts (default 0.5)")
@@ -71,26 +83,59 @@ def _studies(args: argparse.Namespace) -> list[Study]:
 
     from apsim import nn
     from apsim.faults import study
-    from apsim.nn import real
+    from apsim.nn import sources
 
-    model, digits = nn.load(_known(args.model)), nn.datasets.digits()
-    for name, most in (("images", len(digits)), ("repeats", 1000)):
-        if not 1 <= getattr(args, name) <= most:
-            raise InputError(f"--{name}: wanted 1 to {most}, got {getattr(args, name)}")
-    images = real.quantize(model, digits.images[: args.images])
-    chip, faults = nn.Chip.preset("bf-imna-lr", ap=args.ap), _faults(args)
+    workers = os.cpu_count() or 1 if args.workers is None else args.workers
+    for name, value, most in (("repeats", args.repeats, 1000), ("workers", workers, 1024)):
+        if not 1 <= value <= most:
+            raise InputError(f"--{name}: wanted 1 to {most}, got {value}")
+    faults = _faults(args)
+    model = sources.model(args.model, bits=args.bits)
+    images, labels = _images(args, model)
+    chip = nn.Chip.preset("bf-imna-lr", ap=args.ap)
     console = Console(stderr=True)
     with Progress(console=console, disable=not console.is_terminal, transient=True) as bar:
         task = bar.add_task("trials", total=args.repeats * len(faults))
         return study(
             model,
             images,
-            digits.labels[: args.images],
+            labels,
             chip,
             faults,
             repeats=args.repeats,
+            workers=workers,
             progress=lambda done, _: bar.update(task, completed=done),
         )
+
+
+def _images(args: argparse.Namespace, model: Model) -> tuple[dict[str, Any], Any]:
+    """Inputs by tensor name, and right answers where there are any."""
+    from apsim.nn import sources
+
+    if args.input is None:
+        if args.labels is not None:
+            raise InputError("--labels: they belong to the inputs of --input")
+        return sources.inputs(model, args.images, None)
+    images, _ = sources.inputs(model, None, args.input)
+    there = min(len(values) for values in images.values())
+    wanted = there if args.images is None else args.images
+    if not 1 <= wanted <= there:
+        raise InputError(f"--images: wanted 1 to {there} inputs of {args.input}, got {wanted}")
+    labels = None if args.labels is None else _labels(args.labels, there)[:wanted]
+    return {name: values[:wanted] for name, values in images.items()}, labels
+
+
+def _labels(path: str, wanted: int) -> Any:
+    import numpy as np
+
+    try:
+        labels = np.load(path, allow_pickle=False)
+    except (OSError, ValueError, EOFError) as error:
+        raise InputError(f"cannot read labels from {path}: {error}") from error
+    if getattr(labels, "shape", None) != (wanted,) or labels.dtype.kind not in "iu":
+        shape, kind = getattr(labels, "shape", "no"), getattr(labels, "dtype", "archive")
+        raise InputError(f"{path}: wanted {wanted} whole numbers, got shape {shape} of {kind}")
+    return labels
 
 
 def _show(table: Table) -> None:
@@ -98,12 +143,6 @@ def _show(table: Table) -> None:
 
     console = Console()
     (console if console.is_terminal else Console(width=WIDE)).print(table)
-
-
-def _known(model: str) -> str:
-    if model != "digits":
-        raise InputError(f"model {model!r} has no images of its own; faults knows digits")
-    return model
 
 
 def _faults(args: argparse.Namespace) -> list[Any]:
@@ -124,27 +163,32 @@ def _table(
     from rich.table import Table
 
     first = found[0]
-    title = (
-        f"{args.model}, {first.images} images, {args.repeats} trials each, {args.ap} AP; "
-        f"without faults {first.clean_correct} of {first.images} right"
-    )
+    title = f"{args.model}, {first.images} images, {args.repeats} trials each, {args.ap} AP"
+    if first.clean_correct is not None:
+        title += f"; without faults {first.clean_correct} of {first.images} right"
     table = Table(title=title, title_justify="left")
     for name in ("faults", "accuracy", "95 % interval", "logits moved", "95 % interval",
                  "answers changed", f"saved at {scaled.name.rpartition('at ')[2]}"):  # fmt: skip
         table.add_column(name, justify="left" if name == "faults" else "right")
     for one in found:
-        low, high = one.accuracy_interval
         least, most = one.moved_interval
         table.add_row(
             _named(one),
-            f"{one.accuracy:.1%}",
-            f"{low:.1%} ... {high:.1%}",
+            *_accuracy(one),
             f"{one.moved:.3g}",
             f"{least:.3g} ... {most:.3g}",
             f"{one.changed:.1%}",
             f"{_saved(one, technology, scaled):.4%}",
         )
     return table
+
+
+def _accuracy(one: Study) -> tuple[str, str]:
+    """Mean and interval; dashes where nobody knows the right answers."""
+    if one.accuracy is None or one.accuracy_interval is None:
+        return "-", "-"
+    low, high = one.accuracy_interval
+    return f"{one.accuracy:.1%}", f"{low:.1%} ... {high:.1%}"
 
 
 def _named(one: Study) -> str:
@@ -185,6 +229,7 @@ def _as_json(
                 "logits_moved": one.moved,
                 "logits_moved_interval": one.moved_interval,
                 "answers_changed": one.changed,
+                "answers_changed_interval": one.changed_interval,
                 "energy_saved": _saved(one, technology, scaled),
                 "trials": [asdict(trial) for trial in one.trials],
             }
