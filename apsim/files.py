@@ -46,13 +46,13 @@ def require_writable(*paths: str | os.PathLike[str] | None) -> None:
 
     Raises `InputError` as `replacing` would; nothing is left behind.
     """
-    for path in filter(None, paths):
-        if Path(path).is_dir():
-            raise InputError(f"cannot write {Path(path)}: Is a directory")
+    for target in (Path(path) for path in paths if path is not None):
+        if target.is_dir():
+            raise InputError(f"cannot write {target}: Is a directory")
         try:
-            tempfile.TemporaryFile(dir=Path(path).parent).close()
+            tempfile.TemporaryFile(dir=target.parent).close()
         except OSError as error:
-            raise InputError(f"cannot write {Path(path)}: {error.strerror or error}") from error
+            raise InputError(f"cannot write {target}: {error.strerror or error}") from error
 
 
 def _umask() -> int:

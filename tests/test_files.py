@@ -64,3 +64,20 @@ def test_a_place_that_cannot_be_written_is_named(tmp_path: Path, place: str) -> 
         files.write_text(target, "text")
     assert str(target) in str(caught.value)
     assert os.listdir(tmp_path) == ["file"]
+
+
+def test_paths_that_can_be_written_are_let_pass_and_left_alone(tmp_path: Path) -> None:
+    """Nothing is made, nothing is changed; no path at all is fine"""
+    old = tmp_path / "old.json"
+    old.write_text("old")
+    require_writable(old, None, tmp_path / "new.json")
+    assert list(tmp_path.iterdir()) == [old]
+    assert old.read_text() == "old"
+
+
+@pytest.mark.parametrize("name", ["no/run.json", "."])
+def test_a_path_that_cannot_be_written_is_refused_before_any_work(
+    tmp_path: Path, name: str
+) -> None:
+    with pytest.raises(InputError, match="cannot write"):
+        require_writable(None, tmp_path / name)

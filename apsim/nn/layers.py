@@ -49,8 +49,28 @@ class Conv2d:
         Raises `InputError` for values that do not fit and `ProgramError` where a CAP is
         too small.
         """
+        _require(self.bits, self.weight_bits)
+        for name, least in (("stride", 1), ("padding", 0), ("groups", 1)):
+            if getattr(self, name) < least:
+                raise InputError(f"{name}: wanted at least {least}, got {getattr(self, name)}")
         weights = _weights(self.weights, 4, self.weight_bits or self.bits)
-        layer = records.Conv2d(
+        layer = self._record(weights)
+        images = np.asarray(x)
+        if images.ndim != 4 or images.shape[1] != weights.shape[1] * self.groups:
+            wanted = weights.shape[1] * self.groups
+            raise InputError(f"x: wanted [N, {wanted}, H, W], got {list(images.shape)}")
+        shape = (len(weights), *plane(layer, *images.shape[2:]))
+        if not all(shape):
+            raise InputError(
+                f"x: wanted a plane that holds at least one window of {weights.shape[2:]}, "
+                f"got {list(images.shape[2:])} and padding {self.padding}"
+            )
+        return _run(layer, images, shape, Tensor(images.shape[1:], self.bits, self.signed), on)
+
+    def _record(self, weights: Integers) -> records.Conv2d:
+        if len(weights) % self.groups:
+            raise InputError(f"groups: {self.groups} do not divide {len(weights)} outputs")
+        return records.Conv2d(
             name="conv2d",
             inputs=("x",),
             output="y",
@@ -61,12 +81,6 @@ class Conv2d:
             padding=(self.padding,) * 4,
             groups=self.groups,
         )
-        images = np.asarray(x)
-        if images.ndim != 4 or images.shape[1] != weights.shape[1] * self.groups:
-            wanted = weights.shape[1] * self.groups
-            raise InputError(f"x: wanted [N, {wanted}, H, W], got {list(images.shape)}")
-        shape = (len(weights), *plane(layer, *images.shape[2:]))
-        return _run(layer, images, shape, Tensor(images.shape[1:], self.bits, self.signed), on)
 
 
 @dataclass(frozen=True, eq=False)
@@ -81,6 +95,7 @@ class Linear:
 
     def __call__(self, x: npt.ArrayLike, *, on: Chip) -> Integers:
         """Multiply x [N, I] with the weights on a chip; gives [N, O].  Raises as `Conv2d`."""
+        _require(self.bits, self.weight_bits)
         weights = _weights(self.weights, 2, self.weight_bits or self.bits)
         layer = records.Linear(
             name="linear",
@@ -101,6 +116,12 @@ def _run(layer: L, x: Integers, shape: tuple[int, ...], kind: Tensor, chip: Chip
     tensors = {"x": kind, "y": Tensor(shape, 64, True)}
     model = Model(layer.name, "none", ("x",), ("y",), tensors, (layer,))
     return execute(model, layer, checked_inputs(model, x), chip).output
+
+
+def _require(*widths: int | None) -> None:
+    for bits in widths:
+        if bits is not None and not 1 <= bits <= 16:
+            raise InputError(f"bits: wanted 1 to 16, got {bits}")
 
 
 def _weights(weights: npt.ArrayLike, axes: int, bits: int) -> Integers:
