@@ -70,7 +70,7 @@ def test_paths_that_can_be_written_are_let_pass_and_left_alone(tmp_path: Path) -
     """Nothing is made, nothing is changed; no path at all is fine"""
     old = tmp_path / "old.json"
     old.write_text("old")
-    require_writable(old, None, tmp_path / "new.json")
+    files.require_writable(old, None, tmp_path / "new.json")
     assert list(tmp_path.iterdir()) == [old]
     assert old.read_text() == "old"
 
@@ -80,4 +80,4 @@ def test_a_path_that_cannot_be_written_is_refused_before_any_work(
     tmp_path: Path, name: str
 ) -> None:
     with pytest.raises(InputError, match="cannot write"):
-        require_writable(None, tmp_path / name)
+        files.require_writable(None, tmp_path / name)
