@@ -21,7 +21,9 @@ from tests.tflite_models import (  # noqa: E402
     concatenations,
     convolutions,
     fully_connected,
+    padded_convolutions,
     pools,
+    requantizations,
 )
 
 
@@ -64,6 +66,15 @@ def test_int8_layers_equal_the_reference_kernels(case: TfliteCase, folder: Path)
 @settings(max_examples=100)
 @given(case=WIDE)
 def test_int16x8_layers_equal_the_reference_kernels(case: TfliteCase, folder: Path) -> None:
+    assert np.array_equal(ours(case, folder), by_reference_kernels(case))
+
+
+@settings(max_examples=60)
+@given(case=padded_convolutions() | requantizations())
+def test_explicit_padding_and_requantization_equal_the_reference_kernels(
+    case: TfliteCase, folder: Path
+) -> None:
+    """PAD becomes the padding of its convolution, QUANTIZE a layer of its own"""
     assert np.array_equal(ours(case, folder), by_reference_kernels(case))
 
 

@@ -64,3 +64,11 @@ def test_inputs_that_are_no_numbers_are_refused(bad: float) -> None:
 def test_inputs_of_another_shape_are_refused() -> None:
     with pytest.raises(InputError, match=r"must have shape \[N, 1, 8, 8\], got \[8, 8\]"):
         real.quantize(DIGITS, np.zeros((8, 8)))
+
+
+def test_narrow_integers_do_not_wrap_around_below_a_zero_point() -> None:
+    """dequantize(int8 x) == dequantize(int64 x)"""
+    tensor = Tensor((2,), 8, True, 0.5, zero_point=83)
+    x = np.array([[-128, 127]])
+    assert real.dequantize(tensor, x.astype(np.int8)).tolist() == [[-105.5, 22.0]]
+    assert (real.dequantize(tensor, x.astype(np.int8)) == real.dequantize(tensor, x)).all()

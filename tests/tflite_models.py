@@ -86,41 +86,70 @@ class Builder:
             getattr(tflite, f"{kind}Add{name}")(self.b, value)
         return getattr(tflite, f"{kind}End")(self.b)
 
+    def operator(self, code: int, spec: OperatorSpec) -> int:
+        options = self.options(spec.kind, spec.values)
+        inputs, outputs = self.ints(spec.inputs), self.ints([spec.output])
+        tflite.OperatorStart(self.b)
+        tflite.OperatorAddOpcodeIndex(self.b, code)
+        tflite.OperatorAddInputs(self.b, inputs)
+        tflite.OperatorAddOutputs(self.b, outputs)
+        tflite.OperatorAddBuiltinOptionsType(self.b, getattr(tflite.BuiltinOptions, spec.kind))
+        tflite.OperatorAddBuiltinOptions(self.b, options)
+        return tflite.OperatorEnd(self.b)
+
+    def code(self, spec: OperatorSpec) -> int:
+        number = getattr(tflite.BuiltinOperator, spec.op)
+        tflite.OperatorCodeStart(self.b)
+        tflite.OperatorCodeAddDeprecatedBuiltinCode(self.b, min(number, 127))
+        tflite.OperatorCodeAddBuiltinCode(self.b, number)
+        tflite.OperatorCodeAddVersion(self.b, spec.version)
+        return tflite.OperatorCodeEnd(self.b)
+
+
+@dataclass(frozen=True)
+class OperatorSpec:
+    """An operator to be: its tensors by index, its options by name."""
+
+    op: str
+    inputs: list[int]
+    output: int
+    kind: str
+    values: dict[str, int]
+    version: int
+
 
 def model(
     op: str, specs: list[TensorSpec], kind: str, values: dict[str, int], version: int
 ) -> bytes:
     """A model of one operator: all tensors but the last are its inputs, the last its output."""
+    last = len(specs) - 1
+    return network(specs, [OperatorSpec(op, list(range(last)), last, kind, values, version)])
+
+
+def network(specs: list[TensorSpec], operators: list[OperatorSpec]) -> bytes:
+    """A model of several operators: its inputs are made by none of them, the last gives its output.
+
+    No two operators are of one kind.
+    """
     builder = Builder()
     b = builder.b
     buffers = [builder.buffer(None), *(builder.buffer(spec.data) for spec in specs)]
     tensors = [builder.tensor(spec, i + 1) for i, spec in enumerate(specs)]
-    last = len(specs) - 1
-    options = builder.options(kind, values)
-    inputs, outputs = builder.ints(range(last)), builder.ints([last])
-    tflite.OperatorStart(b)
-    tflite.OperatorAddInputs(b, inputs)
-    tflite.OperatorAddOutputs(b, outputs)
-    tflite.OperatorAddBuiltinOptionsType(b, getattr(tflite.BuiltinOptions, kind))
-    tflite.OperatorAddBuiltinOptions(b, options)
-    operator = tflite.OperatorEnd(b)
-    given = builder.ints([i for i, spec in enumerate(specs[:-1]) if spec.data is None])
-    made = builder.ints([last])
+    made = {one.output for one in operators}
+    inputs = [i for i, spec in enumerate(specs) if spec.data is None and i not in made]
+    given, last = builder.ints(inputs), builder.ints([operators[-1].output])
+    built = [builder.operator(i, one) for i, one in enumerate(operators)]
     tensor_vector = builder.offsets(tflite.SubGraphStartTensorsVector, tensors)
-    operators = builder.offsets(tflite.SubGraphStartOperatorsVector, [operator])
+    operator_vector = builder.offsets(tflite.SubGraphStartOperatorsVector, built)
     tflite.SubGraphStart(b)
     tflite.SubGraphAddTensors(b, tensor_vector)
     tflite.SubGraphAddInputs(b, given)
-    tflite.SubGraphAddOutputs(b, made)
-    tflite.SubGraphAddOperators(b, operators)
+    tflite.SubGraphAddOutputs(b, last)
+    tflite.SubGraphAddOperators(b, operator_vector)
     graph = tflite.SubGraphEnd(b)
-    number = getattr(tflite.BuiltinOperator, op)
-    tflite.OperatorCodeStart(b)
-    tflite.OperatorCodeAddDeprecatedBuiltinCode(b, min(number, 127))
-    tflite.OperatorCodeAddBuiltinCode(b, number)
-    tflite.OperatorCodeAddVersion(b, version)
-    code = tflite.OperatorCodeEnd(b)
-    codes = builder.offsets(tflite.ModelStartOperatorCodesVector, [code])
+    codes = builder.offsets(
+        tflite.ModelStartOperatorCodesVector, [builder.code(one) for one in operators]
+    )
     graphs = builder.offsets(tflite.ModelStartSubgraphsVector, [graph])
     buffer_vector = builder.offsets(tflite.ModelStartBuffersVector, buffers)
     tflite.ModelStart(b)
@@ -264,3 +293,39 @@ def concatenations(draw: st.DrawFn) -> TfliteCase:
     values = {"Axis": axis, "FusedActivationFunction": NONE}
     content = model("CONCATENATION", [a, b, y], "ConcatenationOptions", values, 2)
     return TfliteCase("CONCATENATION", content, [d.values(shape), d.values(other)])
+
+
+@st.composite
+def padded_convolutions(draw: st.DrawFn) -> TfliteCase:
+    """PAD of a plane with its zero point, and a CONV_2D that takes it."""
+    d = Drawn(draw)
+    shape, kernel = d.plane(), (d.size(1, 3), d.size(1, 3))
+    x = d.tensor("x", shape, d.scale())
+    ends = np.array([(0, 0), (d.size(0, 2), d.size(0, 2)), (d.size(0, 2), d.size(0, 2)), (0, 0)])
+    wide = tuple(int(size + sum(pair)) for size, pair in zip(shape, ends, strict=True))
+    padding = draw(st.sampled_from([SAME, VALID]))
+    outs = d.size(1, 4)
+    plane = [out_of(wide[i + 1], kernel[i], 1, padding) for i in (0, 1)]
+    specs = [
+        x, TensorSpec("ends", (4, 2), "int32", data=ends.astype(np.int32)),
+        TensorSpec("wide", wide, d.dtype, x.scale, x.zero),
+        *d.weighted((outs, *kernel, shape[3]), 0, x),
+        d.tensor("y", (1, *plane, outs), d.scale() * 3),
+    ]  # fmt: skip
+    values = {"Padding": padding, "StrideH": 1, "StrideW": 1, "DilationHFactor": 1,
+              "DilationWFactor": 1, "FusedActivationFunction": d.activation()}  # fmt: skip
+    operators = [
+        OperatorSpec("PAD", [0, 1], 2, "PadOptions", {}, 2),
+        OperatorSpec("CONV_2D", [2, 3, 4], 5, "Conv2DOptions", values, 3),
+    ]
+    return TfliteCase("PAD and CONV_2D", network(specs, operators), [d.values(shape)])
+
+
+@st.composite
+def requantizations(draw: st.DrawFn) -> TfliteCase:
+    """QUANTIZE from one scale and zero point to another."""
+    d = Drawn(draw)
+    shape = d.plane()
+    specs = [d.tensor("x", shape, d.scale()), d.tensor("y", shape, d.scale())]
+    content = model("QUANTIZE", specs, "QuantizeOptions", {}, 2)
+    return TfliteCase("QUANTIZE", content, [d.values(shape)])

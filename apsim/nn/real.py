@@ -56,4 +56,5 @@ def dequantize(tensor: Tensor, integers: Integers) -> npt.NDArray[np.floating[An
     scale, shift = (np.asarray(part, np.float32) for part in (tensor.scale, tensor.shift))
     if len(tensor.shape) == 3:
         scale, shift = scale.reshape(-1, 1, 1), shift.reshape(-1, 1, 1)
-    return np.asarray((integers - tensor.zero_point) * scale + shift, np.float32)
+    wide = np.asarray(integers, np.int64)  # narrow ones wrap around below a zero point
+    return np.asarray((wide - tensor.zero_point) * scale + shift, np.float32)

@@ -5,7 +5,7 @@ The rule: nothing here knows ONNX or TFLite; nothing here knows what a node mean
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Container, Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -13,7 +13,7 @@ import numpy.typing as npt
 
 from apsim.errors import ModelError
 
-__all__ = ["Const", "Fate", "Graph", "Input", "Node"]
+__all__ = ["Const", "Fate", "Graph", "Input", "Node", "island"]
 
 Array = npt.NDArray[Any]
 
@@ -79,6 +79,16 @@ class Graph:
     outputs: tuple[str, ...]
     about: str = ""
     opset: int = 21
+
+
+def island(graph: Graph, node: Node, ends: Container[str]) -> tuple[Node, ...]:
+    """The node, and those that its result reaches before an operator of `ends` takes it."""
+    reached, found = set(node.outputs), [node]
+    for later in graph.nodes[node.index + 1 :]:
+        if later.op not in ends and reached.intersection(later.inputs):
+            reached.update(later.outputs)
+            found.append(later)
+    return tuple(found)
 
 
 @dataclass(frozen=True)

@@ -180,7 +180,10 @@ def _mean(walk: Walk, node: Node) -> Value:
 def _last_only(walk: Walk, node: Node) -> Value:
     """Softmax and the like at the very end: it does not change which class wins."""
     if node.outputs[0] not in walk.graph.outputs:
-        raise node.refuse("a nonlinear function inside the network", "Relu, Clip or MaxPool")
+        where = walk.in_real_numbers(node)
+        raise node.refuse(
+            f"a nonlinear function inside the network{where}", "Relu, Clip or MaxPool"
+        )
     walk.build.fate(node, "left to the host: the model ends with this node's input")
     return walk.value(node, 0)
 

@@ -13,7 +13,7 @@ from dataclasses import replace
 import numpy as np
 
 from apsim.nn.importers.builder import Builder
-from apsim.nn.importers.graph import Array, Const, Graph, Node
+from apsim.nn.importers.graph import Array, Const, Graph, Node, island
 from apsim.nn.importers.pending import ConstReal, Pending, Source, Target, Value
 from apsim.nn.importers.width import width_of
 from apsim.nn.model import Floats, Reshape, Tensor
@@ -25,6 +25,7 @@ QUANTIZE_FIRST = (
     "the model is in floating point; quantize it first, for instance with "
     "onnxruntime.quantization.quantize_static(..., quant_format=QuantFormat.QDQ)"
 )
+QUANTIZERS = ("QuantizeLinear", "DynamicQuantizeLinear", "Quant", "IntQuant", "BipolarQuant")
 LAYERS = ("Conv", "Gemm", "MatMul", "Add", "MaxPool", "AveragePool", "Relu", "Clip")
 
 
@@ -57,10 +58,20 @@ class Walk:
         if handler is None:
             known = sorted({op for domain, op in handlers if domain in ("", node.domain)})
             near = difflib.get_close_matches(node.op, known, n=3, cutoff=0.5)
-            raise node.refuse("this operator has no integer form here", " or ".join(near or LAYERS))
+            why = f"this operator has no integer form here{self.in_real_numbers(node)}"
+            raise node.refuse(why, " or ".join(near or LAYERS))
         given = handler(self, node)
         results = [given] if isinstance(given, Value) else list(given)
         self.values.update(zip(node.outputs, results, strict=False))
+
+    def in_real_numbers(self, node: Node) -> str:
+        """Words that name the island of floating point which begins at a node, if one does."""
+        given = [self.values.get(name) for name in node.inputs]
+        if not any(isinstance(value, Pending) and not value.integer for value in given):
+            return ""
+        nodes = island(self.graph, node, QUANTIZERS)
+        named = ", ".join(f"{one.index} {one.op} {(one.name or one.outputs[0])!r}" for one in nodes)
+        return f", an island of floating point up to the next quantization: {named}"
 
     def has(self, node: Node, index: int) -> bool:
         """Whether a node was given its input number `index`."""
