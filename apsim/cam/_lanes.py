@@ -18,7 +18,7 @@ import numpy as np
 
 from apsim.cam._compile import kernel, small
 from apsim.cam._kernels import LOAD_G, LOAD_K, PREFIX
-from apsim.cam._leaves import assign_line, call_fused, popcount, step_lines, take_words
+from apsim.cam._leaves import assign_line, call_fused, clear_lines, popcount, step_lines, take_field
 from apsim.cam._plan import FUSED, KEEP, LINES, SPANNED, SURE
 from apsim.cam.schedule import ACROSS, ALIGN, CODE, FRESH
 from apsim.encoding import KEY, KEYS, OP, PLACE, PORT, WRITE, WRITES
@@ -28,7 +28,7 @@ __all__ = ["walk"]
 
 PASS, COMPARE, WRITE_, WRITE_ALL = int(Op.PASS), int(Op.COMPARE), int(Op.WRITE), int(Op.WRITE_ALL)
 READ, WRITE_TAG, WRITE_DATA = int(Op.READ), int(Op.WRITE_TAG), int(Op.WRITE_DATA)
-ZERO, ONE, ONES = np.uint64(0), np.uint64(1), np.uint64(0xFFFF_FFFF_FFFF_FFFF)
+ZERO = np.uint64(0)
 FIXED = 4  # slots beside the blocks': G, K, column tags, living lanes
 
 # Columns of a vertical step as the kernel takes it.
@@ -64,7 +64,7 @@ def walk(
     for number in range(len(ops)):
         kind, a, b, slot = ops[number, 0], ops[number, 1], ops[number, 2], ops[number, 3]
         if kind == FRESH:
-            clear(lines, slot * height, columns * width)
+            clear_lines(lines, slot * height, columns)
             put(lines, slot * height + columns + 1, live)
             blocks[slot] = a
         elif kind == ACROSS:
@@ -105,12 +105,16 @@ def across(
             index += extra[index, SPANNED]
             continue
         if op == WRITE_DATA:
-            totals[3, index] += take(
-                rows, pool[key, 0], steps[index, PORT], steps[index, PLACE], packed, words, live,
-                runs, block,
+            bits = min(max(extra[index, SPANNED], 1), stop - index)
+            take(
+                rows, pool[key, 0], bits, steps[index, PORT], steps[index, PLACE], packed, words,
+                live, runs, block, totals, index,
             )  # fmt: skip
-            totals[2, index] += alive
-        elif op == WRITE_TAG:
+            for k in range(index, index + bits):
+                totals[2, k] += alive
+            index += bits
+            continue
+        if op == WRITE_TAG:
             totals[3, index] += assign_line(rows, pool[key, 0], tags, 0, vectors)
             totals[2, index] += alive
         else:
@@ -133,24 +137,29 @@ def across(
 
 @small
 def take(
-    rows: Any, line: Any, port: Any, place: Any, packed: Any, words: Any, live: Any, runs: Any,
-    block: Any,
-) -> Any:  # fmt: skip
-    """A column of one row of every group := bit `place` of an operand; gives cells flipped."""
-    flipped = 0
+    rows: Any, line: Any, bits: Any, port: Any, place: Any, packed: Any, words: Any, live: Any,
+    runs: Any, block: Any, totals: Any, index: Any,
+) -> None:  # fmt: skip
+    """Neighbouring columns of one row of every group := bits `place...` of an operand."""
+    stride = packed.shape[2]
+    there = max(min(bits, packed.shape[1] - place), 0)  # bits above the planes are 0
     for number in range(len(runs)):
-        start, stop = runs[number, 0], runs[number, 1]
-        if port == runs[number, 4]:
-            there = place < packed.shape[1]  # bits above the planes are 0
-            first = (block * packed.shape[1] + place) * packed.shape[2] + runs[number, 2]
-            flipped += take_words(
-                rows, line, start, stop, live, packed, first if there else 0,
-                ONES if there else ZERO, ZERO,
+        start, stop, first = runs[number, 0], runs[number, 1], runs[number, 2]
+        if port != runs[number, 4]:
+            take_field(
+                rows, line, bits, start, stop, live, live, start, 0, words[block, runs[number, 3]],
+                place, 1, totals, index,
             )  # fmt: skip
-        else:
-            same = ZERO - ((words[block, runs[number, 3]] >> np.uint64(place)) & ONE)
-            flipped += take_words(rows, line, start, stop, live, live, start, ZERO, same)
-    return flipped
+            continue
+        first += (block * packed.shape[1] + place) * stride
+        take_field(
+            rows, line, there, start, stop, live, packed, first, stride, ZERO, place, 0, totals,
+            index,
+        )  # fmt: skip
+        take_field(
+            rows, line + there, bits - there, start, stop, live, live, start, 0, ZERO, 0, 1, totals,
+            index + there,
+        )  # fmt: skip
 
 
 @small
@@ -207,7 +216,7 @@ def move(lines: Any, height: Any, slot: Any, down: Any, b: Any, columns: Any, ve
     for column in range(width):
         if column < low or column >= high:
             flipped += count(lines, to + column)
-            clear(lines, to + column, lines.shape[1])
+            clear_lines(lines, to + column, 1)
     return flipped
 
 
@@ -244,15 +253,6 @@ def pass_gate(lines: Any, height: Any, slots: Any, gate: Any, columns: Any) -> A
             lines[tags + column, w] = match
             matched += popcount(match)
     return matched
-
-
-@small
-def clear(lines: Any, line: Any, words: Any) -> None:
-    """Zeros into a line, and on into those after it."""
-    first = line * lines.shape[1]
-    words_of = lines.reshape(lines.size)
-    for w in range(first, first + words):
-        words_of[w] = ZERO
 
 
 @small

@@ -10,11 +10,12 @@ from apsim.cam._compile import PLAIN
 __all__ = [
     "assign_line",
     "call_fused",
+    "clear_lines",
     "get_bits",
     "popcount",
     "put_bits",
     "step_lines",
-    "take_words",
+    "take_field",
 ]
 
 _leaves: Any = import_module("apsim.cam._plain" if PLAIN else "apsim.cam._vectors")
@@ -25,4 +26,5 @@ get_bits = _leaves.get_bits
 put_bits = _leaves.put_bits
 popcount = _leaves.popcount
 call_fused = _leaves.call_fused
-take_words = _leaves.take_words
+take_field = _leaves.take_field
+clear_lines = _leaves.clear_lines

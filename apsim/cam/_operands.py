@@ -23,7 +23,8 @@ def to_planes(words: Words, bits: int) -> Words:
     """uint64[rows, many] to uint64[rows, bits, many / 64, rounded up]: a plane for each bit."""
     rows, many = words.shape
     width = -(-many // 64)
-    planes = np.empty((rows, bits, width), np.uint64)
+    size = rows * bits * width  # and a vector behind, which kernels load with the last words
+    planes = np.empty(size + 8, np.uint64)[:size].reshape(rows, bits, width)
     block = 256  # rows copied at a time, so that padding costs little memory
     padded = np.zeros((min(block, rows), width * 64), np.uint64)
     for first in range(0, rows, block):

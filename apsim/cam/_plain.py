@@ -18,11 +18,12 @@ from apsim.cam._compile import small
 __all__ = [
     "assign_line",
     "call_fused",
+    "clear_lines",
     "get_bits",
     "popcount",
     "put_bits",
     "step_lines",
-    "take_words",
+    "take_field",
 ]
 
 COUNTED = 2
@@ -98,20 +99,33 @@ def assign_line(planes: Any, target: Any, source: Any, first: Any, last: Any) ->
 
 
 @small
-def take_words(
-    rows: Any, line: Any, start: Any, stop: Any, live: Any, source: Any, first: Any, mask: Any,
-    same: Any,
-) -> Any:  # fmt: skip
-    """Words `start` to `stop` of a line := (source & mask ^ same) & live; gives cells flipped.
+def clear_lines(planes: Any, first: Any, count: Any) -> None:
+    """Zeros into `count` lines from `first` on."""
+    for line in range(first, first + count):
+        for word in range(planes.shape[1]):
+            planes[line, word] = ZERO
 
-    `source` is any array of words, taken as one long line from word `first` on.
+
+@small
+def take_field(
+    rows: Any, line: Any, bits: Any, start: Any, stop: Any, live: Any, source: Any,
+    first: Any, stride: Any, word: Any, place: Any, same: Any, totals: Any, index: Any,
+) -> None:  # fmt: skip
+    """Words `start` to `stop` of some lines := planes of `source`, or bits of one word.
+
+    Line `line + k`, for each of `bits`, takes words from `first + k * stride` on of `source`
+    as one long line; or, where `same`, bit `place + k` of `word` in all lanes.  Lanes that do
+    not live take 0.  Cells flipped are added to totals[3, index + k].
+
+    With explicit vectors `rows`, `live` and `source` have seven words more than they show.
     """
-    flipped, given = 0, source.reshape(-1)
-    for word in range(start, stop):
-        new = ((given[first + word - start] & mask) ^ same) & live[word]
-        flipped += popcount(rows[line, word] ^ new)
-        rows[line, word] = new
-    return flipped
+    given = source.reshape(source.size)
+    for k in range(bits):
+        fixed = ZERO - ((word >> np.uint64(place + k)) & ONE)
+        for w in range(start, stop):
+            new = (fixed if same else given[first + k * stride + w - start]) & live[w]
+            totals[3, index + k] += popcount(rows[line + k, w] ^ new)
+            rows[line + k, w] = new
 
 
 @small

@@ -23,6 +23,8 @@ from apsim.encoding import (
     KEYS,
     MODE,
     OP,
+    PLACE,
+    PORT,
     SLOTS,
     TABLE,
     WRITE,
@@ -41,7 +43,7 @@ KNOWN, NEVER, COUNTED = 1, 0, 2  # how a written line's flips are found
 KEEP = 0  # whether later steps want the tag (of the last step, where code stands for some)
 SURE = 1  # written lines that flip in every matched row
 FUSED = 2  # address of the code that carries out this step and those after it, 0 for none
-SPANNED = 3  # how many steps that code carries out
+SPANNED = 3  # how many steps that code carries out; columns of a field that are taken in
 LINES = 4  # where its lines stand in `Plan.lines`
 
 
@@ -121,6 +123,7 @@ def _make(code: Code) -> Plan:
     extra = np.zeros((len(steps), 5), np.int64)
     extra[:, KEEP] = _kept(steps, across)
     extra[:, SURE] = _mark_flips(steps, pool, across)
+    extra[:, SPANNED] = _fields(steps, pool, across)
     filled = np.isin(steps[:, OP], (Op.WRITE_TAG, Op.WRITE_DATA)) & across
     return Plan(
         steps,
@@ -190,6 +193,21 @@ def _singles(names: Numbers, where: NDArray[np.bool_]) -> Numbers:
     _, first, count = np.unique(names[places], return_index=True, return_counts=True)
     found: Numbers = places[first[count == 1]]
     return found
+
+
+def _fields(steps: Numbers, pool: Numbers, across: NDArray[np.bool_]) -> Numbers:
+    """For each horizontal step that takes data: how many go on, column by column, bit by bit."""
+    taking = np.flatnonzero(across & (steps[:, OP] == Op.WRITE_DATA))
+    spans = np.zeros(len(steps), np.int64)
+    column = pool[steps[taking, KEY], 0]
+    follows = [taking, steps[taking, PLACE], column]
+    goes_on = np.diff(steps[taking, PORT]) == 0
+    for numbers in follows:
+        goes_on &= np.diff(numbers) == 1
+    spans[taking] = 1
+    for here in np.flatnonzero(goes_on)[::-1]:
+        spans[taking[here]] += spans[taking[here + 1]]
+    return spans
 
 
 def _carried_out(steps: Numbers, across: NDArray[np.bool_]) -> Numbers:

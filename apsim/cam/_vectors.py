@@ -22,11 +22,12 @@ from numba.extending import intrinsic
 __all__ = [
     "assign_line",
     "call_fused",
+    "clear_lines",
     "get_bits",
     "popcount",
     "put_bits",
     "step_lines",
-    "take_words",
+    "take_field",
 ]
 
 I64 = ir.IntType(64)
@@ -228,6 +229,20 @@ def assign_line(typing: Any, planes: Any, target: Any, source: Any, first: Any, 
 
 
 @intrinsic
+def clear_lines(typing: Any, planes: Any, first: Any, count: Any) -> Any:
+    """See `_plain.clear_lines`."""
+
+    def codegen(context: Any, builder: Any, signature: Any, args: Any) -> Any:
+        where = Planes(context, builder, signature.args[0], args[0])
+        place = builder.gep(where.data, [builder.mul(args[1], where.words)])
+        size = builder.shl(builder.mul(args[2], where.words), _int(3))
+        cgutils.memset(builder, place, size, 0)
+        return context.get_dummy_value()
+
+    return types.void(planes, types.int64, types.int64), codegen
+
+
+@intrinsic
 def popcount(typing: Any, word: Any) -> Any:
     """See `_plain.popcount`."""
 
@@ -238,46 +253,67 @@ def popcount(typing: Any, word: Any) -> Any:
 
 
 @intrinsic
-def take_words(
-    typing: Any, rows: Any, line: Any, start: Any, stop: Any, live: Any, source: Any, first: Any,
-    mask: Any, same: Any,
+def take_field(
+    typing: Any, rows: Any, line: Any, bits: Any, start: Any, stop: Any, live: Any, source: Any,
+    first: Any, stride: Any, word: Any, place: Any, same: Any, totals: Any, index: Any,
 ) -> Any:  # fmt: skip
-    """See `_plain.take_words`."""
-    kinds = (rows, *(types.int64,) * 3, live, source, types.int64, types.uint64, types.uint64)
+    """See `_plain.take_field`."""
+    number = types.int64
+    kinds = (
+        rows, *(number,) * 4, live, source, number, number, types.uint64, number, number, totals,
+        number,
+    )  # fmt: skip
 
     def codegen(context: Any, builder: Any, signature: Any, args: Any) -> Any:
         where = Planes(context, builder, signature.args[0], args[0])
         alive, given = (
-            context.make_array(signature.args[k])(context, builder, args[k]).data for k in (4, 5)
+            context.make_array(signature.args[k])(context, builder, args[k]).data for k in (5, 6)
         )
-        line = builder.add(builder.mul(args[1], where.words), args[2])
-        bases = [
-            builder.gep(data, [first])
-            for data, first in ((where.data, line), (alive, args[2]), (given, args[6]))
-        ]
-        return _take(builder, bases, builder.sub(args[3], args[2]), args[7], args[8])
+        counted = context.make_array(signature.args[12])(context, builder, args[12])
+        steps = cgutils.unpack_tuple(builder, counted.shape, 2)[1]
+        constant = builder.icmp_signed("!=", args[11], _int(0))
+        with cgutils.for_range(builder, args[2]) as loop:
+            bit = builder.and_(builder.lshr(args[9], builder.add(args[10], loop.index)), _int(1))
+            line = builder.mul(builder.add(args[1], loop.index), where.words)
+            plane = builder.add(args[7], builder.mul(loop.index, args[8]))
+            bases = [
+                builder.gep(where.data, [builder.add(line, args[3])]),
+                builder.gep(alive, [args[3]]),
+                builder.select(
+                    constant, builder.gep(alive, [args[3]]), builder.gep(given, [plane])
+                ),
+            ]
+            ones = _splat(builder, builder.select(constant, _int(0), _int(-1)))
+            fixed = _splat(builder, builder.select(constant, builder.neg(bit), _int(0)))
+            flips = _take(builder, bases, builder.sub(args[4], args[3]), ones, fixed)
+            row = builder.add(builder.mul(steps, _int(3)), builder.add(args[13], loop.index))
+            total = builder.gep(counted.data, [row])
+            builder.store(builder.add(builder.load(total), flips), total)
+        return context.get_dummy_value()
 
-    return types.int64(*kinds), codegen
+    return types.void(*kinds), codegen
 
 
-def _take(builder: Any, bases: list[Any], count: Any, mask: Any, same: Any) -> Any:
-    """Vectors while there are eight words, then word by word."""
+def _take(builder: Any, bases: list[Any], count: Any, ones: Any, fixed: Any) -> Any:
+    """Words := (given & ones ^ fixed) & alive, eight at a time; the last eight go beyond the end.
+
+    What lies there is loaded, masked, and put back as it was.
+    """
     flipped = cgutils.alloca_once_value(builder, ir.Constant(VECTOR, [0] * 8))
-    single = cgutils.alloca_once_value(builder, _int(0))
-    index = cgutils.alloca_once_value(builder, _int(0))
-    for size, total, spread in ((8, flipped, _splat), (1, single, lambda _, word: word)):
-        ones, fixed = spread(builder, mask), spread(builder, same)
-        with _while_below(builder, index, count, size) as now:
-            places = [builder.gep(base, [now]) for base in bases]
-            if size == 8:
-                places = [builder.bitcast(place, VECTOR.as_pointer()) for place in places]
-            old, alive, given = (builder.load(place, align=8) for place in places)
-            new = builder.and_(builder.xor(builder.and_(given, ones), fixed), alive)
-            flips = builder.xor(old, new)
-            bits = _count(builder, flips) if size == 8 else builder.ctpop(flips)
-            builder.store(builder.add(builder.load(total), bits), total)
-            builder.store(new, places[0], align=8)
-    return builder.add(_sum(builder, flipped), builder.load(single))
+    builder.store(ir.Constant(VECTOR, [0] * 8), flipped)
+    index = cgutils.alloca_once(builder, I64)
+    builder.store(_int(0), index)
+    places_of_words = ir.Constant(VECTOR, list(range(8)))
+    with _while_below(builder, index, builder.add(count, _int(7)), 8) as now:
+        places = [builder.bitcast(builder.gep(base, [now]), VECTOR.as_pointer()) for base in bases]
+        old, alive, given = (builder.load(place, align=8) for place in places)
+        left = _splat(builder, builder.sub(count, now))
+        inside = builder.icmp_signed("<", places_of_words, left)
+        new = builder.and_(builder.xor(builder.and_(given, ones), fixed), alive)
+        new = builder.select(inside, new, old)
+        _tally(builder, flipped, builder.xor(old, new))
+        builder.store(new, places[0], align=8)
+    return _sum(builder, flipped)
 
 
 WIDE = ir.VectorType(I64, 64)

@@ -40,7 +40,8 @@ NEAR = 600 * 1024  # bytes of planes of a tile: they stay close to a core
 class Operands:
     """Two operands of every row of every group, and which groups stand where.
 
-    `packed` uint64[size, bits, words] holds one operand (port `port`) as bit-planes,
+    `packed` uint64[size, bits, words] holds one operand (port `port`) as bit-planes, made by
+    `to_planes` (kernels load a few words from behind it);
     `words` uint64[size, many] the other.  Lane word w holds 64 groups: those of word
     `pairs[w, 0]` of the planes, each with word `pairs[w, 1]` of the other; `live`
     uint64[lane words] marks the groups that exist, `ends` those that are last in a load.
@@ -193,7 +194,7 @@ class _Runner:
         """Run the groups of some lane words; gives numbers by step."""
         program, count = self.program, where.stop - where.start
         width = -(-count // 8) * 8
-        live = np.zeros(width, np.uint64)
+        live = _with_more(width)
         live[:count] = self.operands.live[where]
         runs = _runs(self.operands.pairs[where], self.operands.port)
         bits = np.zeros((program.places, width), np.uint64)
@@ -220,12 +221,12 @@ class _Tail:
 
     def __init__(self, program: LaneProgram, loads: int) -> None:
         self.program, self.loads = program, loads
-        self.live = np.zeros(-(-loads // 512) * 8, np.uint64)
+        self.live = _with_more(-(-loads // 512) * 8)
         self.live[: loads // 64] = ~np.uint64(0)
         if loads % 64:
             self.live[loads // 64] = (1 << loads % 64) - 1
         self.planes = _planes(program, len(self.live))
-        zero = np.zeros((1, 64, len(self.live)), np.uint64)
+        zero = _with_more(64 * len(self.live)).reshape(1, 64, -1)
         self.operands = Operands(zero, np.zeros((1, 1), np.uint64), 0, _NONE, self.live, self.live)
         self.runs = np.array([[0, len(self.live), 0, 0, 0]], np.int64)
 
@@ -293,6 +294,11 @@ def _planes(program: LaneProgram, width: int) -> Words:
     raw = np.zeros(int(np.prod(shape)) + 8, np.uint64)
     first = -raw.ctypes.data % 64 // 8
     return raw[first : first + int(np.prod(shape))].reshape(shape)
+
+
+def _with_more(words: int) -> Words:
+    """Zeros, and a vector of them behind, which kernels load with the last words."""
+    return np.zeros(words + 8, np.uint64)[:words]
 
 
 def _gathered(planes: Words, lanes: Words) -> NDArray[np.bool_]:
