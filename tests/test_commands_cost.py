@@ -16,7 +16,8 @@ from apsim.nn import datasets, real, synthetic
 from apsim.program import ApKind
 from apsim.report.equations import EQUATIONS
 from apsim.report.executed import SOURCES, cost_run
-from apsim.report.model_costs import network_of, predicted, widths_of
+from apsim.report.forecasts import predicted
+from apsim.report.model_costs import network_of, widths_of
 from apsim.report.runs import run_json
 
 
@@ -75,13 +76,14 @@ def test_a_layer_table_of_the_users_own_is_costed(tmp_path: Path) -> None:
     assert json.loads(out.read_text())["totals"]["macs"] == 9 * 3 * 4 * 64
 
 
+@pytest.mark.parametrize("requant", ["host", "ap"])
 @pytest.mark.parametrize("kind", AP_KINDS)
-def test_the_counts_of_the_digits_net_are_those_of_its_run(kind: str) -> None:
-    """predicted(layer) == counts of the executed layer, on every kind"""
+def test_the_counts_of_the_digits_net_are_those_of_its_run(kind: str, requant: str) -> None:
+    """predicted(layer) == counts of the executed layer, on every kind, whoever requantizes"""
     model, digits = nn.load("digits"), datasets.digits()
-    chip = nn.Chip.preset("bf-imna-lr", ap=kind)
+    chip = nn.Chip.preset("bf-imna-lr", ap=kind, requant=requant)
     run = nn.run(model, real.quantize(model, digits.images[:1]), chip)
-    forecasts = predicted(model, 1, ApKind.named(kind), chip.design.rows)
+    forecasts = predicted(model, 1, ApKind.named(kind), chip.design.rows, requant)
     counted = {layer.name: layer.counts for layer in run.layers if layer.parts}
     assert {name: one.predicted for name, one in forecasts.items()} == counted
 
@@ -102,17 +104,18 @@ fc,fc,16,1,1,1,1,0,1,10,1,1,0,avg
 """
 
 
+@pytest.mark.parametrize("requant", ["host", "ap"])
 @pytest.mark.parametrize("kind", ["1d", "2d"])
 def test_the_counts_of_a_reduced_resnet_are_those_of_its_run(
-    kind: str, monkeypatch: pytest.MonkeyPatch
+    kind: str, requant: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """predicted(layer) == counts of the executed layer, loads that do not fill a CAP included"""
     rows = list(csv.DictReader((COLUMNS + REDUCED_RESNET).splitlines()))
     monkeypatch.setattr(synthetic, "_rows", lambda name: rows)
     model = synthetic.network("reduced", 4)
-    chip = nn.Chip.preset("bf-imna-lr", ap=kind, rows=600)
+    chip = nn.Chip.preset("bf-imna-lr", ap=kind, rows=600, requant=requant)
     run = nn.run(model, synthetic.inputs(model, 1), chip)
-    forecasts = predicted(model, 1, ApKind.named(kind), 600)
+    forecasts = predicted(model, 1, ApKind.named(kind), 600, requant)
     counted = {layer.name: layer.counts for layer in run.layers if layer.parts}
     assert run.passed
     assert {name: one.predicted for name, one in forecasts.items()} == counted
@@ -260,3 +263,19 @@ def test_an_imported_model_is_costed(models_dir: Path, tmp_path: Path) -> None:
     model = models_dir / "converted_kws_int8_qdq.onnx"
     assert main(["cost", str(model), "--json", str(out)]) == 0
     assert round(json.loads(out.read_text())["totals"]["macs"] / 1e6, 2) == 2.66
+
+
+@pytest.mark.parametrize("requant", ["host", "ap"])
+@pytest.mark.parametrize("file", ["digits_qdq_u8s4.onnx", "mlperf_tiny_kws_dscnn_int8.tflite"])
+def test_the_counts_of_an_imported_model_are_those_of_its_run(
+    file: str, requant: str, models_dir: Path
+) -> None:
+    """predicted(layer) == counts of the executed layer, depthwise and rescaled ones included"""
+    pytest.importorskip("onnx" if file.endswith("onnx") else "tflite")
+    model = nn.load(str(models_dir / file))
+    shape = model.tensors[model.input].shape
+    images = np.zeros((1, *shape), np.int64) + model.tensors[model.input].zero_point
+    run = nn.run(model, images, nn.Chip.preset("bf-imna-lr", ap="2d-seg", requant=requant))
+    forecasts = predicted(model, 1, ApKind.named("2d-seg"), 4800, requant)
+    counted = {layer.name: layer.counts for layer in run.layers if layer.parts}
+    assert {name: one.predicted for name, one in forecasts.items()} == counted

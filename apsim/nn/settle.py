@@ -17,10 +17,14 @@ from apsim.nn.model import Add, AvgPool, Integers, Model, Relu, Requant, Requant
 from apsim.nn.multipliers import divided, integers
 from apsim.nn.part import Part
 from apsim.nn.ranges import Range
-from apsim.nn.recipes import on_ap, shares
+from apsim.nn.recipes import Share, on_ap, shares
 
-__all__ = ["branches", "mean", "relu", "settle"]
+__all__ = [
+    "branches", "mean", "plan_of", "plan_of_mean", "plan_of_relu", "plans_of_branches", "relu",
+    "settle",
+]  # fmt: skip
 
+Plan = tuple[Share, ...]
 FAR = 1 << 60
 AS_IT_IS = rules.requant("dyadic(1,floor)", 1.0, lo=-FAR, hi=FAR)
 
@@ -38,11 +42,9 @@ def settle(
     bias, requant = np.atleast_1d(layer.bias), layer.requant
     if requant is None and not (layer.relu or bias.any()):
         return sums, ()
-    within = ranges.of_layer(model, layer)
-    rule = _integer_rule(requant or AS_IT_IS, within.shifted(bias))
-    if rule is None:
+    plan = plan_of(model, layer)
+    if plan is None:
         return None
-    plan = shares(rule, within, bias, relu=layer.relu)
     width = requant.width if requant else plan[0].recipe.width
     paper = forecast.relu(sums.size, width, chip.design.rows).paper if layer.relu else Counts()
     done = f"requantize ({requant.rule})" if requant else "bias"
@@ -50,47 +52,70 @@ def settle(
     return output, (part,)
 
 
-def _integer_rule(requant: Requant, sums: Range) -> Requant | None:
-    return requant if on_ap(requant) else integers(requant, sums)
+def plan_of(model: Model, layer: Weighted | Add | Requantize) -> Plan | None:
+    """Recipes for a layer's sums, None where no integer arithmetic gives its rule."""
+    within, bias = ranges.of_layer(model, layer), np.atleast_1d(layer.bias)
+    rule: Requant | None = layer.requant or AS_IT_IS
+    if rule is not None and not on_ap(rule):
+        rule = integers(rule, within.shifted(bias))
+    return None if rule is None else shares(rule, within, bias, relu=layer.relu)
 
 
 def relu(model: Model, layer: Relu, values: Integers, chip: Chip) -> tuple[Integers, Part]:
     """max(x, zero point) by a clamp at the zero point, which nobody has to subtract."""
-    tensor = model.tensors[layer.inputs[0]]
-    bounded = rules.requant("dyadic(1,floor)", 1.0, lo=tensor.zero_point, hi=FAR)
-    plan = shares(bounded, Range.between(tensor.lo, tensor.hi), np.zeros(1, np.int64))
+    tensor, plan = model.tensors[layer.inputs[0]], plan_of_relu(model, layer)
     paper = forecast.relu(values.size, tensor.bits, chip.design.rows).paper
     return parts.requantize(chip, values, plan, 1, "relu at the zero point", paper)
+
+
+def plan_of_relu(model: Model, layer: Relu) -> Plan:
+    """The recipe that clamps words at their zero point."""
+    tensor = model.tensors[layer.inputs[0]]
+    bounded = rules.requant("dyadic(1,floor)", 1.0, lo=tensor.zero_point, hi=FAR)
+    return shares(bounded, Range.between(tensor.lo, tensor.hi), np.zeros(1, np.int64))
 
 
 def branches(
     model: Model, layer: Add, inputs: list[Integers], chip: Chip
 ) -> tuple[list[Integers], tuple[Part, ...]] | None:
     """The branches of an addition, each requantized by itself, as its specification does."""
-    if chip.requant == "host" or not all(map(on_ap, layer.branches or ())):
+    plans = None if chip.requant == "host" else plans_of_branches(model, layer)
+    if plans is None:
         return None
-    ran = []
-    for name, values, zero, branch in zip(
-        layer.inputs, inputs, layer.branch_zero_points, layer.branches or (), strict=True
+    ran = [
+        parts.requantize(chip, values, plan, 1, f"requantize branch ({branch.rule})")
+        for values, plan, branch in zip(inputs, plans, layer.branches or (), strict=True)
+    ]
+    return [values for values, _ in ran], tuple(part for _, part in ran)
+
+
+def plans_of_branches(model: Model, layer: Add) -> tuple[Plan, ...] | None:
+    """Recipes for each branch of an addition, None where a branch's rule is no integer one."""
+    if not all(map(on_ap, layer.branches or ())):
+        return None
+    plans = []
+    for name, zero, branch in zip(
+        layer.inputs, layer.branch_zero_points, layer.branches or (), strict=True
     ):
         tensor, top = model.tensors[name], 1 << (branch.width - 1)
-        plan = shares(
-            replace(branch, zero_point=0, lo=-top, hi=top - 1), Range.between(tensor.lo, tensor.hi),
-            np.array([-zero]), lift=layer.branch_shift,
-        )  # fmt: skip
-        ran.append(parts.requantize(chip, values, plan, 1, f"requantize branch ({branch.rule})"))
-    return [values for values, _ in ran], tuple(part for _, part in ran)
+        bounded = replace(branch, zero_point=0, lo=-top, hi=top - 1)
+        within = Range.between(tensor.lo, tensor.hi)
+        plans.append(shares(bounded, within, np.array([-zero]), lift=layer.branch_shift))
+    return tuple(plans)
 
 
 def mean(
     model: Model, layer: AvgPool, sums: Integers, counts: Integers, chip: Chip
 ) -> tuple[Integers, Part] | None:
     """The average of each window from its sum, or None where the division is the host's."""
-    if chip.requant == "host":
+    plan = None if chip.requant == "host" else plan_of_mean(model, layer, counts)
+    if plan is None:
         return None
+    return parts.requantize(chip, sums, plan, 1, f"divide ({layer.requant.rule})")
+
+
+def plan_of_mean(model: Model, layer: AvgPool, counts: Integers) -> Plan | None:
+    """Recipes that divide the sums of windows of `counts` words, None where none is exact."""
     within = ranges.of_layer(model, layer)
     found = divided(layer.requant, counts, within, layer.bias)
-    if found is None:
-        return None
-    plan = shares(found[0], within, np.array([found[1]]))
-    return parts.requantize(chip, sums, plan, 1, f"divide ({layer.requant.rule})")
+    return None if found is None else shares(found[0], within, np.array([found[1]]))
