@@ -111,7 +111,9 @@ def network(name: str, bits: int, engine: str, kind: str) -> tuple[list[Goal], d
         Goal(f"{title}, peak memory in GiB", 4, figures["peak memory, GiB"], False),
     ]
     if bits == 8 and name in SECONDS:
-        goals.insert(0, Goal(f"{title}, engine seconds", SECONDS[name], figures["engine seconds"], False))
+        goals.insert(
+            0, Goal(f"{title}, engine seconds", SECONDS[name], figures["engine seconds"], False)
+        )
     return goals, figures
 
 
