@@ -22,11 +22,16 @@ from llvmlite import ir
 from apsim.cam._compile import cache_folder
 from apsim.cam._grouping import GIVEN, Pattern
 from apsim.cam._plan import COUNTED, KNOWN
+from apsim.program import Gate
 
 __all__ = ["address"]
 
 I64 = ir.IntType(64)
 VECTOR = ir.VectorType(I64, 8)
+NONE = ir.Constant(VECTOR, [0] * 8)
+
+Gates = tuple[int, ...]
+Limits = tuple[tuple[Any, bool], ...]
 
 NAMES = (
     "planes", "words", "lines", "repeat", "first", "last", "full", "live", "tag", "totals", "steps",
@@ -41,6 +46,8 @@ class Loop:
     pattern: Pattern
     counters: dict[tuple[int, str], Any]
     given: list[Any]  # bits that come at run time, as vectors, in the order of the pattern
+    gates: Gates
+    carries: dict[int, Any]  # carry into the column, for each pass with a gate that takes it
 
     def run(self, places: list[Any], start: Any, keep: Any) -> None:
         """Load every line once, carry out the passes on registers, store what was written."""
@@ -53,6 +60,7 @@ class Loop:
                 match = self.match(cells[slot], bit, given)
                 tag = match if tag is None else build.and_(tag, match)
             tag = ir.Constant(VECTOR, [-1] * 8) if tag is None else tag
+            tag = self.gated(number, tag) if self.gates else tag
             self.tally(number, "matched", tag)
             for slot, bit, mode in writes:
                 old, cells[slot] = cells[slot], self.written(cells[slot], tag, bit, given)
@@ -63,6 +71,20 @@ class Loop:
         with build.if_then(build.icmp_signed("!=", keep, I64(0))):
             kept = build.inttoptr(keep, VECTOR.as_pointer())
             build.store(tag, kept, align=8)
+
+    def gated(self, number: int, match: Any) -> Any:
+        """Through the tag chain, from one column to the next: cin' = G | !K & cin."""
+        build, gate = self.build, self.gates[number]
+        if gate == Gate.LOAD_G:
+            self.generate = match
+        if gate == Gate.LOAD_K:
+            self.kill = match
+        if gate not in (Gate.LOAD_K, Gate.CARRY):
+            return match
+        into = build.load(self.carries[number])
+        out = build.or_(self.generate, build.and_(build.not_(self.kill), into))
+        build.store(out, self.carries[number])
+        return build.and_(match, into)
 
     def match(self, cells: Any, bit: int, given: Iterator[Any]) -> Any:
         """Where the cells hold a bit; one given at run time comes as 0 for 1 and ones for 0."""
@@ -86,7 +108,7 @@ class Loop:
         build.store(build.add(build.load(total), build.call(ctpop, [bits])), total)
 
 
-def source(pattern: Pattern, counted: bool = True) -> str:
+def source(pattern: Pattern, counted: bool = True, gates: Gates = ()) -> str:
     """The fused step as LLVM assembly.
 
     void step(planes, words, lines*, repeat, first, last, full, live, tag, totals*, steps):
@@ -96,6 +118,7 @@ def source(pattern: Pattern, counted: bool = True) -> str:
     line `live`; the last tag goes to line `tag` where that is >= 0.  Matched, written,
     flipped of pass p are added to totals[p], totals[steps + p], totals[2 * steps + p].
     Without `counted` nothing is added: a measure of what counting costs, for benchmarks.
+    `gates` are those of the tag chain, one for each pass, where it runs across the columns.
     """
     module = ir.Module("fused")
     pointers = {"lines", "totals"}
@@ -103,18 +126,23 @@ def source(pattern: Pattern, counted: bool = True) -> str:
     function = ir.Function(module, ir.FunctionType(ir.VoidType(), kinds), "step")
     function.attributes.add("nounwind")
     build = ir.IRBuilder(function.append_basic_block("entry"))
-    _Body(build, pattern, counted, dict(zip(NAMES, function.args, strict=True))).emit()
+    args = dict(zip(NAMES, function.args, strict=True))
+    _Body(build, pattern, counted, gates, args).emit()
     return str(module)
 
 
 class _Body:
-    def __init__(self, build: Any, pattern: Pattern, counted: bool, args: dict[str, Any]) -> None:
+    def __init__(
+        self, build: Any, pattern: Pattern, counted: bool, gates: Gates, args: dict[str, Any]
+    ) -> None:
         self.build, self.pattern, self.counted, self.args = build, pattern, counted, args
+        self.gates = gates
+        self.carries = {k: self._variable(VECTOR, NONE) for k, gate in enumerate(gates) if gate}
         slots = [slot for key, writes in pattern for slot, *_ in (*key, *writes)]
         self.lines = 1 + max(slots, default=-1)
         self.bits = sum(bit == GIVEN for key, writes in pattern for _, bit, *_ in (*key, *writes))
         self.counters = {
-            (number, what): self._variable(VECTOR, ir.Constant(VECTOR, [0] * 8))
+            (number, what): self._variable(VECTOR, NONE)
             for number in range(len(pattern))
             for what in ("matched", "flipped")
             if counted
@@ -122,24 +150,47 @@ class _Body:
 
     def emit(self) -> None:
         build, a = self.build, self.args
-        index, column = self._variable(I64, I64(0)), self._variable(I64, I64(0))
-        numbers = [self._element(a["lines"], k) for k in range(self.lines)]
+        self.numbers = [self._element(a["lines"], k) for k in range(self.lines)]
         given = [self._splat(self._element(a["lines"], self.lines + k)) for k in range(self.bits)]
-        body = Loop(build, self.pattern, self.counters, given)
-        whole = self._lower(a["last"], a["full"])
+        self.body = Loop(build, self.pattern, self.counters, given, self.gates, self.carries)
+        index, column = self._variable(I64, I64(0)), self._variable(I64, I64(0))
+        limits = (self._lower(a["last"], a["full"]), False), (a["last"], True)
+        if self.gates:
+            self._along_columns(index, column, limits)
+        else:
+            self._along_rows(index, column, limits)
+        if self.counted:
+            self._report()
+        build.ret_void()
+
+    def _along_rows(self, index: Any, column: Any, limits: Limits) -> None:
+        """Column by column, all vectors of it."""
+        build, a = self.build, self.args
         with _Until(build, column, a["repeat"]) as now:
-            bases = [self._line(build.add(number, now)) for number in numbers]
+            bases = [self._line(build.add(number, now)) for number in self.numbers]
             build.store(a["first"], index)
-            for limit, masked in ((whole, False), (a["last"], True)):
+            for limit, masked in limits:
                 with _Until(build, index, limit) as vector:
                     offset = build.shl(vector, I64(6))
                     places = [self._at(build.add(base, offset)) for base in bases]
                     start = self._load_line("live", offset) if masked else None
-                    keep = self._kept(offset)
-                    body.run(places, start, keep)
-        if self.counted:
-            self._report()
-        build.ret_void()
+                    self.body.run(places, start, self._kept(offset))
+
+    def _along_columns(self, index: Any, column: Any, limits: Limits) -> None:
+        """Vector by vector, from the lowest column up, as the tag chain runs."""
+        build, a = self.build, self.args
+        build.store(a["first"], index)
+        for limit, masked in limits:
+            with _Until(build, index, limit) as vector:
+                offset = build.shl(vector, I64(6))
+                start = self._load_line("live", offset) if masked else None
+                for carry in self.carries.values():
+                    build.store(NONE, carry)
+                build.store(I64(0), column)
+                with _Until(build, column, a["repeat"]) as now:
+                    bases = [self._line(build.add(number, now)) for number in self.numbers]
+                    places = [self._at(build.add(base, offset)) for base in bases]
+                    self.body.run(places, start, I64(0))
 
     def _report(self) -> None:
         build = self.build
@@ -226,9 +277,9 @@ class _Until:
 
 
 @cache
-def address(pattern: Pattern, counted: bool = True) -> int:
+def address(pattern: Pattern, counted: bool = True, gates: Gates = ()) -> int:
     """Where the machine code of a fused step begins, made or found on disk the first time."""
-    text = source(pattern, counted)
+    text = source(pattern, counted, gates)
     machine = _machine()
     stored = _stored(text)
     code = stored.read_bytes() if stored and stored.is_file() else None

@@ -76,6 +76,11 @@ def walk(
             totals[1, a] += count_line(flat, slot, columns * vectors)
             totals[2, a + 1] += down[b, D_WIDTH] * alive
             totals[3, a + 1] += move(lines, height, slot, down, b, columns, vectors)
+        elif kind == CODE and codes[b, 2]:  # the tag chain runs along the columns
+            call_fused(
+                codes[b, 0], lines, on, codes[b, 1], columns, 0, vectors, full,
+                (slots - 1) * height, -1, totals, a,
+            )  # fmt: skip
         elif kind == CODE:
             call_fused(
                 codes[b, 0], flat, on, codes[b, 1], 1, 0, columns * vectors, full * columns,

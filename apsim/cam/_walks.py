@@ -18,17 +18,10 @@ from apsim.cam._coding import ALONE, UNCODED, coded, possible
 from apsim.cam._grouping import MOST_OPERANDS, blank
 from apsim.cam._listed import listed
 from apsim.cam._plan import COUNTED, KNOWN, NEVER, Plan
+from apsim.cam.regular import NEEDED
 from apsim.cam.schedule import ALIGN, CODE, DOWN, Schedule
-from apsim.encoding import (
-    GATE,
-    OP,
-    PORT,
-    SOURCE,
-    TARGET,
-    WIDTH,
-    Code,
-)  # fmt: skip
-from apsim.program import Op
+from apsim.encoding import BODY, GATE, MODE, OP, PORT, SOURCE, TARGET, WIDTH, Code
+from apsim.program import Gate, Mode, Op
 
 __all__ = ["Walk", "walk_of"]
 
@@ -43,7 +36,8 @@ class Walk:
     """`ops` as in a schedule, CODE rows being (CODE, first step, number of the code, 0).
 
     `down` int64[steps, 12] and `pool` int64[bits, 3] hold the vertical steps, `codes`
-    int64[codes, 2] addresses and where their lines stand in `on`; `plan` the horizontal steps.
+    int64[codes, 3] addresses, where their lines stand in `on`, and whether these are columns
+    that the tag chain runs along instead of slots; `plan` the horizontal steps.
     """
 
     ops: Numbers
@@ -65,15 +59,16 @@ class _Vertical:
     rest: tuple[int, ...]  # source, target, width, port
 
     @cached_property
-    def is_plain_pass(self) -> bool:
+    def may_have_code(self) -> bool:
+        """Whether it is a pass; one that the chain gates, only among those that load it."""
         few = 0 < len(self.key) + len(self.write) <= MOST_OPERANDS
-        return self.op == Op.PASS and not self.gate and few
+        return self.op == Op.PASS and self.gate != Gate.PREFIX and few
 
     @cached_property
     def modes(self) -> tuple[int, ...]:
         """How the flips of each written slot are found, as for horizontal passes."""
         once = [slot for slot, _ in self.key]
-        known = dict(self.key) if self.op == Op.PASS and not self.gate else {}
+        known = dict(self.key) if self.op == Op.PASS and self.gate != Gate.PREFIX else {}
         written = [slot for slot, _ in self.write]
         return tuple(
             COUNTED
@@ -83,10 +78,10 @@ class _Vertical:
         )
 
 
-def walk_of(code: Code, schedule: Schedule, least: int) -> Walk:
+def walk_of(code: Code, schedule: Schedule, columns: int, least: int) -> Walk:
     """Number the vertical steps of a schedule, and give passes code where there can be any."""
     plan = coded(code, least)
-    return _Walker(code, schedule, plan, least).run()
+    return _Walker(code, schedule, plan, columns + 2, least).run()
 
 
 @dataclass
@@ -94,12 +89,13 @@ class _Walker:
     code: Code
     schedule: Schedule
     plan: Plan
+    height: int
     least: int
     down: dict[_Vertical, int] = field(default_factory=dict)
     rows: list[list[int]] = field(default_factory=list)
     pool: list[tuple[int, int, int]] = field(default_factory=list)
     numbers: dict[tuple[_Vertical, ...], int] = field(default_factory=dict)
-    codes: list[tuple[int, int]] = field(default_factory=list)
+    codes: list[tuple[int, int, int]] = field(default_factory=list)
     on: list[int] = field(default_factory=list)
     steps: dict[tuple[object, ...], _Vertical] = field(default_factory=dict)
 
@@ -112,7 +108,7 @@ class _Walker:
             ops,
             np.array(self.rows, np.int64).reshape(-1, 12),
             np.array(self.pool, np.int64).reshape(-1, 3),
-            np.array(self.codes, np.int64).reshape(-1, 2),
+            np.array(self.codes, np.int64).reshape(-1, 3),
             np.array(self.on, np.int64),
             self.plan,
         )
@@ -127,11 +123,11 @@ class _Walker:
         skip = False
         for number, (kind, a, b, slot, step) in enumerate(steps):
             if group and not (step and self._joins(group, a, step)):
-                yield self._coded(group)
+                yield from self._coded(group)
                 group = []
             if skip:
                 skip = False
-            elif step and step.is_plain_pass and self.has_code:
+            elif step and step.may_have_code and self.has_code:
                 group.append((a, step))
             elif step and self._is_move(steps, number, spent):
                 yield ALIGN, a, self._number(steps[number + 1][4]), step.key[0][0]
@@ -140,8 +136,7 @@ class _Walker:
                 yield DOWN, a, self._number(step), 0
             else:
                 yield kind, a, b, slot
-        if group:
-            yield self._coded(group)
+        yield from self._coded(group)
 
     def _is_move(self, steps: list[Any], number: int, spent: list[bool]) -> bool:
         """A row read, its tags written at once, and wanted no more."""
@@ -170,16 +165,41 @@ class _Walker:
         return known
 
     def _joins(self, group: list[tuple[int, _Vertical]], index: int, step: _Vertical) -> bool:
-        if self.least == ALONE or not step.is_plain_pass or index != group[-1][0] + 1:
+        if self.least == ALONE or not step.may_have_code or index != group[-1][0] + 1:
             return False
         return len(_slots([one for _, one in group] + [step])) <= MOST_LINES
 
-    def _coded(self, group: list[tuple[int, _Vertical]]) -> tuple[int, int, int, int]:
-        steps = tuple(step for _, step in group)
+    def _coded(self, group: list[tuple[int, _Vertical]]) -> Iterator[tuple[int, int, int, int]]:
+        """One piece of code for a group, or a step at a time where it leaves latches behind."""
+        gates = [step.gate for _, step in group]
+        if any(gates) and not self._keeps_latches_to_itself(gates, group[-1][0]):
+            for index, step in group:
+                if step.gate:
+                    yield DOWN, index, self._number(step), 0
+                else:
+                    yield self._code_op(index, (step,))
+        elif group:
+            yield self._code_op(group[0][0], tuple(step for _, step in group))
+
+    def _keeps_latches_to_itself(self, gates: list[int], last: int) -> bool:
+        """Whether each latch is loaded before its use, and not used by later steps of the body."""
+        loaded: set[int] = set()
+        for gate in gates:
+            if not NEEDED.get(Gate(gate), set()) <= loaded:
+                return False
+            loaded.add(gate)
+        for row in self.lists.rows[last + 1 :]:
+            if row[BODY] or row[MODE] == Mode.HORIZONTAL:
+                break
+            if row[GATE] in NEEDED:
+                return False
+        return True
+
+    def _code_op(self, index: int, steps: tuple[_Vertical, ...]) -> tuple[int, int, int, int]:
         if steps not in self.numbers:
             self.numbers[steps] = len(self.codes)
             self._make(steps)
-        return CODE, group[0][0], self.numbers[steps], 0
+        return CODE, index, self.numbers[steps], 0
 
     def _make(self, steps: tuple[_Vertical, ...]) -> None:
         """Code for passes: with their bits where they are several, by arity where one is alone."""
@@ -199,8 +219,9 @@ class _Walker:
         given: list[int] = []
         if self.least == ALONE:
             pattern, given = blank(pattern[0])
-        self.codes.append((address(pattern), len(self.on)))
-        self.on += [*slots, *given]
+        gates = tuple(step.gate for step in steps) if any(step.gate for step in steps) else ()
+        self.codes.append((address(pattern, gates=gates), len(self.on), int(bool(gates))))
+        self.on += [*(slot * self.height for slot in slots), *given] if gates else [*slots, *given]
 
     def _number(self, step: _Vertical) -> int:
         if step not in self.down:

@@ -113,7 +113,7 @@ class LaneProgram:
     def walk(self) -> Walk:
         """What the kernel walks."""
         with uncollected():
-            return walk_of(self.code, self.schedule, self.least)
+            return walk_of(self.code, self.schedule, self.columns, self.least)
 
     def run(
         self,
