@@ -13,6 +13,7 @@ from hypothesis import strategies as st
 from numpy.typing import NDArray
 
 from apsim import cam, functions
+from apsim.cam._coding import ALONE, UNCODED
 from apsim.cam.base import Execution
 from apsim.cam.lanes import LaneProgram, Operands, to_planes
 from apsim.encoding import Code
@@ -73,7 +74,9 @@ def literally(work: Work, engine: str = "strict") -> tuple[Words, dict[str, Any]
     return np.concatenate(out, axis=1), total
 
 
-def as_lanes(work: Work, *, over_weights: bool = False, **how: Any) -> tuple[Words, dict[str, Any]]:
+def as_lanes(
+    work: Work, *, over_weights: bool = False, least: int = UNCODED, **how: Any
+) -> tuple[Words, dict[str, Any]]:
     """The same, side by side; lanes run over the columns of one operand or of the other."""
     i, u = len(work.b), len(work.a)
     order = _Order(u, i, True) if over_weights else _Order(i, u, False)
@@ -86,7 +89,8 @@ def as_lanes(work: Work, *, over_weights: bool = False, **how: Any) -> tuple[Wor
         order.spread(np.ones((i, u), bool)), order.spread(ends),
     )  # fmt: skip
     first = len(work.loads()[0])
-    done = LaneProgram(work.code(first), first, work.size, work.columns).run(operands, **how)
+    lanes = LaneProgram(work.code(first), first, work.size, work.columns, least)
+    done = lanes.run(operands, **how)
     numbers = dict(zip(NUMBERS, done.numbers, strict=True))
     compared = sum(
         LaneProgram(work.code(len(load)), len(load), work.size, work.columns).compared(
@@ -142,6 +146,7 @@ HOW = st.fixed_dictionaries(
         "over_weights": st.booleans(),
         "threads": st.sampled_from([1, 2]),
         "tile": st.sampled_from([1, 2, 8, 64]),
+        "least": st.sampled_from([UNCODED, UNCODED, UNCODED, ALONE, 1]),
     }
 )
 
