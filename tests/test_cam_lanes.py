@@ -2,18 +2,20 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass, replace
 from functools import cache
 from typing import Any
 
 import numpy as np
+import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from numpy.typing import NDArray
 
 from apsim import cam, functions
 from apsim.cam._coding import ALONE, UNCODED
+from apsim.cam._compile import PLAIN
 from apsim.cam.base import Execution
 from apsim.cam.lanes import LaneProgram, Operands, to_planes
 from apsim.encoding import Code
@@ -175,6 +177,15 @@ def test_the_literal_execution_is_that_of_the_definition() -> None:
 
 
 COLUMNS = 5
+
+
+@pytest.fixture(scope="module", autouse=True)
+def no_code_on_disk() -> Iterator[None]:
+    """Random passes leave nothing in the user's cache."""
+    with pytest.MonkeyPatch.context() as patch:
+        if not PLAIN:
+            patch.setattr("apsim.cam._fusion._stored", lambda text: None)
+        yield
 
 
 @st.composite
