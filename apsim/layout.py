@@ -113,7 +113,8 @@ class Layout(Mapping[str, Field]):
     17
 
     Each width is a number of bits, or kind and bits: "u8", "s8", "o8".
-    `Layout.of(Field(...), ...)` places fields freely; with `overlap=True` they may share columns.  Raises `LayoutError`.
+    `Layout.of(Field(...), ...)` places fields freely; with `overlap=True` they may share
+    columns.  Raises `LayoutError`.
     """
 
     def __init__(self, /, **widths: int | str) -> None:

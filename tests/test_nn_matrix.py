@@ -97,7 +97,7 @@ def test_groups_that_are_treated_alike_may_stand_side_by_side() -> None:
 )
 def test_groups_that_are_not_independent_are_refused(rows: list[list[int]]) -> None:
     """Only independent groups are batched."""
-    with pytest.raises(ProgramError, match="not independent|alike"):
+    with pytest.raises(ProgramError, match=r"not independent|alike"):
         loop(rows)
 
 

@@ -48,8 +48,7 @@ def add_target(parser: argparse.ArgumentParser) -> None:
     add("--ap", choices=KINDS, default="2d", help="AP kind (default 2d)")
     add("--engine", default="strict", help="strict (default), dense or fused")
     add("--layer", help="the layer of a network")
-    add("--caps", metavar="N", type=int, default=1,
-        help="how many CAPs share the layer's loads in turn (default 1: one takes them all)")  # fmt: skip
+    add("--caps", metavar="N", type=int, default=1, help="CAPs that share its loads (default 1)")
     add("--cap", metavar="N", type=int, default=0, help="which of those CAPs (default 0)")
     add("--load", metavar="N", type=int, default=0, help="which of that CAP's loads (default 0)")
 
