@@ -11,6 +11,8 @@ import pytest
 pytest.importorskip("onnx")
 
 from apsim.cli import main
+from apsim.errors import ApsimError
+from apsim.nn import importers
 from tests.onnx_files import FLOAT_KERNEL, KERNEL, external, node, quantized, save
 
 POOL = node("MaxPool", "r", "y", kernel_shape=[2, 2])
@@ -157,3 +159,25 @@ def test_a_judge_that_cannot_run_the_file_says_why_before_any_work(
     assert main(["run", str(path), "--input", str(digits), "--against", "onnxruntime"]) == 2
     out, err = capsys.readouterr()
     assert out == "" and "onnxruntime cannot run" in err
+
+
+@pytest.mark.parametrize("name", ["digits_qdq_u8s4.onnx", "mlperf_tiny_kws_dscnn_int8.tflite"])
+def test_damaged_files_are_refused_or_read_and_nothing_else(
+    models_dir: Path, tmp_path: Path, name: str
+) -> None:
+    """Flipped and missing bytes: `ApsimError`, or a network that passed every check"""
+    if name.endswith(".tflite"):
+        pytest.importorskip("tflite")
+    whole = (models_dir / name).read_bytes()
+    rng, refused, path = np.random.default_rng(5), 0, tmp_path / name
+    for _ in range(60):
+        damaged = bytearray(whole)
+        for place in rng.integers(0, 3000, 3):
+            damaged[place] = rng.integers(0, 256)
+        path.write_bytes(damaged[: rng.integers(2000, len(damaged))])
+        try:
+            importers.read(path)
+        except ApsimError as error:
+            assert str(error).startswith(str(path)), error
+            refused += 1
+    assert refused > 30

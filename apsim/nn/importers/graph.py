@@ -5,7 +5,9 @@ The rule: nothing here knows ONNX or TFLite; nothing here knows what a node mean
 
 from __future__ import annotations
 
-from collections.abc import Container, Mapping
+import os
+from collections.abc import Container, Iterator, Mapping
+from contextlib import contextmanager
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -13,9 +15,22 @@ import numpy.typing as npt
 
 from apsim.errors import ModelError
 
-__all__ = ["Const", "Fate", "Graph", "Input", "Node", "island"]
+__all__ = ["Const", "Fate", "Graph", "Input", "Node", "blaming", "island"]
 
 Array = npt.NDArray[Any]
+
+
+@contextmanager
+def blaming(path: str | os.PathLike[str]) -> Iterator[None]:
+    """Say of which file an error speaks; what no check foresaw means that it is damaged."""
+    try:
+        yield
+    except ModelError as error:
+        text = str(error)
+        raise ModelError(text if text.startswith(str(path)) else f"{path}: {text}") from None
+    except (ArithmeticError, AttributeError, LookupError, TypeError, ValueError) as error:
+        reason = " ".join(str(error).split())[:300]
+        raise ModelError(f"{path}: damaged, or made against its specification: {reason}") from error
 
 
 @dataclass(frozen=True, eq=False)

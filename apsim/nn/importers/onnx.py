@@ -12,7 +12,7 @@ from dataclasses import dataclass
 from apsim.errors import ModelError
 from apsim.nn.check import verify
 from apsim.nn.importers import onnx_file, ops_qlinear, ops_quant, ops_real, ops_shape
-from apsim.nn.importers.graph import Array, Const, Fate, Graph, Node
+from apsim.nn.importers.graph import Array, Const, Fate, Graph, Node, blaming
 from apsim.nn.importers.pending import Pending, Source
 from apsim.nn.importers.walk import QUANTIZE_FIRST, Handler, Walk
 from apsim.nn.model import Model
@@ -48,11 +48,8 @@ def read_onnx(
     path: str | os.PathLike[str], *, rule: str = "onnx-exact", shape: Sequence[int] | None = None
 ) -> Imported:
     """Import a quantized ONNX model and say what became of every node."""
-    try:
+    with blaming(path):
         return lower(onnx_file.read(path, shape), rule)
-    except ModelError as error:
-        text = str(error)
-        raise ModelError(text if text.startswith(str(path)) else f"{path}: {text}") from None
 
 
 def lower(graph: Graph, rule: str = "onnx-exact") -> Imported:

@@ -44,7 +44,13 @@ def quantized(walk: Walk, node: Node, value: Value, target: Target) -> Pending:
     return Pending(walk.build.tensors[made].shape, source=made, integer=True)
 
 
+def _refuse_blocks(node: Node) -> None:
+    if node.attribute("block_size", 0):
+        raise node.refuse("scales for blocks of values", "one scale for each output channel")
+
+
 def _quantize_linear(walk: Walk, node: Node) -> Value:
+    _refuse_blocks(node)
     scale = walk.constant(node, 1)
     lo, hi = walk.bounds(node, 2) if walk.has(node, 2) else _output_range(node)
     zero = walk.constant(node, 2, np.zeros(1, np.int64)).astype(np.int64)
@@ -83,8 +89,7 @@ def _quantized_constant(
 
 
 def _dequantize_linear(walk: Walk, node: Node) -> Value:
-    if node.attribute("block_size", 0):
-        raise node.refuse("scales for blocks of values", "one scale for each output channel")
+    _refuse_blocks(node)
     value = walk.value(node, 0)
     scale = np.asarray(walk.constant(node, 1), np.float64)
     zero = walk.constant(node, 2, np.zeros(1, np.int64)).astype(np.int64)

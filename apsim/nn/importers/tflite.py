@@ -13,9 +13,9 @@ from typing import Any
 
 import numpy as np
 
-from apsim.errors import ModelError
 from apsim.nn.importers import tflite_file
 from apsim.nn.importers.builder import PLACEHOLDER
+from apsim.nn.importers.graph import blaming
 from apsim.nn.importers.onnx import Imported
 from apsim.nn.importers.tflite_file import Operator
 from apsim.nn.importers.tflite_lowering import Handler, Lowering
@@ -45,11 +45,8 @@ def from_tflite(path: str | os.PathLike[str], *, rule: str = "tflite") -> Model:
 
 def read_tflite(path: str | os.PathLike[str], *, rule: str = "tflite") -> Imported:
     """Import a TFLite model and say what became of every operator."""
-    try:
+    with blaming(path):
         return Lowering(tflite_file.read(path), rule).run(_HANDLERS)
-    except ModelError as error:
-        text = str(error)
-        raise ModelError(text if text.startswith(str(path)) else f"{path}: {text}") from None
 
 
 def _weights(low: Lowering, operator: Operator, order: tuple[int, ...]) -> dict[str, Any]:

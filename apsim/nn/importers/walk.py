@@ -53,14 +53,17 @@ class Walk:
                 self.values[one.name] = Pending(shape, source=one.name, integer=True)
 
     def visit(self, node: Node, handlers: Mapping[tuple[str, str], Handler]) -> None:
-        """Run a node's handler; raises `ModelError` where there is none."""
+        """Run a node's handler; raises `ModelError` where there is none or it cannot."""
         handler = handlers.get((node.domain, node.op))
         if handler is None:
             known = sorted({op for domain, op in handlers if domain in ("", node.domain)})
             near = difflib.get_close_matches(node.op, known, n=3, cutoff=0.5)
             why = f"this operator has no integer form here{self.in_real_numbers(node)}"
             raise node.refuse(why, " or ".join(near or LAYERS))
-        given = handler(self, node)
+        try:
+            given = handler(self, node)
+        except (ArithmeticError, LookupError, TypeError, ValueError) as error:
+            raise node.refuse(f"its inputs and attributes do not go together ({error})") from error
         results = [given] if isinstance(given, Value) else list(given)
         self.values.update(zip(node.outputs, results, strict=False))
 
