@@ -293,3 +293,16 @@ def test_a_pipe_gets_the_whole_table_without_colour(folder: Path) -> None:
     assert "\x1b" not in done.stdout
     assert "predicted" in done.stdout
     assert "…" not in done.stdout
+
+
+def test_a_reader_that_stops_reading_is_no_failed_check(folder: Path) -> None:
+    """`apsim run | head` ends as other commands do: 141, and not a word"""
+    command = [sys.executable, "-m", "apsim", "run", *SMALL]
+    process = subprocess.Popen(
+        command, cwd=folder, stdout=subprocess.PIPE, stderr=subprocess.PIPE,
+        env=os.environ | {"PYTHONPATH": str(ROOT)},
+    )  # fmt: skip
+    assert process.stdout is not None
+    process.stdout.close()
+    _, noise = process.communicate()
+    assert (process.returncode, noise) == (cli.BROKEN_PIPE, b"")

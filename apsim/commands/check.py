@@ -157,12 +157,12 @@ def _progress(cases: Sequence[Any]) -> Iterator[Any]:
 
 
 def _show(rows: Sequence[Row]) -> None:
-    from rich.console import Console
     from rich.table import Table
 
     from apsim.check import table
+    from apsim.report.screen import screen
 
-    console = Console(width=None if sys.stdout.isatty() else 190)
+    console = screen(190)
     shown = Table(*table.HEADER, header_style="bold")
     for line in table.lines(rows):
         style = "red" if line.status["fail"] else None

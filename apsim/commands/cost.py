@@ -66,6 +66,7 @@ def _run(args: argparse.Namespace) -> int:
 
 def _infer(args: argparse.Namespace, chip: Chip, technology: Technology) -> Inference:
     from apsim import cost
+    from apsim.report.cell_writes import CELL_WRITES
     from apsim.report.equations import EQUATIONS
 
     if args.net in cost.network_names() or args.net.endswith(".csv"):
@@ -74,7 +75,9 @@ def _infer(args: argparse.Namespace, chip: Chip, technology: Technology) -> Infe
         network, own = _model(args.net)
         bits = args.bits or own
     batch = 1 if args.batch is None else args.batch
-    return cost.infer(network, chip, technology, EQUATIONS, bits=bits, batch=batch)
+    return cost.infer(
+        network, chip, technology, EQUATIONS, bits=bits, batch=batch, cell_writes=CELL_WRITES
+    )
 
 
 def _model(name: str) -> tuple[Network, Widths]:
@@ -159,11 +162,9 @@ def _executed(
 
 
 def _show(table: Callable[[bool], Table], lines: Sequence[str]) -> None:
-    from rich.console import Console
+    from apsim.report.screen import screen
 
-    console = Console()
-    if not console.is_terminal:
-        console = Console(width=WIDE)
+    console = screen(WIDE)
     whole = table(False)
     needed = console.measure(whole, options=console.options.update(width=WIDE)).maximum
     fits = needed <= console.width

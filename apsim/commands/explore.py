@@ -39,15 +39,12 @@ def add_parser(subparsers: argparse._SubParsersAction[argparse.ArgumentParser]) 
 
 
 def _run(args: argparse.Namespace) -> int:
-    from rich.console import Console
-
     from apsim.explore import read_spec, sweep
+    from apsim.report.screen import screen
 
     spec = read_spec(args.spec)
     out = args.out or f"{args.spec.removesuffix('.toml')}.jsonl"
-    console = Console()
-    if not console.is_terminal:
-        console = Console(width=WIDE)
+    console = screen(WIDE)
     with _Progress(console) as progress:
         results = sweep(spec, out, workers=args.workers, dask=args.dask, progress=progress.show)
     console.print(f"{len(results):,} points in {out}")

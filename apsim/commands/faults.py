@@ -139,10 +139,9 @@ def _labels(path: str, wanted: int) -> Any:
 
 
 def _show(table: Table) -> None:
-    from rich.console import Console
+    from apsim.report.screen import screen
 
-    console = Console()
-    (console if console.is_terminal else Console(width=WIDE)).print(table)
+    screen(WIDE).print(table)
 
 
 def _faults(args: argparse.Namespace) -> list[Any]:

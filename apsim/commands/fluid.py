@@ -91,13 +91,10 @@ def _sweep(args: argparse.Namespace) -> Fluid:
 
 
 def _show(args: argparse.Namespace, measured: Fluid, picked: Setting | None) -> None:
-    from rich.console import Console
-
     from apsim.report.fluid import fluid_table, sensitivity_lines
+    from apsim.report.screen import screen
 
-    console = Console()
-    if not console.is_terminal:
-        console = Console(width=WIDE)
+    console = screen(WIDE)
     console.print(fluid_table(measured, all_settings=args.all))
     for line in sensitivity_lines(measured):
         console.print(line, highlight=False, soft_wrap=True, markup=False)

@@ -74,10 +74,9 @@ def _execute() -> Executed:
 
 
 def _console() -> Console:
-    from rich.console import Console
+    from apsim.report.screen import screen
 
-    console = Console()
-    return console if console.is_terminal else Console(width=WIDE)
+    return screen(WIDE)
 
 
 def _show(rows: Mapping[str, Reproduced]) -> None:

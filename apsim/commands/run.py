@@ -138,13 +138,10 @@ def _agreed(args: argparse.Namespace, theirs: dict[str, Any], run: Run) -> bool:
 
 
 def _show(run: Run) -> None:
-    from rich.console import Console
-
     from apsim.report.runs import run_lines, run_table
+    from apsim.report.screen import screen
 
-    console = Console()
-    if not console.is_terminal:
-        console = Console(width=WIDE)
+    console = screen(WIDE)
     console.print(run_table(run, short=console.width < WIDE))
     for line in run_lines(run):
         console.print(line, highlight=False, soft_wrap=True, markup=False)

@@ -23,6 +23,7 @@ __all__ = ["run_json", "run_lines", "run_table"]
 
 SCHEMA = "apsim.run/1"
 ROW = ("kind", "groups", "i", "j", "u", "window", "windows", "relu")
+WIDE_ONLY = ("operation", "shape", "paper")
 LAYER_WIDTH = {False: 36, True: 11}  # of long names, by whether the table is short
 COLUMNS = (
     "layer", "operation", "shape", "a/w", "loads", "compares", "writes", "reads", "cycles",
@@ -31,14 +32,14 @@ COLUMNS = (
 
 
 def run_table(run: Run, *, short: bool = False) -> Table:
-    """A line for each layer, and the totals; `short` fits 80 columns: rounded, no shapes."""
+    """A line for each layer, and the totals; `short` fits 80 columns: rounded, some left out."""
     write = _rounded if short else _whole
     totals = (sum(layer.loads for layer in run.layers), *run.counts.as_dict().values(),
               run.counts.total, _predicted(run).total, _paper(run).total)  # fmt: skip
     numbers = (write(total) for total in totals)
     footer = dict(zip(COLUMNS, ("total", "", "", "", *numbers, ""), strict=True))
     footer["verdict"] = verdict(run.bit_exact, run.counts_match)
-    names = [name for name in COLUMNS if not short or name not in ("shape", "paper")]
+    names = [name for name in COLUMNS if not short or name not in WIDE_ONLY]
     table = Table(
         title=_title(run), title_justify="left", show_footer=True,
         box=SIMPLE_HEAD if short else HEAVY_HEAD, padding=(0, 0 if short else 1),
@@ -46,7 +47,7 @@ def run_table(run: Run, *, short: bool = False) -> Table:
     for name in names:
         numeric = name not in ("layer", "operation", "shape", "a/w", "verdict")
         table.add_column(
-            name, footer[name], justify="right" if numeric else "left", no_wrap=True,
+            name, footer[name], justify="right" if numeric else "left", no_wrap=name != "verdict",
             max_width=LAYER_WIDTH[short] if name == "layer" else None,
         )  # fmt: skip
     for layer in run.layers:
