@@ -12,11 +12,12 @@ from numpy.typing import NDArray
 
 pytest.importorskip("onnx")
 
+import onnx
 from onnx import TensorProto, helper, numpy_helper
 from onnx.reference import ReferenceEvaluator
 
 from apsim.errors import ModelError
-from apsim.nn import exact, real
+from apsim.nn import codec, exact, real
 from apsim.nn.importers.onnx import lower
 from apsim.nn.importers.onnx_file import graph_of
 from apsim.nn.model import Model
@@ -136,3 +137,40 @@ def test_a_clip_leaves_the_tensor_that_others_use_as_it_is() -> None:
     assert not np.array_equal(*theirs), "the clip must matter"
     for got, wanted in zip(ours, theirs, strict=True):
         assert np.array_equal(got, wanted)
+
+
+def of_opset(opset: int) -> Any:
+    """One network in the words of an opset: clips, squeezes and means changed their form."""
+    pool = {"kernel_shape": [2, 2], "pads": [0, 0, 1, 1]}
+    nodes = [
+        node("QuantizeLinear", "x s z", "q"), node("DequantizeLinear", "q s z", "r"),
+        node("DequantizeLinear", "w s", "v"), node("Conv", "r v", "c"),
+        node("Clip", "c", "b", min=0.0, max=6.0) if opset < 11 else node("Clip", "c lo hi", "b"),
+        node("QuantizeLinear", "b s z", "q2"), node("DequantizeLinear", "q2 s z", "r2"),
+        node("AveragePool", "r2", "p", **pool), node("QuantizeLinear", "p s z", "q3"),
+        node("DequantizeLinear", "q3 s z", "r3"),
+        node("ReduceMean", "r3", "m", axes=[2, 3]) if opset < 18
+        else node("ReduceMean", "r3 planes", "m"),
+        node("QuantizeLinear", "m s z", "q4"), node("DequantizeLinear", "q4 s z", "r4"),
+        node("Squeeze", "r4", "y", axes=[2, 3]) if opset < 13
+        else node("Squeeze", "r4 planes", "y"),
+    ]  # fmt: skip
+    w = np.arange(-9, 9, dtype=np.int8).reshape(1, 2, 3, 3)
+    constants = {"s": np.float32(0.25), "z": np.int8(3), "w": w}
+    constants |= {"lo": np.float32(0), "hi": np.float32(6)} if opset >= 11 else {}
+    constants |= {"planes": np.array([2, 3])} if opset >= 13 else {}
+    built = proto(nodes, np.zeros((1, 2, 6, 6), np.float32), ["y"], **constants)
+    built.opset_import[0].version = opset
+    built.graph.output[0].type.tensor_type.shape.SetInParent()  # the checker wants one
+    onnx.checker.check_model(built)
+    return built
+
+
+@pytest.mark.parametrize("opset", [10, 11, 12, 13, 16, 17, 18, 19, 20, 22, 23, 24])
+def test_one_network_means_the_same_in_every_opset(opset: int) -> None:
+    """import(m in opset n) == import(m in opset 21)"""
+    ours: dict[str, Any] = {}
+    wanted: dict[str, Any] = {}
+    text = codec.encode(imported(of_opset(opset)), ours)
+    assert text == codec.encode(imported(of_opset(21)), wanted)
+    assert all(np.array_equal(ours[name], wanted[name]) for name in wanted)
