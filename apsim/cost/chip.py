@@ -26,6 +26,7 @@ CHOICES: Mapping[str, tuple[str, ...]] = {
     "columns_per_step": ("packed", "literal"),
     "mult_latency": ("eq2", "peak"),
     "segments_per_cap": ("filled", "one"),
+    "cell_writes": ("paper", "exact", "driven"),
 }
 WHOLE = ("clusters", "caps_per_cluster", "maps_per_cluster", "rows", "columns", "link_bits")
 
@@ -44,6 +45,9 @@ class Chip:
     addition costs: what the equations print, or what a correct execution takes on kind
     `ap`.  `columns_per_step` packs several output columns into a cluster, or takes one.
     `mult_latency` is Eq. (2), or the one pass for each bit pair behind Table VIII.
+    `cell_writes` of a multiply are the technology's average ("paper", 0.75 for each bit
+    pair), or those of executed passes: cells that change ("exact"), or all that a pass
+    drives ("driven").
     """
 
     name: str
@@ -67,6 +71,7 @@ class Chip:
     columns_per_step: str = "packed"
     mult_latency: str = "eq2"
     segments_per_cap: str = "filled"
+    cell_writes: str = "paper"
     constants: Mapping[str, Quantity] = field(
         default_factory=lambda: MappingProxyType({}), repr=False, compare=False
     )

@@ -1,13 +1,15 @@
 """Energy of a layer from the paper's averages: what each operation costs on random data.
 
-The rule: only rows that hold data are charged.  Parts are what takes the energy
-(compares, writes, reads, mesh, reshaping); functions are what it is spent on.  Every
-number here assumes random bits; `estimate` takes the activity of an executed run.
+The rule: only rows that hold data are charged, as the paper does; an executed array
+charges all its lines, 1.3 to 2.2 times as much at 8 bits, depending on the kind (measured
+in `tests/test_cost_averages.py`).  Parts are what takes the energy (compares, writes,
+reads, mesh, reshaping); functions are what it is spent on.  Every number here assumes
+random bits; `estimate` takes the activity of an executed run.
 """
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, fields
 from math import sqrt
 
@@ -15,7 +17,9 @@ from apsim.cost.chip import Chip
 from apsim.cost.network import Layer
 from apsim.cost.technology import Technology
 
-__all__ = ["Energy", "layer_energy"]
+__all__ = ["CellWrites", "Energy", "layer_energy"]
+
+CellWrites = Callable[[int, int], float]  # of activation and weight bits, for each bit pair
 
 MULTIPLY_CELLS, ADD_CELLS, RELU_CELLS = 4, 3, 2  # cells that a compare of each LUT drives
 TABLE_V_CAPS = 4096  # the mean distance is stated for a chip of so many
@@ -57,13 +61,19 @@ def layer_energy(
     chip: Chip,
     technology: Technology,
     batch: int = 1,
+    cell_writes: CellWrites | None = None,
 ) -> Mapping[str, Energy]:
     """Joules of a batch in one layer by function, the ReLU of its outputs included.
 
-    `caps` is the number of CAPs on the chip, over which the mesh stretches.
+    `caps` is the number of CAPs on the chip, over which the mesh stretches.  `cell_writes`
+    gives the cells that a multiply writes for each bit pair (default: the technology's).
     """
     if layer.gemm:
         found = _gemm_energy(layer, widths, caps, chip, technology, batch)
+        if cell_writes is not None:
+            found["multiply"] = _multiply_energy(
+                layer.macs * batch, widths, technology, cell_writes
+            )
     elif layer.kind == "add":
         found = {"add": _residual_energy(layer.windows * batch, widths[0], technology)}
     else:
@@ -87,6 +97,15 @@ def _gemm_energy(
         "mesh": Energy(mesh=_mesh_energy(layer, widths, caps, chip, batch)),
         "reshape": Energy(reshape=outputs * a * (2 * t.read_energy + t.cell_write_energy)),
     }
+
+
+def _multiply_energy(
+    macs: int, widths: tuple[int, int], t: Technology, cell_writes: CellWrites
+) -> Energy:
+    """Four passes on each bit pair, and the cells that such passes write."""
+    pairs = macs * widths[0] * widths[1]
+    compares = _bit_pairs(pairs, MULTIPLY_CELLS, t).compare
+    return Energy(compare=compares, write=pairs * cell_writes(*widths) * t.cell_write_energy)
 
 
 def _bit_pairs(pairs: float, cells: int, t: Technology) -> Energy:

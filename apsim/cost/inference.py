@@ -12,7 +12,7 @@ from functools import cached_property
 
 from apsim.cost.area import Area, chip_area
 from apsim.cost.chip import Chip
-from apsim.cost.energy import Energy, layer_energy
+from apsim.cost.energy import CellWrites, Energy, layer_energy
 from apsim.cost.latency import Equations, layer_counts, layer_cycles
 from apsim.cost.mapping import Placement, place
 from apsim.cost.network import Layer, Network
@@ -159,11 +159,13 @@ def infer(
     bits: Bits = 8,
     slots: str = "paper",
     batch: int = 1,
+    cell_writes: Mapping[str, CellWrites] | None = None,
 ) -> Inference:
     """Cost a batch of images through `network`.
 
     `equations` maps "paper" and "realisable" to the closed forms; the chip's
-    `vertical_add` picks one.  Raises `InputError` where the chip cannot hold a layer.
+    `vertical_add` picks one, and its `cell_writes`, where it is not "paper", one of
+    `cell_writes`.  Raises `InputError` where the chip cannot hold a layer.
     """
     widths = assign(network, bits, slots=slots)
     if batch < 1:
@@ -172,14 +174,16 @@ def infer(
     images = 1 if chip.infinite else batch  # IR streams image after image
     placements = tuple(place(layer, chip, images) for layer in network.layers)
     caps = needed_caps(network, placements, chip)
-    forms = equations[chip.vertical_add]
+    forms, written = equations[chip.vertical_add], (cell_writes or {}).get(chip.cell_writes)
+    if written is None and chip.cell_writes != "paper":
+        raise InputError(f"cell_writes {chip.cell_writes!r}: no such averages were given")
     costs = tuple(
         LayerCost(
             layer,
             width,
             placed,
             layer_counts(layer, width, placed, chip, forms, images),
-            layer_energy(layer, width, caps, chip, technology, batch),
+            layer_energy(layer, width, caps, chip, technology, batch, written),
             layer_cycles(layer, width, placed, chip, technology, forms, images),
         )
         for layer, width, placed in zip(network.layers, widths, placements, strict=True)

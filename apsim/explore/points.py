@@ -21,7 +21,7 @@ METRICS = (
 MAXIMISED = frozenset(("gops", "gops_per_watt", "gops_per_watt_mm2", "utilization", "mean_bits"))
 """Metrics of which more is better; `mean_bits` stands for accuracy."""
 
-_CHIP_AXES = ("ap", "vertical_add", "columns_per_step", "mult_latency")
+_CHIP_AXES = ("ap", "vertical_add", "columns_per_step", "mult_latency", "cell_writes")
 
 
 def evaluate_all(kind: str, points: Sequence[Point]) -> list[dict[str, Any]]:
@@ -44,6 +44,7 @@ def _cost(point: Point) -> dict[str, Any]:
     from apsim import cost
     from apsim.cost import chip as load_chip
     from apsim.cost.chip import CHOICES, choice
+    from apsim.report.cell_writes import CELL_WRITES
     from apsim.report.equations import EQUATIONS
     from apsim.report.inference_tables import totals
 
@@ -62,6 +63,7 @@ def _cost(point: Point) -> dict[str, Any]:
         EQUATIONS,
         bits=point["bits"],
         batch=point["batch"],
+        cell_writes=CELL_WRITES,
     )
     everything = totals(found)
     return {name: everything[name] for name in METRICS}

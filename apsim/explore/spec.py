@@ -32,6 +32,7 @@ KINDS: Mapping[str, Mapping[str, Any]] = {
         "vertical_add": None,
         "columns_per_step": None,
         "mult_latency": None,
+        "cell_writes": None,
         "batch": 1,
     },
     "run": {"model": None, "ap": "2d", "bits": None, "first": 0, "images": 1},

@@ -9,9 +9,12 @@ import tomllib
 from dataclasses import dataclass
 from importlib.resources import files
 
-from apsim import closed_form, cost
+import numpy as np
+
+from apsim import closed_form, cost, functions
 from apsim.cost import peak
 from apsim.cost.circuit import sense_window
+from apsim.cost.energy import layer_energy
 from apsim.cost.mapping import place
 from apsim.report.reproduce import inference
 
@@ -49,6 +52,7 @@ def caveats() -> tuple[Caveat, ...]:
         _rows(),
         _throughput(),
         _carries(),
+        _idle_lines(),
         _timing(),
         _cooling_area(),
         _scope(),
@@ -115,6 +119,22 @@ def _carries() -> Caveat:
         f"Eq. (7) gives {paper} operations for a dot product of 64 terms; a run with correct sums "
         f"takes {real} on the paper's hardware, and {chain} with a carry chain across the column "
         "tags, which the paper does not have and whose delay must fit the clock.",
+    )
+
+
+def _idle_lines() -> Caveat:
+    chip, sram = cost.chip("bf-imna-lr-realisable"), cost.technology("sram")
+    a, b = np.random.default_rng(0).integers(0, 1 << 8, (2, 4, 64))
+    done = functions.run(functions.dot_products(8, 4, 64, kind=chip.ap), a, b, engine="dense")
+    executed = cost.estimate(done.counts, done.activity, sram).energy.total
+    layer = cost.Layer("dot products", "conv", i=4, j=64, u=1)
+    energy = dict(layer_energy(layer, (8, 8), chip.caps, chip, sram))
+    averages = sum(energy[name].total for name in energy if name not in ("mesh", "reshape"))
+    return Caveat(
+        "Idle lines",
+        "The averages charge rows that hold data. An array charges all: in 4 dot products of 64 "
+        "random terms, words that are added up already and columns outside an addition raise "
+        f"the executed energy to {executed / averages:.2f} times the average for the same counts.",
     )
 
 

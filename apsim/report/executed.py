@@ -23,6 +23,7 @@ from apsim.cost.latency import transfer_cycles
 from apsim.cost.mapping import place
 from apsim.counts import Activity, Counts
 from apsim.errors import InputError
+from apsim.report.cell_writes import CELL_WRITES
 
 __all__ = ["SOURCES", "ExecutedCost", "ExecutedLayer", "cost_run", "read_run"]
 
@@ -161,7 +162,8 @@ def _layer(
     moved, averages, transfers = Energy(), None, 0.0
     if row is not None:
         widths = (layer["bits_a"], layer["bits_w"] or layer["bits_a"])
-        energy = dict(layer_energy(row, widths, caps, chip, technology, images))
+        written = CELL_WRITES.get(chip.cell_writes)
+        energy = dict(layer_energy(row, widths, caps, chip, technology, images, written))
         moved = sum((energy.pop(name) for name in MOVED if name in energy), Energy())
         averages = sum(part.total for part in energy.values())
         transfers = sum(transfer_cycles(row, chip, images).values())

@@ -97,7 +97,8 @@ def inference_lines(found: Inference) -> list[str]:
         f"{found.gops_per_watt_mm2:.4g} GOPS/W/mm^2; {found.steps:,} steps, "
         f"{found.utilization:.0%} of rows used",
         f"energies: the paper's averages on random bits ({found.technology.name}); vertical "
-        f"additions: {found.chip.vertical_add}, kind {found.chip.ap}",
+        f"additions: {found.chip.vertical_add}, cell writes: {found.chip.cell_writes}, "
+        f"kind {found.chip.ap}",
     ]
 
 
