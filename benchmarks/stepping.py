@@ -16,6 +16,7 @@ from statistics import median
 
 import numpy as np
 
+from apsim import controller
 from apsim.debug.session import Session
 from apsim.layout import Layout
 from apsim.machine import Machine
@@ -101,15 +102,14 @@ def peak() -> float:
 
 
 def plain_run() -> Goal:
-    """A run through the machine over the bare call of the array."""
+    """A run through the controller, where a debugger would hook in, over the array's bare call."""
     machine = loaded()
     program = multiply("A", "B", "P").on(LAYOUT)
-    code = program.code
-    times = alternating(
-        {"bare": lambda: machine.cam.execute(code), "run": lambda: machine.run(program)}, 30
-    )
+    cam, code = machine.cam, program.code
+    runs = {"bare": lambda: cam.execute(code), "run": lambda: controller.run(program, cam)}
+    times = alternating(runs, 100)
     ratio = times["run"] / times["bare"]
-    return Goal("a run without debugger over the array's bare call", 1.5, ratio, False)
+    return Goal("a run without debugger over the array's bare call", 1.05, ratio, False)
 
 
 if __name__ == "__main__":

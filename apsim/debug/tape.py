@@ -106,12 +106,14 @@ class Tape:
 
     def _advance(self, point: int) -> None:
         """One call of the array towards a point, with the snapshots that are due."""
-        stop, near = self._stop(point), (point // 2 - self.history.most_recent) * 2
+        near = (point // 2 - self.history.most_recent) * 2
         if self.point < near:
-            stop = min(stop, near)
-        elif self.point % 2 == 0:
-            self.history.keep_recent(self._record())
-            stop = min(point, self.point + 2)
+            stop = min(self._stop(point), near)
+        else:
+            stop = self._stop(point) if self.edits else point
+            if self.point % 2 == 0:
+                self.history.keep_recent(self._record())
+                stop = min(stop, self.point + 2)
         self._run_to(stop)
         if self.point % (2 * self.history.interval) == 0:
             self.history.keep_spaced(self._record())
