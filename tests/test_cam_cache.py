@@ -21,13 +21,14 @@ print(PackedCam(70, 2).execute(code).matched[0], sum(_kernels.horizontal.stats.c
 """
 
 
-def run(source: Path, folder: Path, home: str | None = None) -> list[int]:
+def run(source: Path, folder: Path, home: str | None = None, program: str = RUN) -> list[int]:
     """Rows matched, and kernels found on disk, by a process of its own."""
     kept = {name: os.environ[name] for name in ("PATH", "LANG") if name in os.environ}
     env = kept | {"HOME": home or str(folder), "TMPDIR": str(folder), "PYTHONPATH": str(source)}
     done = subprocess.run(
-        [sys.executable, "-c", RUN], cwd=folder, env=env, capture_output=True, text=True, check=True
-    )
+        [sys.executable, "-c", program],
+        cwd=folder, env=env, capture_output=True, text=True, check=True,
+    )  # fmt: skip
     return [int(number) for number in done.stdout.split()]
 
 
@@ -65,3 +66,11 @@ def test_without_any_folder_kernels_are_compiled_anew(tmp_path: Path) -> None:
     (tmp_path / ".cache").write_text("in the way")
     (tmp_path / f"apsim-{os.getuid()}").write_text("in the way")
     assert run(ROOT, tmp_path) == [70, 0]
+
+
+def test_a_full_disk_is_no_obstacle(tmp_path: Path) -> None:
+    """No file may hold a byte: kernels run, and the next process compiles them again."""
+    full = "import resource; resource.setrlimit(resource.RLIMIT_FSIZE, (0, 0))\n"
+    for _ in range(2):
+        assert run(ROOT, tmp_path, program=full + RUN) == [70, 0]
+    assert not [path for path in tmp_path.rglob("*") if path.is_file() and path.stat().st_size]

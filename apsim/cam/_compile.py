@@ -13,7 +13,7 @@ import hashlib
 import os
 import tempfile
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import Any, TypeVar, cast
 
@@ -101,7 +101,19 @@ def kernel(function: Function) -> Function:
     if _folder is None:
         return cast(Function, njit(**_options)(function))
     with _numba_cache_in(_folder):
-        return cast(Function, njit(cache=True, **_options)(function))
+        return cast(Function, _kept_where_possible(njit(cache=True, **_options)(function)))
+
+
+def _kept_where_possible(dispatcher: Any) -> Any:
+    """A folder that is full, or gone, costs the next process its code and this one nothing."""
+    save = dispatcher._cache.save_overload
+
+    def save_if_possible(*args: Any) -> None:
+        with suppress(OSError):
+            save(*args)
+
+    dispatcher._cache.save_overload = save_if_possible
+    return dispatcher
 
 
 def _wrapping(function: Function) -> Function:
