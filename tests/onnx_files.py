@@ -14,14 +14,15 @@ QUANTIZE = ("QuantizeLinear", "DequantizeLinear")
 
 
 def save(
-    path: Path, nodes: list[Any], shape: tuple[Any, ...] = ("n", 2, 4, 4), **more: Any
-) -> Path:
-    """A model from "x" to the last node's output, with constants s, z and those of `more`."""
+    path: Path, nodes: list[Any], shape: tuple[Any, ...] = ("n", 2, 4, 4),
+    inputs: tuple[str, ...] = ("x",), kind: int = TensorProto.FLOAT, **more: Any,
+) -> Path:  # fmt: skip
+    """A model from its inputs to the last node's output, with constants s, z and `more`."""
     constants = {"s": SCALE, "z": ZERO, **more}
     graph = helper.make_graph(
         nodes,
         "model",
-        [helper.make_tensor_value_info("x", TensorProto.FLOAT, shape)],
+        [helper.make_tensor_value_info(name, kind, shape) for name in inputs],
         [helper.make_tensor_value_info(nodes[-1].output[0], TensorProto.FLOAT, None)],
         [numpy_helper.from_array(np.asarray(value), name) for name, value in constants.items()],
     )

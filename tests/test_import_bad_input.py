@@ -10,10 +10,12 @@ import pytest
 
 pytest.importorskip("onnx")
 
+from onnx import TensorProto
+
 from apsim.cli import main
 from apsim.errors import ApsimError
 from apsim.nn import importers
-from tests.onnx_files import FLOAT_KERNEL, KERNEL, external, node, quantized, save
+from tests.onnx_files import FLOAT_KERNEL, KERNEL, SCALE, ZERO, external, node, quantized, save
 
 POOL = node("MaxPool", "r", "y", kernel_shape=[2, 2])
 CONV = [node("DequantizeLinear", "w s", "v"), node("Conv", "r v", "c"), *quantized("c", "q2", "y")]
@@ -32,6 +34,14 @@ def models(folder: Path) -> None:
     save(folder / "island.onnx", [*quantized(), *island])
     mixed = [node("Conv", "r w", "c"), *quantized("c", "q2", "y")]
     save(folder / "mixed.onnx", [*quantized(), *mixed], w=FLOAT_KERNEL)
+    weights = [node("QuantizeLinear", "w s k", "v8"), node("DequantizeLinear", "v8 s", "v"),
+               *CONV[1:]]  # fmt: skip
+    save(folder / "nan.onnx", [*quantized(), *weights], w=FLOAT_KERNEL * np.nan, k=np.int8(0))
+    flat = [node("QuantizeLinear", "x t z", "q"), node("DequantizeLinear", "q t z", "r"), POOL]
+    save(folder / "zero.onnx", flat, t=np.float32(0))
+    pair = [*quantized(), *quantized("b", "qb", "rb"), node("Add", "r rb", "c"),
+            *quantized("c", "q2", "y")]  # fmt: skip
+    save(folder / "pair.onnx", pair, inputs=("x", "b"))
     for name, location in {"gone": "gone.bin", "outside": "../outside.bin"}.items():
         external(folder / f"{name}.onnx", location)
     (folder / "inside.bin").unlink()
@@ -51,6 +61,8 @@ def inputs(folder: Path) -> None:
     np.savez(folder / "named.npz", x=GOOD)
     np.savez(folder / "other.npz", image=GOOD)
     np.savez(folder / "more.npz", x=GOOD, mask=GOOD)
+    np.savez(folder / "pair.npz", x=GOOD, b=GOOD + 1)
+    np.savez(folder / "uneven.npz", x=GOOD, b=np.concatenate([GOOD, GOOD]))
     (folder / "words.npy").write_text("no array")
 
 
@@ -85,6 +97,14 @@ MISTAKES: dict[str, tuple[tuple[str, ...], str]] = {
         "3 Mul 'the Mul'"),
     "float weights": (
         ("run", "mixed.onnx"), "node 2 Conv 'the Conv' (output 'c'): the weights are real"),
+    "weights that are NaN": (
+        ("run", "nan.onnx"), "(output 'v8'): weights or scales that are NaN"),
+    "a scale of zero": (("run", "zero.onnx"), "(output 'q'): a scale of 0"),
+    "one input of two": (
+        ("run", "pair.onnx", "--input", "good.npy"), "wanted an array for each of x, b"),
+    "batches that differ": (
+        ("run", "pair.onnx", "--input", "uneven.npz"),
+        "inputs must hold equally many, got {'x': 1, 'b': 2}"),
     "NaN": (fed("nan.npy"), "input 'x' holds NaN or infinity"),
     "infinity": (fed("infinite.npy"), "input 'x' holds NaN or infinity"),
     "too few channels": (fed("planes.npy"), "'x' must have shape [N, 2, 4, 4], got [1, 1, 4, 4]"),
@@ -140,6 +160,23 @@ def test_the_same_network_runs_on_inputs_that_fit(folder: Path, name: str) -> No
     assert main([*fed(name), "--output", "y.npz", "--against", "reference"]) == 0
     with np.load("y.npz") as outputs:
         assert outputs.files == ["q2"]
+
+
+def test_a_network_of_two_inputs_takes_them_by_name(folder: Path) -> None:
+    arguments = ["run", "pair.onnx", "--input", "pair.npz", "--against", "reference"]
+    assert main([*arguments, "--output", "y.npz"]) == 0
+    with np.load("y.npz") as outputs:
+        assert (outputs["q2"] == round(1 / SCALE) + ZERO).all()
+
+
+def test_integers_of_the_file_itself_are_held_against_a_judge_too(
+    folder: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """A ConvInteger on the graph's own input is compared, not passed over"""
+    save(folder / "raw.onnx", [node("ConvInteger", "x w", "y")], w=KERNEL, kind=TensorProto.UINT8)
+    np.save("raw.npy", np.arange(32, dtype=np.uint8).reshape(GOOD.shape))
+    assert main(["run", "raw.onnx", "--input", "raw.npy", "--against", "reference"]) == 0
+    assert "1 of 1 layers compared, 8 integers: 0 differ" in capsys.readouterr().out
 
 
 def test_open_axes_run_at_the_given_shape(folder: Path, capsys: pytest.CaptureFixture[str]) -> None:

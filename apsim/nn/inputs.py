@@ -29,7 +29,7 @@ def checked_inputs(
         name: _checked(model.called(name), name, given, model.tensors[name])
         for name in model.inputs
     }
-    sizes = {name: len(values) for name, values in checked.items()}
+    sizes = {model.called(name): len(values) for name, values in checked.items()}
     if len(set(sizes.values())) > 1:
         raise InputError(f"inputs must hold equally many, got {sizes}")
     return checked

@@ -18,7 +18,7 @@ import numpy.typing as npt
 
 from apsim.errors import InputError, MissingExtra
 from apsim.nn import exact, real
-from apsim.nn.model import Integers, Model
+from apsim.nn.model import Integers, Layer, Model
 
 __all__ = ["ORACLES", "Agreement", "answers", "compare", "oracle_tensors"]
 
@@ -58,9 +58,9 @@ def answers(
     if Path(path).suffix != ".onnx":
         raise InputError(f"--against {oracle} judges ONNX files, {path} is none")
     feeds = dict(_feed(model, name, values) for name, values in x.items())
-    theirs = oracle_tensors(path, model, feeds, oracle)
-    if not any(layer.output in theirs for layer in model.layers):
-        raise InputError(f"--against {oracle}: no layer of {path} has a tensor of that name")
+    theirs = {**x, **oracle_tensors(path, model, feeds, oracle)}  # the file's own inputs too
+    if not any(_judged(layer, theirs) for layer in model.layers):
+        raise InputError(f"--against {oracle}: {path} names no tensor of a whole layer")
     return theirs
 
 
@@ -147,10 +147,12 @@ def compare(
 ) -> tuple[Agreement, ...]:
     """Judge every layer whose inputs and output the oracle gave too."""
     return tuple(
-        _judge(model, layer, ours, theirs)
-        for layer in model.layers
-        if layer.output in theirs and all(name in theirs for name in layer.inputs)
+        _judge(model, layer, ours, theirs) for layer in model.layers if _judged(layer, theirs)
     )
+
+
+def _judged(layer: Layer, theirs: Mapping[str, Integers]) -> bool:
+    return all(name in theirs for name in (*layer.inputs, layer.output))
 
 
 def _judge(

@@ -40,6 +40,8 @@ def read(path: str | os.PathLike[str], shape: Sequence[int] | None = None) -> Gr
     model = _load(onnx, where)
     _external_data(onnx, model, where)
     _import_domains(onnx, model)
+    for output in model.graph.output:
+        output.type.tensor_type.shape.SetInParent()  # exporters leave it out, nothing here asks
     try:
         onnx.checker.check_model(model)
     except onnx.checker.ValidationError as error:

@@ -77,10 +77,16 @@ def _along(values: Array, axis: int, rank: int) -> Array:
     return np.reshape(values, shape)
 
 
+def _require_finite(node: Node, real: Array, scale: Array) -> None:
+    if not (np.isfinite(real).all() and np.isfinite(scale).all() and (scale > 0).all()):
+        raise node.refuse("weights or scales that are NaN, infinite, zero or negative")
+
+
 def _quantized_constant(
     node: Node, real: Array, scale: Array, zero: Array, lo: int, hi: int
 ) -> Const:
     """Weights stored as real numbers and quantized by the graph itself."""
+    _require_finite(node, real, scale)
     axis = int(node.attribute("axis", 1)) % max(1, real.ndim)
     step, offset = (_along(part, axis, real.ndim) for part in (scale, zero))
     integers = np.rint(real / step.astype(np.float32)) + offset
@@ -179,6 +185,7 @@ def _quant(walk: Walk, node: Node) -> Value:
 def _quant_constant(
     node: Node, real: Array, scale: Array, zero: Array, lo: int, hi: int
 ) -> ConstReal:
+    _require_finite(node, real, scale)
     steps = np.clip(real / scale.astype(np.float32) + zero, lo, hi)
     kind = np.int8 if lo >= -128 and hi <= 127 else np.int32
     axis = int(np.argmax(scale.shape)) if scale.size > 1 else 0

@@ -156,6 +156,8 @@ class Walk:
             raise node.refuse(
                 "activations with a scale for each channel", "one scale for the whole tensor"
             )
+        if not (np.isfinite(scale).all() and np.all(scale > 0)):
+            raise node.refuse(f"a scale of {np.ravel(scale)[0]:g}", "a positive, finite scale")
         bits, signed = width_of(lo, hi)
         step = float(np.float32(np.ravel(scale)[0]))
         return Target(Tensor((), bits, signed, step, int(np.ravel(zero)[0])), lo, hi)
