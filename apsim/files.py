@@ -1,4 +1,4 @@
-"""Writing result files: whole or not at all.
+"""Text files read with one message where they cannot be; result files whole or not at all.
 
 The rule: text goes to a temporary file beside the target, which is then renamed,
 so that an interrupted or failed write never leaves half a file or destroys an old one.
@@ -16,7 +16,7 @@ from typing import Any, BinaryIO
 
 from apsim.errors import InputError
 
-__all__ = ["replacing", "require_writable", "write_json", "write_text"]
+__all__ = ["read_text", "replacing", "require_writable", "write_json", "write_text"]
 
 
 @contextmanager
@@ -53,6 +53,16 @@ def require_writable(*paths: str | os.PathLike[str] | None) -> None:
             tempfile.TemporaryFile(dir=target.parent).close()
         except OSError as error:
             raise InputError(f"cannot write {target}: {error.strerror or error}") from error
+
+
+def read_text(path: str | os.PathLike[str]) -> str:
+    """The UTF-8 text of a file; raises `InputError` where it cannot be read."""
+    try:
+        return Path(path).read_text(encoding="utf-8")
+    except UnicodeDecodeError as error:
+        raise InputError(f"cannot read {path}: it is not UTF-8 text") from error
+    except OSError as error:
+        raise InputError(f"cannot read {path}: {error.strerror or error}") from error
 
 
 def _umask() -> int:

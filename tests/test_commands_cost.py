@@ -213,6 +213,26 @@ def test_a_mistake_is_one_message_and_exit_code_2(
     assert err.count("\n") == 1
 
 
+CANNOT_HOLD = {
+    'weight_store_bits = { value = 1e6, unit = "bit" }': (
+        "vgg16: its weights take 1,106,753,024 bits (822,083,584 of them in fc6); "
+        "mine stores 1,000,000"
+    ),
+    "columns = 15": "conv1_1: operands and results take 32 columns; a CAP of mine has 30",
+    "rows = 1": "pool1: a window of 4 words takes 2 rows; a CAP of mine has 1",
+}
+
+
+@pytest.mark.parametrize("lacks", CANNOT_HOLD)
+def test_a_chip_that_cannot_hold_a_layer_is_told_which_and_what_it_lacks(
+    lacks: str, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    path = tmp_path / "mine.toml"
+    path.write_text(f'extends = "lr"\n{lacks}\n')
+    assert main(["cost", "vgg16", "--chip", str(path)]) == 2
+    assert CANNOT_HOLD[lacks] in capsys.readouterr().err
+
+
 @pytest.mark.parametrize(
     ("text", "message"),
     [

@@ -141,7 +141,7 @@ def test_every_kind_of_ap_can_be_costed(ap: str) -> None:
 TOO_SMALL = [
     ("alexnet", {"rows": 4}, 8, "pool1: a window of 9 words takes 5 rows; a CAP of"),
     ("alexnet", {}, 9, "conv1: operands and results take 36 columns; a CAP of bf-imna-lr has 32"),
-    ("vgg16", {"weight_store_bits": 1e9}, 8, "vgg16: its weights take 1106753024 bits"),
+    ("vgg16", {"weight_store_bits": 1e9}, 8, "vgg16: its weights take 1,106,753,024 bits"),
 ]
 
 

@@ -144,10 +144,30 @@ def test_a_template_is_refused_until_it_is_filled(name: str, tmp_path: Path) -> 
 
 
 def test_a_table_that_extends_itself_is_refused(tmp_path: Path) -> None:
-    path = tmp_path / "loop.toml"
-    path.write_text(f'extends = "{path}"')
-    with pytest.raises(InputError, match="cannot extend itself"):
-        cost.chip(str(path))
+    first, second = tmp_path / "a.toml", tmp_path / "b.toml"
+    first.write_text(f'extends = "{second}"')
+    for base in (first, second):
+        second.write_text(f'extends = "{base}"')
+        with pytest.raises(InputError, match="cannot extend itself"):
+            cost.chip(str(first))
+
+
+def test_a_table_without_a_name_has_that_of_its_file(tmp_path: Path) -> None:
+    path = tmp_path / "mine.toml"
+    path.write_text('extends = "lr"')
+    assert cost.chip(str(path)).name == "mine"
+
+
+@pytest.mark.parametrize(("value", "error"), [("1", ""), ("1.5", "wanted a probability, got 1.5")])
+def test_a_write_error_is_a_probability(value: str, error: str, tmp_path: Path) -> None:
+    path = tmp_path / "mine.toml"
+    text = f'extends = "sram"\nwrite_error = {value}\n'
+    path.write_text(text)
+    if not error:
+        assert cost.technology(str(path)).write_error == 1
+        return
+    with pytest.raises(InputError, match=error):
+        cost.technology(str(path))
 
 
 def test_a_changed_file_is_read_again(tmp_path: Path) -> None:

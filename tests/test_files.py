@@ -81,3 +81,13 @@ def test_a_path_that_cannot_be_written_is_refused_before_any_work(
 ) -> None:
     with pytest.raises(InputError, match="cannot write"):
         files.require_writable(None, tmp_path / name)
+
+
+def test_text_that_cannot_be_read_is_one_message(tmp_path: Path) -> None:
+    (tmp_path / "bytes").write_bytes(b"\xff\xfe")
+    with pytest.raises(InputError, match="bytes: it is not UTF-8 text"):
+        files.read_text(tmp_path / "bytes")
+    with pytest.raises(InputError, match="none: No such file or directory"):
+        files.read_text(tmp_path / "none")
+    files.write_text(tmp_path / "text", "µ\n")
+    assert files.read_text(tmp_path / "text") == "µ\n"

@@ -51,12 +51,14 @@ def add_parser(subparsers: argparse._SubParsersAction[argparse.ArgumentParser]) 
 
 def _run(args: argparse.Namespace) -> int:
     from apsim import cost
+    from apsim.files import require_writable
 
     chip, technology = cost.chip(args.chip), cost.technology(args.tech)
     if args.write_voltage is not None:
         technology = technology.at_write_voltage(args.write_voltage)
     if args.input is not None and args.activity != "executed":
         raise InputError("--input: only a run takes inputs; add --activity executed")
+    require_writable(args.json, args.csv)
     if args.net.endswith(".json"):
         return _executed(args, _read(args), chip, technology)
     if args.activity == "executed":

@@ -40,8 +40,10 @@ def add_parser(subparsers: argparse._SubParsersAction[argparse.ArgumentParser]) 
 
 def _run(args: argparse.Namespace) -> int:
     from apsim.explore import read_spec, sweep
+    from apsim.files import require_writable
     from apsim.report.screen import screen
 
+    require_writable(args.csv, args.plot)
     spec = read_spec(args.spec)
     out = args.out or f"{args.spec.removesuffix('.toml')}.jsonl"
     console = screen(WIDE)

@@ -65,8 +65,9 @@ def add_parser(subparsers: argparse._SubParsersAction[argparse.ArgumentParser]) 
 
 def _run(args: argparse.Namespace) -> int:
     from apsim import cost
-    from apsim.files import write_json
+    from apsim.files import require_writable, write_json
 
+    require_writable(args.json)
     technology = cost.technology(args.tech)
     scaled = technology.at_write_voltage(args.write_voltage)
     found = _studies(args)
@@ -131,7 +132,8 @@ def _labels(path: str, wanted: int) -> Any:
     try:
         labels = np.load(path, allow_pickle=False)
     except (OSError, ValueError, EOFError) as error:
-        raise InputError(f"cannot read labels from {path}: {error}") from error
+        reason = error.strerror if isinstance(error, OSError) and error.strerror else error
+        raise InputError(f"cannot read labels from {path}: {reason}") from error
     if getattr(labels, "shape", None) != (wanted,) or labels.dtype.kind not in "iu":
         shape, kind = getattr(labels, "shape", "no"), getattr(labels, "dtype", "archive")
         raise InputError(f"{path}: wanted {wanted} whole numbers, got shape {shape} of {kind}")

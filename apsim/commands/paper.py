@@ -39,9 +39,10 @@ def add_parser(subparsers: argparse._SubParsersAction[argparse.ArgumentParser]) 
 
 
 def _run(args: argparse.Namespace) -> int:
-    from apsim.files import write_json, write_text
+    from apsim.files import require_writable, write_json, write_text
     from apsim.report.reproduce import reproduce
 
+    require_writable(args.html, args.json)
     rows = reproduce()
     executed = _execute() if args.executed else None
     _show(rows)

@@ -209,11 +209,14 @@ def _require_fit(network: Network, widths: Widths, chip: Chip) -> None:
                 f"{layer.name}: operands and results take {needed} columns; a CAP of "
                 f"{chip.name} has {there} ({chip.columns} for operands, as many for results)"
             )
-    held = sum(layer.weights * w for layer, (_, w) in zip(network.layers, widths, strict=True))
-    if held > chip.weight_store_bits:
+    held = {
+        layer.name: layer.weights * w for layer, (_, w) in zip(network.layers, widths, strict=True)
+    }
+    total, largest = sum(held.values()), max(held, key=lambda name: held[name])
+    if total > chip.weight_store_bits:
         raise InputError(
-            f"{network.name}: its weights take {held} bits; "
-            f"{chip.name} stores {chip.weight_store_bits:.0f}"
+            f"{network.name}: its weights take {total:,} bits ({held[largest]:,} of them in "
+            f"{largest}); {chip.name} stores {chip.weight_store_bits:,.0f}"
         )
 
 

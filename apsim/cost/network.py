@@ -17,6 +17,7 @@ from pathlib import Path
 
 from apsim.cost.quantity import nearest
 from apsim.errors import InputError, ModelError
+from apsim.files import read_text
 
 __all__ = ["Layer", "Network", "network", "network_names"]
 
@@ -99,11 +100,7 @@ def network(name: str) -> Network:
     """
     if not name.endswith(".csv"):
         return _bundled(name)
-    try:
-        text = Path(name).read_text()
-    except (OSError, UnicodeDecodeError) as error:
-        raise InputError(f"cannot read {name}: {error}") from error
-    return parse_network(text, name)
+    return parse_network(read_text(name), name)
 
 
 @cache

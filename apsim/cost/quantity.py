@@ -16,6 +16,7 @@ from pathlib import Path
 from typing import Any
 
 from apsim.errors import InputError
+from apsim.files import read_text
 
 __all__ = ["Quantity", "nearest", "parse_quantity", "read_table", "table_names"]
 
@@ -87,18 +88,21 @@ def parse_quantity(where: str, entry: object, dimension: str) -> Quantity:
     return Quantity(float(value), unit, source, calibrated)
 
 
-def read_table(folder: str, name: str, aliases: Mapping[str, str]) -> dict[str, Any]:
+def read_table(
+    folder: str, name: str, aliases: Mapping[str, str], seen: tuple[str, ...] = ()
+) -> dict[str, Any]:
     """The bundled table `name` of `folder`, or the TOML file at path `name`.
 
-    A table with `extends = "other"` adds to or replaces entries of the other one.
-    Raises `InputError` where there is none, naming the nearest, or where it is not TOML.
+    A table with `extends = "other"` adds to or replaces entries of the other one, and has
+    its file's name where it states none.  Raises `InputError` where there is none, naming
+    the nearest, where it is not TOML, and where tables extend each other (`seen`).
     """
     known = (*table_names(folder), *aliases)
     name = aliases.get(name, name)
     if name in known:
         text, where = files("apsim.cost").joinpath(folder, f"{name}.toml").read_text(), name
     elif name.endswith(".toml"):
-        text, where = _read(Path(name)), name
+        text, where = read_text(name), name
     else:
         raise InputError(
             f"{name!r} is neither a TOML file nor a bundled table of {folder}"
@@ -111,9 +115,10 @@ def read_table(folder: str, name: str, aliases: Mapping[str, str]) -> dict[str, 
     base = table.pop("extends", None)
     if base is None:
         return table
-    if base == name:
-        raise InputError(f"{where}: a table cannot extend itself")
-    return read_table(folder, str(base), aliases) | table
+    if base in (name, *seen):
+        raise InputError(f"{where}: a table cannot extend itself, by way of others neither")
+    inherited = read_table(folder, str(base), aliases, (*seen, name))
+    return inherited | {"name": Path(name).stem} | table
 
 
 def table_names(folder: str) -> tuple[str, ...]:
@@ -134,13 +139,6 @@ def refuse_unknown(where: str, entry: Mapping[str, object], known: Collection[st
         if key not in known:
             hint = nearest(key, known) or f"; known: {', '.join(known)}"
             raise InputError(f"{where}: unknown key {key!r}{hint}")
-
-
-def _read(path: Path) -> str:
-    try:
-        return path.read_text()
-    except (OSError, UnicodeDecodeError) as error:
-        raise InputError(f"cannot read {path}: {error}") from error
 
 
 def _units(dimension: str) -> list[str]:

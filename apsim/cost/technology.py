@@ -156,6 +156,8 @@ def from_table(table: Mapping[str, Any], where: str) -> Technology:
     if "write_error" in table:
         found["write_error"] = parse_quantity(f"{where}, write_error", table["write_error"], "1")
         error = found["write_error"].si
+        if error > 1:
+            raise InputError(f"{where}, write_error: wanted a probability, got {error:g}")
     return Technology(
         name=str(table.get("name", where)),
         about=str(table.get("about", "")),

@@ -17,6 +17,7 @@ from typing import Any
 
 from apsim.cost.quantity import refuse_unknown
 from apsim.errors import InputError
+from apsim.files import read_text
 
 __all__ = ["KINDS", "Point", "Spec", "identity", "read_spec"]
 
@@ -62,9 +63,7 @@ def read_spec(path: str) -> Spec:
     blocks of `block`.  Raises `InputError` for unknown keys, naming the nearest.
     """
     try:
-        table = tomllib.loads(Path(path).read_text())
-    except (OSError, UnicodeDecodeError) as error:
-        raise InputError(f"cannot read {path}: {error}") from error
+        table = tomllib.loads(read_text(path))
     except tomllib.TOMLDecodeError as error:
         raise InputError(f"{path}: {error}") from error
     return spec_of(table, path)

@@ -11,7 +11,6 @@ from __future__ import annotations
 import json
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
-from pathlib import Path
 from typing import Any
 
 from apsim import cost
@@ -23,6 +22,7 @@ from apsim.cost.latency import transfer_cycles
 from apsim.cost.mapping import place
 from apsim.counts import Activity, Counts
 from apsim.errors import InputError
+from apsim.files import read_text
 from apsim.report.cell_writes import CELL_WRITES
 
 __all__ = ["SOURCES", "ExecutedCost", "ExecutedLayer", "cost_run", "read_run"]
@@ -108,9 +108,7 @@ class ExecutedCost:
 def read_run(path: str) -> dict[str, Any]:
     """The JSON of `apsim run --json`; raises `InputError` where it is something else."""
     try:
-        found = json.loads(Path(path).read_text())
-    except (OSError, UnicodeDecodeError) as error:
-        raise InputError(f"cannot read {path}: {error}") from error
+        found = json.loads(read_text(path))
     except json.JSONDecodeError as error:
         raise InputError(f"{path} is not JSON: {error}") from error
     schema = found.get("schema") if isinstance(found, dict) else None
