@@ -58,8 +58,9 @@ class Execution:
     @property
     def last(self) -> Activity:
         """What the last step did."""
-        numbers = (self.compared, self.matched, self.written, self.flipped, self.ops)
-        return Execution(*(number[-1:] for number in numbers)).activity
+        compared, matched = int(self.compared[-1]), int(self.matched[-1])
+        read = compared - matched if self.ops[-1] == Op.READ else 0
+        return Activity(compared, matched, int(self.written[-1]), int(self.flipped[-1]), read)
 
 
 class Cam(Protocol):

@@ -70,9 +70,10 @@ class Tape:
 
     def wind(self, point: int) -> None:
         """Go to a point from 0 to `end`, or as far as `should_stop` lets it go."""
-        known = self.history.before(point)
-        if point < self.point or known.point > self.point:
-            self._restore(known)
+        if not self.point <= point <= self.point + 2:
+            known = self.history.before(point)
+            if point < self.point or known.point > self.point:
+                self._restore(known)
         while self.point < point and not self.should_stop():
             self._advance(point)
 
