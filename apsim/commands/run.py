@@ -45,7 +45,7 @@ def add_parser(subparsers: argparse._SubParsersAction[argparse.ArgumentParser]) 
     add("--against", choices=JUDGES, help="compare every layer of an ONNX file (extra oracle)")
     add("--json", metavar="FILE", help="write the run as JSON")
     add("--checkpoint", metavar="FILE", help="write what is done after each layer")
-    add("--resume", metavar="FILE", help="go on from a checkpoint")
+    add("--resume", metavar="FILE", help="go on from a checkpoint, which is kept up to date")
     add_chip_options(parser)
     parser.set_defaults(run=_run)
 
