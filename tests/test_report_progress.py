@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from typing import Any
 
 import pytest
@@ -42,3 +43,14 @@ def test_an_interrupted_run_says_what_it_leaves() -> None:
     assert bar.left_by("c") == "no further layer was done; c is as it was"
     bar.finish(MODEL.layers[0], None)  # type: ignore[arg-type]
     assert bar.left_by("c") == "layers done are kept; go on with: --resume c"
+
+
+def test_names_that_look_like_markup_are_shown_as_they_are(
+    capfd: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("FORCE_COLOR", "1")
+    monkeypatch.setenv("COLUMNS", "100")
+    with Bar(MODEL.replace(name="[/net]"), 1) as bar:
+        bar.advance(replace(MODEL.layers[0], name="[/conv]"), 1)
+        bar._bar.refresh()
+    assert "[/conv]" in capfd.readouterr().err

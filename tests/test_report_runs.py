@@ -129,6 +129,11 @@ def test_a_table_keeps_within_its_width_and_shows_every_layer(done: Run, width: 
     assert sum(" exact" in line for line in lines) == 1 + sum(bool(x.parts) for x in done.layers)
 
 
+@pytest.mark.parametrize("name", ["conv[1]", "[/block]", "[red]x", "a\\[b]"])
+def test_names_that_look_like_markup_are_shown_as_they_are(done: Run, name: str) -> None:
+    assert any(name in line for line in shown(failed(done, 0, name=name), 200))
+
+
 def test_a_wide_table_holds_the_numbers_whole(done: Run) -> None:
     text = "\n".join(shown(done, 200))
     for layer in done.layers:

@@ -9,6 +9,7 @@ from collections.abc import Callable
 from typing import TYPE_CHECKING, Any
 
 from rich.box import HEAVY_HEAD, SIMPLE_HEAD
+from rich.markup import escape
 from rich.table import Table
 
 from apsim.counts import Counts
@@ -41,7 +42,7 @@ def run_table(run: Run, *, short: bool = False) -> Table:
     footer["verdict"] = verdict(run.bit_exact, run.counts_match)
     names = [name for name in COLUMNS if not short or name not in WIDE_ONLY]
     table = Table(
-        title=_title(run), title_justify="left", show_footer=True,
+        title=escape(_title(run)), title_justify="left", show_footer=True,
         box=SIMPLE_HEAD if short else HEAVY_HEAD, padding=(0, 0 if short else 1),
     )  # fmt: skip
     for name in names:
@@ -87,7 +88,7 @@ def _cells(layer: LayerRun, write: Callable[[int], str]) -> dict[str, str]:
     word = verdict(layer.bit_exact, layer.counts_match)
     if not layer.parts and word == "exact":
         word = "on the host"
-    texts = (layer.name, layer.op, shape, widths, *cells, word)
+    texts = (escape(layer.name), layer.op, shape, widths, *cells, word)
     return dict(zip(COLUMNS, texts, strict=True))
 
 
