@@ -6,9 +6,7 @@ compared is a faultless run of the same images.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Mapping, Sequence
-from concurrent.futures import ProcessPoolExecutor
-from concurrent.futures.process import BrokenProcessPool
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from functools import partial
 from statistics import fmean
@@ -19,12 +17,12 @@ import numpy.typing as npt
 from apsim.cam.base import Cam
 from apsim.cam.faulty import Faults, FaultyCam
 from apsim.counts import Activity, Counts
-from apsim.errors import ApsimError
 from apsim.functions import Function
 from apsim.nn.chip import Chip, Design
 from apsim.nn.model import Integers, Model
 from apsim.nn.runtime import Run, run
 from apsim.program import ApKind
+from apsim.workers import over_processes
 
 __all__ = ["FaultyChip", "Study", "Trial", "interval", "study"]
 
@@ -134,16 +132,17 @@ def study(
 
     `labels` [N] are the right answers, None where nobody knows them.  `chip` gives design
     and AP kind.  Repeat r of faults with seed s uses seed s + r; `workers` processes share
-    the trials.  Raises `ApsimError` where a process dies.
+    the trials.  Raises `ApsimError` where processes keep dying.
     """
     clean = run(model, images, Chip(chip.design, ap=chip.kind), labels=labels)
     trial = partial(_trial, model, images, labels, chip.design, chip.kind, clean.outputs)
     seeded = [replace(kind, seed=kind.seed + r) for kind in faults for r in range(repeats)]
-    trials: list[Trial] = []
-    for done in _over(workers, trial, seeded):
-        trials.append(done)
+    made = enumerate(map(trial, seeded)) if workers == 1 else over_processes(trial, seeded, workers)
+    trials: dict[int, Trial] = {}
+    for number, done in made:
+        trials[number] = done
         progress(len(trials), len(seeded))
-    parts = [tuple(trials[k : k + repeats]) for k in range(0, len(trials), repeats)]
+    parts = [tuple(trials[k + r] for r in range(repeats)) for k in range(0, len(seeded), repeats)]
     return [
         Study(kind, clean.images, clean.correct, _activity(clean), part)
         for kind, part in zip(faults, parts, strict=True)
@@ -161,20 +160,6 @@ def interval(values: Sequence[float], seed: int = 0) -> tuple[float, float]:
     tail = 100 * (1 - CONFIDENCE) / 2
     low, high = np.percentile(found[picks].mean(axis=1), [tail, 100 - tail])
     return float(low), float(high)
-
-
-def _over(
-    workers: int, trial: Callable[[Faults], Trial], seeded: Sequence[Faults]
-) -> Iterator[Trial]:
-    """Trials in order, made here or by processes."""
-    if workers == 1:
-        yield from map(trial, seeded)
-        return
-    try:
-        with ProcessPoolExecutor(workers) as pool:
-            yield from pool.map(trial, seeded)
-    except BrokenProcessPool as error:
-        raise ApsimError("a worker died; with --workers 1 trials run in this process") from error
 
 
 def _trial(

@@ -11,8 +11,6 @@ import importlib
 import json
 import os
 from collections.abc import Callable, Iterable, Iterator, Sequence
-from concurrent.futures import FIRST_COMPLETED, Future, ProcessPoolExecutor, wait
-from concurrent.futures.process import BrokenProcessPool
 from functools import partial
 from pathlib import Path
 from typing import IO, Any
@@ -20,11 +18,11 @@ from typing import IO, Any
 from apsim.errors import ApsimError, InputError, MissingExtra
 from apsim.explore.points import evaluate_all
 from apsim.explore.spec import Point, Spec, identity
+from apsim.workers import over_processes
 
 __all__ = ["finished", "sweep"]
 
 CHUNK = 20  # costed points that a worker gets at a time: a fraction of a second of work
-TRIES = 3  # how often a pool is started again after a worker died
 
 Result = dict[str, Any]
 Runner = Callable[[str, Sequence[Sequence[Point]]], Iterable[list[Result]]]
@@ -93,7 +91,7 @@ def _runner(workers: int | None, dask: str | None) -> Runner:
     if dask is not None:
         return lambda kind, chunks: _on_cluster(dask, kind, chunks)
     count = workers or os.cpu_count() or 1
-    return _here if count == 1 else lambda kind, chunks: _over_processes(count, kind, chunks)
+    return _here if count == 1 else lambda kind, chunks: _shared(kind, chunks, count)
 
 
 def _here(kind: str, chunks: Sequence[Sequence[Point]]) -> Iterator[list[Result]]:
@@ -101,37 +99,14 @@ def _here(kind: str, chunks: Sequence[Sequence[Point]]) -> Iterator[list[Result]
         yield evaluate_all(kind, chunk)
 
 
-def _over_processes(
-    workers: int, kind: str, chunks: Sequence[Sequence[Point]]
-) -> Iterator[list[Result]]:
-    """Chunks as they are finished; a pool that loses a worker is started again."""
-    left = dict(enumerate(chunks))
-    for _ in range(TRIES):
-        try:
-            for number, results in _pool(workers, kind, left):
-                del left[number]
-                yield results
-            return
-        except BrokenProcessPool:
-            continue
-    raise ApsimError(
-        f"workers died {TRIES} times; the finished points are kept, run the same command to go on"
-    )
-
-
-def _pool(
-    workers: int, kind: str, chunks: dict[int, Sequence[Point]]
-) -> Iterator[tuple[int, list[Result]]]:
-    with ProcessPoolExecutor(workers) as pool:
-        try:
-            futures: dict[Future[list[Result]], int] = {
-                pool.submit(evaluate_all, kind, chunk): k for k, chunk in list(chunks.items())
-            }
-            while futures:
-                for future in wait(futures, return_when=FIRST_COMPLETED).done:
-                    yield futures.pop(future), future.result()
-        finally:
-            pool.shutdown(wait=False, cancel_futures=True)
+def _shared(kind: str, chunks: Sequence[Sequence[Point]], workers: int) -> Iterator[list[Result]]:
+    try:
+        for _, results in over_processes(partial(evaluate_all, kind), chunks, workers):
+            yield results
+    except ApsimError as error:
+        raise ApsimError(
+            f"{error}; the finished points are kept, run the same command to go on"
+        ) from error
 
 
 def _on_cluster(
