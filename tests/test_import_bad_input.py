@@ -42,6 +42,7 @@ def models(folder: Path) -> None:
     pair = [*quantized(), *quantized("b", "qb", "rb"), node("Add", "r rb", "c"),
             *quantized("c", "q2", "y")]  # fmt: skip
     save(folder / "pair.onnx", pair, inputs=("x", "b"))
+    save(folder / "raw.onnx", [node("ConvInteger", "x w z", "y")], w=KERNEL, kind=TensorProto.UINT8)
     for name, location in {"gone": "gone.bin", "outside": "../outside.bin"}.items():
         external(folder / f"{name}.onnx", location)
     (folder / "inside.bin").unlink()
@@ -123,6 +124,9 @@ MISTAKES: dict[str, tuple[tuple[str, ...], str]] = {
         fed("good.npy", "--bits", "8", "--against", "reference"), "leave --bits out"),
     "a judge of a network of ours": (
         ("run", "--against", "reference"), "judges ONNX files, digits is none"),
+    "real numbers for plain integers": (
+        ("run", "raw.onnx", "--input", "good.npy"),
+        "input 'x' takes integers as they are, got float32"),
     "an unwritable network": (
         ("import", "conv.onnx", "-o", "no/m.npz"), "cannot write no/m.npz"),
     "an unknown rule": (fed("good.npy", "--rule", "nearest"), "unknown requantization rule"),
@@ -173,7 +177,6 @@ def test_integers_of_the_file_itself_are_held_against_a_judge_too(
     folder: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     """A ConvInteger on the graph's own input is compared, not passed over"""
-    save(folder / "raw.onnx", [node("ConvInteger", "x w", "y")], w=KERNEL, kind=TensorProto.UINT8)
     np.save("raw.npy", np.arange(32, dtype=np.uint8).reshape(GOOD.shape))
     assert main(["run", "raw.onnx", "--input", "raw.npy", "--against", "reference"]) == 0
     assert "1 of 1 layers compared, 8 integers: 0 differ" in capsys.readouterr().out

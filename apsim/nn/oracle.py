@@ -67,7 +67,7 @@ def answers(
 def _feed(model: Model, name: str, integers: Integers) -> tuple[str, npt.NDArray[Any]]:
     """An input as the file wants it: real values where it quantizes them itself."""
     tensor, entry = model.tensors[name], model.entries.get(name)
-    if entry is None:
+    if entry is None or entry.rounding == "none":
         return name, integers.astype(f"{'i' if tensor.signed else 'u'}{max(1, tensor.bits // 8)}")
     values = (real.dequantize(tensor, integers) - entry.shift) / entry.factor
     if not np.array_equal(real.quantize(model, values, name), integers):

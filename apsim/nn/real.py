@@ -22,8 +22,8 @@ def quantize(model: Model, x: npt.ArrayLike, name: str | None = None) -> Integer
     """Quantize the real values of an input (the only one, or `name`) [N, ...] as the
     model does: clip(rint(x / scale) + zero point).
 
-    Computed in float32, as QuantizeLinear is.  Raises `InputError` for NaN or infinity
-    and for a shape that does not fit.
+    Computed in float32, as QuantizeLinear is.  Raises `InputError` for NaN or infinity, for
+    a shape that does not fit, and for an input without a real meaning.
     """
     name = model.input if name is None else name
     tensor, called = model.tensors[name], model.called(name)
@@ -34,6 +34,8 @@ def quantize(model: Model, x: npt.ArrayLike, name: str | None = None) -> Integer
     if not np.isfinite(values).all():
         raise InputError(f"input {called!r} holds NaN or infinity")
     entry = model.entries.get(name, Entry())
+    if entry.rounding == "none":
+        raise InputError(f"input {called!r} takes integers as they are, got {np.asarray(x).dtype}")
     entered = values * np.float32(entry.factor) + np.float32(entry.shift)
     steps = _ROUND[entry.rounding](entered / np.float32(one_scale(tensor, f"input {called!r}")))
     lo = tensor.lo if entry.lo is None else entry.lo

@@ -81,8 +81,9 @@ class Entry:
     """How real numbers become an input tensor: x * factor + shift, then rounding.
 
     `name` is what the model's own file calls the input.  `rounding` is "half-even",
-    "floor", "ceil", or "sign" (+1 from zero upwards, else -1); `lo` and `hi` clip further
-    than the tensor's width does.
+    "floor", "ceil", or "sign" (+1 from zero upwards, else -1), and "none" where the file takes
+    integers and gives them no real meaning; `lo` and `hi` clip further than the tensor's
+    width does.
     """
 
     name: str = ""

@@ -13,6 +13,7 @@ from apsim.nn.importers.ops_shape import joined
 from apsim.nn.importers.pending import ConstReal, Pending, Target, Value
 from apsim.nn.importers.walk import Handler, Walk
 from apsim.nn.importers.weights import add_bias, scale_outputs
+from apsim.nn.model import Entry
 
 __all__ = ["HANDLERS"]
 
@@ -74,6 +75,8 @@ def _integer_input(walk: Walk, node: Node, zero: int) -> str:
         raise node.refuse("an input with a zero point for each row", "one zero point")
     name = walk.build.settle(walk.pending(node, 0), node.inputs[0])
     tensor = walk.build.tensors[name]
+    if tensor.scale is None:  # the graph's own integers: real values would be a guess
+        walk.build.entries[name] = Entry(name, rounding="none")
     step = tensor.scale if isinstance(tensor.scale, float) else 1.0
     return walk.interpret(name, step, int(offset.ravel()[0]))
 
