@@ -174,3 +174,59 @@ def test_one_network_means_the_same_in_every_opset(opset: int) -> None:
     text = codec.encode(imported(of_opset(opset)), ours)
     assert text == codec.encode(imported(of_opset(21)), wanted)
     assert all(np.array_equal(ours[name], wanted[name]) for name in wanted)
+
+
+QONNX_MODES: dict[str, Any] = {  # as qonnx.core.quant states them, on x / scale + zero point
+    "ROUND": np.round, "CEIL": np.ceil, "FLOOR": np.floor,
+    "UP": lambda x: np.sign(x) * np.ceil(np.abs(x)),
+    "DOWN": lambda x: np.sign(x) * np.floor(np.abs(x)),
+    "HALF_UP": lambda x: np.sign(x) * np.floor(np.abs(x) + 0.5),
+    "HALF_DOWN": lambda x: np.sign(x) * np.ceil(np.abs(x) - 0.5),
+}  # fmt: skip
+
+
+@pytest.mark.parametrize(
+    ("mode", "zero"),
+    [*((mode, 0) for mode in QONNX_MODES), ("ROUND", 3), ("CEIL", 3), ("FLOOR", 3)],
+)
+def test_quant_rounds_as_its_mode_says_on_entry_and_between_layers(mode: str, zero: int) -> None:
+    """q == clip(mode(x / scale + zero point)): the zero point takes part in deciding ties"""
+    x = (np.arange(-24, 24) / 8).astype(np.float32).reshape(2, 2, 3, 4)
+    f = np.float32
+    nodes = [
+        node("Quant", "x fine none bits", "a", QONNX, signed=1, narrow=0),
+        node("Quant", "a s z bits", "b", QONNX, signed=1, narrow=0, rounding_mode=mode),
+        node("Quant", "x s z bits", "y", QONNX, signed=1, narrow=0, rounding_mode=mode),
+    ]
+    built = proto(nodes, x, ["b", "y"], fine=f(0.125), none=f(0), s=f(0.25), z=f(zero), bits=f(8))
+    model = imported(built)
+    tensors = exact.run(model, {name: real.quantize(model, x, name) for name in model.inputs})
+    expected = np.clip(QONNX_MODES[mode](x / 0.25 + zero), -128, 127)
+    for name in model.outputs:
+        assert np.array_equal(tensors[name], expected), name
+
+
+def test_an_input_that_was_narrow_uses_the_width_it_is_given() -> None:
+    """at(8 bits)(x) is nearer to the real result than at(4 bits)(x), the file's own width"""
+    rng = np.random.default_rng(0)
+    x = rng.uniform(-3.5, 3.5, (2, 2, 6, 6)).astype(np.float32)
+    w = rng.integers(-8, 8, (3, 2, 3, 3)).astype(np.int8)
+    nodes = [
+        node("QuantizeLinear", "x s z", "wide"), node("Clip", "wide lo hi", "q"),
+        node("DequantizeLinear", "q s z", "r"), node("DequantizeLinear", "w t", "v"),
+        node("Conv", "r v", "y"),
+    ]  # fmt: skip
+    built = proto(nodes, x, ["y"], s=np.float32(0.5), z=np.int8(0), t=np.float32(0.125),
+                  lo=np.int8(-8), hi=np.int8(7), w=w)  # fmt: skip
+    model = imported(built)
+    wanted = exact.conv2d(np.rint(x * 2**20), w) / 2**23
+
+    def error(bits: int) -> float:
+        narrow = model.at([(bits, 8)])
+        integers = exact.run(narrow, real.quantize(narrow, x))[narrow.output]
+        return float(
+            np.abs(real.dequantize(narrow.tensors[narrow.output], integers) - wanted).max()
+        )
+
+    assert model.tensors[model.input].bits == 4
+    assert error(8) < error(4) / 4

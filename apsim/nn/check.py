@@ -19,6 +19,7 @@ from apsim.nn.model import (
     AvgPool,
     Concat,
     Conv2d,
+    Entry,
     Flatten,
     Layer,
     Linear,
@@ -48,6 +49,8 @@ def verify(model: Model, where: str = "") -> Model:
         _names(model)
         for name, tensor in model.tensors.items():
             _tensor(name, tensor)
+        for name, entry in model.entries.items():
+            _entry(model, name, entry)
         for index, layer in enumerate(model.layers):
             _layer(model, layer, f"layer {index} {layer.name!r} ({layer.op})")
     except ModelError as error:
@@ -88,6 +91,14 @@ def _tensor(name: str, tensor: Tensor) -> None:
     scales = tensor.scale if isinstance(tensor.scale, tuple) else (tensor.scale or 1.0,)
     positive = all(math.isfinite(scale) and scale > 0 for scale in scales)
     _need(positive, place, "positive finite scales", tensor.scale)
+
+
+def _entry(model: Model, name: str, entry: Entry) -> None:
+    place, known = f"entry of {name!r}", (*MODES, "sign", "none")
+    _need(name in model.inputs, place, "an input of the model", repr(name))
+    _need(entry.rounding in known, place, "a rounding mode", repr(entry.rounding))
+    finite = math.isfinite(entry.factor) and entry.factor != 0 and math.isfinite(entry.shift)
+    _need(finite, place, "a finite factor and shift", (entry.factor, entry.shift))
 
 
 def _layer(model: Model, layer: Layer, place: str) -> None:

@@ -18,7 +18,7 @@ import numpy.typing as npt
 from apsim.errors import InputError, ModelError
 from apsim.nn.check import verify
 from apsim.nn.factors import Clip, clip_in, refill
-from apsim.nn.model import Floats, Integers, Layer, Model, Requant, Tensor, Weighted
+from apsim.nn.model import Entry, Floats, Integers, Layer, Model, Requant, Tensor, Weighted
 from apsim.nn.rules import one_scale
 from apsim.nn.widths import Plan
 
@@ -70,7 +70,25 @@ def at(model: Model, bits: Widths) -> Model:
             if layer.requant is None:
                 tensors[layer.output] = _accumulator(layer, tensors)
         layers.append(refill(new, layer, new.rule, _clip(model, new, layer)))
-    return verify(new.replace(layers=tuple(layers), tensors=tensors))
+    entries = {
+        name: _entry(entry, model.tensors[name], tensors[name])
+        for name, entry in model.entries.items()
+    }
+    return verify(new.replace(layers=tuple(layers), tensors=tensors, entries=entries))
+
+
+def _entry(entry: Entry, old: Tensor, new: Tensor) -> Entry:
+    """How numbers enter the same input at another width: real bounds stay where they are."""
+    if old == new:
+        return entry
+    step = one_scale(old) / one_scale(new)
+
+    def moved(end: int | None, whole: int) -> int | None:
+        if end is None or end == whole:
+            return None
+        return round((end - old.zero_point) * step) + new.zero_point
+
+    return replace(entry, lo=moved(entry.lo, old.lo), hi=moved(entry.hi, old.hi))
 
 
 def _accumulator(layer: Weighted, tensors: Mapping[str, Tensor]) -> Tensor:

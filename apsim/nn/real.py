@@ -5,7 +5,6 @@ The rule: floating point appears here and in `factors`, and nowhere between.
 
 from __future__ import annotations
 
-from collections.abc import Callable
 from typing import Any
 
 import numpy as np
@@ -13,6 +12,7 @@ import numpy.typing as npt
 
 from apsim.errors import InputError
 from apsim.nn.model import Entry, Integers, Model, Tensor
+from apsim.nn.rounding import round_real
 from apsim.nn.rules import one_scale
 
 __all__ = ["dequantize", "quantize"]
@@ -37,18 +37,18 @@ def quantize(model: Model, x: npt.ArrayLike, name: str | None = None) -> Integer
     if entry.rounding == "none":
         raise InputError(f"input {called!r} takes integers as they are, got {np.asarray(x).dtype}")
     entered = values * np.float32(entry.factor) + np.float32(entry.shift)
-    steps = _ROUND[entry.rounding](entered / np.float32(one_scale(tensor, f"input {called!r}")))
+    steps = entered / np.float32(one_scale(tensor, f"input {called!r}"))
+    early, late = (tensor.zero_point, 0) if entry.zero_first else (0, tensor.zero_point)
+    rounded = _rounded(steps + np.float32(early), entry.rounding) + late
     lo = tensor.lo if entry.lo is None else entry.lo
     hi = tensor.hi if entry.hi is None else entry.hi
-    return np.asarray(np.clip(steps + tensor.zero_point, lo, hi), np.int64)
+    return np.asarray(np.clip(rounded, lo, hi), np.int64)
 
 
-_ROUND: dict[str, Callable[[Any], Any]] = {
-    "half-even": np.rint,
-    "floor": np.floor,
-    "ceil": np.ceil,
-    "sign": lambda x: np.where(x >= 0, 1, -1),
-}
+def _rounded(values: npt.NDArray[np.float32], mode: str) -> npt.NDArray[Any]:
+    if mode == "sign":
+        return np.where(values >= 0, 1, -1)
+    return np.rint(values) if mode == "half-even" else round_real(values, mode)
 
 
 def dequantize(tensor: Tensor, integers: Integers) -> npt.NDArray[np.floating[Any]]:

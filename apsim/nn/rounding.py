@@ -13,7 +13,7 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-__all__ = ["MODES", "fits_64_bits", "round_divide", "widen"]
+__all__ = ["MODES", "fits_64_bits", "round_divide", "round_real", "widen"]
 
 Array = npt.NDArray[Any]
 SAFE = 1 << 61
@@ -58,6 +58,14 @@ MODES: dict[str, Callable[[_Split], Array]] = {
     "toward-zero": lambda s: s.inexact & s.negative,
     "away-from-zero": lambda s: s.inexact & ~s.negative,
 }
+
+
+def round_real(values: Array, mode: str) -> Array:
+    """Round real numbers to whole ones; exact, for the part above a floor is."""
+    floor = np.floor(values)
+    above = values - floor
+    split = _Split(floor.astype(np.int64), above, 1 - above, values < 0, 0)
+    return np.asarray(floor + MODES[mode](split))
 
 
 def round_divide(numerator: Array, denominator: Array, mode: str, parity: int = 0) -> Array:

@@ -80,10 +80,10 @@ class Requant:
 class Entry:
     """How real numbers become an input tensor: x * factor + shift, then rounding.
 
-    `name` is what the model's own file calls the input.  `rounding` is "half-even",
-    "floor", "ceil", or "sign" (+1 from zero upwards, else -1), and "none" where the file takes
-    integers and gives them no real meaning; `lo` and `hi` clip further than the tensor's
-    width does.
+    `name` is what the model's own file calls the input.  `rounding` is a mode of `rules.MODES`,
+    "sign" (+1 from zero upwards, else -1), or "none" where the file takes integers and gives
+    them no real meaning; `zero_first` adds the zero point before rounding, which decides
+    ties.  `lo` and `hi` clip further than the tensor's width does.
     """
 
     name: str = ""
@@ -92,3 +92,4 @@ class Entry:
     rounding: str = "half-even"
     lo: int | None = None
     hi: int | None = None
+    zero_first: bool = False

@@ -50,6 +50,7 @@ class Builder(Draft):
                 source.name, source.factor, source.shift, target.rounding or "half-even",
                 target.lo if target.lo != target.tensor.lo else None,
                 target.hi if target.hi != target.tensor.hi else None,
+                zero_first=bool(target.parity),
             )  # fmt: skip
             self.entered[key] = raw
             self.add_input(raw, replace(target.tensor, shape=shape), entry)
