@@ -49,7 +49,7 @@ def test_kernels_are_found_again_and_a_changed_helper_is_not_served_old_ones(
     assert run(copy, home) == [70, 0]
     assert run(copy, home) == [70, 1]
     vectors = copy / "apsim" / "cam" / "_vectors.py"
-    right, wrong = "build.sub(bit, _int(1))", "build.neg(bit)"
+    right, wrong = "build.sub(bit, integer(1))", "build.neg(bit)"
     text = vectors.read_text()
     assert text.count(right) == 1
     vectors.write_text(text.replace(right, wrong))

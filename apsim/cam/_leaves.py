@@ -18,13 +18,9 @@ __all__ = [
     "take_field",
 ]
 
-_leaves: Any = import_module("apsim.cam._plain" if PLAIN else "apsim.cam._vectors")
+_lines: Any = import_module("apsim.cam._plain" if PLAIN else "apsim.cam._vectors")
+_moves: Any = import_module("apsim.cam._plain" if PLAIN else "apsim.cam._vector_moves")
 
-step_lines = _leaves.step_lines
-assign_line = _leaves.assign_line
-get_bits = _leaves.get_bits
-put_bits = _leaves.put_bits
-popcount = _leaves.popcount
-call_fused = _leaves.call_fused
-take_field = _leaves.take_field
-clear_lines = _leaves.clear_lines
+step_lines, assign_line, call_fused = _lines.step_lines, _lines.assign_line, _lines.call_fused
+get_bits, put_bits, popcount = _moves.get_bits, _moves.put_bits, _moves.popcount
+take_field, clear_lines = _moves.take_field, _moves.clear_lines

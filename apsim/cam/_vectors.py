@@ -19,16 +19,7 @@ from llvmlite import ir
 from numba.core import cgutils, types
 from numba.extending import intrinsic
 
-__all__ = [
-    "assign_line",
-    "call_fused",
-    "clear_lines",
-    "get_bits",
-    "popcount",
-    "put_bits",
-    "step_lines",
-    "take_field",
-]
+__all__ = ["Planes", "assign_line", "call_fused", "step_lines"]
 
 I64 = ir.IntType(64)
 VECTOR = ir.VectorType(I64, 8)
@@ -47,15 +38,15 @@ class Planes:
 
     def at(self, line: Any, vector: Any) -> Any:
         build = self.builder
-        first = build.add(build.mul(line, self.words), build.shl(vector, _int(3)))
+        first = build.add(build.mul(line, self.words), build.shl(vector, integer(3)))
         return build.bitcast(build.gep(self.data, [first]), VECTOR.as_pointer())
 
 
-def _int(value: int) -> Any:
+def integer(value: int) -> Any:
     return ir.Constant(I64, value)
 
 
-def _splat(builder: Any, word: Any) -> Any:
+def splat(builder: Any, word: Any) -> Any:
     one = builder.insert_element(
         ir.Constant(VECTOR, ir.Undefined), word, ir.Constant(ir.IntType(32), 0)
     )
@@ -64,11 +55,11 @@ def _splat(builder: Any, word: Any) -> Any:
 
 
 def _load(builder: Any, base: Any, index: int) -> Any:
-    return builder.load(builder.gep(base, [_int(index)]), align=8)
+    return builder.load(builder.gep(base, [integer(index)]), align=8)
 
 
 def _store(builder: Any, value: Any, base: Any, index: int) -> None:
-    builder.store(value, builder.gep(base, [_int(index)]), align=8)
+    builder.store(value, builder.gep(base, [integer(index)]), align=8)
 
 
 def _count(builder: Any, vector: Any) -> Any:
@@ -77,11 +68,11 @@ def _count(builder: Any, vector: Any) -> Any:
     return builder.call(ctpop, [vector])
 
 
-def _tally(builder: Any, total: Any, vector: Any) -> None:
+def tally(builder: Any, total: Any, vector: Any) -> None:
     builder.store(builder.add(builder.load(total), _count(builder, vector)), total)
 
 
-def _sum(builder: Any, total: Any) -> Any:
+def sum_of(builder: Any, total: Any) -> Any:
     vector = builder.load(total)
     parts = [builder.extract_element(vector, ir.Constant(ir.IntType(32), k)) for k in range(8)]
     while len(parts) > 1:
@@ -90,16 +81,16 @@ def _sum(builder: Any, total: Any) -> Any:
 
 
 @contextmanager
-def _while_below(builder: Any, index: Any, limit: Any, step: int) -> Iterator[Any]:
+def while_below(builder: Any, index: Any, limit: Any, step: int) -> Iterator[Any]:
     """Loop while `index + step <= limit`; `index` is a variable that advances by `step`."""
     head, body, end = (builder.append_basic_block(name) for name in ("head", "body", "end"))
     builder.branch(head)
     builder.position_at_end(head)
     now = builder.load(index)
-    builder.cbranch(builder.icmp_signed("<=", builder.add(now, _int(step)), limit), body, end)
+    builder.cbranch(builder.icmp_signed("<=", builder.add(now, integer(step)), limit), body, end)
     builder.position_at_end(body)
     yield now
-    builder.store(builder.add(now, _int(step)), index)
+    builder.store(builder.add(now, integer(step)), index)
     builder.branch(head)
     builder.position_at_end(end)
 
@@ -116,8 +107,8 @@ class Step:
         self.tags = [cgutils.alloca_once(builder, VECTOR) for _ in range(BLOCK)]
         self.matched = cgutils.alloca_once_value(builder, ir.Constant(VECTOR, [0] * 8))
         self.flipped = cgutils.alloca_once_value(builder, ir.Constant(VECTOR, [0] * 8))
-        self.tag_line = builder.sub(self.planes.lines, _int(2))
-        self.live_line = builder.sub(self.planes.lines, _int(1))
+        self.tag_line = builder.sub(self.planes.lines, integer(2))
+        self.live_line = builder.sub(self.planes.lines, integer(1))
 
     def build(self) -> Any:
         build = self.builder
@@ -128,9 +119,9 @@ class Step:
             (BLOCK, self.last, False),
             (1, self.last, False),
         ):
-            with _while_below(build, index, limit, size) as vector:
+            with while_below(build, index, limit, size) as vector:
                 self.block(vector, size, alive)
-        return _sum(build, self.matched), _sum(build, self.flipped)
+        return sum_of(build, self.matched), sum_of(build, self.flipped)
 
     def block(self, vector: Any, size: int, alive: bool) -> None:
         """Compare and write `size` vectors, all of whose rows live where `alive` says so."""
@@ -138,14 +129,14 @@ class Step:
         self.start_tags(vector, size, alive)
         with cgutils.for_range(build, self.keys) as loop:
             line, bit, _ = self.operand(build.add(self.key, loop.index))
-            mask = _splat(build, build.sub(bit, _int(1)))  # 1 -> 0..0, 0 -> 1..1
+            mask = splat(build, build.sub(bit, integer(1)))  # 1 -> 0..0, 0 -> 1..1
             cells = self.planes.at(line, vector)
             for k, tag in enumerate(self.tags[:size]):
                 match = build.xor(_load(build, cells, k), mask)
                 build.store(build.and_(build.load(tag), match), tag)
         for tag in self.tags[:size]:
-            _tally(build, self.matched, build.load(tag))
-        with build.if_then(build.icmp_signed("!=", self.keep, _int(0))):
+            tally(build, self.matched, build.load(tag))
+        with build.if_then(build.icmp_signed("!=", self.keep, integer(0))):
             kept = self.planes.at(self.tag_line, vector)
             for k, tag in enumerate(self.tags[:size]):
                 _store(build, build.load(tag), kept, k)
@@ -155,7 +146,7 @@ class Step:
     def start_tags(self, vector: Any, size: int, alive: bool) -> None:
         """Tags before the first key: the kept tags, or all rows that live."""
         build = self.builder
-        with build.if_else(build.icmp_signed("!=", self.from_tag, _int(0))) as (kept, fresh):
+        with build.if_else(build.icmp_signed("!=", self.from_tag, integer(0))) as (kept, fresh):
             with kept:
                 cells = self.planes.at(self.tag_line, vector)
                 for k, tag in enumerate(self.tags[:size]):
@@ -169,24 +160,24 @@ class Step:
     def write_line(self, vector: Any, size: int, row: Any) -> None:
         build = self.builder
         line, bit, mode = self.operand(row)
-        value = _splat(build, build.neg(bit))
+        value = splat(build, build.neg(bit))
         cells = self.planes.at(line, vector)
-        with build.if_else(build.icmp_signed("==", mode, _int(COUNTED))) as (counted, known):
+        with build.if_else(build.icmp_signed("==", mode, integer(COUNTED))) as (counted, known):
             for branch, count in ((counted, True), (known, False)):
                 with branch:
                     for k, tag in enumerate(self.tags[:size]):
                         old = _load(build, cells, k)
                         flip = build.and_(build.load(tag), build.xor(old, value))
                         if count:
-                            _tally(build, self.flipped, flip)
+                            tally(build, self.flipped, flip)
                         _store(build, build.xor(old, flip), cells, k)
 
     def operand(self, row: Any) -> tuple[Any, Any, Any]:
         """Line, bit and mode: a row of the pool."""
         build = self.builder
-        first = build.mul(row, _int(3))
+        first = build.mul(row, integer(3))
         return tuple(
-            build.load(build.gep(self.pool, [build.add(first, _int(k))])) for k in range(3)
+            build.load(build.gep(self.pool, [build.add(first, integer(k))])) for k in range(3)
         )
 
 
@@ -217,152 +208,15 @@ def assign_line(typing: Any, planes: Any, target: Any, source: Any, first: Any, 
         flipped = cgutils.alloca_once_value(builder, ir.Constant(VECTOR, [0] * 8))
         index = cgutils.alloca_once_value(builder, args[3])
         upwards = builder.icmp_signed("<", args[1], args[2])
-        mirror = builder.sub(builder.add(args[3], args[4]), _int(1))
-        with _while_below(builder, index, args[4], 1) as count:
+        mirror = builder.sub(builder.add(args[3], args[4]), integer(1))
+        with while_below(builder, index, args[4], 1) as count:
             vector = builder.select(upwards, count, builder.sub(mirror, count))
             old, new = (_load(builder, where.at(line, vector), 0) for line in args[1:3])
-            _tally(builder, flipped, builder.xor(old, new))
+            tally(builder, flipped, builder.xor(old, new))
             _store(builder, new, where.at(args[1], vector), 0)
-        return _sum(builder, flipped)
+        return sum_of(builder, flipped)
 
     return types.int64(planes, *(types.int64,) * 4), codegen
-
-
-@intrinsic
-def clear_lines(typing: Any, planes: Any, first: Any, count: Any) -> Any:
-    """See `_plain.clear_lines`."""
-
-    def codegen(context: Any, builder: Any, signature: Any, args: Any) -> Any:
-        where = Planes(context, builder, signature.args[0], args[0])
-        place = builder.gep(where.data, [builder.mul(args[1], where.words)])
-        size = builder.shl(builder.mul(args[2], where.words), _int(3))
-        cgutils.memset(builder, place, size, 0)
-        return context.get_dummy_value()
-
-    return types.void(planes, types.int64, types.int64), codegen
-
-
-@intrinsic
-def popcount(typing: Any, word: Any) -> Any:
-    """See `_plain.popcount`."""
-
-    def codegen(context: Any, builder: Any, signature: Any, args: Any) -> Any:
-        return builder.ctpop(args[0])
-
-    return types.int64(types.uint64), codegen
-
-
-@intrinsic
-def take_field(
-    typing: Any, rows: Any, line: Any, bits: Any, start: Any, stop: Any, live: Any, source: Any,
-    first: Any, stride: Any, word: Any, place: Any, same: Any, totals: Any, index: Any,
-) -> Any:  # fmt: skip
-    """See `_plain.take_field`."""
-    number = types.int64
-    kinds = (
-        rows, *(number,) * 4, live, source, number, number, types.uint64, number, number, totals,
-        number,
-    )  # fmt: skip
-
-    def codegen(context: Any, builder: Any, signature: Any, args: Any) -> Any:
-        where = Planes(context, builder, signature.args[0], args[0])
-        alive, given = (
-            context.make_array(signature.args[k])(context, builder, args[k]).data for k in (5, 6)
-        )
-        counted = context.make_array(signature.args[12])(context, builder, args[12])
-        steps = cgutils.unpack_tuple(builder, counted.shape, 2)[1]
-        constant = builder.icmp_signed("!=", args[11], _int(0))
-        with cgutils.for_range(builder, args[2]) as loop:
-            bit = builder.and_(builder.lshr(args[9], builder.add(args[10], loop.index)), _int(1))
-            line = builder.mul(builder.add(args[1], loop.index), where.words)
-            plane = builder.add(args[7], builder.mul(loop.index, args[8]))
-            bases = [
-                builder.gep(where.data, [builder.add(line, args[3])]),
-                builder.gep(alive, [args[3]]),
-                builder.select(
-                    constant, builder.gep(alive, [args[3]]), builder.gep(given, [plane])
-                ),
-            ]
-            ones = _splat(builder, builder.select(constant, _int(0), _int(-1)))
-            fixed = _splat(builder, builder.select(constant, builder.neg(bit), _int(0)))
-            flips = _take(builder, bases, builder.sub(args[4], args[3]), ones, fixed)
-            row = builder.add(builder.mul(steps, _int(3)), builder.add(args[13], loop.index))
-            total = builder.gep(counted.data, [row])
-            builder.store(builder.add(builder.load(total), flips), total)
-        return context.get_dummy_value()
-
-    return types.void(*kinds), codegen
-
-
-def _take(builder: Any, bases: list[Any], count: Any, ones: Any, fixed: Any) -> Any:
-    """Words := (given & ones ^ fixed) & alive, eight at a time; the last eight go beyond the end.
-
-    What lies there is loaded, masked, and put back as it was.
-    """
-    flipped = cgutils.alloca_once_value(builder, ir.Constant(VECTOR, [0] * 8))
-    builder.store(ir.Constant(VECTOR, [0] * 8), flipped)
-    index = cgutils.alloca_once(builder, I64)
-    builder.store(_int(0), index)
-    places_of_words = ir.Constant(VECTOR, list(range(8)))
-    with _while_below(builder, index, builder.add(count, _int(7)), 8) as now:
-        places = [builder.bitcast(builder.gep(base, [now]), VECTOR.as_pointer()) for base in bases]
-        old, alive, given = (builder.load(place, align=8) for place in places)
-        left = _splat(builder, builder.sub(count, now))
-        inside = builder.icmp_signed("<", places_of_words, left)
-        new = builder.and_(builder.xor(builder.and_(given, ones), fixed), alive)
-        new = builder.select(inside, new, old)
-        _tally(builder, flipped, builder.xor(old, new))
-        builder.store(new, places[0], align=8)
-    return _sum(builder, flipped)
-
-
-WIDE = ir.VectorType(I64, 64)
-FLAGS = ir.VectorType(ir.IntType(1), 64)
-
-
-def _wide(builder: Any, context: Any, kind: Any, array: Any, port: Any, row: Any) -> Any:
-    """Address of 64 words of uint64[ports, rows] from `row` on."""
-    words = context.make_array(kind)(context, builder, array)
-    _, rows = cgutils.unpack_tuple(builder, words.shape, 2)
-    first = builder.add(builder.mul(port, rows), row)
-    return builder.bitcast(builder.gep(words.data, [first]), WIDE.as_pointer())
-
-
-def _wide_bit(builder: Any, place: Any) -> Any:
-    bit = builder.shl(_int(1), place)
-    one = builder.insert_element(
-        ir.Constant(WIDE, ir.Undefined), bit, ir.Constant(ir.IntType(32), 0)
-    )
-    zeros = ir.Constant(ir.VectorType(ir.IntType(32), 64), [0] * 64)
-    return builder.shuffle_vector(one, ir.Constant(WIDE, ir.Undefined), zeros)
-
-
-@intrinsic
-def get_bits(typing: Any, data: Any, port: Any, row: Any, place: Any) -> Any:
-    """See `_plain.get_bits`."""
-
-    def codegen(context: Any, builder: Any, signature: Any, args: Any) -> Any:
-        words = builder.load(_wide(builder, context, signature.args[0], *args[:3]), align=8)
-        bits = builder.and_(words, _wide_bit(builder, args[3]))
-        flags = builder.icmp_unsigned("!=", bits, ir.Constant(WIDE, [0] * 64))
-        return builder.bitcast(flags, I64)
-
-    return types.uint64(data, *(types.int64,) * 3), codegen
-
-
-@intrinsic
-def put_bits(typing: Any, out: Any, port: Any, row: Any, place: Any, word: Any) -> Any:
-    """See `_plain.put_bits`."""
-
-    def codegen(context: Any, builder: Any, signature: Any, args: Any) -> Any:
-        where = _wide(builder, context, signature.args[0], *args[:3])
-        bit = _wide_bit(builder, args[3])
-        flags = builder.bitcast(args[4], FLAGS)
-        old = builder.and_(builder.load(where, align=8), builder.not_(bit))
-        builder.store(builder.select(flags, builder.or_(old, bit), old), where, align=8)
-        return context.get_dummy_value()
-
-    return types.void(out, *(types.int64,) * 3, types.uint64), codegen
 
 
 @intrinsic
