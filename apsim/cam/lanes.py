@@ -303,9 +303,9 @@ def _with_more(words: int) -> Words:
 
 def _gathered(planes: Words, lanes: Words) -> NDArray[np.bool_]:
     """The lanes that a mask marks, in order: bool[columns, lanes]."""
-    chosen = np.unpackbits(lanes.view(np.uint8), bitorder="little").astype(bool)
-    bits = np.unpackbits(planes.view(np.uint8), axis=1, bitorder="little")
-    return bits[:, chosen].astype(bool)
+    chosen = np.flatnonzero(np.unpackbits(lanes.view(np.uint8), bitorder="little"))
+    bits = planes[:, chosen >> 6] >> (chosen & 63).astype(np.uint64)
+    return (bits & np.uint64(1)).astype(bool)
 
 
 def _each(run: Callable[[slice], Numbers], tiles: list[slice], threads: int) -> Iterable[Numbers]:
