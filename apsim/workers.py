@@ -7,7 +7,7 @@ its process is simply done again.
 from __future__ import annotations
 
 import os
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Generator, Iterator, Sequence
 from concurrent.futures import FIRST_COMPLETED, Future, ProcessPoolExecutor, wait
 from concurrent.futures.process import BrokenProcessPool
 from multiprocessing import connection, parent_process
@@ -25,7 +25,7 @@ TRIES = 3  # how often a pool is started again after a worker died
 
 def over_processes(
     work: Callable[[Job], Result], jobs: Sequence[Job], workers: int
-) -> Iterator[tuple[int, Result]]:
+) -> Generator[tuple[int, Result], None, None]:
     """Number and result of each job as it is finished, by `workers` processes.
 
     Raises `ApsimError` where workers keep dying.
@@ -45,16 +45,16 @@ def over_processes(
 def _pool(
     work: Callable[[Job], Result], jobs: dict[int, Job], workers: int
 ) -> Iterator[tuple[int, Result]]:
-    with ProcessPoolExecutor(workers, initializer=_follow_parent) as pool:
-        try:
-            futures: dict[Future[Result], int] = {
-                pool.submit(work, job): number for number, job in list(jobs.items())
-            }
-            while futures:
-                for future in wait(futures, return_when=FIRST_COMPLETED).done:
-                    yield futures.pop(future), future.result()
-        finally:
-            pool.shutdown(wait=False, cancel_futures=True)
+    pool = ProcessPoolExecutor(workers, initializer=_follow_parent)
+    try:
+        futures: dict[Future[Result], int] = {
+            pool.submit(work, job): number for number, job in list(jobs.items())
+        }
+        while futures:
+            for future in wait(futures, return_when=FIRST_COMPLETED).done:
+                yield futures.pop(future), future.result()
+    finally:  # one call: a second one, as at the end of `with`, would not cancel
+        pool.shutdown(cancel_futures=True)
 
 
 def _follow_parent() -> None:

@@ -6,6 +6,7 @@ import os
 import signal
 import subprocess
 import sys
+import time
 from functools import partial
 from pathlib import Path
 
@@ -34,6 +35,11 @@ def _dies_at(marker: str, number: int) -> int:
     return number**2
 
 
+def _leaves_a_mark(folder: str, number: int) -> None:
+    time.sleep(0.01)  # work that takes a while
+    Path(folder, str(number)).touch()
+
+
 def _dies(number: int) -> int:
     os.kill(os.getpid(), signal.SIGKILL)
     return number
@@ -54,6 +60,14 @@ def test_work_that_died_with_its_process_is_done_again(tmp_path: Path) -> None:
 def test_workers_that_keep_dying_are_given_up() -> None:
     with pytest.raises(ApsimError, match="workers died 3 times"):
         list(over_processes(_dies, [1], 2))
+
+
+def test_what_was_not_begun_is_dropped_when_nobody_wants_more(tmp_path: Path) -> None:
+    """jobs done after the iterator was closed at its first result < all jobs"""
+    arriving = over_processes(partial(_leaves_a_mark, str(tmp_path)), range(200), 2)
+    next(arriving)
+    arriving.close()
+    assert 1 <= len(list(tmp_path.iterdir())) < 200
 
 
 def test_workers_end_when_their_parent_is_killed() -> None:

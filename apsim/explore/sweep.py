@@ -10,7 +10,8 @@ from __future__ import annotations
 import importlib
 import json
 import os
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Callable, Generator, Sequence
+from contextlib import closing
 from functools import partial
 from pathlib import Path
 from typing import IO, Any
@@ -25,7 +26,8 @@ __all__ = ["finished", "sweep"]
 CHUNK = 20  # costed points that a worker gets at a time: a fraction of a second of work
 
 Result = dict[str, Any]
-Runner = Callable[[str, Sequence[Sequence[Point]]], Iterable[list[Result]]]
+Arriving = Generator[list[Result], None, None]
+Runner = Callable[[str, Sequence[Sequence[Point]]], Arriving]
 
 
 def sweep(
@@ -50,8 +52,8 @@ def sweep(
     progress(done, len(wanted))
     size = CHUNK if spec.kind == "cost" else 1
     chunks = [todo[k : k + size] for k in range(0, len(todo), size)]
-    with _appending(out) as stream:
-        for results in _runner(workers, dask)(spec.kind, chunks):
+    with _appending(out) as stream, closing(_runner(workers, dask)(spec.kind, chunks)) as arriving:
+        for results in arriving:
             for result in results:
                 known[result["id"]] = result
                 stream.write(json.dumps(result) + "\n")
@@ -94,12 +96,12 @@ def _runner(workers: int | None, dask: str | None) -> Runner:
     return _here if count == 1 else lambda kind, chunks: _shared(kind, chunks, count)
 
 
-def _here(kind: str, chunks: Sequence[Sequence[Point]]) -> Iterator[list[Result]]:
+def _here(kind: str, chunks: Sequence[Sequence[Point]]) -> Arriving:
     for chunk in chunks:
         yield evaluate_all(kind, chunk)
 
 
-def _shared(kind: str, chunks: Sequence[Sequence[Point]], workers: int) -> Iterator[list[Result]]:
+def _shared(kind: str, chunks: Sequence[Sequence[Point]], workers: int) -> Arriving:
     try:
         for _, results in over_processes(partial(evaluate_all, kind), chunks, workers):
             yield results
@@ -109,9 +111,7 @@ def _shared(kind: str, chunks: Sequence[Sequence[Point]], workers: int) -> Itera
         ) from error
 
 
-def _on_cluster(
-    address: str, kind: str, chunks: Sequence[Sequence[Point]]
-) -> Iterator[list[Result]]:
+def _on_cluster(address: str, kind: str, chunks: Sequence[Sequence[Point]]) -> Arriving:
     """Chunks as the cluster finishes them; its scheduler repeats what a dead worker had."""
     try:
         distributed: Any = importlib.import_module("distributed")
