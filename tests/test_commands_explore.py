@@ -15,12 +15,12 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from apsim.cli import main
-from apsim.errors import ApsimError
+from apsim.errors import ApsimError, InputError
 from apsim.explore import pareto_front, read_spec, sweep
 from apsim.explore import points as point_module
 from apsim.explore.pareto import _beats
 from apsim.explore.points import MAXIMISED, evaluate
-from apsim.explore.spec import Point, identity, spec_of
+from apsim.explore.spec import Point, identity, spec_names, spec_of
 from apsim.explore.sweep import finished
 
 runner = sys.modules["apsim.explore.sweep"]
@@ -181,6 +181,20 @@ def test_the_command_shows_fronts_and_writes_files(
     assert len(table.read_text().splitlines()) == 33
     assert plot.read_text().startswith("<svg")
     assert spec_file.with_suffix(".jsonl").exists()
+
+
+@pytest.mark.parametrize("name", spec_names())
+def test_a_bundled_sweep_can_be_run(name: str, tmp_path: Path) -> None:
+    """Every point of it has its metrics"""
+    spec = read_spec(name)
+    results = sweep(spec, str(tmp_path / "out.jsonl"), workers=1)
+    assert len(results) == len(spec.points) > 20
+    assert not [result for result in results if "error" in result]
+
+
+def test_an_unknown_sweep_is_refused_with_the_nearest_name() -> None:
+    with pytest.raises(InputError, match=r"did you mean 'precision'\?; bundled: mixes, precision"):
+        read_spec("precison")
 
 
 def test_images_are_run_in_blocks(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:

@@ -29,7 +29,7 @@ def add_parser(subparsers: argparse._SubParsersAction[argparse.ArgumentParser]) 
         description=__doc__.split("\n")[0],
     )
     add = parser.add_argument
-    add("spec", metavar="SPEC.toml", help="axes to sweep")
+    add("spec", metavar="SPEC", help="axes to sweep: a TOML file, or precision or mixes")
     add("--out", metavar="FILE", help="results, one JSON line a point (default: SPEC.jsonl)")
     add("--workers", type=int, metavar="N", help="processes (default: one for each core)")
     add("--dask", metavar="ADDRESS", help="a Dask scheduler that shares the work instead")
@@ -107,6 +107,8 @@ def _fronts(
         for result in front[:SHOWN]:
             cells = [_short(result[name]) for name in axes]
             table.add_row(*cells, *(f"{result[name]:.4g}" for name in spec.objectives))
+        if len(front) > SHOWN:
+            table.add_row(f"and {len(front) - SHOWN} more")
         table.add_section()
     console.print(table)
     if plot:

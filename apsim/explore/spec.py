@@ -11,15 +11,16 @@ import json
 import tomllib
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
+from importlib.resources import files
 from itertools import product
 from pathlib import Path
 from typing import Any
 
-from apsim.cost.quantity import refuse_unknown
+from apsim.cost.quantity import nearest, refuse_unknown
 from apsim.errors import InputError
 from apsim.files import read_text
 
-__all__ = ["KINDS", "Point", "Spec", "identity", "read_spec"]
+__all__ = ["KINDS", "Point", "Spec", "identity", "read_spec", "spec_names"]
 
 Point = dict[str, Any]
 KINDS: Mapping[str, Mapping[str, Any]] = {
@@ -54,8 +55,14 @@ class Spec:
     objectives: tuple[str, ...]
 
 
+def spec_names() -> tuple[str, ...]:
+    """Names of the bundled sweeps, sorted."""
+    found = files("apsim.explore").joinpath("specs").iterdir()
+    return tuple(sorted(item.name[:-5] for item in found if item.name.endswith(".toml")))
+
+
 def read_spec(path: str) -> Spec:
-    """Read a sweep from TOML.
+    """Read a sweep from the TOML file at `path`, or the bundled one of that name.
 
     `axes` maps axis names to lists of values; the points are their product.  With
     `mixes = { averages = [...], count = N, seed = S }` the axis `bits` is N random
@@ -63,10 +70,22 @@ def read_spec(path: str) -> Spec:
     blocks of `block`.  Raises `InputError` for unknown keys, naming the nearest.
     """
     try:
-        table = tomllib.loads(read_text(path))
+        table = tomllib.loads(_text(path))
     except tomllib.TOMLDecodeError as error:
         raise InputError(f"{path}: {error}") from error
     return spec_of(table, path)
+
+
+def _text(path: str) -> str:
+    known = spec_names()
+    if path in known:
+        return files("apsim.explore").joinpath("specs", f"{path}.toml").read_text()
+    if not path.endswith(".toml"):
+        raise InputError(
+            f"{path!r} is neither a TOML file nor a bundled sweep{nearest(path, known)}; "
+            f"bundled: {', '.join(known)}"
+        )
+    return read_text(path)
 
 
 def spec_of(table: Mapping[str, Any], where: str) -> Spec:
