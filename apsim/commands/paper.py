@@ -89,9 +89,10 @@ def _show(rows: Mapping[str, Reproduced]) -> None:
     for row in rows.values():
         if row.published.reason:
             console.print(f"[dim]{row.published.quantity}:[/] {row.published.reason}")
-    counts = ", ".join(f"{held} of {total} {tier}" for tier, (held, total) in by_tier(rows).items())
+    held = by_tier(rows).items()
+    counts = ", ".join(f"{kept} of {total} {tier}" for tier, (kept, total) in held)
     passed = all(row.holds for row in rows.values())
-    console.print(f"[bold]{'PASS' if passed else 'FAIL'}[/]  {counts}")
+    console.print(f"[bold]{'PASS' if passed else 'FAIL'}[/]  {counts} as documented")
 
 
 def _table(title: str, rows: Sequence[Reproduced]) -> Table:
