@@ -119,6 +119,7 @@ def test_a_batch_amortizes_weights_in_lr_and_pipelines_in_ir() -> None:
     first, eight = (cost.infer(net, IR, SRAM, EQUATIONS, batch=b) for b in (1, 8))
     slowest = max(layer.total_cycles for layer in first.layers)
     assert math.isclose(eight.cycles, first.cycles + 7 * slowest)
+    assert eight.caps == sum(layer.placed.caps for layer in first.layers) > first.caps
 
 
 def test_realisable_additions_cost_more_than_the_printed_ones_by_little() -> None:

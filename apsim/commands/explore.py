@@ -131,7 +131,8 @@ def _plot(
     x, y = spec.objectives[:2]
     points = [(r["network"], r[x], r[y]) for r in results if "error" not in r]
     edges = {name: [(r[x], r[y]) for r in front] for name, front in fronts.items()}
-    write_text(path, draw_fronts(points, edges, (_label(x), _label(y))))
+    labels, joined = (_label(x), _label(y)), len(spec.objectives) == 2
+    write_text(path, draw_fronts(points, edges, labels, joined=joined))
     print(f"wrote {path}")
 
 

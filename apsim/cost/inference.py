@@ -77,8 +77,8 @@ class Inference:
     def cycles(self) -> float:
         """Cycles of the batch: in IR a pipeline over the batch, in LR one layer at a time.
 
-        With infinite resources every layer has its own CAPs, so that images follow each
-        other at the pace of the slowest layer (inter-batch pipelining, V.B).
+        With infinite resources every layer of a pipeline has its own CAPs, so that images
+        follow each other at the pace of the slowest layer (inter-batch pipelining, V.B).
         """
         each = [layer.total_cycles for layer in self.layers]
         if self.chip.infinite:
@@ -173,7 +173,7 @@ def infer(
     _require_fit(network, widths, chip)
     images = 1 if chip.infinite else batch  # IR streams image after image
     placements = tuple(place(layer, chip, images) for layer in network.layers)
-    caps = needed_caps(network, placements, chip)
+    caps = needed_caps(network, placements, chip, batch)
     forms, written = equations[chip.vertical_add], (cell_writes or {}).get(chip.cell_writes)
     if written is None and chip.cell_writes != "paper":
         raise InputError(f"cell_writes {chip.cell_writes!r}: no such averages were given")
@@ -192,10 +192,17 @@ def infer(
     return Inference(network, chip, technology, batch, costs, area, caps, average(network, widths))
 
 
-def needed_caps(network: Network, placements: Sequence[Placement], chip: Chip) -> int:
-    """CAPs of the chip; in IR those of the layer with the most multiply-accumulates (III.A)."""
+def needed_caps(
+    network: Network, placements: Sequence[Placement], chip: Chip, batch: int = 1
+) -> int:
+    """CAPs of the chip; in IR those of the layer with the most multiply-accumulates (III.A).
+
+    A pipeline over a batch in IR needs the CAPs of all layers, for all are at work at once.
+    """
     if not chip.infinite:
         return chip.caps
+    if batch > 1:
+        return sum(placed.caps for placed in placements)
     layers = zip(network.layers, placements, strict=True)
     return max(layers, key=lambda item: item[0].macs)[1].caps
 

@@ -123,7 +123,7 @@ def cost_run(run: Mapping[str, Any], chip: Chip, technology: Technology) -> Exec
         ap = run["ap"]["kind"] + ("-tc" if run["ap"]["tag_chain"] else "")
         chip = replace(chip, ap=choice("the run", "ap", ap, CHOICES["ap"]))
         rows = [_row(layer) for layer in run["layers"]]
-        caps = _caps(run["model"], rows, chip)
+        caps = _caps(run["model"], rows, run["images"], chip)
         layers = tuple(
             _layer(layer, row, run["images"], caps, chip, technology)
             for layer, row in zip(run["layers"], rows, strict=True)
@@ -139,12 +139,12 @@ def _row(layer: Mapping[str, Any]) -> cost.Layer | None:
     return None if row is None else cost.Layer(layer["name"], **row)
 
 
-def _caps(model: str, rows: Sequence[cost.Layer | None], chip: Chip) -> int:
-    """CAPs that the mesh spans: in IR as many as the mapping of the largest layer needs."""
+def _caps(model: str, rows: Sequence[cost.Layer | None], images: int, chip: Chip) -> int:
+    """CAPs that the mesh spans: in IR as many as the mapping needs."""
     network = cost.Network(model, tuple(row for row in rows if row is not None))
     if not network.layers:
         return chip.caps
-    return needed_caps(network, [place(layer, chip) for layer in network.layers], chip)
+    return needed_caps(network, [place(layer, chip) for layer in network.layers], chip, images)
 
 
 def _layer(

@@ -59,7 +59,7 @@ def shown(value: float | str) -> str:
     """
     if isinstance(value, str):
         return value
-    return f"{value:.0f}" if abs(value) >= 1e4 else f"{value:.4g}"
+    return f"{value:.0f}" if abs(value) >= 1e4 else f"{value:.{5 if abs(value) >= 100 else 4}g}"
 
 
 def shown_paper(row: Reproduced) -> str:

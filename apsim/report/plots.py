@@ -15,6 +15,7 @@ from apsim.report.figures import Point, Series
 
 __all__ = ["draw_figures", "draw_fronts", "svg_pyplot"]
 
+DECADE = 10
 COLORS = ("#2563a8", "#d9822b", "#3a8f5c", "#a3456f", "#6b6b6b", "#8a6fc2", "#b0a12d", "#44a3a3")
 CROWDED = ("ISAAC", "BF-IMNA_16b")  # labels that others would cover stand on the left
 LEAST_SHARE = 0.005  # parts below half a percent are drawn as one
@@ -177,8 +178,13 @@ def draw_fronts(
     points: Sequence[tuple[str, float, float]],
     fronts: Mapping[str, Sequence[tuple[float, float]]],
     labels: tuple[str, str],
+    *,
+    joined: bool = True,
 ) -> str:
-    """SVG of points (group, x, y) and, as a line for each group, its Pareto front."""
+    """SVG of points (group, x, y) and their Pareto fronts, as lines where they are `joined`.
+
+    An axis is logarithmic where the points span more than a decade.
+    """
     figure, axes = _panels(1, 1, 7, 4.5)
     axis = axes[0]
     for number, (name, front) in enumerate(fronts.items()):
@@ -187,8 +193,11 @@ def draw_fronts(
         y = [p[2] for p in points if p[0] == name]
         axis.scatter(x, y, s=6, alpha=0.3, color=color, linewidths=0, rasterized=True)
         edge = sorted(front)
-        axis.plot([p[0] for p in edge], [p[1] for p in edge], "o-", ms=3, color=color, label=name)
-    axis.set(xscale="log", yscale="log", xlabel=labels[0], ylabel=labels[1])
+        line = "o-" if joined else "o"
+        axis.plot([p[0] for p in edge], [p[1] for p in edge], line, ms=3, color=color, label=name)
+    spans = [p[1] for p in points] or [1.0], [p[2] for p in points] or [1.0]
+    scales = ["log" if max(span) > DECADE * min(span) > 0 else "linear" for span in spans]
+    axis.set(xscale=scales[0], yscale=scales[1], xlabel=labels[0], ylabel=labels[1])
     axis.legend()
     figure.tight_layout()
     return _svg(figure)
