@@ -58,7 +58,7 @@ def add_chip_options(parser: argparse.ArgumentParser) -> None:
     add("--chip", default="bf-imna-lr", help="a chip by name (default bf-imna-lr)")
     add("--rows", type=int, help="rows of a CAP (default: the chip's)")
     add("--columns", type=int, help="physical columns of a CAP (default: the chip's)")
-    add("--engine", default="strict", help="strict (default), fused, or dense (the definition)")
+    add("--engine", default="fused", help="fused (default), strict, or dense (the definition)")
     add("--threads", type=int, default=2, help="threads of the emulator (default 2)")
     add("--literal", action="store_true", help="every load on an array of its own, one by one")
 

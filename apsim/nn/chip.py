@@ -15,7 +15,7 @@ from numpy.typing import NDArray
 from apsim import cam
 from apsim.cam.base import Cam
 from apsim.counts import Activity, Counts
-from apsim.errors import InputError
+from apsim.errors import InputError, ProgramError
 from apsim.functions import Function
 from apsim.program import ApKind
 
@@ -118,6 +118,26 @@ class Chip:
         self.counts += function.program.counts()
         self.activity += execution.activity
         self.loads += 1
+        words: NDArray[np.uint64] = out[0]
+        return words
+
+    def execute_beside(
+        self, tall: Function, load: Function, loads: int, data: NDArray[np.uint64]
+    ) -> NDArray[np.uint64]:
+        """Run `loads` loads of a function without vertical steps on one tall array.
+
+        Its rows know nothing of each other, so `tall`, the same function with as many rows
+        as all loads, does to each row what `load` does.  Counts are those of the loads.
+        """
+        self.require(load)
+        program = load.program
+        if not np.array_equal(tall.program.code.steps, program.code.steps):
+            raise ProgramError(f"{load.name}: loads side by side must have one program")
+        array, zero = self._array(tall)
+        array.restore(zero)
+        out = np.zeros((1, data.shape[1]), np.uint64)
+        execution = array.execute(tall.program.code, data, out)
+        self.note(program.counts() * loads, execution.activity, loads)
         words: NDArray[np.uint64] = out[0]
         return words
 

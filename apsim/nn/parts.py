@@ -7,7 +7,7 @@ comes out of an array, none is computed here.
 from __future__ import annotations
 
 import time
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Sequence
 from functools import lru_cache
 
 import numpy as np
@@ -28,7 +28,7 @@ from apsim.nn.words import Words
 __all__ = ["add", "average_pool", "max_pool", "products", "relu", "requantize"]
 
 Progress = Callable[[int], None]
-Loads = Iterator[Integers]
+TALL = 32  # loads that stand on one array
 
 dot_products = lru_cache(64)(functions.dot_products)
 merge = lru_cache(64)(functions.merge)
@@ -172,25 +172,47 @@ def max_pool(chip: Chip, windows: Integers, act: Words) -> tuple[Integers, Part]
 def add(chip: Chip, a: Integers, b: Integers, words: Words) -> tuple[Integers, Part]:
     """a + b, word by word (any shape)."""
     watch, rows = Watch(chip), chip.design.rows
-    first, second, results = a.ravel(), b.ravel(), []
-    for load in fold_words(a.size, rows).ranges():
-        some = slice(load.start, load.stop)
-        function = cleared_add(words.bits, len(load), kind=chip.kind.value, words=words.coding)
-        out = chip.execute(function, function.words(first[some], second[some]))
-        results.append(function.results(out[None]))
+    sums = _row_by_row(
+        chip,
+        lambda rows: cleared_add(words.bits, rows, kind=chip.kind.value, words=words.coding),
+        (a.ravel(), b.ravel()),
+    )
     part = watch.part("add", forecast.add(a.size, words.bits, rows))
-    return np.concatenate(results).reshape(a.shape), part
+    return sums.reshape(a.shape), part
 
 
 def relu(chip: Chip, values: Integers, bits: int) -> tuple[Integers, Part]:
     """max(value, 0) of signed words of `bits` bits (any shape)."""
-    watch, rows, flat, results = Watch(chip), chip.design.rows, values.ravel(), []
-    for load in fold_words(values.size, rows).ranges():
-        function = plain_relu(bits, len(load), kind=chip.kind.value)
-        out = chip.execute(function, function.words(flat[load.start : load.stop]))
-        results.append(function.results(out[None]))
+    watch, rows = Watch(chip), chip.design.rows
+    positive = _row_by_row(
+        chip, lambda rows: plain_relu(bits, rows, kind=chip.kind.value), (values.ravel(),)
+    )
     part = watch.part("relu", forecast.relu(values.size, bits, rows))
-    return np.concatenate(results).reshape(values.shape), part
+    return positive.reshape(values.shape), part
+
+
+def _row_by_row(
+    chip: Chip, make: Callable[[int], Function], operands: Sequence[Integers]
+) -> Integers:
+    """A function of the words of each row alone: `make(rows)`, folded over loads.
+
+    Full loads run side by side on a tall array, but where the chip is to be literal.
+    """
+    fold = fold_words(operands[0].size, chip.design.rows)
+    beside = 1 if chip.literal else TALL
+    results, done = [], 0
+    for groups, loads in fold.sizes():
+        for first in range(0, loads, beside):
+            times = min(beside, loads - first)
+            function = make(groups * times)
+            data = function.words(*(words[done : done + groups * times] for words in operands))
+            if times > 1:
+                out = chip.execute_beside(function, make(groups), times, data)
+            else:
+                out = chip.execute(function, data)
+            results.append(function.results(out[None]))
+            done += groups * times
+    return np.concatenate(results)
 
 
 def requantize(
@@ -222,10 +244,8 @@ def requantize(
 
 def _recipe(chip: Chip, share: Share, words: Integers, constants: list[Integers]) -> Integers:
     """One recipe over its loads: a word, and its row constants, in each row."""
-    results = []
-    for load in fold_words(words.size, chip.design.rows).ranges():
-        function = requantized(share.recipe, len(load), kind=chip.kind.value)
-        operands = (values[load.start : load.stop] for values in (words, *constants))
-        out = chip.execute(function, function.words(*operands))
-        results.append(function.results(out[None]))
-    return np.concatenate(results)
+    return _row_by_row(
+        chip,
+        lambda rows: requantized(share.recipe, rows, kind=chip.kind.value),
+        (words, *constants),
+    )
