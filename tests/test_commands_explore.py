@@ -10,10 +10,12 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from apsim import nn
 from apsim.cli import main
 from apsim.errors import ApsimError, InputError
 from apsim.explore import pareto_front, read_spec, sweep
@@ -22,6 +24,7 @@ from apsim.explore.pareto import _beats
 from apsim.explore.points import MAXIMISED, evaluate
 from apsim.explore.spec import Point, identity, spec_names, spec_of
 from apsim.explore.sweep import finished
+from apsim.nn import datasets, real
 
 runner = sys.modules["apsim.explore.sweep"]
 
@@ -205,6 +208,30 @@ def test_images_are_run_in_blocks(tmp_path: Path, capsys: pytest.CaptureFixture[
     assert [(point["first"], point["images"]) for point in spec.points] == [(0, 2), (2, 1)]
     assert main(["explore", str(path), "--workers", "1"]) == 0
     assert "exact" in capsys.readouterr().out
+
+
+def test_any_model_is_run_on_the_images_of_a_file(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """A saved model on 3 of 3 images, in blocks, as the run over all; a fourth there is none"""
+    model, digits = nn.load("digits"), datasets.digits()
+    nn.save(model, tmp_path / "mine.npz")
+    np.save(tmp_path / "x.npy", digits.images[:3])
+    path = tmp_path / "run.toml"
+    path.write_text(
+        f'kind = "run"\nimages = 4\nblock = 1\n[axes]\nmodel = "{tmp_path}/mine.npz"\n'
+        f'input = "{tmp_path}/x.npy"\nap = "2d-tc"\nbits = [[4, 4, 4, 4]]\n'
+    )
+    assert main(["explore", str(path), "--workers", "1"]) == 0
+    shown = capsys.readouterr().out
+    assert "1 points cannot be: " in shown
+    assert "wanted 1 to 3, got 4" in shown
+    blocks = [json.loads(line) for line in path.with_suffix(".jsonl").read_text().splitlines()]
+    assert [block.get("correct") for block in blocks] == [None] * 4
+    narrow, chip = model.at(4), nn.Chip.preset("bf-imna-lr", ap="2d-tc")
+    nn.run(narrow, real.quantize(narrow, digits.images[2:3]), chip)
+    assert blocks[2]["activity"] == chip.activity.as_dict()
+    assert blocks[2]["counts"] == chip.counts.as_dict()
 
 
 REFUSED = {

@@ -130,17 +130,11 @@ def _images(args: argparse.Namespace, model: Model) -> tuple[dict[str, Any], Any
     """Inputs by tensor name and labels: --batch of them, of a file all where nothing is said."""
     from apsim.nn import sources
 
-    if args.input is None:
-        try:
-            return sources.inputs(model, 1 if args.batch is None else args.batch, None)
-        except InputError as error:
-            raise InputError(str(error).replace("--images", "--batch")) from error
-    images, labels = sources.inputs(model, None, args.input)
-    there = min(len(values) for values in images.values())
-    batch = there if args.batch is None else args.batch
-    if not 1 <= batch <= there:
-        raise InputError(f"--batch: wanted 1 to {there} inputs of {args.input}, got {batch}")
-    return {name: values[:batch] for name, values in images.items()}, labels
+    wanted = 1 if args.batch is None and args.input is None else args.batch
+    try:
+        return sources.inputs(model, wanted, args.input)
+    except InputError as error:
+        raise InputError(str(error).replace("--images", "--batch")) from error
 
 
 def _averages(args: argparse.Namespace, found: Inference) -> int:

@@ -156,9 +156,10 @@ def _accuracy(results: Sequence[Mapping[str, Any]], console: Console) -> bool:
             groups.setdefault(key, []).append(result)
     passed = {}
     for key, blocks in groups.items():
-        images, correct = (sum(block[name] for block in blocks) for name in ("images", "correct"))
+        images, right = sum(block["images"] for block in blocks), [b["correct"] for b in blocks]
+        correct = "-" if None in right else str(sum(right))
         passed[key] = all(block["bit_exact"] and block["counts_match"] for block in blocks)
-        table.add_row(*key, str(images), str(correct), "exact" if passed[key] else "FAIL")
+        table.add_row(*key, str(images), correct, "exact" if passed[key] else "FAIL")
     console.print(table)
     return all(passed.values())
 

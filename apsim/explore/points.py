@@ -71,16 +71,18 @@ def _cost(point: Point) -> dict[str, Any]:
 
 def _run(point: Point) -> dict[str, Any]:
     from apsim import nn
-    from apsim.nn import real
+    from apsim.nn import sources
     from apsim.report.runs import run_json
 
-    model, digits = nn.load(point["model"]), nn.datasets.digits()
-    if point["bits"] is not None:
-        model = model.at(point["bits"])
+    bits = point["bits"]
+    text = ",".join(map(str, bits)) if isinstance(bits, list) else bits and str(bits)
+    model = sources.model(point["model"], bits=text)
+    images, labels = sources.inputs(model, point["first"] + point["images"], point["input"])
     some = slice(point["first"], point["first"] + point["images"])
-    chip = nn.Chip.preset("bf-imna-lr", ap=point["ap"])
+    chip = nn.Chip.preset("bf-imna-lr", ap=point["ap"], engine="fused")
+    taken = {name: values[some] for name, values in images.items()}
     done = nn.run(
-        model, real.quantize(model, digits.images[some]), chip, labels=digits.labels[some]
+        model, taken, chip, labels=None if labels is None else labels[some], keep="outputs"
     )
     result = run_json(done)
     kept = ("correct", "bit_exact", "counts_match")
