@@ -21,9 +21,10 @@ from apsim.errors import ApsimError, InputError
 from apsim.explore import pareto_front, read_spec, sweep
 from apsim.explore import points as point_module
 from apsim.explore.pareto import _beats
-from apsim.explore.points import MAXIMISED, evaluate
+from apsim.explore.points import evaluate
 from apsim.explore.spec import Point, identity, spec_names, spec_of
 from apsim.explore.sweep import finished
+from apsim.explore.values import MAXIMISED
 from apsim.nn import datasets, real
 
 runner = sys.modules["apsim.explore.sweep"]
@@ -240,9 +241,21 @@ REFUSED = {
     "[axes]\nnetwrk = ['alexnet']": "unknown key 'netwrk'; did you mean 'network'",
     "[axis]\nnetwork = ['alexnet']": "unknown key 'axis'; did you mean 'axes'",
     "kind = 'walk'": "kind 'walk' is not one of cost, run",
-    "kind = 'run'\nblock = 0\n[axes]\nmodel = 'digits'": "block must be a whole number",
+    "kind = 'run'\nblock = 0\n[axes]\nmodel = 'digits'": "block: wanted a whole number of at",
+    "axes = 3": "axes: wanted a table, got 3",
+    "[axes]\nnetwork = 3": "axes, network: wanted text, got 3",
+    "[axes]\nnetwork = 'vgg16'\nbatch = 'two'": "batch: wanted a whole number of at least 1, got",
+    "[axes]\nnetwork = 'vgg16'\nbatch = 0": "batch: wanted a whole number of at least 1, got 0",
+    "[axes]\nnetwork = 'vgg16'\nbits = 8.5": "bits: wanted 8, '8/4', 'hawq-low' or [8, 4], got 8.5",
+    "[axes]\nnetwork = 'vgg16'\nap = '3d'": "ap: '3d' is not one of 1d, 2d",
+    "[axes]\nnetwork = 'vgg16'\nwrite_voltage = 'x'": "wanted a number of volts, got 'x'",
+    "mixes = 3\n[axes]\nnetwork = 'vgg16'": "mixes: wanted a table, got 3",
+    "[axes]\nnetwork = 'vgg16'\n[mixes]\ncount = 2": "wanted a list of averages, got None",
+    "[axes]\nnetwork = 'vgg16'\n[mixes]\naverages = [9]": "wanted averages of 2 to 8 bits, got 9",
+    "pareto = 'energy_j'\n[axes]\nnetwork = 'vgg16'": "wanted a list of metrics, got 'energy_j'",
     "[axes": "small.toml: ",
-    "pareto = ['joy']\n[axes]\nnetwork = 'alexnet'": "objective 'joy' is not one of energy_j",
+    "pareto = ['joy']\n[axes]\nnetwork = 'alexnet'": "'joy' is not known; known: energy_j",
+    "pareto = ['energie']\n[axes]\nnetwork = 'vgg16'": "did you mean 'energy_j'",
 }
 
 
@@ -253,6 +266,34 @@ def test_a_wrong_sweep_is_refused_with_its_reason(
     spec_file.write_text(text)
     assert main(["explore", str(spec_file), "--workers", "1"]) == 2
     assert REFUSED[text] in capsys.readouterr().err
+
+
+@pytest.mark.parametrize(
+    ("options", "message"),
+    [
+        (["--workers", "0"], "--workers: wanted at least 1, got 0"),
+        (["--csv", "/nowhere/x.csv"], "cannot write /nowhere/x.csv"),
+        (["--out", "/nowhere/x.jsonl"], "cannot write /nowhere/x.jsonl"),
+        (["--plot", "x.svg"], "--plot: wanted a sweep of costs with two objectives"),
+    ],
+)
+def test_wrong_options_are_refused_before_any_work(
+    options: list[str], message: str, spec_file: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    spec_file.write_text("pareto = ['energy_j']\n[axes]\nnetwork = 'alexnet'\n")
+    assert main(["explore", str(spec_file), *options]) == 2
+    assert message in capsys.readouterr().err
+    assert not spec_file.with_suffix(".jsonl").exists()
+
+
+def test_a_sweep_without_a_single_result_fails(
+    spec_file: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    spec_file.write_text("[axes]\nnetwork = 'vgg61'\nbits = [4, 8]\n")
+    assert main(["explore", str(spec_file), "--workers", "1"]) == 1
+    shown = capsys.readouterr().out
+    assert "2 points cannot be: 'vgg61' is neither" in shown
+    assert "did you mean 'vgg16'" in shown
 
 
 def test_a_results_file_that_is_something_else_is_refused(

@@ -10,6 +10,8 @@ import argparse
 from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
+from apsim.errors import InputError
+
 if TYPE_CHECKING:
     from rich.console import Console
 
@@ -45,12 +47,17 @@ def _run(args: argparse.Namespace) -> int:
 
     require_writable(args.csv, args.plot)
     spec = read_spec(args.spec)
+    if args.workers is not None and args.workers < 1:
+        raise InputError(f"--workers: wanted at least 1, got {args.workers}")
+    if args.plot and (len(spec.objectives) < 2 or spec.kind == "run"):
+        raise InputError("--plot: wanted a sweep of costs with two objectives (pareto) or more")
     out = args.out or f"{args.spec.removesuffix('.toml')}.jsonl"
     console = screen(WIDE)
     with _Progress(console) as progress:
         results = sweep(spec, out, workers=args.workers, dask=args.dask, progress=progress.show)
     console.print(f"{len(results):,} points in {out}")
-    _failures(results, console)
+    if _failures(results, console) == len(results):
+        return 1
     if args.csv:
         _write_csv(args.csv, results)
     if spec.kind == "run":
@@ -80,12 +87,13 @@ class _Progress:
         self.bar.update(self.task, completed=done, total=total)
 
 
-def _failures(results: Sequence[Mapping[str, Any]], console: Console) -> None:
-    """How many points cannot be, and the first reasons."""
+def _failures(results: Sequence[Mapping[str, Any]], console: Console) -> int:
+    """How many points cannot be; shows that, and the first reasons."""
     failed = [result for result in results if "error" in result]
     if failed:
         reasons = list(dict.fromkeys(str(result["error"]) for result in failed))
         console.print(f"{len(failed):,} points cannot be: {'; '.join(reasons[:3])}", soft_wrap=True)
+    return len(failed)
 
 
 def _fronts(

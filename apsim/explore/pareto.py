@@ -5,8 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from typing import Any
 
-from apsim.errors import InputError
-from apsim.explore.points import MAXIMISED, METRICS
+from apsim.explore.values import MAXIMISED, read_objectives
 
 __all__ = ["pareto_front"]
 
@@ -23,9 +22,7 @@ def pareto_front(
     >>> pareto_front(results, ("energy_j", "latency_s"))
     [{'energy_j': 1, 'latency_s': 3}]
     """
-    for name in objectives:
-        if name not in METRICS:
-            raise InputError(f"objective {name!r} is not one of {', '.join(METRICS)}")
+    read_objectives("pareto_front", objectives)
     signs = [-1 if name in MAXIMISED else 1 for name in objectives]
     placed = [
         (tuple(s * r[name] for s, name in zip(signs, objectives, strict=True)), r)

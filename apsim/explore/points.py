@@ -11,15 +11,9 @@ from typing import Any
 
 from apsim.errors import ApsimError
 from apsim.explore.spec import Point, identity
+from apsim.explore.values import METRICS
 
-__all__ = ["MAXIMISED", "METRICS", "evaluate", "evaluate_all"]
-
-METRICS = (
-    "energy_j", "latency_s", "edp_j_s", "area_mm2", "gops", "gops_per_watt",
-    "gops_per_watt_mm2", "power_w", "steps", "utilization", "mean_bits", "caps",
-)  # fmt: skip
-MAXIMISED = frozenset(("gops", "gops_per_watt", "gops_per_watt_mm2", "utilization", "mean_bits"))
-"""Metrics of which more is better; `mean_bits` stands for accuracy."""
+__all__ = ["evaluate", "evaluate_all"]
 
 _CHIP_AXES = ("ap", "vertical_add", "columns_per_step", "mult_latency", "cell_writes")
 
@@ -43,16 +37,11 @@ def _cost(point: Point) -> dict[str, Any]:
 
     from apsim import cost
     from apsim.cost import chip as load_chip
-    from apsim.cost.chip import CHOICES, choice
     from apsim.report.cell_writes import CELL_WRITES
     from apsim.report.equations import EQUATIONS
     from apsim.report.inference_tables import totals
 
-    changes: dict[str, Any] = {
-        name: choice("axes", name, point[name], CHOICES[name])
-        for name in _CHIP_AXES
-        if point[name] is not None
-    }
+    changes: dict[str, Any] = {name: point[name] for name in _CHIP_AXES if point[name] is not None}
     technology = cost.technology(point["technology"])
     if point["write_voltage"] is not None:
         technology = technology.at_write_voltage(point["write_voltage"])

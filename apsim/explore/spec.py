@@ -18,6 +18,13 @@ from typing import Any
 
 from apsim.cost.quantity import nearest, refuse_unknown
 from apsim.errors import InputError
+from apsim.explore.values import (
+    check_axis,
+    read_averages,
+    read_objectives,
+    read_table,
+    read_whole,
+)
 from apsim.files import read_text
 
 __all__ = ["KINDS", "Point", "Spec", "identity", "read_spec", "spec_names"]
@@ -91,14 +98,16 @@ def _text(path: str) -> str:
 def spec_of(table: Mapping[str, Any], where: str) -> Spec:
     """A sweep from the entries of a TOML table; `where` names it in errors."""
     refuse_unknown(where, table, KEYS)
+    axes = read_table(f"{where}, axes", table.get("axes", {}))
     kind = table.get("kind", "cost")
     if kind not in KINDS:
         raise InputError(f"{where}: kind {kind!r} is not one of {', '.join(KINDS)}")
-    axes = _axes(table.get("axes", {}), kind, f"{where}, axes")
-    points = _mixed(axes, table, where) if "mixes" in table else _product(axes)
+    objectives = table.get("pareto", ("energy_j", "latency_s"))
+    objectives = read_objectives(f"{where}, pareto", objectives)
+    values = _axes(axes, kind, f"{where}, axes")
+    points = _mixed(values, table, where) if "mixes" in table else _product(values)
     if kind == "run":
         points = _blocks(points, table, where)
-    objectives = tuple(table.get("pareto", ("energy_j", "latency_s")))
     return Spec(str(table.get("name", Path(where).stem)), kind, tuple(points), objectives)
 
 
@@ -118,6 +127,8 @@ def _axes(given: Mapping[str, Any], kind: str, where: str) -> dict[str, list[Any
         values = values if isinstance(values, list) else [values]
         if not values:
             raise InputError(f"{where}: {name} has no values")
+        for value in values if name in given else ():
+            check_axis(where, name, value)
         axes[name] = values
     return axes
 
@@ -134,10 +145,12 @@ def _mixed(axes: dict[str, list[Any]], table: Mapping[str, Any], where: str) -> 
     from apsim import cost
     from apsim.report.figures import mix
 
-    mixes = table["mixes"]
-    refuse_unknown(f"{where}, mixes", mixes, ("averages", "count", "seed"))
-    count, averages = _positive(mixes, "count", 1, where), mixes.get("averages", [])
-    random = Random(mixes.get("seed", 0))
+    where = f"{where}, mixes"
+    mixes = read_table(where, table["mixes"])
+    refuse_unknown(where, mixes, ("averages", "count", "seed"))
+    averages = read_averages(f"{where}, averages", mixes.get("averages"))
+    count = read_whole(f"{where}, count", mixes.get("count", 1))
+    random = Random(read_whole(f"{where}, seed", mixes.get("seed", 0), 0))
     for network in axes["network"]:
         layers = sum(layer.gemm for layer in cost.network(network).layers)
         widths = [mix(average, layers, random) for average in averages for _ in range(count)]
@@ -145,14 +158,10 @@ def _mixed(axes: dict[str, list[Any]], table: Mapping[str, Any], where: str) -> 
 
 
 def _blocks(points: Iterator[Point], table: Mapping[str, Any], where: str) -> Iterator[Point]:
-    images, block = _positive(table, "images", 16, where), _positive(table, "block", 8, where)
+    images, block = (
+        read_whole(f"{where}, {name}", table.get(name, default))
+        for name, default in (("images", 16), ("block", 8))
+    )
     for point in points:
         for first in range(0, images, block):
             yield point | {"first": first, "images": min(block, images - first)}
-
-
-def _positive(table: Mapping[str, Any], key: str, default: int, where: str) -> int:
-    value = table.get(key, default)
-    if not isinstance(value, int) or isinstance(value, bool) or value < 1:
-        raise InputError(f"{where}: {key} must be a whole number of at least 1, got {value!r}")
-    return value
