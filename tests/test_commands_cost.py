@@ -12,6 +12,7 @@ from apsim import cost, nn
 from apsim.cli import main
 from apsim.closed_form import AP_KINDS
 from apsim.counts import Activity, Counts
+from apsim.errors import InputError
 from apsim.nn import datasets, real, synthetic
 from apsim.program import ApKind
 from apsim.report.equations import EQUATIONS
@@ -241,13 +242,37 @@ def test_a_chip_that_cannot_hold_a_layer_is_told_which_and_what_it_lacks(
         ('{"schema": "apsim.run/1"}', "the run lacks an entry"),
     ],
 )
-def test_a_damaged_run_is_refused(
+def test_a_text_that_is_no_run_is_refused(
     text: str, message: str, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     path = tmp_path / "run.json"
     path.write_text(text)
     assert main(["cost", str(path)]) == 2
     assert message in capsys.readouterr().err
+
+
+@pytest.mark.parametrize(
+    ("path", "value"),
+    [
+        (("images",), 0),
+        (("layers", 0, "loads"), "many"),
+        (("layers", 0, "name"), 3),
+        (("layers", 0, "table_row", "j"), 0),
+        (("layers", 1, "table_row", "windows"), -1),
+        (("layers", 0, "counts"), {"compare": 1, "search": 2}),
+        (("ap", "kind"), "3d"),
+    ],
+)
+def test_a_damaged_entry_of_a_run_is_refused(
+    digits_run: nn.runtime.Run, path: tuple[str | int, ...], value: object
+) -> None:
+    run = json.loads(json.dumps(run_json(digits_run)))
+    entry = run
+    for key in path[:-1]:
+        entry = entry[key]
+    entry[path[-1]] = value
+    with pytest.raises(InputError, match=r"the run"):
+        cost_run(run, cost.chip("lr"), cost.technology("sram"))
 
 
 @pytest.mark.parametrize("option", ["--bits", "--batch"])

@@ -48,6 +48,9 @@ WRONG = {
     HEADER + CONV.replace("c1,conv,3", "c1,conv,x"): "line 2: in_c must be a whole number",
     HEADER + CONV.replace("c1,conv,3", "c1,conv,0"): "line 2: in_c must be at least 1, got 0",
     HEADER + CONV.replace("3,1,1,1,4", "3,1,1,2,4"): "line 2: in_c 3 is no multiple of groups 2",
+    HEADER.replace("macs", "paper_slot") + CONV.replace("6912", "first"): (
+        "line 2: paper_slot must be a whole number or empty, got 'first'"
+    ),
     HEADER + CONV.replace("input", "c0"): "line 2: input_from names 'c0', which is no earlier",
     HEADER + CONV + "c2,conv,5,8,8,1,1,0,1,1,8,8,,c1\n": "line 3: the input is 5x8x8, but c1 gives",
 }

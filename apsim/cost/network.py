@@ -159,8 +159,8 @@ def _layer(where: str, row: Mapping[str, str], n: Mapping[str, int]) -> Layer:
         row["name"],
         kind,
         relu=row.get("relu") == "1",
-        hawq_slot=_slot(row, "hawq_slot"),
-        paper_slot=_slot(row, "paper_slot"),
+        hawq_slot=_slot(where, row, "hawq_slot"),
+        paper_slot=_slot(where, row, "paper_slot"),
     )
     if layer.gemm:
         _check_groups(where, n)
@@ -180,8 +180,11 @@ def _layer(where: str, row: Mapping[str, str], n: Mapping[str, int]) -> Layer:
     return layer
 
 
-def _slot(row: Mapping[str, str], column: str) -> int | None:
-    return int(row[column]) if row.get(column) else None
+def _slot(where: str, row: Mapping[str, str], column: str) -> int | None:
+    text = row.get(column)
+    if text and not text.isdecimal():
+        raise ModelError(f"{where}: {column} must be a whole number or empty, got {text!r}")
+    return int(text) if text else None
 
 
 def _check_groups(where: str, n: Mapping[str, int]) -> None:

@@ -34,6 +34,7 @@ SOURCES = {
     **dict.fromkeys(MOVED, "mapping model"),
 }
 """Where each part of an executed energy comes from."""
+ENTRIES = {"name": str, "op": str, "bits_a": int, "macs": int, "loads": int}
 
 
 @dataclass(frozen=True)
@@ -122,6 +123,7 @@ def cost_run(run: Mapping[str, Any], chip: Chip, technology: Technology) -> Exec
     try:
         ap = run["ap"]["kind"] + ("-tc" if run["ap"]["tag_chain"] else "")
         chip = replace(chip, ap=choice("the run", "ap", ap, CHOICES["ap"]))
+        _require_kinds(run, {"model": str, "images": int}, least=1)
         rows = [_row(layer) for layer in run["layers"]]
         caps = _caps(run["model"], rows, run["images"], chip)
         layers = tuple(
@@ -135,8 +137,22 @@ def cost_run(run: Mapping[str, Any], chip: Chip, technology: Technology) -> Exec
 
 
 def _row(layer: Mapping[str, Any]) -> cost.Layer | None:
-    row = layer["table_row"]
-    return None if row is None else cost.Layer(layer["name"], **row)
+    _require_kinds(layer, ENTRIES)
+    if layer["table_row"] is None:
+        return None
+    _require_kinds(layer["table_row"], {"kind": str})
+    row = cost.Layer(layer["name"], **layer["table_row"])
+    sizes = ("groups", "i", "j", "u") if row.gemm else ("window", "windows")
+    _require_kinds(layer["table_row"], dict.fromkeys(sizes, int), least=1)
+    return row
+
+
+def _require_kinds(entries: Mapping[str, Any], kinds: Mapping[str, type], least: int = 0) -> None:
+    """Raise `ValueError` for an entry of another kind, or a number that is too small."""
+    for name, kind in kinds.items():
+        value = entries[name]
+        if type(value) is not kind or (isinstance(value, int) and value < least):
+            raise ValueError(f"{name} is {value!r}")
 
 
 def _caps(model: str, rows: Sequence[cost.Layer | None], images: int, chip: Chip) -> int:
