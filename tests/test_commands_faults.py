@@ -140,13 +140,22 @@ def test_the_command_reports_every_rate(tmp_path: Path, capsys: pytest.CaptureFi
         assert one["accuracy_interval"][0] <= one["accuracy"] <= one["accuracy_interval"][1]
 
 
+def test_a_technology_without_a_lower_voltage_saves_nothing(tmp_path: Path) -> None:
+    out = tmp_path / "faults.json"
+    few = ["--images", "1", "--repeats", "1", "--workers", "1", "--missed-match", "1e-3"]
+    assert main(["faults", "digits", "--tech", "reram", *few, "--json", str(out)]) == 0
+    found = json.loads(out.read_text())
+    assert found["technology"] == found["scaled_technology"] == "reram-16nm"
+    assert found["studies"][0]["energy_saved"] == 0
+
+
 @pytest.mark.parametrize(
     ("arguments", "message"),
     [
         (["--write-error", "2"], "write_error is a probability, 0 to 1; got 2.0"),
         (["--images", "0"], "--images: wanted 1 to 360, got 0"),
         (["--repeats", "0"], "--repeats: wanted 1 to 1000, got 0"),
-        (["--tech", "reram"], "reram-16nm: scaling of the write voltage"),
+        (["--tech", "reram", "--write-voltage", "0.5"], "reram-16nm: scaling of the write voltage"),
         (["--workers", "0"], "--workers: wanted 1 to 1024, got 0"),
         (["vgg61"], "did you mean"),
         (["--labels", "y.npy"], "--labels: they belong to the inputs of --input"),

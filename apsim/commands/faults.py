@@ -58,7 +58,8 @@ def add_parser(subparsers: argparse._SubParsersAction[argparse.ArgumentParser]) 
     add("--workers", type=int, metavar="N", help="processes (default: one for each core)")
     add("--ap", choices=KINDS, default="2d-seg", help="AP kind (default 2d-seg)")
     add("--tech", default="sram", metavar="sram|reram|FILE", help="technology of the energies")
-    add("--write-voltage", type=float, default=0.5, metavar="V", help="volts (default 0.5)")
+    volts = "volts of cell writes (default: 0.5, or V_DD where the technology has no lower one)"
+    add("--write-voltage", type=float, metavar="V", help=volts)
     add("--json", metavar="FILE", help="write the studies as JSON")
     parser.set_defaults(run=_run)
 
@@ -69,7 +70,10 @@ def _run(args: argparse.Namespace) -> int:
 
     require_writable(args.json)
     technology = cost.technology(args.tech)
-    scaled = technology.at_write_voltage(args.write_voltage)
+    lower = technology.scaled_write_voltage or technology.supply_voltage
+    scaled = technology.at_write_voltage(
+        lower if args.write_voltage is None else args.write_voltage
+    )
     found = _studies(args)
     _show(_table(args, found, technology, scaled))
     if args.json:
@@ -168,8 +172,9 @@ def _table(
     if first.clean_correct is not None:
         title += f"; without faults {first.clean_correct} of {first.images} right"
     table = Table(title=title, title_justify="left")
+    saved = f"saved {scaled.name[len(technology.name) :].strip()}".strip()
     for name in ("faults", "accuracy", "95 % interval", "logits moved", "95 % interval",
-                 "answers changed", f"saved at {scaled.name.rpartition('at ')[2]}"):  # fmt: skip
+                 "answers changed", saved):  # fmt: skip
         table.add_column(name, justify="left" if name == "faults" else "right")
     for one in found:
         least, most = one.moved_interval

@@ -63,7 +63,8 @@ def executed_rows(found: ExecutedCost) -> list[dict[str, Any]]:
 def executed_table(found: ExecutedCost, *, short: bool = False) -> Table:
     """A line for each layer, its executed energy beside the averages' one; `short`: 80 columns."""
     return layer_table(
-        f"{found.model}, {found.images} image{'s' * (found.images != 1)} as run, {found.ap} AP, "
+        f"{found.model}, {found.images} image{'s' * (found.images != 1)} as run, {found.ap} AP"
+        f"{', requantized on it' * (found.requant == 'ap')}, "
         f"{found.technology.name} on {found.chip.name}",
         NAMES,
         [_cells(layer, found.chip.frequency) for layer in found.layers],
