@@ -12,8 +12,10 @@ from hypothesis import strategies as st
 from apsim.cam import schedule
 from apsim.encoding import encode
 from apsim.errors import ProgramError
-from apsim.nn import parts
+from apsim.functions import Function, dot_products
+from apsim.nn import matrix, parts
 from apsim.nn.chip import Chip
+from apsim.nn.mapping import Fold
 from apsim.nn.words import Words
 from apsim.ops.steps import clear_rows, passes
 from apsim.program import ApKind, Loop, Mode
@@ -105,3 +107,14 @@ def test_a_shared_row_that_is_cleared_first_is_no_obstacle() -> None:
     steps = (clear_rows([1]), *passes("ha2", {"A": 1, "B": 0}, mode=Mode.VERTICAL))
     code = encode([Loop(steps, np.array([[0, 6], [3, 6]]))])
     assert schedule.Regular.of(code, 2, 3).shared == 1
+
+
+def test_a_smaller_load_with_other_steps_is_not_counted_as_if_it_had_run() -> None:
+    """counts are those of steps that ran, or there are none"""
+
+    def make(groups: int) -> Function:
+        return dot_products(4 if groups == 2 else 3, groups, 3)
+
+    x, weights = np.ones((1, 3), np.int64), np.ones((3, 3), np.int64)
+    with pytest.raises(ProgramError, match="must run the same steps"):
+        matrix.dot_products(x, weights, Fold(full=1, size=2, rest=1), make)

@@ -13,8 +13,12 @@ import subprocess
 import sys
 from pathlib import Path
 
+import numpy as np
 import pytest
 from conftest import ROOT
+
+from apsim import nn
+from apsim.nn import real
 
 README = ROOT / "README.md"
 TEXT = README.read_text()
@@ -77,3 +81,53 @@ def test_a_console_command_prints_what_the_readme_shows(
         README.write_text(text)
     else:
         assert SECONDS.sub("- s", came) == SECONDS.sub("- s", shown)
+
+
+def shell_commands() -> list[str]:
+    """The `apsim` lines of the shell blocks that need nothing but apsim.
+
+    Left out: `run` alone and `check`, which console blocks and tests of their own run.
+    """
+    elsewhere = ("apsim run", "apsim check", "apsim check --findings")
+    return [line for line in apsim_lines() if "model.onnx" not in line and line not in elsewhere]
+
+
+def apsim_lines() -> list[str]:
+    lines = [line.split("#")[0].strip() for block in blocks("sh") for line in block.splitlines()]
+    return [line for line in lines if line.startswith("apsim ")]
+
+
+@pytest.mark.parametrize("command", shell_commands())
+def test_a_command_that_the_readme_names_runs(command: str, tmp_path: Path) -> None:
+    """exit code == 0, and every file that the command names is written"""
+    _, *arguments = shlex.split(command)
+    done = subprocess.run(
+        [sys.executable, "-m", "apsim", *arguments],
+        cwd=tmp_path, capture_output=True, text=True, stdin=subprocess.DEVNULL,
+    )  # fmt: skip
+    assert done.returncode == 0, done.stderr
+    named = [word for word in arguments if word.endswith((".vcd", ".json", ".html", ".jsonl"))]
+    assert all((tmp_path / name).stat().st_size for name in named)
+
+
+@pytest.mark.parametrize("command", [line for line in apsim_lines() if "model.onnx" in line])
+def test_a_command_for_a_model_of_ones_own_runs(
+    command: str, models_dir: Path, tmp_path: Path
+) -> None:
+    """exit code == 0, with the keyword spotter as the user's model"""
+    pytest.importorskip("onnx")
+    if "onnxruntime" in command:
+        pytest.importorskip("onnxruntime")
+    source = models_dir / "converted_kws_int8_qdq.onnx"
+    (tmp_path / "model.onnx").write_bytes(source.read_bytes())
+    model = nn.load(str(source))
+    entry = model.tensors[model.input]
+    drawn = np.random.default_rng(0).integers(entry.lo, entry.hi + 1, (1, *entry.shape))
+    np.save(tmp_path / "x.npy", real.dequantize(entry, drawn))
+    _, *arguments = shlex.split(command)
+    done = subprocess.run(
+        [sys.executable, "-m", "apsim", *arguments], cwd=tmp_path, capture_output=True, text=True
+    )
+    assert done.returncode == 0, done.stderr + done.stdout
+    named = [word for word in arguments if word.endswith(".npz")]
+    assert all((tmp_path / name).stat().st_size for name in named)

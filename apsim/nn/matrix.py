@@ -21,6 +21,8 @@ from apsim.cam._listed import uncollected
 from apsim.cam.base import Execution
 from apsim.cam.lanes import LaneProgram, Operands, to_planes
 from apsim.counts import Activity, Counts
+from apsim.encoding import GROUPS, TABLE, Code
+from apsim.errors import ProgramError
 from apsim.functions import Function
 from apsim.nn.mapping import Fold
 
@@ -96,7 +98,8 @@ def dot_products(
 ) -> Batch:
     """x [u, n] times weights [i, n]: `make(groups)` gives the function of a load.
 
-    Raises `ProgramError` where the function's groups are not independent.
+    Raises `ProgramError` where the function's groups are not independent, and where the
+    last, smaller load would run other steps than those that ran.
     """
     (u, length), i = x.shape, len(weights)
     order = _Order.best(i, u)
@@ -109,10 +112,19 @@ def dot_products(
     counts, compared = Counts(), np.zeros(len(program.code), np.int64)
     for groups, times in fold.sizes():
         load = make(groups)
+        _refuse_other_steps(program.code, load.program.code)
         counts += load.program.counts() * times
         compared += _program(load, groups, length, least).compared_by_step(load.rows) * times
     activity = Execution.of(program.code, np.vstack([compared, done.numbers])).activity
     return Batch(np.ascontiguousarray(sums), counts, activity, fold.loads)
+
+
+def _refuse_other_steps(ran: Code, load: Code) -> None:
+    """Loads are counted by their own programs: these must be the steps that ran."""
+    how_many = [GROUPS, TABLE]  # what differs between loads of more and of fewer groups
+    did, would = (np.delete(code.steps, how_many, axis=1) for code in (ran, load))
+    if not (np.array_equal(did, would) and np.array_equal(ran.pool, load.pool)):
+        raise ProgramError("loads of more and of fewer groups must run the same steps")
 
 
 def _operands(
