@@ -1,9 +1,10 @@
 """How a kernel becomes machine code, and where that code is kept between runs.
 
 The rule: the name of the cache folder holds a digest of every file that the code
-depends on, so that a changed kernel, encoding or numba never meets old code (numba
-itself only looks at the file of the one function).  Without a writable folder the
-kernels are compiled anew in each process; nothing else changes.
+depends on, so that a changed kernel or encoding never meets old code (numba itself
+only looks at its own version and at the file of the one function).  Without a writable
+folder the kernels are compiled anew in each process; nothing else changes.  numba is
+imported where it is needed, and not before.
 """
 
 from __future__ import annotations
@@ -18,29 +19,28 @@ from pathlib import Path
 from typing import Any, TypeVar, cast
 
 import llvmlite
-import numba
 import numpy as np
-from numba.core import config as numba_config
 
 import apsim.encoding
 import apsim.program
 
-__all__ = ["PLAIN", "cache_folder", "digest", "kernel", "small"]
-
-config: Any = numba_config  # its names are set at run time
-njit: Any = numba.njit  # some of its options have no types
+__all__ = ["PLAIN", "PYTHON", "cache_folder", "digest", "kernel", "small"]
 
 Function = TypeVar("Function", bound=Callable[..., Any])
 
-PLAIN = bool(config.DISABLE_JIT) or os.environ.get("APSIM_KERNELS") == "plain"
+PYTHON = os.environ.get("NUMBA_DISABLE_JIT", "0") not in ("", "0")
+"""Whether kernels run as plain Python: numba's own setting, read without numba."""
+
+PLAIN = PYTHON or os.environ.get("APSIM_KERNELS") == "plain"
 """Whether kernels use plain source instead of explicit vectors."""
 
 
+@functools.cache
 def digest(*extra: str) -> str:
     """A name for everything that compiled kernels depend on, besides the processor."""
     here = Path(__file__).parent
     sources = [*sorted(here.glob("_*.py")), Path(apsim.encoding.__file__), _program()]
-    text = hashlib.sha256(f"{numba.__version__} {llvmlite.__version__} {PLAIN}".encode())
+    text = hashlib.sha256(f"{llvmlite.__version__} {PLAIN}".encode())
     for source in sources:
         text.update(source.read_bytes())
     for part in extra:
@@ -82,6 +82,9 @@ def _is_ours_and_writable(folder: Path) -> bool:
 @contextmanager
 def _numba_cache_in(folder: Path) -> Iterator[None]:
     """Let numba choose `folder` for the functions decorated inside, and no others."""
+    from numba.core import config as numba_config
+
+    config: Any = numba_config  # its names are set at run time
     before = config.CACHE_DIR
     config.CACHE_DIR = str(folder)
     try:
@@ -90,18 +93,22 @@ def _numba_cache_in(folder: Path) -> Iterator[None]:
         config.CACHE_DIR = before
 
 
-_folder = None if config.DISABLE_JIT else cache_folder()
-_options: dict[str, Any] = {"nogil": True, "no_cfunc_wrapper": True, "error_model": "numpy"}
+def _njit(**more: Any) -> Any:
+    import numba
+
+    njit: Any = numba.njit  # some of its options have no types
+    return njit(nogil=True, no_cfunc_wrapper=True, error_model="numpy", **more)
 
 
 def kernel(function: Function) -> Function:
     """Compile on first call, keep the machine code, and run without the interpreter's lock."""
-    if config.DISABLE_JIT:
+    if PYTHON:
         return _wrapping(function)
-    if _folder is None:
-        return cast(Function, njit(**_options)(function))
-    with _numba_cache_in(_folder):
-        return cast(Function, _kept_where_possible(njit(cache=True, **_options)(function)))
+    folder = cache_folder()
+    if folder is None:
+        return cast(Function, _njit()(function))
+    with _numba_cache_in(folder):
+        return cast(Function, _kept_where_possible(_njit(cache=True)(function)))
 
 
 def _kept_where_possible(dispatcher: Any) -> Any:
@@ -129,4 +136,4 @@ def _wrapping(function: Function) -> Function:
 
 def small(function: Function) -> Function:
     """A leaf of a kernel: compiled into its callers, kept with them."""
-    return cast(Function, njit(no_cpython_wrapper=True, **_options)(function))
+    return function if PYTHON else cast(Function, _njit(no_cpython_wrapper=True)(function))

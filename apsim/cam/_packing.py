@@ -6,12 +6,10 @@ a row is column c.  Bits beyond the last row and the last column are 0, always.
 
 from __future__ import annotations
 
-from typing import Any
-
 import numpy as np
 from numpy.typing import NDArray
 
-from apsim.cam._compile import kernel, small
+from apsim.cam._native import Number, Numbers1, Words2, leaf, native
 
 __all__ = ["pack", "to_planes", "to_rows", "unpack"]
 
@@ -33,8 +31,8 @@ def unpack(words: Words, count: int) -> NDArray[np.bool_]:
     return np.unpackbits(octets, axis=1, count=count, bitorder="little").view(bool)
 
 
-@small
-def transpose(cells: Any, first: Any, word: Any) -> None:
+@leaf
+def transpose(cells: Words2, first: Number, word: Number) -> None:
     """Transpose a square of 64 rows and one word in place (Hacker's Delight, 7-3)."""
     width, mask = 32, np.uint64(0x0000_0000_FFFF_FFFF)
     while width:
@@ -50,10 +48,11 @@ def transpose(cells: Any, first: Any, word: Any) -> None:
         mask ^= mask << np.uint64(width)
 
 
-@kernel
-def to_rows(planes: Any, columns: Any, groups: Any, cells: Any) -> None:
+@native
+def to_rows(planes: Words2, columns: Number, groups: Numbers1, cells: Words2) -> None:
     """Copy groups of 64 rows from planes to cells: uint64[rows, words]."""
-    for group in groups:
+    for place in range(len(groups)):
+        group = groups[place]
         for column in range(cells.shape[1] * 64):
             bits = planes[column, group] if column < columns else ZERO
             cells[group * 64 + (column & 63), column >> 6] = bits
@@ -61,10 +60,11 @@ def to_rows(planes: Any, columns: Any, groups: Any, cells: Any) -> None:
             transpose(cells, group * 64, word)
 
 
-@kernel
-def to_planes(planes: Any, columns: Any, groups: Any, cells: Any) -> None:
+@native
+def to_planes(planes: Words2, columns: Number, groups: Numbers1, cells: Words2) -> None:
     """Copy groups of 64 rows back from cells, which are spent afterwards, to planes."""
-    for group in groups:
+    for place in range(len(groups)):
+        group = groups[place]
         for word in range(cells.shape[1]):
             transpose(cells, group * 64, word)
         for column in range(columns):

@@ -149,7 +149,7 @@ class PackedCam:
         for start in section.loops:
             head = steps.steps[start]
             self._set_segments(int(head[GROUPS]) if head[PARALLEL] else 1)
-            _kernels().vertical(
+            _down().vertical(
                 cells, self._latches, self._live_columns, steps.steps, steps.pool, steps.rows,
                 start, data, out, totals,
             )  # fmt: skip
@@ -187,6 +187,13 @@ def _kernels() -> ModuleType:
     from apsim.cam import _kernels
 
     return _kernels
+
+
+@cache
+def _down() -> ModuleType:
+    from apsim.cam import _vertical
+
+    return _vertical
 
 
 @cache
