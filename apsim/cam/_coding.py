@@ -37,7 +37,8 @@ def possible() -> bool:
 
 
 def _coded(blank: Plan, least: int) -> Plan:
-    if least == UNCODED or not possible():
+    across = any(section.groups is None for section in blank.sections)
+    if least == UNCODED or not across or not possible():
         return blank
     from apsim.cam._fusion import address
     from apsim.cam._grouping import fused, single

@@ -9,6 +9,7 @@ exactly the type and dimensions that stand there, which every call checks.
 from __future__ import annotations
 
 import ctypes
+import struct
 import threading
 from collections.abc import Callable
 from typing import Any, TypeAlias, TypeVar, cast
@@ -69,6 +70,8 @@ class Native:
         self.function, self.__doc__ = function, function.__doc__
         kinds = [kind for name, kind in function.__annotations__.items() if name != "return"]
         self.kinds = [ARRAYS.get(kind) for kind in kinds]
+        count = sum(1 if kind is None else 1 + kind[1] for kind in self.kinds)
+        self._pack = struct.Struct(f"{count}q").pack
         self._run: Any = None
         self._lock = threading.Lock()
 
@@ -76,8 +79,8 @@ class Native:
         run = self._run or self._made()
         numbers: list[int] = []
         for value, kind in zip(args, self.kinds, strict=True):
-            numbers += (int(value),) if kind is None else _pieces(value, *kind)
-        run((ctypes.c_int64 * len(numbers))(*numbers))
+            numbers += (value,) if kind is None else _pieces(value, *kind)
+        run(self._pack(*numbers))
 
     def _made(self) -> Any:
         """Machine code, compiled or found on disk: all it depends on is in the folder's name."""
@@ -87,7 +90,7 @@ class Native:
             if self._run is None:
                 name = f"{self.function.__module__}.{self.function.__qualname__}"
                 address = load(name, "entry", self.assembly)
-                self._run = ctypes.CFUNCTYPE(None, ctypes.c_void_p)(address)
+                self._run = ctypes.CFUNCTYPE(None, ctypes.c_char_p)(address)
         return self._run
 
     def assembly(self) -> str:

@@ -6,7 +6,7 @@ looked at here, for programs from `encode` and for codes made by hand alike.
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from weakref import WeakKeyDictionary
 
 import numpy as np
@@ -34,7 +34,7 @@ from apsim.encoding import (
 from apsim.errors import ProgramError
 from apsim.program import Gate, Mode, Op
 
-__all__ = ["Needs", "needs"]
+__all__ = ["Needs", "needs", "on_rows"]
 
 Numbers = NDArray[np.int64]
 Flags = NDArray[np.bool_]
@@ -66,6 +66,12 @@ def needs(code: Code) -> Needs:
         _check(code)
         found = _known[code] = _measure(code)
     return found
+
+
+def on_rows(known: Needs, rows: Numbers) -> Needs:
+    """The needs of a program that differs from one already looked at in its rows alone."""
+    _check_rows(rows)
+    return replace(known, rows=_most(rows))
 
 
 def _measure(code: Code) -> Needs:
@@ -152,7 +158,11 @@ def _check_loops(code: Code, vertical: Flags) -> None:
     lines, owner = _lines(code)
     slots = _of_loop(steps, SLOTS)[owner]
     _want((slots == 0) | (lines < slots), "slots that the loop has")
-    _want(code.rows >= 0, "rows >= 0")
+    _check_rows(code.rows)
+
+
+def _check_rows(rows: Numbers) -> None:
+    _want(rows >= 0, "rows >= 0")
 
 
 def _want(true: bool | Flags, what: str) -> None:

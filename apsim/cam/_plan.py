@@ -7,7 +7,8 @@ flips follow from a match - never a change of what is carried out.
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
+from functools import lru_cache
 from itertools import pairwise
 from typing import Any
 from weakref import WeakKeyDictionary
@@ -15,7 +16,7 @@ from weakref import WeakKeyDictionary
 import numpy as np
 from numpy.typing import NDArray
 
-from apsim.cam._needs import Needs, needs
+from apsim.cam._needs import Needs, needs, on_rows
 from apsim.encoding import (
     BODY,
     GROUPS,
@@ -93,8 +94,33 @@ def plan(code: Code) -> Plan:
         return _part(plan(code.whole), slice(code.start, code.start + len(code)))
     known = _plans.get(code)
     if known is None:
-        known = _plans[code] = _make(code)
+        known = _plans[code] = _single(code) if len(code) == 1 else _make(code)
     return known
+
+
+@dataclass(frozen=True)
+class _Content:
+    """What a program says, but for which rows its loops visit; and one that says so."""
+
+    said: tuple[object, ...]
+    code: Code = field(compare=False)
+
+
+@lru_cache(1 << 10)
+def _known(content: _Content) -> Plan:
+    return _make(content.code)
+
+
+def _single(code: Code) -> Plan:
+    """The plan of one step: that of the last step like it, on rows of its own."""
+    steps, pool = (np.ascontiguousarray(part) for part in (code.steps, code.pool))
+    said = steps.tobytes(), pool.tobytes(), steps.dtype, pool.dtype, steps.shape, pool.shape
+    known = _known(_Content((*said, code.rows.shape), code))
+    if not len(code.rows):
+        return known
+    rows = code.rows.astype(np.int64)
+    needed, sections = on_rows(known.needs, rows), _sections(known.steps, rows)
+    return replace(known, rows=rows, needs=needed, sections=tuple(sections))
 
 
 def _part(whole: Plan, span: slice) -> Plan:
@@ -128,7 +154,7 @@ def _make(code: Code) -> Plan:
     return Plan(
         steps,
         pool,
-        code.rows.copy(),
+        code.rows.astype(np.int64),
         extra,
         np.zeros(1, np.int64),
         tuple(_sections(steps, code.rows)),
