@@ -45,7 +45,6 @@ def _compiled(assembly: str) -> bytes:
     module, machine = llvm.parse_assembly(assembly), _machine()
     module.verify()
     tuning = llvm.create_pipeline_tuning_options(speed_level=2)
-    tuning.loop_vectorization = True
     builder = llvm.create_pass_builder(machine, tuning)
     builder.getModulePassManager().run(module, builder)
     return bytes(machine.emit_object(module))

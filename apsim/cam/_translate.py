@@ -2,7 +2,8 @@
 
 The rule: names are 64-bit numbers, words, flags or arrays of them, as annotated or as first
 assigned; the two sides of an operator have the same type.  What is not in this module is
-refused with its line, never guessed.  Statements are here, values in `_translate_values`.
+refused with its line, never guessed.  Statements are here, values in `_translate_values`,
+types in `_translate_types`.
 """
 
 from __future__ import annotations
@@ -15,19 +16,19 @@ from typing import Any
 
 from llvmlite import ir
 
-from apsim.cam._translate_values import (
+from apsim.cam._translate_types import (
     ARRAY_TYPES,
     I64,
     Array,
     Scalar,
     Tuple,
     Value,
-    Values,
     binary,
     parts,
-    refuse,
+    refused,
     scalar_type,
 )
+from apsim.cam._translate_values import Values
 
 __all__ = ["translated"]
 
@@ -118,7 +119,7 @@ class Body(Values):
                 return
             what = getattr(self, f"do_{type(statement).__name__}", None)
             if what is None:
-                refuse(statement, "no such statement in kernels")
+                raise refused(statement, "no such statement in kernels")
             what(statement)
 
     def do_Pass(self, node: ast.Pass) -> None:
@@ -136,17 +137,19 @@ class Body(Values):
             return
         value = self.value(node.value)
         if value.kind != self.gives:
-            refuse(node, f"{value.kind} returned, {self.gives} written down")
+            raise refused(node, f"{value.kind} returned, {self.gives} written down")
         self.build.ret(value.value if isinstance(value, Scalar) else self.packed(node, value))
 
     def do_Assign(self, node: ast.Assign) -> None:
         """One target, or a tuple of them."""
+        if len(node.targets) > 1:
+            raise refused(node, "one target, or one tuple of them")
         target, value = node.targets[0], self.value(node.value)
         if not isinstance(target, ast.Tuple):
             self._assign(target, value)
             return
         if not isinstance(value, Tuple):
-            refuse(node, "a tuple is assigned from a tuple")
+            raise refused(node, "a tuple is assigned from a tuple")
         for one, part in zip(target.elts, value.parts, strict=True):
             self._assign(one, part)
 
@@ -162,13 +165,13 @@ class Body(Values):
 
     def _assign(self, target: ast.expr, value: Value) -> None:
         if not isinstance(value, Scalar):
-            refuse(target, "numbers, words and flags can be assigned")
+            raise refused(target, "numbers, words and flags can be assigned")
         if isinstance(target, ast.Name):
             self.assign_name(target.id, value)
             return
         kind, place = self.element(target)
         if kind != value.kind:
-            refuse(target, f"{value.kind} assigned to a {kind}")
+            raise refused(target, f"{value.kind} assigned to a {kind}")
         self.build.store(value.value, place)
 
     def do_If(self, node: ast.If) -> None:
@@ -181,6 +184,8 @@ class Body(Values):
 
     def do_While(self, node: ast.While) -> None:
         """Look, carry out, look again."""
+        if node.orelse:
+            raise refused(node, "no `else` of a loop in kernels")
         head, body, end = (self.made.append_basic_block(name) for name in ("head", "body", "end"))
         self.build.branch(head)
         self.build.position_at_end(head)
@@ -195,9 +200,9 @@ class Body(Values):
         """`for name in range(first, last)`, with bounds that are looked at once."""
         call, target = node.iter, node.target
         if not (isinstance(call, ast.Call) and isinstance(target, ast.Name)) or node.orelse:
-            refuse(node, "loops run over a range")
+            raise refused(node, "loops run over a range")
         if ast.unparse(call.func) != "range" or len(call.args) > 2:
-            refuse(node, "loops run over a range")
+            raise refused(node, "loops run over a range")
         bounds = [self.number(bound) for bound in call.args]
         first, last = bounds if len(bounds) == 2 else (I64(0), *bounds)
         counter = self.variable(I64)

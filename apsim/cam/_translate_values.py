@@ -1,136 +1,37 @@
 """Values in kernels: what an expression of Python comes to in LLVM assembly.
 
-The rule: numbers are signed and words unsigned, both of 64 bits that wrap around; `and`,
-`or` and `a if b else c` look at their right side only where Python would.  Indices are
-neither checked nor wrapped.
+The rule: `and`, `or` and `a if b else c` look at their right side only where Python would.
+Indices are neither checked nor wrapped.
 """
 
 from __future__ import annotations
 
 import ast
 from collections.abc import Callable
-from dataclasses import dataclass
 from types import FunctionType
-from typing import Any, NoReturn
+from typing import Any
 
 import numpy as np
 from llvmlite import ir
 
-from apsim.cam._native import ARRAYS
+from apsim.cam._translate_types import (
+    ARRAY_TYPES,
+    COMPARISONS,
+    FLAG,
+    I64,
+    Array,
+    Name,
+    Nothing,
+    Scalar,
+    Tuple,
+    Value,
+    binary,
+    parts,
+    refused,
+    scalar_type,
+)
 
-__all__ = [
-    "ARRAY_TYPES",
-    "I64",
-    "Array",
-    "Scalar",
-    "Tuple",
-    "Value",
-    "Values",
-    "binary",
-    "parts",
-    "refuse",
-    "scalar_type",
-]
-
-I64, FLAG = ir.IntType(64), ir.IntType(1)
-
-ARRAY_TYPES = {
-    name: ("Word" if dtype == np.uint64 else "Number", count)
-    for name, (dtype, count) in ARRAYS.items()
-}
-"""Element and dimensions of the arrays."""
-
-
-@dataclass(frozen=True)
-class Scalar:
-    """A number, a word or a flag."""
-
-    kind: str
-    value: Any
-
-
-@dataclass(frozen=True)
-class Array:
-    """C-contiguous elements."""
-
-    kind: str  # of the elements
-    place: Any
-    shape: tuple[Any, ...]
-
-
-@dataclass(frozen=True)
-class Tuple:
-    """Several scalars, given back at once or assigned at once."""
-
-    parts: tuple[Scalar, ...]
-
-    @property
-    def kind(self) -> str:
-        """As it is written in an annotation."""
-        return f"tuple[{', '.join(part.kind for part in self.parts)}]"
-
-
-@dataclass(frozen=True)
-class Nothing:
-    """What a call without result gives."""
-
-    kind = "None"
-
-
-@dataclass(frozen=True)
-class Name:
-    """A place for the values of a local name."""
-
-    kind: str
-    place: Any
-
-
-Value = Scalar | Array | Tuple | Nothing
-
-OPERATORS: dict[type[ast.operator], str] = {
-    ast.Add: "add",
-    ast.Sub: "sub",
-    ast.Mult: "mul",
-    ast.BitAnd: "and_",
-    ast.BitOr: "or_",
-    ast.BitXor: "xor",
-    ast.LShift: "shl",
-}
-COMPARISONS: dict[type[ast.cmpop], str] = {
-    ast.Eq: "==",
-    ast.NotEq: "!=",
-    ast.Lt: "<",
-    ast.LtE: "<=",
-    ast.Gt: ">",
-    ast.GtE: ">=",
-}
-
-
-def refuse(node: Any, why: str) -> NoReturn:
-    """Stop: this kernel cannot be translated."""
-    raise NotImplementedError(f"line {node.lineno}: {why}: {ast.unparse(node)}")
-
-
-def scalar_type(kind: str) -> Any:
-    """The LLVM type of a number, a word or a flag."""
-    return {"Number": I64, "Word": I64, "Flag": FLAG}[kind]
-
-
-def parts(kind: str) -> list[str]:
-    """The types in a tuple's type."""
-    return kind.removeprefix("tuple[").removesuffix("]").split(", ")
-
-
-def binary(build: Any, node: Any, op: ast.operator, left: Scalar, right: Scalar) -> Scalar:
-    """`left op right`, both of one type."""
-    if left.kind != right.kind or left.kind == "Flag":
-        refuse(node, f"{left.kind} and {right.kind} have no such operator")
-    if isinstance(op, ast.RShift):
-        shift = build.lshr if left.kind == "Word" else build.ashr
-        return Scalar(left.kind, shift(left.value, right.value))
-    if type(op) not in OPERATORS:
-        refuse(node, "no such operator in kernels")
-    return Scalar(left.kind, getattr(build, OPERATORS[type(op)])(left.value, right.value))
+__all__ = ["Values"]
 
 
 class Values:
@@ -159,17 +60,23 @@ class Values:
     def value(self, node: ast.expr) -> Value:
         """The value of an expression."""
         what: Callable[[Any], Value] | None = getattr(self, f"of_{type(node).__name__}", None)
-        return what(node) if what else refuse(node, "no such expression in kernels")
+        if what is None:
+            raise refused(node, "no such expression in kernels")
+        return what(node)
 
     def scalar(self, node: ast.expr) -> Scalar:
         """The same, where an array would be out of place."""
         value = self.value(node)
-        return value if isinstance(value, Scalar) else refuse(node, "wanted one value")
+        if not isinstance(value, Scalar):
+            raise refused(node, "wanted one value")
+        return value
 
     def number(self, node: ast.expr) -> Any:
         """The same, of a bound or an index."""
         value = self.scalar(node)
-        return value.value if value.kind == "Number" else refuse(node, "wanted a number")
+        if value.kind != "Number":
+            raise refused(node, "wanted a number")
+        return value.value
 
     def truth(self, node: ast.expr) -> Any:
         """Whether a value is a flag that is set, or not 0."""
@@ -187,7 +94,7 @@ class Values:
             return Scalar("Flag", FLAG(int(value)))
         if isinstance(value, (int, np.uint64)):
             return Scalar("Word" if isinstance(value, np.uint64) else "Number", I64(int(value)))
-        refuse(node, "not a number, a word or a flag")
+        raise refused(node, "not a number, a word or a flag")
 
     def of_Name(self, node: ast.Name) -> Value:
         """A local name, or a constant of the module."""
@@ -205,7 +112,7 @@ class Values:
     def packed(self, node: Any, value: Value) -> Any:
         """A tuple as one LLVM value."""
         if not isinstance(value, Tuple):
-            refuse(node, "no value that can be given back")
+            raise refused(node, "no value that can be given back")
         whole = ir.Constant(
             ir.LiteralStructType([scalar_type(part.kind) for part in value.parts]), ir.Undefined
         )
@@ -226,7 +133,7 @@ class Values:
         """Type and place of an element, all of whose indices are given."""
         array = self.value(node.value) if isinstance(node, ast.Subscript) else None
         if not isinstance(node, ast.Subscript) or not isinstance(array, Array):
-            refuse(node, "no element of an array")
+            raise refused(node, "no element of an array")
         indices = node.slice.elts if isinstance(node.slice, ast.Tuple) else [node.slice]
         offset, build = I64(0), self.build
         for index, length in zip(indices, array.shape, strict=True):
@@ -244,7 +151,7 @@ class Values:
             return Scalar("Flag", self.build.not_(self.truth(node.operand)))
         value = self.scalar(node.operand)
         if value.kind == "Flag" or isinstance(node.op, ast.UAdd):
-            refuse(node, "no such operator in kernels")
+            raise refused(node, "no such operator in kernels")
         turned = self.build.neg if isinstance(node.op, ast.USub) else self.build.not_
         return Scalar(value.kind, turned(value.value))
 
@@ -254,7 +161,7 @@ class Values:
         met = FLAG(1)
         for op, left, right in zip(node.ops, values, values[1:], strict=False):
             if left.kind != right.kind or type(op) not in COMPARISONS:
-                refuse(node, f"{left.kind} and {right.kind} are not compared so")
+                raise refused(node, f"{left.kind} and {right.kind} are not compared so")
             signed = left.kind == "Number"
             compare = self.build.icmp_signed if signed else self.build.icmp_unsigned
             met = self.build.and_(met, compare(COMPARISONS[type(op)], left.value, right.value))
@@ -284,7 +191,7 @@ class Values:
         test = self.truth(node.test)
         value = self._either(test, lambda: worked_out(node.body), lambda: worked_out(node.orelse))
         if kinds[0] != kinds[1]:
-            refuse(node, f"either {kinds[0]} or {kinds[1]}")
+            raise refused(node, f"either {kinds[0]} or {kinds[1]}")
         return Scalar(kinds[0], value)
 
     def _either(self, test: Any, one: Callable[[], Any], other: Callable[[], Any]) -> Any:
@@ -302,6 +209,8 @@ class Values:
     def of_Call(self, node: ast.Call) -> Value:
         """`len`, `min`, `max`, `np.uint64`, `np.int64`, or a leaf."""
         name, args = ast.unparse(node.func), [self.value(arg) for arg in node.args]
+        if node.keywords or not args:
+            raise refused(node, "kernels call with arguments in their order")
         if isinstance(self.globals.get(name), FunctionType):
             return self._call(node, self.program.leaf(self.globals[name]), args)
         first = args[0]
@@ -315,7 +224,7 @@ class Values:
             a, b = (arg.value for arg in args if isinstance(arg, Scalar))
             sign = "<" if name == "min" else ">"
             return Scalar("Number", self.build.select(self.build.icmp_signed(sign, a, b), a, b))
-        refuse(node, "no function that kernels can call")
+        raise refused(node, "no function that kernels can call")
 
     def _call(self, node: ast.Call, leaf: Any, args: list[Value]) -> Value:
         pieces: list[Any] = []
@@ -325,7 +234,7 @@ class Values:
             elif isinstance(arg, Scalar) and arg.kind == wanted:
                 pieces.append(arg.value)
             else:
-                refuse(node, f"{wanted} wanted, {arg.kind} given")
+                raise refused(node, f"{wanted} wanted, {arg.kind} given")
         given, kinds = self.build.call(leaf.made, pieces), parts(leaf.gives)
         if leaf.gives == "None":
             return Nothing()
