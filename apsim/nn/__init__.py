@@ -1,13 +1,17 @@
 """Quantized networks: their data, their exact twins, and their execution on APs."""
 
+from typing import TYPE_CHECKING, Any
+
 from apsim.nn import datasets, exact, rules
 from apsim.nn.bundled import load
 from apsim.nn.chip import Chip
-from apsim.nn.importers import from_onnx, from_tflite
 from apsim.nn.layers import Conv2d, Linear
 from apsim.nn.model import Model, Tensor
 from apsim.nn.runtime import run
 from apsim.nn.store import save
+
+if TYPE_CHECKING:
+    from apsim.nn.importers import from_onnx, from_tflite
 
 __all__ = [
     "Chip",
@@ -24,3 +28,12 @@ __all__ = [
     "run",
     "save",
 ]
+
+
+def __getattr__(name: str) -> Any:
+    """What reads the files of other tools is imported when somebody wants it."""
+    if name not in ("from_onnx", "from_tflite"):
+        raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+    from apsim.nn import importers
+
+    return getattr(importers, name)

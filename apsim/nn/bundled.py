@@ -9,12 +9,15 @@ import os
 from importlib import resources
 from pathlib import Path
 
-from apsim.nn import importers, store
+from apsim.nn import store
 from apsim.nn.model import Model
 
-__all__ = ["BUNDLED", "data_file", "load"]
+__all__ = ["BUNDLED", "SUFFIXES", "data_file", "load"]
 
 BUNDLED = ("digits",)
+
+SUFFIXES = (".onnx", ".tflite")
+"""Of the files that `importers` reads, which is not imported for others."""
 
 
 def data_file(name: str) -> Path:
@@ -29,6 +32,8 @@ def load(name: str | os.PathLike[str]) -> Model:
     """
     if name in BUNDLED:
         return store.load(data_file(f"{name}.npz"))
-    if Path(name).suffix in importers.SUFFIXES:
+    if Path(name).suffix in SUFFIXES:
+        from apsim.nn import importers
+
         return importers.read(name).model
     return store.load(name)

@@ -17,7 +17,7 @@ import numpy.typing as npt
 from apsim.cost.network import network as cost_network
 from apsim.cost.precision import assign
 from apsim.errors import InputError
-from apsim.nn import bundled, datasets, exact, importers, precision, real, scales, store, synthetic
+from apsim.nn import bundled, datasets, exact, precision, real, scales, store, synthetic
 from apsim.nn.model import Integers, Model
 
 __all__ = ["budget_widths", "inputs", "model", "parse_bits", "parse_shape"]
@@ -54,10 +54,12 @@ def model(
     if name in synthetic.network_names():
         found = synthetic.network(name, 8 if widths is None else widths, seed=seed)
         return found if rule is None else precision.with_rule(found, rule)
-    if name in bundled.BUNDLED or Path(name).suffix not in importers.SUFFIXES:
+    if name in bundled.BUNDLED or Path(name).suffix not in bundled.SUFFIXES:
         found = bundled.load(name) if name in bundled.BUNDLED else store.load(name)
         found = found if rule is None else precision.with_rule(found, rule)
     else:
+        from apsim.nn import importers
+
         found = importers.read(name, rule=rule, shape=shape).model
     return found if widths is None else found.at(widths)
 

@@ -10,9 +10,7 @@ from apsim.errors import InputError
 from apsim.nn.importers.onnx import Imported, from_onnx, read_onnx
 from apsim.nn.importers.tflite import from_tflite, read_tflite
 
-__all__ = ["SUFFIXES", "Imported", "from_onnx", "from_tflite", "read", "read_onnx", "read_tflite"]
-
-SUFFIXES = (".onnx", ".tflite")
+__all__ = ["Imported", "from_onnx", "from_tflite", "read", "read_onnx", "read_tflite"]
 
 
 def read(
