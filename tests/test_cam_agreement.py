@@ -18,6 +18,7 @@ from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, ru
 from apsim.cam import Cam, DenseCam, FusedCam, PackedCam
 from apsim.cam._compile import PLAIN
 from apsim.encoding import Code, encode
+from apsim.errors import ProgramError
 from apsim.program import Loop, Mode, Op, Step
 from tests.random_programs import PORTS, bits, loops, steps_across
 from tests.strategies import ROWS, row_counts
@@ -203,3 +204,25 @@ def test_loops_of_the_same_segments_share_their_column_tags() -> None:
         cam.poke(cells_from(3, 6, 5))
     assert_same_run(*cams, encode([look, Loop((copy,), rows, parallel=True)]), 0, 8)
     np.testing.assert_array_equal(cams[1].peek()[0::2], cams[1].peek()[1::2])
+
+
+@given(one=loops(70, 9), rows=st.lists(st.integers(0, 69), min_size=3, max_size=3, unique=True))
+def test_a_step_planned_before_acts_on_rows_of_its_own(one: Loop, rows: list[int]) -> None:
+    """Each step of a loop alone, on rows that it was not planned for, as in the definition."""
+    cams = DenseCam(70, 9), PackedCam(70, 9)
+    for cam in cams:
+        cam.poke(cells_from(5, 70, 9))
+    slots = one.rows.shape[1]
+    for places in (one.rows[:1], np.array([rows[:slots]])):
+        for step in one.body:
+            assert_same_run(*cams, encode([Loop((step,), places)]), 0, 8)
+
+
+def test_a_step_planned_before_is_refused_on_rows_that_are_not_there() -> None:
+    """What is known of a step says nothing of the rows that another code gives it."""
+    cam = PackedCam(8, 3)
+    code = encode([Loop((Step(Op.COMPARE, Mode.VERTICAL, ((0, 1),)),), np.array([[7]]))])
+    cam.execute(code)
+    for row in (8, -1):
+        with pytest.raises(ProgramError):
+            cam.execute(replace(code, rows=np.array([row])))

@@ -14,6 +14,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from apsim.cam._bits import get_bits, popcount, put_bits
 from apsim.cam._compile import PLAIN
 from apsim.cam._native import (
     Flag,
@@ -23,8 +24,8 @@ from apsim.cam._native import (
     Word,
     Words1,
     Words2,
+    Words3,
     leaf,
-    popcount,
 )
 from tests.test_cam_cache import ROOT, copy
 
@@ -114,6 +115,32 @@ def test_machine_code_gives_the_numbers_of_the_python(a: int, b: int, seed: int)
 
 
 TRANSLATED = Native(kernel)
+
+
+def planes_and_back(words: Words2, planes: Words3, back: Words2) -> None:
+    for row in range(len(words)):
+        for place in range(planes.shape[1]):
+            for word in range(planes.shape[2]):
+                planes[row, place, word] = get_bits(words, row, word * 64, place)
+                put_bits(back, row, word * 64, place, planes[row, place, word])
+
+
+TO_PLANES = Native(planes_and_back)
+
+
+@given(bits=st.integers(1, 64), seed=st.integers(0, 99))
+@settings(deadline=None, max_examples=20)
+def test_bits_of_words_go_to_planes_and_back(bits: int, seed: int) -> None:
+    """Bit r % 64 of plane word r / 64 is bit `place` of word r; the bits above stay."""
+    words, old = np.random.default_rng(seed).integers(0, 1 << 64, (2, 3, 192), np.uint64)
+    planes, back = np.zeros((3, bits, 3), np.uint64), old.copy()
+    TO_PLANES(words, planes, back)
+    octets = planes.astype("<u8").view(np.uint8)
+    seen = np.unpackbits(octets, axis=2, bitorder="little").astype(np.uint64)
+    for place in range(bits):
+        np.testing.assert_array_equal(seen[:, place], words >> np.uint64(place) & np.uint64(1))
+    low = ONES >> np.uint64(64 - bits)
+    np.testing.assert_array_equal(back, words & low | old & ~low)
 
 
 @pytest.fixture(scope="module", autouse=True)

@@ -30,7 +30,6 @@ __all__ = [
     "Words3",
     "leaf",
     "native",
-    "popcount",
 ]
 
 Function = TypeVar("Function", bound=Callable[..., Any])
@@ -108,20 +107,3 @@ def _pieces(array: Any, dtype: np.dtype[Any], dimensions: int) -> tuple[int, ...
             f"{array.dtype} of shape {array.shape} with strides {array.strides}"
         )
     return array.ctypes.data, *array.shape
-
-
-PAIRS, FOURS, EIGHTS, ONES = (
-    np.uint64(0x5555_5555_5555_5555),
-    np.uint64(0x3333_3333_3333_3333),
-    np.uint64(0x0F0F_0F0F_0F0F_0F0F),
-    np.uint64(0x0101_0101_0101_0101),
-)
-
-
-@leaf
-def popcount(word: Word) -> Number:
-    """Ones of a word, in the form that LLVM knows and has an instruction for."""
-    word = word - ((word >> np.uint64(1)) & PAIRS)
-    word = (word & FOURS) + ((word >> np.uint64(2)) & FOURS)
-    word = (word + (word >> np.uint64(4))) & EIGHTS
-    return np.int64((word * ONES) >> np.uint64(56))

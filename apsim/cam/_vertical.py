@@ -12,6 +12,7 @@ from __future__ import annotations
 
 import numpy as np
 
+from apsim.cam._bits import popcount
 from apsim.cam._native import (
     Flag,
     Number,
@@ -23,7 +24,6 @@ from apsim.cam._native import (
     Words3,
     leaf,
     native,
-    popcount,
 )
 from apsim.encoding import (
     BODY,
