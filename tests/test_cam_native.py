@@ -214,12 +214,22 @@ print(PackedCam(2, 70).execute(code).matched[0], len(made), int("numba" in sys.m
 """
 
 
-def run(source: Path, home: Path) -> list[int]:
+RIGHT, WRONG = "ZERO if pool[k, 1] else ONES", "ONES if pool[k, 1] else ZERO"
+
+EDITED = f"""
+from pathlib import Path
+from apsim.cam import _vertical
+path = Path(_vertical.__file__)
+path.write_text(path.read_text().replace({RIGHT!r}, {WRONG!r}))
+"""
+
+
+def run(source: Path, home: Path, program: str = VERTICAL) -> list[int]:
     """Columns matched, kernels compiled, and whether numba was there, in a process of its own."""
     kept = {name: os.environ[name] for name in ("PATH", "LANG") if name in os.environ}
     env = kept | {"HOME": str(home), "TMPDIR": str(home), "PYTHONPATH": str(source)}
     done = subprocess.run(
-        [sys.executable, "-c", VERTICAL],
+        [sys.executable, "-c", program],
         cwd=home, env=env, capture_output=True, text=True, check=True,
     )  # fmt: skip
     return [int(number) for number in done.stdout.split()]
@@ -232,10 +242,19 @@ def test_vertical_steps_need_no_numba_and_are_compiled_once(copy: Path, tmp_path
     assert run(copy, home) == [70, 3, 0]
     assert run(copy, home) == [70, 0, 0]
     vertical = copy / "apsim" / "cam" / "_vertical.py"
-    right, wrong = "ZERO if pool[k, 1] else ONES", "ONES if pool[k, 1] else ZERO"
     text = vertical.read_text()
-    assert text.count(right) == 1
-    vertical.write_text(text.replace(right, wrong))
+    assert text.count(RIGHT) == 1
+    vertical.write_text(text.replace(RIGHT, WRONG))
+    assert run(copy, home) == [0, 3, 0]
+
+
+def test_a_source_changed_under_a_running_process_is_met_by_the_next(
+    copy: Path, tmp_path: Path
+) -> None:
+    """What is kept under the digest of a source was made of that source."""
+    home = tmp_path / "home"
+    home.mkdir()
+    assert run(copy, home, EDITED + VERTICAL) == [70, 3, 0]
     assert run(copy, home) == [0, 3, 0]
 
 

@@ -24,7 +24,7 @@ import numpy as np
 import apsim.encoding
 import apsim.program
 
-__all__ = ["PLAIN", "PYTHON", "cache_folder", "digest", "kernel", "small"]
+__all__ = ["PLAIN", "PYTHON", "SOURCES", "cache_folder", "digest", "kernel", "small"]
 
 Function = TypeVar("Function", bound=Callable[..., Any])
 
@@ -35,21 +35,23 @@ PLAIN = PYTHON or os.environ.get("APSIM_KERNELS") == "plain"
 """Whether kernels use plain source instead of explicit vectors."""
 
 
+def _sources() -> dict[str, bytes]:
+    here = Path(__file__).parent
+    others = [Path(str(module.__file__)) for module in (apsim.encoding, apsim.program)]
+    return {str(path): path.read_bytes() for path in [*sorted(here.glob("_*.py")), *others]}
+
+
+SOURCES = _sources()
+"""Every file that the code of kernels depends on, as it stood when kernels were first wanted."""
+
+
 @functools.cache
 def digest(*extra: str) -> str:
     """A name for everything that compiled kernels depend on, besides the processor."""
-    here = Path(__file__).parent
-    sources = [*sorted(here.glob("_*.py")), Path(apsim.encoding.__file__), _program()]
     text = hashlib.sha256(f"{llvmlite.__version__} {PLAIN}".encode())
-    for source in sources:
-        text.update(source.read_bytes())
-    for part in extra:
-        text.update(part.encode())
+    for part in (*SOURCES.values(), *(part.encode() for part in extra)):
+        text.update(part)
     return text.hexdigest()[:16]
-
-
-def _program() -> Path:
-    return Path(str(apsim.program.__file__))
 
 
 def cache_folder() -> Path | None:

@@ -16,6 +16,7 @@ from typing import Any
 
 from llvmlite import ir
 
+from apsim.cam._compile import SOURCES
 from apsim.cam._translate_types import (
     ARRAY_TYPES,
     I64,
@@ -70,7 +71,8 @@ class Program:
 
 @cache
 def _functions(path: str) -> dict[str, ast.FunctionDef]:
-    tree = ast.parse(Path(path).read_text(encoding="utf-8"))
+    """The functions of a file, as it stood when its digest was taken."""
+    tree = ast.parse(SOURCES.get(path) or Path(path).read_bytes())
     return {part.name: part for part in tree.body if isinstance(part, ast.FunctionDef)}
 
 
