@@ -2,22 +2,26 @@
 
 The rule: one row of `steps` for each step of the listing, columns named below; an
 array interprets any slice of rows that does not cut a loop.  Nothing is optimised
-away between a program and its code.
+away between a program and its code: steps that come again in turns are rows again.
 """
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass, field
-from functools import lru_cache
+from itertools import groupby
+from typing import cast
 
 import numpy as np
 from numpy.typing import NDArray
 
 from apsim.errors import ProgramError
 from apsim.program import Item, Loop, Mode, Step
+from apsim.turns import Turns, turns_of
 
 __all__ = ["Code", "encode"]
+
+Numbers = NDArray[np.int64]
 
 # Columns of a row of `Code.steps`.
 OP = 0  # apsim.program.Op
@@ -51,9 +55,9 @@ class Code:
     program knows its whole, so that what an array works out about that serves both.
     """
 
-    steps: NDArray[np.int64]
-    pool: NDArray[np.int64]
-    rows: NDArray[np.int64]
+    steps: Numbers
+    pool: Numbers
+    rows: Numbers
     whole: Code | None = field(default=None, repr=False)
     start: int = 0
 
@@ -67,61 +71,65 @@ class Code:
 
 def encode(items: Sequence[Item]) -> Code:
     """Encode a program; raises `ProgramError` where a step stands in the wrong place."""
-    steps: list[list[int]] = []
-    pool: list[tuple[int, int]] = []
-    tables: list[NDArray[np.int64]] = []
+    parts: list[_Part] = []
+    tables: list[Numbers] = []
     used = 0
-    for item in items:
-        if isinstance(item, Loop):
-            start = len(steps)
-            body = _body(_Same(item.body))
-            steps += [_moved(row, len(pool)) for row in body.steps]
-            pool += body.pool
-            steps[start][BODY : SLOTS + 1] = [
-                len(item.body), len(item.rows), int(item.parallel), used, item.rows.shape[1],
+    for looped, run in groupby(items, lambda item: isinstance(item, Loop)):
+        if not looped:
+            parts.append(_encoded(cast(Iterator[Step], run), Mode.HORIZONTAL))
+            continue
+        for loop in cast(Iterator[Loop], run):
+            body = _joined([_turned(turns) for turns in turns_of(loop.body)])
+            body.steps[0, BODY : SLOTS + 1] = [
+                len(loop.body), len(loop.rows), int(loop.parallel), used, loop.rows.shape[1],
             ]  # fmt: skip
-            tables.append(np.ascontiguousarray(item.rows, np.int64).ravel())
-            used += item.rows.size
-        else:
-            steps.append(_row(item, Mode.HORIZONTAL, pool))
-    return Code(
-        np.array(steps, np.int64).reshape(-1, SPAN),
-        np.array(pool, np.int64).reshape(-1, 2),
-        np.concatenate(tables) if tables else np.zeros(0, np.int64),
-    )
-
-
-@dataclass(frozen=True, eq=False)
-class _Same:
-    """A loop's body as itself, not as what it holds: cheap to look up."""
-
-    body: tuple[Step, ...]
-
-    def __eq__(self, other: object) -> bool:
-        return isinstance(other, _Same) and self.body is other.body
-
-    def __hash__(self) -> int:
-        return id(self.body)
+            parts.append(body)
+            tables.append(np.ascontiguousarray(loop.rows, np.int64).ravel())
+            used += loop.rows.size
+    whole = _joined(parts)
+    return Code(whole.steps, whole.pool, np.concatenate(tables or [np.zeros(0, np.int64)]))
 
 
 @dataclass(frozen=True)
-class _Body:
-    steps: list[list[int]]
-    pool: list[tuple[int, int]]
+class _Part:
+    """Some steps, encoded with a pool of their own."""
+
+    steps: Numbers
+    pool: Numbers
 
 
-@lru_cache(4)
-def _body(same: _Same) -> _Body:
-    """A body encoded with a pool of its own; programs that share a body share the work."""
+def _joined(parts: list[_Part]) -> _Part:
+    """The parts one after another, with one pool."""
+    if len(parts) == 1:
+        return parts[0]
+    used = 0
+    for part in parts:
+        part.steps[:, [KEY, WRITE]] += used
+        used += len(part.pool)
+    return _Part(
+        np.concatenate([np.zeros((0, SPAN), np.int64), *(part.steps for part in parts)]),
+        np.concatenate([np.zeros((0, 2), np.int64), *(part.pool for part in parts)]),
+    )
+
+
+def _turned(turns: Turns) -> _Part:
+    """Turns, encoded as the steps that they are: one turn, again and again."""
+    once = _encoded(turns.steps, Mode.VERTICAL)
+    if turns.times == 1:
+        return once
+    turn = np.arange(turns.times, dtype=np.int64)
+    steps, pool = (np.tile(numbers, (turns.times, 1)) for numbers in (once.steps, once.pool))
+    steps[:, [KEY, WRITE]] += (turn * len(once.pool)).repeat(len(once.steps))[:, None]
+    pool[:, 0] += np.where(pool[:, 0] == turns.moving, turn.repeat(len(once.pool)), 0)
+    return _Part(steps, pool)
+
+
+def _encoded(steps: Iterable[Step], mode: Mode) -> _Part:
     pool: list[tuple[int, int]] = []
-    return _Body([_row(step, Mode.VERTICAL, pool) for step in same.body], pool)
-
-
-def _moved(row: list[int], by: int) -> list[int]:
-    moved = row.copy()
-    moved[KEY] += by
-    moved[WRITE] += by
-    return moved
+    rows = [_row(step, mode, pool) for step in steps]
+    return _Part(
+        np.array(rows, np.int64).reshape(-1, SPAN), np.array(pool, np.int64).reshape(-1, 2)
+    )
 
 
 def _row(step: Step, mode: Mode, pool: list[tuple[int, int]]) -> list[int]:

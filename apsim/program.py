@@ -22,6 +22,7 @@ from numpy.typing import NDArray
 from apsim.counts import Counts, Phase
 from apsim.errors import ProgramError
 from apsim.layout import Layout
+from apsim.turns import turns_of
 
 if TYPE_CHECKING:
     from apsim.encoding import Code
@@ -115,11 +116,12 @@ _COUNTS = {
 class Loop:
     """Steps carried out for each group of rows: `rows[g, s]` is the row of slot s in group g.
 
+    `body` is a tuple of steps, or `apsim.turns.Unrolled` where some come again and again.
     One group after the other (unsegmented), or all groups at once (`parallel`: each is
     a segment, a 2D AP of its own), when the steps cost as much as for one group.
     """
 
-    body: tuple[Step, ...]
+    body: Sequence[Step]
     rows: NDArray[np.int64] = field(repr=False)
     parallel: bool = False
     slots: tuple[str, ...] = ()
@@ -130,10 +132,11 @@ class Loop:
                 "a loop wants steps and a table of rows [groups, slots] of numbers >= 0, "
                 f"got {len(self.body)} steps and a table of shape {self.rows.shape}"
             )
-        lines = (line for step in self.body for line, _ in (*step.key, *step.write))
-        slot = max(lines, default=0)
-        if slot >= self.rows.shape[1]:
-            raise ProgramError(f"a step uses slot {slot}; the loop has {self.rows.shape[1]} slots")
+        slots = max(turns.slots for turns in turns_of(self.body))
+        if slots > self.rows.shape[1]:
+            raise ProgramError(
+                f"a step uses slot {slots - 1}; the loop has {self.rows.shape[1]} slots"
+            )
         if self.parallel and len(np.unique(self.rows)) < self.rows.size:
             raise ProgramError("segments that act at once must not share a row")
 
@@ -175,8 +178,13 @@ class Microprogram:
     @cached_property
     def _by_phase(self) -> dict[Phase, Counts]:
         times_of = Counter[tuple[Phase, Op]]()
-        for step, times in self.weighted():
-            times_of[step.phase, step.op] += times
+        for item in self.items:
+            if isinstance(item, Loop):
+                for turns in turns_of(item.body):
+                    for step in turns.steps:
+                        times_of[step.phase, step.op] += turns.times * item.times
+            else:
+                times_of[item.phase, item.op] += 1
         by_phase: dict[Phase, Counts] = {}
         for (phase, op), times in times_of.items():
             by_phase[phase] = by_phase.get(phase, Counts()) + _COUNTS[op] * times
@@ -192,7 +200,8 @@ class Microprogram:
 
     def __len__(self) -> int:
         """Steps that run, in the order of the hardware."""
-        return sum(times for _, times in self.weighted())
+        loops = [item for item in self.items if isinstance(item, Loop)]
+        return len(self.items) + sum(len(loop.body) * loop.times - 1 for loop in loops)
 
     def single_steps(self) -> Iterator[tuple[Item, int]]:
         """Every step that runs, one at a time, with the group of its loop that it belongs to.

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 from bisect import bisect_right
 from collections import Counter, OrderedDict
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, replace
 
 import numpy as np
@@ -42,7 +42,7 @@ class Piece:
     """Code to execute in one call; vertical words of data and out start at `group`."""
 
     code: Code
-    steps: tuple[Step, ...]
+    steps: Sequence[Step]
     times: int = 1
     group: int | None = None
 
@@ -158,7 +158,7 @@ def _looped(loop: Loop, base: int, start: int, stop: int) -> tuple[int, Piece]:
     return end, Piece(encode((part,)), body, part.times, group)
 
 
-def count(steps: tuple[Step, ...], times: int = 1) -> ByPhase:
+def count(steps: Sequence[Step], times: int = 1) -> ByPhase:
     """Counts of steps by phase, each carried out `times` times."""
     if len(steps) == 1:
         return {steps[0].phase: steps[0].counts * times}

@@ -12,7 +12,6 @@ beside them in `apsim.closed_form`).
 from __future__ import annotations
 
 from collections.abc import Iterator
-from functools import lru_cache
 
 from apsim.counts import Phase
 from apsim.errors import ProgramError
@@ -20,7 +19,8 @@ from apsim.layout import Field, Layout
 from apsim.lut.model import Pass
 from apsim.ops.rows import Groups, loop, move_words, pairs
 from apsim.ops.steps import clear_rows, passes, read_row, reset, write_row
-from apsim.program import ApKind, Gate, Item, Mode, Operation, Step
+from apsim.program import ApKind, Gate, Item, Loop, Mode, Operation, Step
+from apsim.turns import Turns, Unrolled
 
 __all__ = ["accumulate", "carry_rows"]
 
@@ -97,21 +97,22 @@ def _carry_save(word: Field, addend: Field, groups: Groups) -> Iterator[Item]:
     8G(n-1) - G, the first addition of a group being one pass cheaper.
     """
     rows = groups.beside(groups.table([range(groups.size)]), 1)
-    body = _carry_save_body(word, addend, groups.size)
-    yield loop(body, rows, False, *(f"row {k}" for k in range(groups.size)), "carry")
+    names = *(f"row {k}" for k in range(groups.size)), "carry"
+    yield Loop(_carry_save_body(word, addend, groups.size), rows, slots=names)
 
 
-@lru_cache(4)  # a layer's loads, full and last, have the same tens of thousands of steps
-def _carry_save_body(word: Field, addend: Field, size: int) -> tuple[Step, ...]:
+def _carry_save_body(word: Field, addend: Field, size: int) -> Unrolled:
     """The steps for one group of `size` rows, slot `size` being the carry row."""
     carry, last = size, size - 1
-    body: list[Step] = [clear_rows([carry], text="carry <- 0")]
-    body += _vertical("ha2d", A=1, B=0, C=carry)
-    body += _align(carry, 0, addend, word) if last == 1 else _align(carry, carry, word, word)
-    for row in range(2, size):
-        body += _vertical("fa3", A=row, B=0, C=carry)
-        body += _align(carry, 0, addend, word) if row == last else _align(carry, carry, word, word)
-    return tuple(body)
+    saved, beside = _align(carry, carry, word, word), _align(carry, 0, addend, word)
+    clear = clear_rows([carry], text="carry <- 0")
+    first = [clear, *_vertical("ha2d", A=1, B=0, C=carry), *(saved if last > 1 else beside)]
+    turns = [Turns(tuple(first))]
+    if last > 2:
+        turns.append(Turns((*_vertical("fa3", A=2, B=0, C=carry), *saved), last - 2, moving=2))
+    if last > 1:
+        turns.append(Turns((*_vertical("fa3", A=last, B=0, C=carry), *beside)))
+    return Unrolled(tuple(turns))
 
 
 def _carry_save_tree(word: Field, addend: Field, groups: Groups) -> Iterator[Item]:
