@@ -12,6 +12,7 @@ from weakref import WeakKeyDictionary
 import numpy as np
 from numpy.typing import NDArray
 
+from apsim.cam._used import used
 from apsim.encoding import (
     BODY,
     GATE,
@@ -80,11 +81,12 @@ def _measure(code: Code) -> Needs:
     inward = steps[:, OP] == Op.WRITE_DATA
     outward = (steps[:, OP] == Op.READ) & (steps[:, PORT] >= 0)
     moving = vertical & np.isin(steps[:, OP], (Op.WRITE_TAG, Op.WRITE_DATA))
-    lines, owner = _lines(code)
+    bits = used(code)
     groups = _of_loop(steps, GROUPS)
     return Needs(
         columns=max(
-            _most(lines[~vertical[owner]]), _most((steps[:, TARGET] + steps[:, WIDTH] - 1)[moving])
+            _most(bits.line[~vertical[bits.step]]),
+            _most((steps[:, TARGET] + steps[:, WIDTH] - 1)[moving]),
         ),
         rows=_most(code.rows),
         inputs=_most(steps[inward, PORT]),
@@ -99,14 +101,6 @@ def _measure(code: Code) -> Needs:
 def _most(indices: Numbers) -> int:
     """How long something must be to have all these indices."""
     return int(indices.max(initial=-1)) + 1
-
-
-def _lines(code: Code) -> tuple[Numbers, Numbers]:
-    """Every line in a key or a write, and the step it belongs to."""
-    sizes = code.steps[:, [KEYS, WRITES]].ravel()
-    starts = np.repeat(code.steps[:, [KEY, WRITE]].ravel() - np.cumsum(sizes) + sizes, sizes)
-    owner = np.repeat(np.arange(len(code.steps)).repeat(2), sizes)
-    return code.pool[starts + np.arange(len(starts)), 0], owner
 
 
 def _of_loop(steps: Numbers, what: int) -> Numbers:
@@ -155,9 +149,9 @@ def _check_loops(code: Code, vertical: Flags) -> None:
         _want(inside and table + groups * slots <= len(code.rows), "loops inside the program")
         covered[start : start + body] += 1
     _want(covered == vertical, "every vertical step, and no other, in one loop")
-    lines, owner = _lines(code)
-    slots = _of_loop(steps, SLOTS)[owner]
-    _want((slots == 0) | (lines < slots), "slots that the loop has")
+    bits = used(code)
+    slots = _of_loop(steps, SLOTS)[bits.step]
+    _want((slots == 0) | (bits.line < slots), "slots that the loop has")
     _check_rows(code.rows)
 
 

@@ -16,7 +16,8 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
-from apsim.cam._listed import listed
+from apsim.cam._needs import needs
+from apsim.cam._used import used
 from apsim.encoding import BODY, GATE, GROUPS, MODE, OP, PORT, SLOTS, TABLE, Code
 from apsim.errors import ProgramError
 from apsim.program import Gate, Mode, Op
@@ -57,6 +58,7 @@ class Regular:
     @classmethod
     def of(cls, code: Code, groups: int, size: int) -> Regular:
         """Take apart a program; raises `ProgramError` where its groups are not independent."""
+        needs(code)  # refuses what no program encodes to
         shared = max(int(code.rows.max(initial=-1)) + 1 - groups * size, 0)
         stretches = tuple(_stretches(code, groups, size))
         _refuse_tags_of_before(code)
@@ -100,7 +102,7 @@ def _lines(code: Code, start: int, groups: int, size: int) -> tuple[Line, ...]:
     blocks = np.where(own, each - first, each - groups * size + size)
     if (blocks != blocks[0]).any() or (own & ((blocks < 0) | (blocks >= size))).any():
         raise ProgramError(WHY + "a loop treats them differently")
-    return tuple(tuple(int(block) for block in line) for line in blocks[0])
+    return tuple(map(tuple, blocks[0].tolist()))
 
 
 def _refuse_words(body: Row, lines: int) -> None:
@@ -118,13 +120,22 @@ def _refuse_two_words(code: Code) -> None:
 
 def _refuse_leaking_tags(body: Row) -> None:
     """Column tags and latches are set in a body before it uses them."""
-    latched, tagged = {Gate.NONE}, False
-    for op, gate in body[:, [OP, GATE]].tolist():
-        if not NEEDED.get(gate, set()) <= latched or (op in USES_TAGS and not tagged):
-            raise ProgramError(WHY + "tags or latches are used that another set")
-        latched.add(gate)
-        if op in SETS_TAGS:
-            tagged = op != Op.PASS  # passes keep their tags to themselves
+    ops, gates = body[:, OP], body[:, GATE]
+    sets, uses = np.isin(ops, SETS_TAGS), np.isin(ops, USES_TAGS)
+    last = np.maximum.accumulate(np.where(sets, np.arange(len(ops)), -1))
+    untagged = (last < 0) | (ops[last] == Op.PASS)  # passes keep their tags to themselves
+    first = {gate: _first(gates == gate) for gate in Gate}
+    unlatched = any(
+        first[gate] < len(ops) and any(first[needed] > first[gate] for needed in before)
+        for gate, before in NEEDED.items()
+    )
+    if unlatched or (uses & untagged).any():
+        raise ProgramError(WHY + "tags or latches are used that another set")
+
+
+def _first(where: NDArray[np.bool_]) -> int:
+    """The first place that is marked, the length where none is."""
+    return int(np.argmax(where)) if where.any() else len(where)
 
 
 def _refuse_tags_of_before(code: Code) -> None:
@@ -139,15 +150,17 @@ def _refuse_leaking_rows(code: Code, body: range, line: Line, size: int) -> None
     """A shared row must be cleared before a group uses it."""
     if max(line) < size:
         return
-    fresh, lists = set(range(size)), listed(code)
-    for index in body:
-        written = [line[s] for s, _ in lists.write[index]]
-        if lists.rows[index][OP] == Op.WRITE_ALL:
-            if any(line[s] >= size and bit for s, bit in lists.write[index]):
-                raise ProgramError("a shared row must be cleared, not set")
-            fresh.update(written)
-        elif not fresh.issuperset([*written, *(line[s] for s, _ in lists.key[index])]):
-            raise ProgramError(WHY + "one reads another's row")
+    bits = used(code, body.start, body.stop)
+    block = np.array(line, np.int64)[bits.line]
+    shared, clears = block >= size, code.steps[body.start + bits.step, OP] == Op.WRITE_ALL
+    fresh_after = np.full(max(line) + 1, len(body), np.int64)
+    cleared = shared & clears & bits.written
+    np.minimum.at(fresh_after, block[cleared], bits.step[cleared])
+    leaks = shared & ~clears & (bits.step < fresh_after[block])
+    wrong = np.flatnonzero(leaks | (cleared & bits.bit))
+    if wrong.size:
+        leaking = WHY + "one reads another's row"
+        raise ProgramError(leaking if leaks[wrong[0]] else "a shared row must be cleared, not set")
 
 
 def _refuse_shared_twice(stretches: tuple[Stretch, ...], size: int) -> None:

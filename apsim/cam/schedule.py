@@ -21,16 +21,14 @@ import numpy as np
 from numpy.typing import NDArray
 
 from apsim.cam._listed import listed
+from apsim.cam._one_line import OneLine
+from apsim.cam._slots import ACROSS, ALIGN, CODE, DOWN, FRESH, Slots
 from apsim.cam.regular import SETS_TAGS, Regular, Stretch
 from apsim.encoding import GATE, OP
 
 __all__ = ["ACROSS", "ALIGN", "CODE", "DOWN", "FRESH", "Schedule", "schedule"]
 
 Numbers = NDArray[np.int64]
-
-# A new block in a slot; horizontal steps on it; a vertical step; passes that have code of
-# their own; a row read and written, perhaps elsewhere, whose tags nobody wants afterwards.
-FRESH, ACROSS, DOWN, CODE, ALIGN = 0, 1, 2, 3, 4
 
 
 @dataclass
@@ -50,9 +48,12 @@ class Schedule:
     after: int  # and the last one ends
 
 
-def schedule(program: Regular) -> Schedule:
-    """Bring every block through the program, keeping as few as possible alive."""
-    return _Scheduler(program).run()
+def schedule(program: Regular, *, at_once: bool = True) -> Schedule:
+    """Bring every block through the program, keeping as few as possible alive.
+
+    Step by step, which is what the order means; where a long loop is simple, `at_once`.
+    """
+    return _Scheduler(program, at_once).run()
 
 
 def _blocks(stretch: Stretch) -> Iterator[int]:
@@ -71,10 +72,10 @@ def _lines_of(stretch: Stretch) -> dict[int, list[int]]:
 @dataclass
 class _Scheduler:
     program: Regular
+    at_once: bool
     ops: list[tuple[int, int, int, int]] = field(default_factory=list)
-    place: dict[int, int] = field(default_factory=dict)  # block -> slot
-    free: list[int] = field(default_factory=list)
-    slots: int = 0
+    earlier: list[Numbers] = field(default_factory=list)  # what comes before `ops`
+    slots: Slots = field(default_factory=Slots)
     position: dict[int, int] = field(default_factory=dict)  # block -> next stretch
     done: set[tuple[int, int]] = field(default_factory=set)  # (stretch, line)
     down: dict[tuple[int, ...], int] = field(default_factory=dict)
@@ -96,11 +97,12 @@ class _Scheduler:
         for line, number in self.down.items():
             down[number, : len(line)] = line
         loops = [s for s in program.stretches if any(b >= program.size for b in _blocks(s))]
+        self._put_away()
         return Schedule(
-            np.array(self.ops, np.int64).reshape(-1, 4),
+            np.concatenate(self.earlier),
             down,
-            self.slots,
-            tuple(self.place[program.size + k] for k in range(program.shared)),
+            self.slots.many,
+            tuple(self.slots.of[program.size + k] for k in range(program.shared)),
             min((loop.start for loop in loops), default=0),
             max((loop.stop for loop in loops), default=0),
         )
@@ -115,11 +117,8 @@ class _Scheduler:
         }
 
     def _enter(self, block: int) -> None:
-        slot = self.free.pop() if self.free else self.slots
-        self.slots = max(self.slots, slot + 1)
-        self.place[block] = slot
         self.position[block] = 0
-        self.ops.append((FRESH, block, 0, slot))
+        self.ops.append((FRESH, block, 0, self.slots.take(block)))
 
     def _bring(self, block: int, until: int) -> None:
         """Carry a block through all stretches before `until`."""
@@ -131,16 +130,21 @@ class _Scheduler:
             for line in self.meets[number].get(block, ()):
                 self._meet(number, line)
             if not stretch.lines:
-                self.ops.append((ACROSS, stretch.start, stretch.stop, self.place[block]))
+                self.ops.append((ACROSS, stretch.start, stretch.stop, self.slots.of[block]))
             if self.position[block] == number:
                 self.position[block] = number + 1
-        if until == len(self.program.stretches) and block in self.place:
+        if until == len(self.program.stretches) and block in self.slots.of:
             self._leave(block)
 
     def _leave(self, block: int) -> None:
         """Give up the slot of a block that is through (block 0 and shared rows keep theirs)."""
         if 0 < block < self.program.size:
-            self.free.append(self.place.pop(block))
+            self.slots.give_up(block)
+
+    def _put_away(self) -> None:
+        """Make room in `ops` for what does not come one by one."""
+        self.earlier.append(np.array(self.ops, np.int64).reshape(-1, 4))
+        self.ops.clear()
 
     def _meet(self, number: int, line: int) -> None:
         """Carry out a loop's body for one line, after the earlier lines that share its blocks."""
@@ -151,6 +155,13 @@ class _Scheduler:
         for earlier in sorted({e for block in blocks for e in self._waiting(number, block, line)}):
             self._meet(number, earlier)
         self.done.add((number, line))
+        if self.at_once and self._is_simple(number):
+            self._meet_at_once(number)
+        else:
+            self._meet_step_by_step(number, blocks)
+
+    def _meet_step_by_step(self, number: int, blocks: tuple[int, ...]) -> None:
+        stretch = self.program.stretches[number]
         touched = [self._touched(index, blocks) for index in range(stretch.start, stretch.stop)]
         final = {block: k for k, many in enumerate(touched) for block in many}
         for span in self._spans(stretch):
@@ -164,6 +175,31 @@ class _Scheduler:
                         self.position[block] = number + 1
                         self._bring(block, len(self.program.stretches))
 
+    def _is_simple(self, number: int) -> bool:
+        """Whether this is the first loop, with one line, to which all blocks but block 0 come."""
+        stretches, blocks = self.program.stretches, self.program.stretches[number].lines[0]
+        if len(stretches[number].lines) > 1 or any(s.lines for s in stretches[:number]):
+            return False
+        here = self.position.keys() & set(blocks)
+        return len(set(blocks)) == len(blocks) and not here & set(range(1, self.program.size))
+
+    def _meet_at_once(self, number: int) -> None:
+        """The same as step by step, for all blocks of a simple loop together."""
+        loop, through = self.program.stretches[number], len(self.program.stretches)
+        blocks = np.array(loop.lines[0], np.int64)
+        come = np.array([block not in self.position for block in loop.lines[0]])
+        last = np.array([self.last[block] == number for block in loop.lines[0]])
+        across = [(s.start, s.stop) for s in self.program.stretches if not s.lines]
+        spans = np.array(across, np.int64).reshape(-1, 2)
+        line = OneLine(
+            self.program.code, loop.start, loop.stop, blocks, come, come & last, self._since(loop),
+            spans[spans[:, 0] < loop.start], spans[spans[:, 0] > loop.start],
+        )  # fmt: skip
+        self._put_away()
+        self.earlier.append(line.ops(self.slots, self.down))
+        self.position.update(dict.fromkeys(blocks[line.comings.at].tolist(), number))
+        self.position.update(dict.fromkeys(blocks[line.goings.at].tolist(), through))
+
     def _waiting(self, number: int, block: int, line: int) -> list[int]:
         """Lines before this one that the block has not met yet."""
         lines, first = self.meets[number][block], self.reached.get((number, block), 0)
@@ -173,14 +209,24 @@ class _Scheduler:
         return lines[first : bisect_left(lines, line)]
 
     def _spans(self, stretch: Stretch) -> list[range]:
-        """Steps of a body between which nothing else may run: they hand on tags or latches."""
+        """Steps of a body between which nothing else may run."""
         if stretch.start not in self.spans:
-            steps = self.program.code.steps[stretch.start : stretch.stop]
-            starts = np.flatnonzero(np.isin(steps[1:, OP], SETS_TAGS)) + 1
-            inner = [] if steps[:, GATE].any() else starts.tolist()
-            borders = [0, *inner, len(steps)]
+            borders = [*self._borders(stretch).tolist(), stretch.stop - stretch.start]
             self.spans[stretch.start] = [range(*pair) for pair in pairwise(borders)]
         return self.spans[stretch.start]
+
+    def _since(self, stretch: Stretch) -> Numbers:
+        """For each step of a body, the first of those between which nothing else may run."""
+        borders = self._borders(stretch)
+        return borders.repeat(np.diff(borders, append=stretch.stop - stretch.start))
+
+    def _borders(self, stretch: Stretch) -> Numbers:
+        """Where steps of a body begin that hand on tags or latches to no others."""
+        steps = self.program.code.steps[stretch.start : stretch.stop]
+        sets = np.isin(steps[:, OP], SETS_TAGS) & ~steps[:, GATE].any()
+        sets[0] = True
+        borders: Numbers = np.flatnonzero(sets)
+        return borders
 
     def _is_spent(self, block: int, number: int) -> bool:
         """Whether no line still waits for the block (block 0 stays alive)."""
@@ -193,7 +239,7 @@ class _Scheduler:
 
     def _down(self, index: int, blocks: tuple[int, ...]) -> int:
         """Number of the line of slots that a vertical step's pool lines stand for."""
-        place = self.place
+        place = self.slots.of
         slots = tuple([place[blocks[line]] for line in self._lines(index)])
         return self.down.setdefault(slots, len(self.down))
 

@@ -1,0 +1,34 @@
+"""Rows of a schedule, and the slots that blocks stand in while they are alive.
+
+The rule: a block that comes takes the slot that was given up last, or else a new one.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+
+__all__ = ["ACROSS", "ALIGN", "CODE", "DOWN", "FRESH", "Slots"]
+
+# A new block in a slot; horizontal steps on it; a vertical step; passes that have code of
+# their own; a row read and written, perhaps elsewhere, whose tags nobody wants afterwards.
+FRESH, ACROSS, DOWN, CODE, ALIGN = 0, 1, 2, 3, 4
+
+
+@dataclass
+class Slots:
+    """The slot of every block that is alive; `many` slots have been needed so far."""
+
+    of: dict[int, int] = field(default_factory=dict)
+    free: list[int] = field(default_factory=list)
+    many: int = 0
+
+    def take(self, block: int) -> int:
+        """The slot of a block that comes."""
+        slot = self.free.pop() if self.free else self.many
+        self.many = max(self.many, slot + 1)
+        self.of[block] = slot
+        return slot
+
+    def give_up(self, block: int) -> None:
+        """A block goes."""
+        self.free.append(self.of.pop(block))
