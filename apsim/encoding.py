@@ -79,15 +79,15 @@ def encode(items: Sequence[Item]) -> Code:
             parts.append(_encoded(cast(Iterator[Step], run), Mode.HORIZONTAL))
             continue
         for loop in cast(Iterator[Loop], run):
-            body = _joined([_turned(turns) for turns in turns_of(loop.body)])
-            body.steps[0, BODY : SLOTS + 1] = [
+            body = [_turned(turns) for turns in turns_of(loop.body)]
+            body[0].steps[0, BODY : SLOTS + 1] = [
                 len(loop.body), len(loop.rows), int(loop.parallel), used, loop.rows.shape[1],
             ]  # fmt: skip
-            parts.append(body)
+            parts += body
             tables.append(np.ascontiguousarray(loop.rows, np.int64).ravel())
             used += loop.rows.size
-    whole = _joined(parts)
-    return Code(whole.steps, whole.pool, np.concatenate(tables or [np.zeros(0, np.int64)]))
+    steps, pool = _joined(parts)
+    return Code(steps, pool, np.concatenate(tables or [np.zeros(0, np.int64)]))
 
 
 @dataclass(frozen=True)
@@ -98,15 +98,13 @@ class _Part:
     pool: Numbers
 
 
-def _joined(parts: list[_Part]) -> _Part:
+def _joined(parts: list[_Part]) -> tuple[Numbers, Numbers]:
     """The parts one after another, with one pool."""
-    if len(parts) == 1:
-        return parts[0]
     used = 0
     for part in parts:
         part.steps[:, [KEY, WRITE]] += used
         used += len(part.pool)
-    return _Part(
+    return (
         np.concatenate([np.zeros((0, SPAN), np.int64), *(part.steps for part in parts)]),
         np.concatenate([np.zeros((0, 2), np.int64), *(part.pool for part in parts)]),
     )

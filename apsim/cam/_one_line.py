@@ -21,6 +21,7 @@ __all__ = ["Events", "OneLine"]
 
 Numbers = NDArray[np.int64]
 Flags = NDArray[np.bool_]
+MANY = 1 << 16  # names of lines, from which on only those that occur are kept apart
 COMING, ACTING, GOING = range(3)  # what happens about a step, in this order
 
 
@@ -137,12 +138,16 @@ def _across(spans: Numbers, place: Numbers) -> Numbers:
 
 def _distinct(lines: Numbers) -> tuple[Numbers, Numbers]:
     """The different lines in the order in which they first come, and which of them each is."""
-    which = np.zeros(len(lines), np.int64)
-    for column in lines.T:  # as one number for a line's beginning, and one for what follows
+    name, names = np.zeros(len(lines), np.int64), 1
+    for column in lines.T:  # a number for a line's beginning, and one for what follows
         span = int(column.max(initial=0)) + 2
-        _, which = np.unique(which * span + column + 1, return_inverse=True)
-    _, first, which = np.unique(which, return_index=True, return_inverse=True)
-    order = np.argsort(first)
-    rank = np.empty_like(order)
+        if names * span > MANY:
+            found, name = np.unique(name, return_inverse=True)
+            names = len(found)
+        name, names = name * span + column + 1, names * span
+    first = _first(name, names)
+    order = np.flatnonzero(first >= 0)
+    order = order[np.argsort(first[order])]
+    rank = np.zeros(names, np.int64)
     rank[order] = np.arange(len(order))
-    return lines[first[order]], rank[which]
+    return lines[first[order]], rank[name]

@@ -7,6 +7,7 @@ step's key before what it writes.
 from __future__ import annotations
 
 from dataclasses import dataclass
+from weakref import WeakKeyDictionary
 
 import numpy as np
 from numpy.typing import NDArray
@@ -30,14 +31,29 @@ class Used:
     place: Numbers  # which of its step's entries each is
 
 
+_known: WeakKeyDictionary[Code, Used] = WeakKeyDictionary()
+
+
 def used(code: Code, start: int = 0, stop: int | None = None) -> Used:
     """What the steps from `start` up to, not including, `stop` compare and write."""
-    steps = code.steps[start:stop]
-    sizes = steps[:, [KEYS, WRITES]].ravel()
+    known = _known.get(code)
+    if known is None:
+        known = _known[code] = _used(code)
+    end = len(code) if stop is None else stop
+    part = slice(*np.searchsorted(known.step, (start, end)))
+    return Used(
+        known.line[part], known.bit[part], known.written[part], known.step[part] - start,
+        known.place[part],
+    )  # fmt: skip
+
+
+def _used(code: Code) -> Used:
+    sizes = code.steps[:, [KEYS, WRITES]].ravel()
     ends = np.cumsum(sizes)
     half = np.arange(len(sizes)).repeat(sizes)
     index = np.arange(len(half))
-    entries = code.pool[(steps[:, [KEY, WRITE]].ravel() - ends + sizes)[half] + index]
+    entries = code.pool[(code.steps[:, [KEY, WRITE]].ravel() - ends + sizes)[half] + index]
     step = half // 2
     first = (ends - sizes)[::2]
-    return Used(entries[:, 0], entries[:, 1] != 0, half % 2 == 1, step, index - first[step])
+    line, bit = np.ascontiguousarray(entries.T)
+    return Used(line, bit != 0, half % 2 == 1, step, index - first[step])

@@ -152,8 +152,10 @@ class _Scheduler:
             return
         stretch = self.program.stretches[number]
         blocks = stretch.lines[line]
-        for earlier in sorted({e for block in blocks for e in self._waiting(number, block, line)}):
-            self._meet(number, earlier)
+        if line:
+            waiting = {e for block in blocks for e in self._waiting(number, block, line)}
+            for earlier in sorted(waiting):
+                self._meet(number, earlier)
         self.done.add((number, line))
         if self.at_once and self._is_simple(number):
             self._meet_at_once(number)
