@@ -6,8 +6,11 @@ from typing import Any
 
 import numpy as np
 import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
 
 from apsim import functions
+from apsim.cam import schedule as scheduling
 from apsim.cam.regular import Regular
 from apsim.cam.schedule import ACROSS, DOWN, FRESH, Schedule, schedule
 from apsim.encoding import KEYS, MODE, WRITES, Code
@@ -180,3 +183,83 @@ def test_lines_of_a_loop_that_share_a_row_keep_their_order() -> None:
     code = program(looped(PASS, lines=((1, 2), (0, 1))))
     met = order(schedule(Regular.of(code, GROUPS, SIZE)), code)
     assert [block for _, block in met] == [-1, 1, 2, -1, 0, 1]
+
+
+def same(one: Schedule, other: Schedule) -> None:
+    """Two schedules are equal, field by field."""
+    assert vars(one).keys() == vars(other).keys()
+    for name, value in vars(one).items():
+        np.testing.assert_array_equal(value, getattr(other, name), err_msg=name, strict=True)
+
+
+@settings(max_examples=60)
+@given(
+    st.sampled_from(KINDS),
+    st.sampled_from([1, 2, 3, 4, 5]) | st.integers(1, 40),
+    st.integers(1, 3),
+    st.booleans(),
+)
+def test_what_is_put_in_order_at_once_is_in_the_order_step_by_step(
+    kind: str, size: int, groups: int, partial: bool
+) -> None:
+    """schedule(program) == schedule(program, at_once=False), for sums of 1, 2, 3... words"""
+    function = functions.dot_products(2, groups, size, kind=kind, clear=True, partial=partial)
+    regular = Regular.of(function.program.code, groups, size)
+    same(schedule(regular), schedule(regular, at_once=False))
+
+
+@st.composite
+def bodies(draw: st.DrawFn, slots: int) -> list[Step]:
+    """Passes, gated now and then, rows read and written, rows cleared."""
+    pairs = st.lists(st.tuples(st.integers(0, slots - 1), st.integers(0, 1)), min_size=1)
+    body: list[Step] = []
+    for op in draw(st.lists(st.sampled_from([Op.PASS, Op.READ, Op.WRITE_ALL]), min_size=1)):
+        key, write = (tuple(draw(pairs)) for _ in range(2))
+        if op is Op.PASS:
+            gate = draw(st.sampled_from([Gate.NONE] * 9 + [Gate.LOAD_G]))
+            body.append(down(op, key, write, gate=gate))
+        elif op is Op.READ:
+            body += [down(op, key[:1]), down(Op.WRITE_TAG, write[:1], width=2)]
+        else:
+            body.append(down(op, (), tuple((slot, 0) for slot, _ in write)))
+    return body
+
+
+@st.composite
+def loops_of_few_lines(draw: st.DrawFn) -> tuple[Any, ...]:
+    """Horizontal steps, and loops of a line or two: any blocks, touched in any order.
+
+    Perhaps with a row behind the groups, which one loop of one line clears and uses.
+    """
+    steps = [across(Op.COMPARE, ((0, 1),)), across(Op.WRITE, (), ((1, 1),))]
+    items: list[Any] = []
+    spare = draw(st.booleans())
+    line = st.permutations(range(SIZE)).map(lambda blocks: blocks[:3])
+    odd = st.lists(st.integers(0, SIZE - 1), min_size=3, max_size=3)  # perhaps a block twice
+    for _ in range(draw(st.integers(1, 3))):
+        items += draw(st.sampled_from([[], steps]))
+        if spare and draw(st.booleans()):
+            spare, clear = False, down(Op.WRITE_ALL, (), ((3, 0),))
+            items.append(looped(clear, *draw(bodies(4)), lines=[draw(line)], beside=1))
+        else:
+            lines = draw(st.lists(line, min_size=1, max_size=draw(st.sampled_from([1, 1, 2]))))
+            lines = draw(st.sampled_from([lines, lines, lines, [draw(odd)]]))
+            items.append(looped(*draw(bodies(3)), lines=lines))
+    return (*items, *draw(st.sampled_from([[], steps])))
+
+
+@settings(max_examples=300)
+@given(loops_of_few_lines())
+def test_any_loops_are_put_in_order_at_once_as_step_by_step(items: tuple[Any, ...]) -> None:
+    """schedule(program) == schedule(program, at_once=False), where loops are simple or not"""
+    regular = Regular.of(program(*items), GROUPS, SIZE)
+    same(schedule(regular), schedule(regular, at_once=False))
+
+
+def test_the_order_of_a_long_sum_needs_no_look_at_its_steps_one_by_one(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    """The 2D AP adds row after row: a loop of one line, put in order at once"""
+    code = functions.dot_products(2, 1, 300, kind="2d", clear=True).program.code
+    monkeypatch.setattr(scheduling, "listed", None)
+    assert schedule(Regular.of(code, 1, 300)).slots == 3

@@ -17,7 +17,6 @@ from numpy.typing import NDArray
 
 from apsim.cam import FusedCam, PackedCam
 from apsim.cam._coding import UNCODED
-from apsim.cam._listed import uncollected
 from apsim.cam.base import Execution
 from apsim.cam.lanes import LaneProgram, Operands, to_planes
 from apsim.counts import Activity, Counts
@@ -150,6 +149,4 @@ def _operands(
 
 @lru_cache(64)
 def _program(function: Function, groups: int, size: int, least: int) -> LaneProgram:
-    with uncollected():
-        code = function.program.code
-    return LaneProgram(code, groups, size, function.columns, least)
+    return LaneProgram(function.program.code, groups, size, function.columns, least)
