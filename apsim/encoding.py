@@ -100,6 +100,8 @@ class _Part:
 
 def _joined(parts: list[_Part]) -> tuple[Numbers, Numbers]:
     """The parts one after another, with one pool."""
+    if len(parts) == 1:
+        return parts[0].steps, parts[0].pool
     used = 0
     for part in parts:
         part.steps[:, [KEY, WRITE]] += used

@@ -93,13 +93,8 @@ class OneLine:
         place = np.array([slots.of.get(block, -1) for block in self.blocks.tolist()], np.int64)
         order = np.argsort(np.concatenate([come.when, go.when]), kind="stable")
         at = np.concatenate([come.at, go.at])[order]
-        taken = []
-        for block, comes in zip(self.blocks[at].tolist(), order < len(come.at), strict=True):
-            if comes:
-                taken.append(slots.take(block))
-            else:
-                slots.give_up(block)
-        place[come.at] = taken
+        comes = (order < len(come.at)).tolist()
+        place[come.at] = slots.visited(self.blocks[at].tolist(), comes)
         return place
 
     def _down(self, place: Numbers, down: dict[tuple[int, ...], int]) -> Numbers:

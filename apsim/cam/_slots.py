@@ -5,6 +5,7 @@ The rule: a block that comes takes the slot that was given up last, or else a ne
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass, field
 
 __all__ = ["ACROSS", "ALIGN", "CODE", "DOWN", "FRESH", "Slots"]
@@ -24,11 +25,22 @@ class Slots:
 
     def take(self, block: int) -> int:
         """The slot of a block that comes."""
-        slot = self.free.pop() if self.free else self.many
-        self.many = max(self.many, slot + 1)
-        self.of[block] = slot
+        if not self.free:
+            self.free.append(self.many)
+            self.many += 1
+        self.of[block] = slot = self.free.pop()
         return slot
 
     def give_up(self, block: int) -> None:
         """A block goes."""
         self.free.append(self.of.pop(block))
+
+    def visited(self, blocks: Sequence[int], comes: Sequence[bool]) -> list[int]:
+        """The slots of those that come, where blocks come and go one after another."""
+        taken = []
+        for block, come in zip(blocks, comes, strict=True):
+            if come:
+                taken.append(self.take(block))
+            else:
+                self.give_up(block)
+        return taken
