@@ -10,6 +10,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from apsim import functions
+from apsim.closed_form import realisable
 from apsim.errors import ProgramError
 from apsim.program import ApKind, Item, Loop, Microprogram, Mode, Op, Step
 from apsim.turns import Turns, Unrolled
@@ -117,3 +118,15 @@ def test_turns_that_make_no_sense_are_refused() -> None:
         Loop(Unrolled((Turns((PASS, READ), 5, moving=2),)), np.arange(6)[None])
     with pytest.raises(ProgramError, match="got 0 steps"):
         Loop(Unrolled(()), np.arange(6)[None])
+
+
+def test_a_long_sum_is_counted_and_encoded_without_making_its_steps(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    """A dot product of 4608 words: counts of the closed form, a row of code for each step"""
+    program = functions.dot_products(8, 1, 4608, kind="2d").program
+    with monkeypatch.context() as patched:
+        patched.setattr(Turns, "__iter__", None)
+        assert program.counts() == realisable.dot(8, 4608, "2d")
+        rows = len(program.code)
+    assert rows == len(program) == len(list(program.weighted()))
