@@ -15,9 +15,10 @@ from numpy.typing import NDArray
 
 from apsim.cam._slots import ACROSS, DOWN, FRESH, Slots
 from apsim.cam._used import Used, used
-from apsim.encoding import Code
+from apsim.cam.regular import SETS_TAGS
+from apsim.encoding import GATE, OP, Code
 
-__all__ = ["Events", "OneLine"]
+__all__ = ["Events", "OneLine", "borders"]
 
 Numbers = NDArray[np.int64]
 Flags = NDArray[np.bool_]
@@ -30,7 +31,7 @@ class OneLine:
     """Steps `start` to `stop` on the blocks of a line, all different.
 
     Blocks that `come` are brought through the steps `before`, those that `go` through the
-    steps `after`; `since` is, for each step, the first of those that hand on tags to it.
+    steps `after`.
     """
 
     code: Code
@@ -39,7 +40,6 @@ class OneLine:
     blocks: Numbers
     come: Flags
     go: Flags
-    since: Numbers
     before: Numbers  # int64[k, 2]: horizontal steps from, to
     after: Numbers
 
@@ -73,7 +73,9 @@ class OneLine:
         first = _first(self.used.line, len(self.blocks))
         at = np.flatnonzero(self.come & (first >= 0))
         at = at[np.argsort(first[at])]
-        return Events(at, 3 * self.since[self.used.step[first[at]]] + COMING)
+        starts = borders(self.code, self.start, self.stop)
+        span = np.searchsorted(starts, self.used.step[first[at]], side="right") - 1
+        return Events(at, 3 * starts[span] + COMING)
 
     @cached_property
     def goings(self) -> Events:
@@ -115,6 +117,15 @@ class Events:
 
     at: Numbers
     when: Numbers
+
+
+def borders(code: Code, start: int, stop: int) -> Numbers:
+    """Where steps of a body begin that hand on tags or latches to no others."""
+    steps = code.steps[start:stop]
+    sets = np.isin(steps[:, OP], SETS_TAGS) & ~steps[:, GATE].any()
+    sets[0] = True
+    starts: Numbers = np.flatnonzero(sets)
+    return starts
 
 
 def _first(values: Numbers, many: int) -> Numbers:

@@ -21,10 +21,9 @@ import numpy as np
 from numpy.typing import NDArray
 
 from apsim.cam._listed import listed
-from apsim.cam._one_line import OneLine
+from apsim.cam._one_line import OneLine, borders
 from apsim.cam._slots import ACROSS, ALIGN, CODE, DOWN, FRESH, Slots
-from apsim.cam.regular import SETS_TAGS, Regular, Stretch
-from apsim.encoding import GATE, OP
+from apsim.cam.regular import Regular, Stretch
 
 __all__ = ["ACROSS", "ALIGN", "CODE", "DOWN", "FRESH", "Schedule", "schedule"]
 
@@ -178,7 +177,7 @@ class _Scheduler:
                         self._bring(block, len(self.program.stretches))
 
     def _is_simple(self, number: int) -> bool:
-        """Whether this is the first loop, with one line, to which all blocks but block 0 come."""
+        """Whether this is the first loop, with one line, which nothing but block 0 waits for."""
         stretches, blocks = self.program.stretches, self.program.stretches[number].lines[0]
         if len(stretches[number].lines) > 1 or any(s.lines for s in stretches[:number]):
             return False
@@ -194,7 +193,7 @@ class _Scheduler:
         across = [(s.start, s.stop) for s in self.program.stretches if not s.lines]
         spans = np.array(across, np.int64).reshape(-1, 2)
         line = OneLine(
-            self.program.code, loop.start, loop.stop, blocks, come, come & last, self._since(loop),
+            self.program.code, loop.start, loop.stop, blocks, come, come & last,
             spans[spans[:, 0] < loop.start], spans[spans[:, 0] > loop.start],
         )  # fmt: skip
         self._put_away()
@@ -213,22 +212,10 @@ class _Scheduler:
     def _spans(self, stretch: Stretch) -> list[range]:
         """Steps of a body between which nothing else may run."""
         if stretch.start not in self.spans:
-            borders = [*self._borders(stretch).tolist(), stretch.stop - stretch.start]
-            self.spans[stretch.start] = [range(*pair) for pair in pairwise(borders)]
+            starts = borders(self.program.code, stretch.start, stretch.stop).tolist()
+            pairs = pairwise([*starts, stretch.stop - stretch.start])
+            self.spans[stretch.start] = [range(*pair) for pair in pairs]
         return self.spans[stretch.start]
-
-    def _since(self, stretch: Stretch) -> Numbers:
-        """For each step of a body, the first of those between which nothing else may run."""
-        borders = self._borders(stretch)
-        return borders.repeat(np.diff(borders, append=stretch.stop - stretch.start))
-
-    def _borders(self, stretch: Stretch) -> Numbers:
-        """Where steps of a body begin that hand on tags or latches to no others."""
-        steps = self.program.code.steps[stretch.start : stretch.stop]
-        sets = np.isin(steps[:, OP], SETS_TAGS) & ~steps[:, GATE].any()
-        sets[0] = True
-        borders: Numbers = np.flatnonzero(sets)
-        return borders
 
     def _is_spent(self, block: int, number: int) -> bool:
         """Whether no line still waits for the block (block 0 stays alive)."""
