@@ -23,10 +23,11 @@ from apsim.files import replacing
 from apsim.nn.chip import Chip
 from apsim.nn.model import Integers, Layer, Model, Weighted
 from apsim.nn.part import Forecast, LayerRun, Part
+from apsim.nn.seconds import Seconds
 
 __all__ = ["Checkpoint", "identity", "read", "write"]
 
-SCHEMA = "apsim.checkpoint/1"
+SCHEMA = "apsim.checkpoint/2"
 
 
 @dataclass(frozen=True)
@@ -130,6 +131,7 @@ def _part(fields: dict[str, Any]) -> Part:
     return Part(
         counts=Counts(**fields.pop("counts")),
         activity=Activity(**fields.pop("activity")),
+        seconds=Seconds(**fields.pop("seconds")),
         forecast=Forecast(forecast["loads"], predicted, paper, terms),
         **fields,
     )

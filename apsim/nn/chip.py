@@ -17,6 +17,7 @@ from apsim.cam.base import Cam
 from apsim.counts import Activity, Counts
 from apsim.errors import InputError, ProgramError
 from apsim.functions import Function
+from apsim.nn.seconds import Clock
 from apsim.program import ApKind
 
 __all__ = ["PRESETS", "Chip", "Design"]
@@ -51,7 +52,8 @@ class Chip:
 
     Loads of dot products run side by side, as lanes, on `threads` threads; one after
     another where `literal` says so, and on the dense engine.  `requant` says who turns
-    accumulators into activations: the "host", or the "ap" itself.
+    accumulators into activations: the "host", or the "ap" itself.  `clock` says where the
+    time went.
     """
 
     def __init__(
@@ -74,6 +76,7 @@ class Chip:
         self.design, self.kind, self.engine = design, ApKind.named(ap), engine
         self.threads, self.literal = threads, literal or engine == "dense"
         self.counts, self.activity, self.loads = Counts(), Activity(), 0
+        self.clock = Clock()
         self._arrays: dict[tuple[int, int], tuple[Cam, object]] = {}
 
     @classmethod
@@ -110,16 +113,9 @@ class Chip:
 
         Raises `ProgramError` where the function does not fit a CAP.
         """
+        self.clock.turn("program")
         self.require(function)
-        array, zero = self._array(function)
-        array.restore(zero)
-        out = np.zeros((1, data.shape[1]), np.uint64)
-        execution = array.execute(function.program.code, data, out)
-        self.counts += function.program.counts()
-        self.activity += execution.activity
-        self.loads += 1
-        words: NDArray[np.uint64] = out[0]
-        return words
+        return self._execute(function, data, function.program.counts(), 1)
 
     def execute_beside(
         self, tall: Function, load: Function, loads: int, data: NDArray[np.uint64]
@@ -129,15 +125,26 @@ class Chip:
         Its rows know nothing of each other, so `tall`, the same function with as many rows
         as all loads, does to each row what `load` does.  Counts are those of the loads.
         """
+        self.clock.turn("program")
         self.require(load)
         program = load.program
         if not np.array_equal(tall.program.code.steps, program.code.steps):
             raise ProgramError(f"{load.name}: loads side by side must have one program")
-        array, zero = self._array(tall)
+        return self._execute(tall, data, program.counts() * loads, loads)
+
+    def _execute(
+        self, function: Function, data: NDArray[np.uint64], counts: Counts, loads: int
+    ) -> NDArray[np.uint64]:
+        """Run a function on an array of zeros, and note what its loads took."""
+        code = function.program.code
+        self.clock.turn("load")
+        array, zero = self._array(function)
         array.restore(zero)
+        self.clock.turn("passes")
         out = np.zeros((1, data.shape[1]), np.uint64)
-        execution = array.execute(tall.program.code, data, out)
-        self.note(program.counts() * loads, execution.activity, loads)
+        execution = array.execute(code, data, out)
+        self.clock.turn("unload")
+        self.note(counts, execution.activity, loads)
         words: NDArray[np.uint64] = out[0]
         return words
 

@@ -57,6 +57,7 @@ def execute(
         output = exact.layer_output(model, layer, tensors)
         return Executed(output, (), (layer.host or "reshape",))
     inputs = [np.asarray(tensors[name], np.int64) for name in layer.inputs]
+    chip.clock.take()  # whatever a layer before, that failed, has left
     return run(model, layer, inputs, chip, progress)
 
 
@@ -72,6 +73,7 @@ def _conv2d(
     model: Model, layer: Conv2d, inputs: list[Integers], chip: Chip, progress: Progress
 ) -> Executed:
     act = model.tensors[layer.inputs[0]]
+    chip.clock.turn("load")
     columns = patches.columns(inputs[0], layer, act.zero_point)
     weights = layer.weights.reshape(layer.groups, -1, columns.shape[2])
     ran = [
@@ -140,6 +142,7 @@ def _max_pool(
     model: Model, layer: MaxPool, inputs: list[Integers], chip: Chip, progress: Progress
 ) -> Executed:
     act = model.tensors[layer.inputs[0]]
+    chip.clock.turn("load")
     windows = patches.windows(inputs[0], layer, act.lo)
     values, ran = _over_windows(parts.max_pool, chip, windows, Words.of(act))
     return Executed(_planes(values, layer, inputs[0]), ran, ("windows",))
@@ -149,6 +152,7 @@ def _average_pool(
     model: Model, layer: AvgPool, inputs: list[Integers], chip: Chip, progress: Progress
 ) -> Executed:
     act = model.tensors[layer.inputs[0]]
+    chip.clock.turn("load")
     windows = patches.windows(inputs[0], layer, act.zero_point)
     sums, ran = _over_windows(parts.average_pool, chip, windows, Words.of(act))
     total, counts = _planes(sums, layer, inputs[0]), window_counts(layer, *inputs[0].shape[2:])
@@ -193,6 +197,7 @@ def _add(
     if layer.multipliers == (1, 1):
         acc, part = parts.add(chip, inputs[0], inputs[1], words)
     else:
+        chip.clock.turn("load")
         pairs = np.stack([values.ravel() for values in inputs], axis=1)
         constants = np.array([layer.multipliers], np.int64)
         weight = holding(min(layer.multipliers), max(layer.multipliers))

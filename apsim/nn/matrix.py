@@ -24,6 +24,7 @@ from apsim.encoding import GROUPS, TABLE, Code
 from apsim.errors import ProgramError
 from apsim.functions import Function
 from apsim.nn.mapping import Fold
+from apsim.nn.seconds import Clock
 
 __all__ = ["Batch", "dot_products"]
 
@@ -94,20 +95,30 @@ def dot_products(
     engine: str = "strict",
     threads: int = 2,
     progress: Callable[[int], None] = lambda products: None,
+    clock: Clock | None = None,
 ) -> Batch:
     """x [u, n] times weights [i, n]: `make(groups)` gives the function of a load.
+
+    `clock` is turned to the part of the work that is being done.
 
     Raises `ProgramError` where the function's groups are not independent, and where the
     last, smaller load would run other steps than those that ran.
     """
+    clock = clock or Clock()
+    clock.turn("program")
     (u, length), i = x.shape, len(weights)
     order = _Order.best(i, u)
     function = make(fold.size if fold.full else fold.rest)
     least = LEAST[engine] if len(x) * i * length >= WORTH_CODE else UNCODED
     program = _program(function, fold.size if fold.full else fold.rest, length, least)
+    _ = program.walk  # made now, so that its time is not the passes'
+    clock.turn("load")
     operands = _operands(function, x, weights, order, fold)
+    clock.turn("passes")
     done = program.run(operands, threads=threads, progress=lambda lanes: progress(lanes * length))
-    sums = function.output.decode(order.gather(done.out)) - function.unbias
+    clock.turn("unload")
+    sums = np.ascontiguousarray(function.output.decode(order.gather(done.out)) - function.unbias)
+    clock.turn("program")
     counts, compared = Counts(), np.zeros(len(program.code), np.int64)
     for groups, times in fold.sizes():
         load = make(groups)
@@ -115,7 +126,7 @@ def dot_products(
         counts += load.program.counts() * times
         compared += _program(load, groups, length, least).compared_by_step(load.rows) * times
     activity = Execution.of(program.code, np.vstack([compared, done.numbers])).activity
-    return Batch(np.ascontiguousarray(sums), counts, activity, fold.loads)
+    return Batch(sums, counts, activity, fold.loads)
 
 
 def _refuse_other_steps(ran: Code, load: Code) -> None:

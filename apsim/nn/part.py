@@ -9,6 +9,7 @@ from __future__ import annotations
 from dataclasses import dataclass, field
 
 from apsim.counts import Activity, Counts
+from apsim.nn.seconds import Seconds
 
 __all__ = ["Forecast", "LayerRun", "Part", "total_terms"]
 
@@ -47,7 +48,7 @@ class Part:
     activity: Activity
     loads: int
     forecast: Forecast
-    seconds: float = 0.0
+    seconds: Seconds = Seconds()
 
     @property
     def counts_match(self) -> bool:
@@ -113,9 +114,14 @@ class LayerRun:
         return sum((part.activity for part in self.parts), Activity())
 
     @property
+    def engine_seconds_by(self) -> Seconds:
+        """Time spent in parts: programs, load, passes and unload, without any check."""
+        return Seconds.sum(part.seconds for part in self.parts)
+
+    @property
     def engine_seconds(self) -> float:
-        """Time spent in parts: operands, passes and results, without any check."""
-        return sum(part.seconds for part in self.parts)
+        """The same, all together."""
+        return self.engine_seconds_by.total
 
     @property
     def counts_match(self) -> bool:

@@ -6,7 +6,6 @@ comes out of an array, none is computed here.
 
 from __future__ import annotations
 
-import time
 from collections.abc import Callable, Sequence
 from functools import lru_cache
 
@@ -46,23 +45,24 @@ def cleared_add(bits: int, rows: int, *, kind: str, words: str) -> Function:
 
 
 class Watch:
-    """What a chip does between two moments."""
+    """What a chip does between two moments, with what was gathered for it just before."""
 
     def __init__(self, chip: Chip) -> None:
-        self.chip, self.start = chip, time.perf_counter()
+        self.chip = chip
+        chip.clock.turn("program")
         self.counts, self.activity, self.loads = chip.counts, chip.activity, chip.loads
 
-    def part(self, name: str, expected: Forecast) -> Part:
-        """The part that ran since then."""
-        chip, before = self.chip, self.activity.as_dict()
+    def part(self, name: str, expected: Callable[[], Forecast]) -> Part:
+        """The part that ran since then; what it is held against is worked out off the clock."""
+        seconds, chip, before = self.chip.clock.take(), self.chip, self.activity.as_dict()
         since = {key: value - before[key] for key, value in chip.activity.as_dict().items()}
         return Part(
             name,
             chip.counts - self.counts,
             Activity(**since),
             chip.loads - self.loads,
-            expected,
-            time.perf_counter() - self.start,
+            expected(),
+            seconds,
         )
 
 
@@ -80,10 +80,13 @@ def products(
         )
         start += piece
     values = sums[0] if len(cut) == 1 else _merged(chip, sums, cut, act, weight)
-    expected = forecast.products(
-        outputs, length, act.bits, weight.bits, chip.kind, chip.design.rows
+    part = watch.part(
+        "multiply-accumulate",
+        lambda: forecast.products(
+            outputs, length, act.bits, weight.bits, chip.kind, chip.design.rows
+        ),
     )
-    return values.reshape(len(weights), len(x)), watch.part("multiply-accumulate", expected)
+    return values.reshape(len(weights), len(x)), part
 
 
 def _dot_products(
@@ -108,18 +111,40 @@ def _dot_products(
     if not chip.literal:
         chip.require(make(fold.size if fold.full else fold.rest))
         batch = matrix.dot_products(
-            x, weights, fold, make, engine=chip.engine, threads=chip.threads, progress=progress
-        )
+            x, weights, fold, make, engine=chip.engine, threads=chip.threads, progress=progress,
+            clock=chip.clock,
+        )  # fmt: skip
         chip.note(batch.counts, batch.activity, batch.loads)
         return batch.sums.ravel()
     results = []
     for load in fold.ranges():
         outputs = np.asarray(load)
         function = make(len(outputs))
-        data = function.words(x[outputs % count], weights[outputs // count])
-        out = chip.execute(function, data)
-        results.append(function.results(out[None]))
+        chip.clock.turn("load")
+        operands = x[outputs % count], weights[outputs // count]
+        results.append(_one_load(chip, function, *operands))
         progress(len(outputs) * length)
+    return _joined(chip, results)
+
+
+def _one_load(
+    chip: Chip,
+    function: Function,
+    *operands: Integers,
+    beside: tuple[Function, int] | None = None,
+) -> Integers:
+    """Operands put in, results read; of several loads where some stand `beside` one another."""
+    chip.clock.turn("load")
+    data = function.words(*operands)
+    out = chip.execute_beside(function, *beside, data) if beside else chip.execute(function, data)
+    results = function.results(out[None])
+    chip.clock.turn("program")
+    return results
+
+
+def _joined(chip: Chip, results: list[Integers]) -> Integers:
+    """The results of all loads."""
+    chip.clock.turn("unload")
     return np.concatenate(results)
 
 
@@ -132,10 +157,9 @@ def _merged(
     results = []
     for load in fold_sums(len(words), len(cut), chip.kind, chip.design.rows).ranges():
         function = merge(partial, len(load), len(cut), total, kind=chip.kind.value)
-        out = chip.execute(function, function.words(words[load.start : load.stop]))
-        results.append(function.results(out[None]))
+        results.append(_one_load(chip, function, words[load.start : load.stop]))
     signed = "s" in act.kind + weight.kind
-    return np.concatenate(results) - (sum(cut) << (bits - 1) if signed else 0)
+    return _joined(chip, results) - (sum(cut) << (bits - 1) if signed else 0)
 
 
 def average_pool(chip: Chip, windows: Integers, act: Words) -> tuple[Integers, Part]:
@@ -148,10 +172,12 @@ def average_pool(chip: Chip, windows: Integers, act: Words) -> tuple[Integers, P
             act.bits, size, len(load), kind=chip.kind.value, words=act.coding, divide="none",
             clear=True,
         )  # fmt: skip
-        out = chip.execute(function, function.words(windows[load.start : load.stop]))
-        results.append(function.results(out[None]))
-    expected = forecast.average_pool(count, size, act.bits, chip.kind, rows)
-    return np.concatenate(results), watch.part("window sums", expected)
+        results.append(_one_load(chip, function, windows[load.start : load.stop]))
+    sums = _joined(chip, results)
+    part = watch.part(
+        "window sums", lambda: forecast.average_pool(count, size, act.bits, chip.kind, rows)
+    )
+    return sums, part
 
 
 def max_pool(chip: Chip, windows: Integers, act: Words) -> tuple[Integers, Part]:
@@ -163,10 +189,13 @@ def max_pool(chip: Chip, windows: Integers, act: Words) -> tuple[Integers, Part]
         function = largest(
             act.bits, size, len(load), kind=chip.kind.value, words=act.coding, clear=True
         )
-        out = chip.execute(function, function.words(windows[load.start : load.stop]))
-        results.append(function.results(out[None]))
-    expected = forecast.max_pool(count, size, act.bits, chip.kind, rows, scheme)
-    return np.concatenate(results), watch.part("window maxima", expected)
+        results.append(_one_load(chip, function, windows[load.start : load.stop]))
+    maxima = _joined(chip, results)
+    part = watch.part(
+        "window maxima",
+        lambda: forecast.max_pool(count, size, act.bits, chip.kind, rows, scheme),
+    )
+    return maxima, part
 
 
 def add(chip: Chip, a: Integers, b: Integers, words: Words) -> tuple[Integers, Part]:
@@ -177,7 +206,7 @@ def add(chip: Chip, a: Integers, b: Integers, words: Words) -> tuple[Integers, P
         lambda rows: cleared_add(words.bits, rows, kind=chip.kind.value, words=words.coding),
         (a.ravel(), b.ravel()),
     )
-    part = watch.part("add", forecast.add(a.size, words.bits, rows))
+    part = watch.part("add", lambda: forecast.add(a.size, words.bits, rows))
     return sums.reshape(a.shape), part
 
 
@@ -187,7 +216,7 @@ def relu(chip: Chip, values: Integers, bits: int) -> tuple[Integers, Part]:
     positive = _row_by_row(
         chip, lambda rows: plain_relu(bits, rows, kind=chip.kind.value), (values.ravel(),)
     )
-    part = watch.part("relu", forecast.relu(values.size, bits, rows))
+    part = watch.part("relu", lambda: forecast.relu(values.size, bits, rows))
     return positive.reshape(values.shape), part
 
 
@@ -205,14 +234,11 @@ def _row_by_row(
         for first in range(0, loads, beside):
             times = min(beside, loads - first)
             function = make(groups * times)
-            data = function.words(*(words[done : done + groups * times] for words in operands))
-            if times > 1:
-                out = chip.execute_beside(function, make(groups), times, data)
-            else:
-                out = chip.execute(function, data)
-            results.append(function.results(out[None]))
+            one = (make(groups), times) if times > 1 else None
+            some = (words[done : done + groups * times] for words in operands)
+            results.append(_one_load(chip, function, *some, beside=one))
             done += groups * times
-    return np.concatenate(results)
+    return _joined(chip, results)
 
 
 def requantize(
@@ -237,7 +263,7 @@ def requantize(
         constants = [np.repeat(values, some.shape[1]) for values in share.constants]
         done[share.channels] = _recipe(chip, share, some.ravel(), constants).reshape(some.shape)
         sizes.append((some.size, share.recipe))
-    part = watch.part(name, forecast.requantize(sizes, rows, paper))
+    part = watch.part(name, lambda: forecast.requantize(sizes, rows, paper))
     settled = done.reshape(moved.shape)
     return np.moveaxis(settled, 0, axis) if channels > 1 else settled, part
 

@@ -24,6 +24,7 @@ from apsim.nn.execute import execute, macs
 from apsim.nn.model import Integers, Layer, Model, Weighted
 from apsim.nn.part import LayerRun
 from apsim.nn.recipes import refuse_floats
+from apsim.nn.seconds import Seconds
 from apsim.nn.verify import verify
 
 __all__ = ["Run", "Watcher", "run"]
@@ -70,6 +71,11 @@ class Run:
     def counts(self) -> Counts:
         """What all layers took."""
         return sum((layer.counts for layer in self.layers), Counts())
+
+    @property
+    def engine_seconds_by(self) -> Seconds:
+        """What load, passes and the rest took, all layers together, without any check."""
+        return Seconds.sum(layer.engine_seconds_by for layer in self.layers)
 
     @property
     def outputs(self) -> Integers:

@@ -151,7 +151,8 @@ def run_json(run: Run) -> dict[str, Any]:
         "counts_match": run.counts_match,
         "layers": [_layer_json(layer, _table_row(run, layer)) for layer in run.layers],
         "totals": _totals(run),
-        "engine_seconds": sum(layer.engine_seconds for layer in run.layers),
+        "engine_seconds": run.engine_seconds_by.total,
+        "engine_seconds_by": run.engine_seconds_by.as_dict(),
         "seconds": run.seconds,
     }
 
@@ -183,6 +184,7 @@ def _layer_json(layer: LayerRun, row: dict[str, Any] | None) -> dict[str, Any]:
         "ap": [part.name for part in layer.parts],
         "host": list(layer.host),
         "engine_seconds": layer.engine_seconds,
+        "engine_seconds_by": layer.engine_seconds_by.as_dict(),
         "seconds": layer.seconds,
     }
 
