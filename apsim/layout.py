@@ -9,6 +9,7 @@ from __future__ import annotations
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from difflib import get_close_matches
+from typing import Any
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
@@ -74,19 +75,43 @@ class Field:
 
     def encode(self, values: ArrayLike) -> NDArray[np.uint64]:
         """Turn integers into the field's bit patterns; raises `InputError` out of range."""
+        return self.encode_narrow(values).astype(np.uint64, copy=False)
+
+    def encode_narrow(self, values: ArrayLike) -> NDArray[np.unsignedinteger[Any]]:
+        """The same bit patterns in the narrowest type that holds them; memory order is kept."""
+        words = self.narrow(values)
+        patterns = words.view(words.dtype.str.replace("i", "u"))
+        if self.signed and self.width < 8 * words.itemsize:
+            patterns = patterns & patterns.dtype.type((1 << self.width) - 1)
+        return patterns ^ patterns.dtype.type(self._flip) if self._flip else patterns
+
+    def narrow(self, values: ArrayLike) -> NDArray[np.integer[Any]]:
+        """The same integers in the narrowest type that holds all of the field's; see `encode`.
+
+        An array that is as narrow already is given back as it is.
+        """
+        words = self._checked(values)
+        size = next(size for size in (8, 16, 32, 64) if self.width <= size)
+        return words.astype(f"{'int' if self.signed else 'uint'}{size}", copy=False)
+
+    def _checked(self, values: ArrayLike) -> NDArray[np.integer[Any]]:
+        """Integers within the field's range; a type within it needs no look at the values."""
         words = np.asarray(values)
         if words.dtype.kind not in "iub" and words.size:
             raise InputError(
                 f"field {self.name!r}: wanted integers, got values of type {words.dtype}"
             )
+        if words.dtype.kind in "iu":
+            kind = np.iinfo(words.dtype)
+            if self.lowest <= kind.min and kind.max <= self.highest:
+                return words
         if words.size and (int(words.min()) < self.lowest or int(words.max()) > self.highest):
             raise InputError(
                 f"field {self.name!r}: wanted values from {self.lowest} to {self.highest} "
                 f"({self.width} bits, {'signed' if self.signed else 'unsigned'}), "
                 f"got {int(words.min())} to {int(words.max())}"
             )
-        patterns = words if words.dtype == np.uint64 else words.astype(np.int64).view(np.uint64)
-        return patterns & np.uint64((1 << self.width) - 1) ^ self._flip
+        return words
 
     def decode(self, patterns: NDArray[np.uint64]) -> NDArray[np.int64]:
         """Turn bit patterns back into integers (unsigned 64-bit values stay `uint64`)."""

@@ -12,6 +12,7 @@ __all__ = [
     "call_fused",
     "clear_lines",
     "get_bits",
+    "octet_bits",
     "popcount",
     "put_bits",
     "step_lines",
@@ -23,4 +24,4 @@ _moves: Any = import_module("apsim.cam._plain" if PLAIN else "apsim.cam._vector_
 
 step_lines, assign_line, call_fused = _lines.step_lines, _lines.assign_line, _lines.call_fused
 get_bits, put_bits, popcount = _moves.get_bits, _moves.put_bits, _moves.popcount
-take_field, clear_lines = _moves.take_field, _moves.clear_lines
+octet_bits, take_field, clear_lines = _moves.octet_bits, _moves.take_field, _moves.clear_lines

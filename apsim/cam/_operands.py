@@ -1,7 +1,8 @@
-"""Words of many rows to bit-planes and back, many at a time.
+"""Integers to bit-planes and back, many at a time.
 
-The rule: bit `place` of word r stands in bit r % 64 of plane word r / 64, as in every
-packed array.
+The rule: bit `place` of the integer of lane k stands in bit k % 64 of plane word k / 64,
+as in every packed array.  The kernel sees integers as bytes, a byte is eight planes,
+whatever type and memory order the integers have.
 """
 
 from __future__ import annotations
@@ -12,34 +13,85 @@ import numpy as np
 from numpy.typing import NDArray
 
 from apsim.cam._compile import kernel
-from apsim.cam._leaves import get_bits, put_bits
+from apsim.cam._leaves import octet_bits, put_bits
 
-__all__ = ["from_planes", "to_planes"]
+__all__ = ["empty_planes", "fill", "from_planes", "to_planes"]
 
 Words = NDArray[np.uint64]
+Integers = NDArray[np.integer[Any]]
+Octets = NDArray[np.uint8]
+BLOCK = 1 << 15  # bytes that stay near a core
+GAP = 64  # bytes between rows of a block, so that they do not meet in a cache
 
 
-def to_planes(words: Words, bits: int) -> Words:
-    """uint64[rows, many] to uint64[rows, bits, many / 64, rounded up]: a plane for each bit."""
-    rows, many = words.shape
-    width = -(-many // 64)
-    size = rows * bits * width  # and a vector behind, which kernels load with the last words
-    planes = np.empty(size + 8, np.uint64)[:size].reshape(rows, bits, width)
-    block = 256  # rows copied at a time, so that padding costs little memory
-    padded = np.zeros((min(block, rows), width * 64), np.uint64)
-    for first in range(0, rows, block):
-        some = words[first : first + block]
-        padded[: len(some), :many] = some
-        _fill(padded[: len(some)], planes[first : first + block])
+def empty_planes(rows: int, bits: int, lanes: int) -> Words:
+    """Room for planes uint64[rows, bits, lanes / 64, rounded up], and a vector of words behind.
+
+    Kernels load that vector with the last words.
+    """
+    width = -(-lanes // 64)
+    size = rows * bits * width
+    return np.empty(size + 8, np.uint64)[:size].reshape(rows, bits, width)
+
+
+def to_planes(values: Integers, bits: int) -> Words:
+    """Integers [rows, lanes] to uint64[rows, bits, lanes / 64, rounded up], a plane for a bit."""
+    planes = empty_planes(len(values), bits, values.shape[1])
+    fill(values, planes)
     return planes
 
 
+def fill(values: Integers, planes: Words) -> None:
+    """Put integers [rows, lanes] of any type into planes [rows, bits, words]."""
+    small_end_first = values.astype(values.dtype.newbyteorder("<"), copy=False)
+    octets = small_end_first[:, :, None].view(np.uint8)
+    for place in range(0, planes.shape[1], 8):
+        if place // 8 < octets.shape[2]:
+            _fill_octet(octets[:, :, place // 8], planes, place)
+        else:
+            planes[:, place : place + 8] = 0
+
+
+def _fill_octet(octets: Octets, planes: Words, place: int) -> None:
+    """Put bytes [rows, lanes] into up to eight planes from `place` on, a block at a time."""
+    (rows, lanes), beside = octets.shape, octets.strides[1] == 1
+    wide = min(-(-lanes // 64) * 64, 4096 if beside else 512)
+    tall = min(rows, BLOCK // wide if beside else 256)
+    block, bits = np.zeros((tall, wide + GAP), np.uint8), min(planes.shape[1] - place, 8)
+    for low in range(0, rows, tall):
+        some = planes[low : low + tall]
+        for lane in range(0, lanes, wide):
+            given = octets[low : low + tall, lane : lane + wide]
+            (_copy if beside else _turn)(given, block)
+            words = -(-given.shape[1] // 64)
+            block[:, given.shape[1] : words * 64] = 0
+            _fill(block.ravel(), wide + GAP, words, lane // 64, place, bits, some)
+
+
+def _copy(octets: Octets, block: Octets) -> None:
+    block[: len(octets), : octets.shape[1]] = octets
+
+
+def _turn(octets: Octets, block: Octets) -> None:
+    """The same where rows lie side by side: by squares, whose lines never share a cache set."""
+    rows = len(octets)
+    square = np.empty((64, rows + GAP), np.uint8)[:, :rows]
+    for lane in range(0, octets.shape[1], 64):
+        some = octets[:, lane : lane + 64]
+        square[: some.shape[1]] = some.T
+        block[:rows, lane : lane + some.shape[1]] = square[: some.shape[1]].T
+
+
 @kernel
-def _fill(words: Any, planes: Any) -> None:
+def _fill(
+    block: Any, pitch: Any, words: Any, first: Any, place: Any, bits: Any, planes: Any
+) -> None:
+    """Words from `first` on of some planes := the bits of bytes that lie side by side."""
     for row in range(planes.shape[0]):
-        for place in range(planes.shape[1]):
-            for word in range(planes.shape[2]):
-                planes[row, place, word] = get_bits(words, row, word * 64, place)
+        for word in range(words):
+            for b in range(bits):
+                given = octet_bits(block, row * pitch + word * 64, b)
+                planes[row, place + b, first + word] = given
 
 
 def from_planes(planes: Words, words: Words) -> None:

@@ -20,6 +20,7 @@ __all__ = [
     "call_fused",
     "clear_lines",
     "get_bits",
+    "octet_bits",
     "popcount",
     "put_bits",
     "step_lines",
@@ -144,6 +145,15 @@ def put_bits(out: Any, port: Any, row: Any, place: Any, word: Any) -> None:
     for k in range(64):
         old = out[port, row + k] & ~bit
         out[port, row + k] = old | (((word >> np.uint64(k)) & ONE) << np.uint64(place))
+
+
+@small
+def octet_bits(octets: Any, first: Any, place: Any) -> Any:
+    """Bit `place` of 64 bytes from `first` on, as one word."""
+    word = ZERO
+    for k in range(64):
+        word |= ((np.uint64(octets[first + k]) >> np.uint64(place)) & ONE) << np.uint64(k)
+    return word
 
 
 @small

@@ -13,7 +13,7 @@ from numba.extending import intrinsic
 
 from apsim.cam._vectors import I64, VECTOR, Planes, integer, splat, sum_of, tally, while_below
 
-__all__ = ["clear_lines", "get_bits", "popcount", "put_bits", "take_field"]
+__all__ = ["clear_lines", "get_bits", "octet_bits", "popcount", "put_bits", "take_field"]
 
 
 @intrinsic
@@ -104,7 +104,8 @@ def _take(builder: Any, bases: list[Any], count: Any, ones: Any, fixed: Any) -> 
     return sum_of(builder, flipped)
 
 
-WIDE = ir.VectorType(I64, 64)
+OCTET, I32 = ir.IntType(8), ir.IntType(32)
+WIDE, OCTETS = ir.VectorType(I64, 64), ir.VectorType(OCTET, 64)
 FLAGS = ir.VectorType(ir.IntType(1), 64)
 
 
@@ -136,6 +137,24 @@ def get_bits(typing: Any, data: Any, port: Any, row: Any, place: Any) -> Any:
         return builder.bitcast(flags, I64)
 
     return types.uint64(data, *(types.int64,) * 3), codegen
+
+
+@intrinsic
+def octet_bits(typing: Any, octets: Any, first: Any, place: Any) -> Any:
+    """See `_plain.octet_bits`."""
+
+    def codegen(context: Any, builder: Any, signature: Any, args: Any) -> Any:
+        data = context.make_array(signature.args[0])(context, builder, args[0]).data
+        where = builder.bitcast(builder.gep(data, [args[1]]), OCTETS.as_pointer())
+        bit = builder.shl(ir.Constant(OCTET, 1), builder.trunc(args[2], OCTET))
+        none, zeros = ir.Constant(OCTETS, ir.Undefined), ir.VectorType(I32, 64)
+        one = builder.insert_element(none, bit, ir.Constant(I32, 0))
+        bits = builder.shuffle_vector(one, none, ir.Constant(zeros, [0] * 64))
+        found = builder.and_(builder.load(where, align=1), bits)
+        flags = builder.icmp_unsigned("!=", found, ir.Constant(OCTETS, [0] * 64))
+        return builder.bitcast(flags, I64)
+
+    return types.uint64(octets, types.int64, types.int64), codegen
 
 
 @intrinsic

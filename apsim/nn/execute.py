@@ -9,6 +9,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
+from typing import TypeVar
 
 import numpy as np
 
@@ -25,6 +26,7 @@ from apsim.nn.model import (
     Model,
     Relu,
     Requantize,
+    Tensor,
     Weighted,
 )  # fmt: skip
 from apsim.nn.part import Part
@@ -34,6 +36,7 @@ from apsim.nn.words import Words, common, holding
 __all__ = ["Executed", "execute", "macs"]
 
 Progress = Callable[[int], None]
+Patched = TypeVar("Patched", Conv2d, MaxPool, AvgPool)
 Tensors = Mapping[str, Integers]
 _NO_HOST: tuple[str, ...] = ()
 _NO_PARTS: tuple[Part, ...] = ()
@@ -74,16 +77,25 @@ def _conv2d(
 ) -> Executed:
     act = model.tensors[layer.inputs[0]]
     chip.clock.turn("load")
-    columns = patches.columns(inputs[0], layer, act.zero_point)
+    columns = patches.columns(*_narrow(act, inputs[0], layer, act.zero_point))
     weights = layer.weights.reshape(layer.groups, -1, columns.shape[2])
     ran = [
         _products(chip, x, w, Words.of(act), layer, progress)
         for x, w in zip(columns, weights, strict=True)
     ]
     height, width = plane(layer, *inputs[0].shape[2:])
-    acc = np.concatenate([values for values, _ in ran])
+    acc = np.concatenate([values for values, _ in ran]) if len(ran) > 1 else ran[0][0]
     acc = acc.reshape(-1, len(inputs[0]), height, width).swapaxes(0, 1)
     return _settled(model, layer, acc, 1, chip, [p for _, p in ran], "im2col")
+
+
+def _narrow(tensor: Tensor, x: Integers, layer: Patched, pad: int) -> tuple[Integers, Patched, int]:
+    """What `patches` takes, in the narrowest type; `InputError` for what is wider than its tensor.
+
+    Padding is held to that as well, where there is any.
+    """
+    words = Words.of(tensor)
+    return words.narrow(x), layer, int(words.narrow(pad)) if any(layer.padding) else 0
 
 
 def _linear(
@@ -143,7 +155,7 @@ def _max_pool(
 ) -> Executed:
     act = model.tensors[layer.inputs[0]]
     chip.clock.turn("load")
-    windows = patches.windows(inputs[0], layer, act.lo)
+    windows = patches.windows(*_narrow(act, inputs[0], layer, act.lo))
     values, ran = _over_windows(parts.max_pool, chip, windows, Words.of(act))
     return Executed(_planes(values, layer, inputs[0]), ran, ("windows",))
 
@@ -153,7 +165,7 @@ def _average_pool(
 ) -> Executed:
     act = model.tensors[layer.inputs[0]]
     chip.clock.turn("load")
-    windows = patches.windows(inputs[0], layer, act.zero_point)
+    windows = patches.windows(*_narrow(act, inputs[0], layer, act.zero_point))
     sums, ran = _over_windows(parts.average_pool, chip, windows, Words.of(act))
     total, counts = _planes(sums, layer, inputs[0]), window_counts(layer, *inputs[0].shape[2:])
     mean = settle.mean(model, layer, total, counts, chip)
@@ -171,7 +183,7 @@ def _over_windows(
 ) -> tuple[Integers, tuple[Part, ...]]:
     """Windows brought to a word each; a window of one word is that word, and nothing runs."""
     if windows.shape[1] == 1:
-        return windows[:, 0], ()
+        return windows[:, 0].astype(np.int64), ()
     values, part = run(chip, windows, act)
     return values, (part,)
 

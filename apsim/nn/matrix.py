@@ -18,7 +18,8 @@ from numpy.typing import NDArray
 from apsim.cam import FusedCam, PackedCam
 from apsim.cam._coding import UNCODED
 from apsim.cam.base import Execution
-from apsim.cam.lanes import LaneProgram, Operands, to_planes
+from apsim.cam.lanes import LaneProgram, Operands
+from apsim.cam.transfer import planes_of, prepare
 from apsim.counts import Activity, Counts
 from apsim.encoding import GROUPS, TABLE, Code
 from apsim.errors import ProgramError
@@ -112,12 +113,13 @@ def dot_products(
     least = LEAST[engine] if len(x) * i * length >= WORTH_CODE else UNCODED
     program = _program(function, fold.size if fold.full else fold.rest, length, least)
     _ = program.walk  # made now, so that its time is not the passes'
+    prepare()
     clock.turn("load")
-    operands = _operands(function, x, weights, order, fold)
+    operands = _operands(function, x, weights, order, fold, threads)
     clock.turn("passes")
     done = program.run(operands, threads=threads, progress=lambda lanes: progress(lanes * length))
     clock.turn("unload")
-    sums = np.ascontiguousarray(function.output.decode(order.gather(done.out)) - function.unbias)
+    sums = _sums(function, order.gather(done.out))
     clock.turn("program")
     counts, compared = Counts(), np.zeros(len(program.code), np.int64)
     for groups, times in fold.sizes():
@@ -138,24 +140,29 @@ def _refuse_other_steps(ran: Code, load: Code) -> None:
 
 
 def _operands(
-    function: Function, x: Integers, weights: Integers, order: _Order, fold: Fold
+    function: Function, x: Integers, weights: Integers, order: _Order, fold: Fold, threads: int
 ) -> Operands:
-    fields = function.layout["A"], function.layout["B"]
-    act, weight = (
-        np.ascontiguousarray(field.encode(values).T)
-        for field, values in zip(fields, (x, weights), strict=True)
-    )
-    packed, words, port = (weight, act, 1) if order.over_weights else (act, weight, 0)
-    output = np.arange(len(weights) * len(x)).reshape(len(weights), len(x))
-    last = (output % fold.size == fold.size - 1) | (output == output.size - 1)
+    """One operand as planes, the other as words; until then in no wider type than they need."""
+    fields, port = (function.layout["A"], function.layout["B"]), int(order.over_weights)
+    packed, other = (weights, x) if port else (x, weights)
+    outputs = (len(weights), len(x))
+    last = np.zeros(outputs, bool)
+    last.reshape(-1)[fold.size - 1 :: fold.size] = True
+    last.reshape(-1)[-1:] = True
     return Operands(
-        to_planes(packed, fields[port].width),
-        words,
+        planes_of(fields[port].encode_narrow(packed).T, fields[port].width, threads),
+        np.ascontiguousarray(fields[1 - port].encode_narrow(other).T).astype(np.uint64),
         port,
         order.pairs(),
-        order.spread(np.ones(output.shape, bool)),
+        order.spread(np.ones(outputs, bool)),
         order.spread(last),
     )
+
+
+def _sums(function: Function, words: Words) -> Integers:
+    """The integers that were put out, in an array of their own."""
+    sums = np.ascontiguousarray(function.output.decode(words))
+    return np.subtract(sums, function.unbias, out=sums)
 
 
 @lru_cache(64)

@@ -14,7 +14,7 @@ from apsim.nn.seconds import Seconds
 __all__ = ["Forecast", "LayerRun", "Part", "total_terms"]
 
 
-NOTHING = Counts()
+NOTHING, NO_TIME = Counts(), Seconds()
 
 
 @dataclass(frozen=True)
@@ -48,7 +48,7 @@ class Part:
     activity: Activity
     loads: int
     forecast: Forecast
-    seconds: Seconds = Seconds()
+    seconds: Seconds = NO_TIME
 
     @property
     def counts_match(self) -> bool:

@@ -15,12 +15,14 @@ __all__ = ["columns", "windows"]
 
 
 def columns(x: Integers, layer: Conv2d, pad: int) -> Integers:
-    """The input-patch matrix of each group, transposed: [groups, N*H'*W', I/groups*kh*kw]."""
+    """The input-patch matrix of each group, transposed: [groups, N*H'*W', I/groups*kh*kw].
+
+    In memory the outputs N*H'*W' lie side by side: planes are copied, a tap at a time.
+    """
     taps = _taps(x, layer, pad)  # [N, C, H', W', kh, kw]
-    batch, channels, height, width, tall, wide = taps.shape
-    grouped = taps.reshape(batch, layer.groups, channels // layer.groups, height, width, tall, wide)
-    patches = grouped.transpose(1, 0, 3, 4, 2, 5, 6)
-    return np.ascontiguousarray(patches).reshape(layer.groups, batch * height * width, -1)
+    batch, _, height, width, _, _ = taps.shape
+    lines = taps.transpose(1, 4, 5, 0, 2, 3).reshape(layer.groups, -1, batch * height * width)
+    return lines.swapaxes(1, 2)
 
 
 def windows(x: Integers, layer: MaxPool | AvgPool, pad: int) -> Integers:
@@ -32,7 +34,8 @@ def windows(x: Integers, layer: MaxPool | AvgPool, pad: int) -> Integers:
 def _taps(x: Integers, layer: Conv2d | MaxPool | AvgPool, pad: int) -> Integers:
     """A view of padded x: [N, C, H', W', kh, kw]."""
     top, left, bottom, right = layer.padding
-    padded = np.pad(x, ((0, 0), (0, 0), (top, bottom), (left, right)), constant_values=pad)
+    around = (0, 0), (0, 0), (top, bottom), (left, right)
+    padded = np.pad(x, around, constant_values=pad) if any(layer.padding) else x
     tall, wide = (1, 1) if isinstance(layer, AvgPool) else layer.dilation
     (height, width), kernel = plane(layer, *x.shape[2:]), kernel_of(layer)
     batch, channel, row, column = padded.strides

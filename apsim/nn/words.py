@@ -7,7 +7,10 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-from apsim.nn.model import Tensor
+import numpy.typing as npt
+
+from apsim.layout import Field
+from apsim.nn.model import Integers, Tensor
 
 __all__ = ["Words", "common", "holding"]
 
@@ -33,6 +36,10 @@ class Words:
     def coding(self) -> str:
         """In sums and vertical maxima: offset binary where signed."""
         return "o" if self.signed else "u"
+
+    def narrow(self, values: npt.ArrayLike) -> Integers:
+        """Values in the narrowest type that holds these words; `InputError` for any other."""
+        return Field("A", 0, self.bits, self.kind).narrow(values)
 
 
 def common(first: Words, second: Words) -> Words:
