@@ -16,7 +16,7 @@ from numpy.typing import ArrayLike, NDArray
 
 from apsim.errors import InputError, LayoutError
 
-__all__ = ["Field", "Layout"]
+__all__ = ["WIDEST", "Field", "Layout"]
 
 WIDEST = 64
 KINDS = {"u": "unsigned", "s": "two's complement", "o": "offset binary"}
@@ -118,7 +118,10 @@ class Field:
         if not self.signed:
             return patterns if self.width == WIDEST else patterns.astype(np.int64)  # type: ignore[return-value]
         unused = np.int64(WIDEST - self.width)
-        return ((patterns ^ self._flip).view(np.int64) << unused) >> unused
+        flipped = patterns ^ self._flip if self._flip else patterns
+        values = flipped.view(np.int64) << unused
+        values >>= unused
+        return values
 
     @property
     def _flip(self) -> np.uint64:

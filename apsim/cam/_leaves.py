@@ -15,6 +15,7 @@ __all__ = [
     "octet_bits",
     "popcount",
     "put_bits",
+    "put_octets",
     "step_lines",
     "take_field",
 ]
@@ -24,4 +25,5 @@ _moves: Any = import_module("apsim.cam._plain" if PLAIN else "apsim.cam._vector_
 
 step_lines, assign_line, call_fused = _lines.step_lines, _lines.assign_line, _lines.call_fused
 get_bits, put_bits, popcount = _moves.get_bits, _moves.put_bits, _moves.popcount
-octet_bits, take_field, clear_lines = _moves.octet_bits, _moves.take_field, _moves.clear_lines
+take_field, clear_lines = _moves.take_field, _moves.clear_lines
+octet_bits, put_octets = _moves.octet_bits, _moves.put_octets

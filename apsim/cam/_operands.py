@@ -13,7 +13,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from apsim.cam._compile import kernel
-from apsim.cam._leaves import octet_bits, put_bits
+from apsim.cam._leaves import octet_bits, put_octets
 
 __all__ = ["empty_planes", "fill", "from_planes", "to_planes"]
 
@@ -95,12 +95,12 @@ def _fill(
 
 
 def from_planes(planes: Words, words: Words) -> None:
-    """uint64[bits, n] into uint64[1, 64 * n], which holds zeros."""
-    _put(planes, words)
+    """Put planes uint64[bits, n] into uint64[1, 64 * n], whatever that holds."""
+    _put(np.ascontiguousarray(planes), words.reshape(words.size))
 
 
 @kernel
 def _put(planes: Any, words: Any) -> None:
-    for place in range(planes.shape[0]):
-        for word in range(planes.shape[1]):
-            put_bits(words, 0, word * 64, place, planes[place, word])
+    for word in range(planes.shape[1]):
+        for place in range(0, planes.shape[0], 8):
+            put_octets(words, word * 64, planes, place, min(planes.shape[0] - place, 8), word)

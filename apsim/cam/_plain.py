@@ -23,6 +23,7 @@ __all__ = [
     "octet_bits",
     "popcount",
     "put_bits",
+    "put_octets",
     "step_lines",
     "take_field",
 ]
@@ -154,6 +155,20 @@ def octet_bits(octets: Any, first: Any, place: Any) -> Any:
     for k in range(64):
         word |= ((np.uint64(octets[first + k]) >> np.uint64(place)) & ONE) << np.uint64(k)
     return word
+
+
+@small
+def put_octets(words: Any, first: Any, planes: Any, place: Any, bits: Any, word: Any) -> None:
+    """Up to eight bits from `place` on of 64 words from `first` on := word `word` of planes.
+
+    Bits below are kept, those above are 0.
+    """
+    for k in range(64):
+        octet = ZERO
+        for b in range(bits):
+            octet |= ((planes[place + b, word] >> np.uint64(k)) & ONE) << np.uint64(b)
+        kept = words[first + k] if place else ZERO
+        words[first + k] = kept | (octet << np.uint64(place))
 
 
 @small

@@ -13,7 +13,15 @@ from numba.extending import intrinsic
 
 from apsim.cam._vectors import I64, VECTOR, Planes, integer, splat, sum_of, tally, while_below
 
-__all__ = ["clear_lines", "get_bits", "octet_bits", "popcount", "put_bits", "take_field"]
+__all__ = [
+    "clear_lines",
+    "get_bits",
+    "octet_bits",
+    "popcount",
+    "put_bits",
+    "put_octets",
+    "take_field",
+]
 
 
 @intrinsic
@@ -170,3 +178,46 @@ def put_bits(typing: Any, out: Any, port: Any, row: Any, place: Any, word: Any) 
         return context.get_dummy_value()
 
     return types.void(out, *(types.int64,) * 3, types.uint64), codegen
+
+
+@intrinsic
+def put_octets(
+    typing: Any, words: Any, first: Any, planes: Any, place: Any, bits: Any, word: Any
+) -> Any:
+    """See `_plain.put_octets`."""
+
+    def codegen(context: Any, builder: Any, signature: Any, args: Any) -> Any:
+        data = context.make_array(signature.args[0])(context, builder, args[0]).data
+        where = builder.bitcast(builder.gep(data, [args[1]]), WIDE.as_pointer())
+        octets = _octets(builder, Planes(context, builder, signature.args[2], args[2]), *args[3:])
+        kept = builder.select(
+            builder.icmp_signed("==", args[3], integer(0)),
+            ir.Constant(WIDE, [0] * 64),
+            builder.load(where, align=8),
+        )
+        shift = builder.insert_element(
+            ir.Constant(WIDE, ir.Undefined), args[3], ir.Constant(I32, 0)
+        )
+        zeros = ir.Constant(ir.VectorType(I32, 64), [0] * 64)
+        shifts = builder.shuffle_vector(shift, ir.Constant(WIDE, ir.Undefined), zeros)
+        new = builder.shl(builder.zext(octets, WIDE), shifts)
+        builder.store(builder.or_(kept, new), where, align=8)
+        return context.get_dummy_value()
+
+    number = types.int64
+    return types.void(words, number, planes, number, number, number), codegen
+
+
+def _octets(builder: Any, planes: Any, place: Any, bits: Any, word: Any) -> Any:
+    """Bytes of 64 lanes, from one word of each of up to eight planes."""
+    none = ir.Constant(OCTETS, [0] * 64)
+    octets = none
+    for b in range(8):
+        inside = builder.icmp_signed("<", integer(b), bits)
+        plane = builder.add(place, builder.select(inside, integer(b), integer(0)))
+        at = builder.add(builder.mul(plane, planes.words), word)
+        given = builder.load(builder.gep(planes.data, [at]))
+        flags = builder.bitcast(builder.select(inside, given, integer(0)), FLAGS)
+        ones = ir.Constant(OCTETS, [1 << b] * 64)
+        octets = builder.or_(octets, builder.select(flags, ones, none))
+    return octets

@@ -1,12 +1,11 @@
-"""Operands on their way to the lanes: integers to bit-planes, on several threads.
+"""Operands on their way to the lanes, and words on their way back.
 
-The rule: the planes are those of `lanes.to_planes`; a thread packs rows of its own, and
-numba is not imported before it is needed.
+The rule: planes are those of `lanes.to_planes`, from integers of any type; numba is not
+imported before it is needed.
 """
 
 from __future__ import annotations
 
-from concurrent.futures import ThreadPoolExecutor
 from functools import cache
 from types import ModuleType
 from typing import Any
@@ -14,30 +13,28 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-__all__ = ["planes_of", "prepare"]
+__all__ = ["planes_of", "prepare", "words_of"]
 
 Integers = NDArray[np.integer[Any]]
 Words = NDArray[np.uint64]
-WORTH = 1 << 18  # integers from which on a second thread is worth its start
 
 
-def planes_of(values: Integers, bits: int, threads: int = 1) -> Words:
-    """Low bits of integers [rows, lanes], of any type and memory order, as `lanes.to_planes`."""
-    kernels, rows = _kernels(), len(values)
-    planes: Words = kernels.empty_planes(rows, bits, values.shape[1])
-    if threads == 1 or values.size < WORTH:
-        kernels.fill(values, planes)
-        return planes
-    step = -(-rows // threads)
-    with ThreadPoolExecutor(threads, thread_name_prefix="apsim-planes") as pool:
-        parts = [slice(k, k + step) for k in range(0, rows, step)]
-        list(pool.map(lambda part: kernels.fill(values[part], planes[part]), parts))
+def planes_of(values: Integers, bits: int) -> Words:
+    """Low bits of integers [rows, lanes] as bit-planes uint64[rows, bits, words of 64]."""
+    planes: Words = _kernels().to_planes(values, bits)
     return planes
 
 
+def words_of(planes: Words) -> Words:
+    """Bit-planes uint64[bits, words of 64] as words uint64[64 * words]."""
+    words = np.empty((1, planes.shape[1] * 64), np.uint64)
+    _kernels().from_planes(planes, words)
+    return words.ravel()
+
+
 def prepare() -> None:
-    """Load the kernel, or make it, so that the time of that is not the operands'."""
-    _kernels().to_planes(np.zeros((1, 1), np.uint8), 1)
+    """Load the kernels, or make them, so that the time of that is not the operands'."""
+    words_of(planes_of(np.zeros((1, 1), np.uint8), 1)[0])
 
 
 @cache

@@ -79,6 +79,11 @@ class Function:
         """Columns that the program needs."""
         return self.layout.columns
 
+    @cached_property
+    def _in_order(self) -> bool:
+        """Whether results stand in the first words, one after another."""
+        return np.array_equal(self.places, np.arange(len(self.places)))
+
     def require(self, rows: int, columns: int, array: str = "the array") -> None:
         """Refuse an array that is too small: `ProgramError`, with the kinds that would fit."""
         if self.rows <= rows and self.columns <= columns:
@@ -103,7 +108,10 @@ class Function:
 
     def results(self, out: Words) -> NDArray[np.int64]:
         """Results from the words that the program put out."""
-        values = self.output.decode(out[0, self.places]) - self.unbias
+        here = slice(len(self.places)) if self._in_order else self.places
+        values = self.output.decode(out[0, here])
+        if self.unbias:
+            values = values - self.unbias
         return values if self.shape is None else values.reshape(self.shape)
 
 

@@ -24,6 +24,7 @@ from apsim.counts import Activity, Counts
 from apsim.encoding import GROUPS, TABLE, Code
 from apsim.errors import ProgramError
 from apsim.functions import Function
+from apsim.layout import WIDEST
 from apsim.nn.mapping import Fold
 from apsim.nn.seconds import Clock
 
@@ -115,7 +116,7 @@ def dot_products(
     _ = program.walk  # made now, so that its time is not the passes'
     prepare()
     clock.turn("load")
-    operands = _operands(function, x, weights, order, fold, threads)
+    operands = _operands(function, x, weights, order, fold)
     clock.turn("passes")
     done = program.run(operands, threads=threads, progress=lambda lanes: progress(lanes * length))
     clock.turn("unload")
@@ -140,7 +141,7 @@ def _refuse_other_steps(ran: Code, load: Code) -> None:
 
 
 def _operands(
-    function: Function, x: Integers, weights: Integers, order: _Order, fold: Fold, threads: int
+    function: Function, x: Integers, weights: Integers, order: _Order, fold: Fold
 ) -> Operands:
     """One operand as planes, the other as words; until then in no wider type than they need."""
     fields, port = (function.layout["A"], function.layout["B"]), int(order.over_weights)
@@ -150,7 +151,7 @@ def _operands(
     last.reshape(-1)[fold.size - 1 :: fold.size] = True
     last.reshape(-1)[-1:] = True
     return Operands(
-        planes_of(fields[port].encode_narrow(packed).T, fields[port].width, threads),
+        planes_of(fields[port].encode_narrow(packed).T, fields[port].width),
         np.ascontiguousarray(fields[1 - port].encode_narrow(other).T).astype(np.uint64),
         port,
         order.pairs(),
@@ -161,8 +162,11 @@ def _operands(
 
 def _sums(function: Function, words: Words) -> Integers:
     """The integers that were put out, in an array of their own."""
-    sums = np.ascontiguousarray(function.output.decode(words))
-    return np.subtract(sums, function.unbias, out=sums)
+    output = function.output
+    plain = not output.signed and output.width < WIDEST
+    values = words.view(np.int64) if plain else output.decode(words)
+    sums: Integers = np.subtract(values, function.unbias, order="C")
+    return sums
 
 
 @lru_cache(64)
