@@ -21,8 +21,9 @@ ROOT = Path(__file__).resolve().parent.parent
     ids=["as Python", "as plain source"],
 )
 def test_the_agreement_suite_passes_without_vectors(setting: dict[str, str]) -> None:
-    """packed(program) == dense(program), whatever the kernels are made of"""
-    suite = ["-q", "-p", "no:cacheprovider", "tests/test_cam_agreement.py"]
+    """packed(program) == dense(program), planes are bits, whatever the kernels are made of"""
+    files = ["tests/test_cam_agreement.py", "tests/test_cam_transfer.py"]
+    suite = ["-q", "-p", "no:cacheprovider", *files]
     done = subprocess.run(
         [sys.executable, "-m", "pytest", *suite],
         cwd=ROOT, env=os.environ | setting, capture_output=True, text=True,

@@ -16,6 +16,7 @@ from apsim.counts import Counts
 from apsim.nn import runtime
 from apsim.nn.chip import Chip
 from apsim.nn.runtime import Run
+from apsim.nn.seconds import Seconds
 from apsim.report.runs import run_json, run_lines, run_table, verdict
 from tests.networks import integers_in, small_network
 
@@ -43,6 +44,7 @@ def miscounted(run: Run, layer: int) -> Run:
 
 NUMBER = {"type": "integer", "minimum": 0}
 SECONDS = {"type": "number", "minimum": 0}
+PARTS = ("program", "load", "passes", "unload")
 
 
 def record(required: dict[str, Any], *, closed: bool = False) -> dict[str, Any]:
@@ -55,6 +57,7 @@ def record(required: dict[str, Any], *, closed: bool = False) -> dict[str, Any]:
 
 COUNTS = record({"compare": NUMBER, "write": NUMBER, "read": NUMBER}, closed=True)
 DIFFERENCE = record({name: {"type": "integer"} for name in ("compare", "write", "read")})
+SECONDS_BY = record(dict.fromkeys(PARTS, SECONDS), closed=True)
 TERMS = {"type": "object", "additionalProperties": DIFFERENCE}
 YES = {"type": "boolean"}
 LAYER = record({
@@ -63,7 +66,7 @@ LAYER = record({
     "predicted": COUNTS, "paper": COUNTS, "terms": TERMS, "bit_exact": YES, "counts_match": YES,
     "compared": {"type": "string"}, "shape": {"type": "array", "items": NUMBER},
     "activity": record(dict.fromkeys(("compared", "matched", "written", "flipped"), NUMBER)),
-    "engine_seconds": SECONDS, "seconds": SECONDS,
+    "engine_seconds": SECONDS, "engine_seconds_by": SECONDS_BY, "seconds": SECONDS,
 })  # fmt: skip
 AP = record({
     "kind": {"enum": ["1d", "2d", "2d-seg"]}, "tag_chain": YES, "rows": NUMBER,
@@ -74,7 +77,7 @@ SCHEMA = record({
     "correct": {"type": ["integer", "null"]}, "bit_exact": YES, "counts_match": YES,
     "layers": {"type": "array", "items": LAYER, "minItems": 1},
     "totals": record({"counts": COUNTS, "predicted": COUNTS, "paper": COUNTS, "terms": TERMS}),
-    "engine_seconds": SECONDS, "seconds": SECONDS,
+    "engine_seconds": SECONDS, "engine_seconds_by": SECONDS_BY, "seconds": SECONDS,
 })  # fmt: skip
 
 
@@ -103,6 +106,35 @@ def test_the_json_adds_up(done: Run) -> None:
     for one in (*found["layers"], found["totals"]):
         assert one["counts"] == one["predicted"]
         assert one["counts"] == add([one["paper"], *one["terms"].values()])
+
+
+def test_the_parts_of_engine_seconds_add_up(done: Run) -> None:
+    """program + load + passes + unload == engine seconds, in each layer and in total"""
+    found = run_json(done)
+    for one in (*found["layers"], found):
+        assert sum(one["engine_seconds_by"].values()) == pytest.approx(one["engine_seconds"])
+    for part in PARTS:
+        spent = [layer["engine_seconds_by"][part] for layer in found["layers"]]
+        assert sum(spent) == pytest.approx(found["engine_seconds_by"][part])
+        assert all(seconds > 0 for seconds, layer in zip(spent, done.layers, strict=True)
+                   if layer.parts)  # fmt: skip
+    assert found["engine_seconds"] <= found["seconds"]
+
+
+def test_a_large_run_says_what_its_engine_seconds_went_into(done: Run) -> None:
+    """1 + 2 + 5 + 2 seconds: load and unload are 40 %; not a word of it in a small run"""
+    assert not any(line.startswith("engine") for line in run_lines(done))
+    part = replace(done.layers[0].parts[0], seconds=Seconds(1, 2, 5, 2))
+    others = tuple(replace(layer, parts=()) for layer in done.layers[1:])
+    large = replace(done.layers[0], macs=10**9, parts=(part,))
+    (line,) = (
+        line for line in run_lines(replace(done, layers=(large, *others)))
+        if line.startswith("engine")
+    )  # fmt: skip
+    assert line == (
+        "engine 10.00 s: program 1.00 s, load 2.00 s, passes 5.00 s, unload 2.00 s; "
+        "load (im2col included) and unload 40.0% of it"
+    )
 
 
 def test_the_tag_chain_stands_beside_the_kind(done: Run) -> None:

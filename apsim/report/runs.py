@@ -19,12 +19,14 @@ from apsim.report.places import place_lines
 if TYPE_CHECKING:
     from apsim.nn.part import LayerRun
     from apsim.nn.runtime import Run
+    from apsim.nn.seconds import Seconds
 
 __all__ = ["run_json", "run_lines", "run_table"]
 
 SCHEMA = "apsim.run/1"
 ROW = ("kind", "groups", "i", "j", "u", "window", "windows", "relu")
 WIDE_ONLY = ("operation", "shape", "paper")
+LARGE = 10**9  # multiplications from which on a run says what its time went into
 LAYER_WIDTH = {False: 36, True: 11}  # of long names, by whether the table is short
 COLUMNS = (
     "layer", "operation", "shape", "a/w", "loads", "compares", "writes", "reads", "cycles",
@@ -113,10 +115,21 @@ def run_lines(run: Run) -> list[str]:
         lines.append(f"accuracy: {run.correct} of {run.images} = {run.correct / run.images:.2%}")
     if any(layer.compared != "all" for layer in run.layers):
         lines.append("checked: a sample of channels of each weighted layer, all of the others")
+    if sum(layer.macs for layer in run.layers) >= LARGE:
+        lines.append(_engine(run.engine_seconds_by))
     exact = "bit-exact" if run.bit_exact else "NOT bit-exact"
     match = "counted == predicted" if run.counts_match else "counted != predicted"
     lines.append(f"{'PASS' if run.passed else 'FAIL'}: {exact}, {match}, {run.seconds:.2f} s")
     return lines
+
+
+def _engine(seconds: Seconds) -> str:
+    """What the engine's time went into, and the share of moving data in and out."""
+    parts = ", ".join(f"{name} {took:.2f} s" for name, took in seconds.as_dict().items())
+    return (
+        f"engine {seconds.total:.2f} s: {parts}; "
+        f"load (im2col included) and unload {seconds.moving:.1%} of it"
+    )
 
 
 def _requantized(run: Run) -> str:
