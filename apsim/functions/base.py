@@ -10,7 +10,7 @@ from collections.abc import Callable, Iterator, Sequence
 from contextlib import suppress
 from dataclasses import dataclass, field, replace
 from functools import cached_property, wraps
-from typing import ParamSpec
+from typing import Any, ParamSpec
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
@@ -24,6 +24,7 @@ from apsim.program import ApKind, Item, Microprogram, Operation
 
 __all__ = [
     "Function",
+    "Patterns",
     "Result",
     "clear_scratch",
     "cleared",
@@ -34,6 +35,7 @@ __all__ = [
 ]
 
 Words = NDArray[np.uint64]
+Patterns = NDArray[np.unsignedinteger[Any]]  # words, in no wider type than they need
 P = ParamSpec("P")
 
 
@@ -49,7 +51,7 @@ class Result:
 
 @dataclass(frozen=True, eq=False)  # a function is itself: hashable, for plans kept by function
 class Function:
-    """A function on an AP: `arrange(*operands)` gives words [rows] for each input field.
+    """A function on an AP: `arrange(*operands)` gives patterns [rows] for each input field.
 
     Results stand in words `places` of the output; `unbias` is what the reader subtracts
     from an offset-binary sum, `shape` the shape of the result.  `elsewhere` gives the same
@@ -64,7 +66,7 @@ class Function:
     inputs: tuple[str, ...]
     output: Field
     places: NDArray[np.int64]
-    arrange: Callable[..., Sequence[Words]] = field(repr=False)
+    arrange: Callable[..., Sequence[Patterns]] = field(repr=False)
     unbias: int = 0
     shape: tuple[int, ...] | None = None
     elsewhere: Callable[[ApKind], Function] | None = field(default=None, repr=False)
@@ -104,7 +106,7 @@ class Function:
 
     def words(self, *operands: ArrayLike) -> Words:
         """Operands as words [ports, rows]; raises `InputError` for wrong shapes or values."""
-        return np.ascontiguousarray(np.stack(list(self.arrange(*operands))))
+        return np.stack(self.arrange(*operands), dtype=np.uint64)
 
     def results(self, out: Words) -> NDArray[np.int64]:
         """Results from the words that the program put out."""
@@ -183,7 +185,7 @@ def cleared(function: Function) -> Function:
     return replace(function, operation=clear + function.operation)
 
 
-def in_rows(words: Words, rows: int) -> Words:
+def in_rows(words: Patterns, rows: int) -> Words:
     """Words of the first rows, zeros in the rows after them."""
     filled = np.zeros(rows, np.uint64)
     filled[: words.size] = words.ravel()

@@ -12,7 +12,15 @@ from numpy.typing import ArrayLike, NDArray
 
 from apsim import ops
 from apsim.errors import ProgramError
-from apsim.functions.base import Function, Words, clear_scratch, expect_shape, in_rows, on_any_kind
+from apsim.functions.base import (
+    Function,
+    Patterns,
+    Words,
+    clear_scratch,
+    expect_shape,
+    in_rows,
+    on_any_kind,
+)
 from apsim.functions.sums import growth, sum_layout
 from apsim.layout import Field, Layout
 from apsim.ops.reduction import carry_rows
@@ -28,8 +36,8 @@ def relu(bits: int, rows: int, *, kind: ApKind | str = "2d") -> Function:
     layout = Layout(A=f"s{bits}", F=1)
     whole = ops.populate("A") + ops.relu("A", flag="F") + ops.read("A")
 
-    def arrange(a: ArrayLike) -> list[Words]:
-        return [layout["A"].encode(expect_shape("A", a, (rows,)))]
+    def arrange(a: ArrayLike) -> list[Patterns]:
+        return [layout["A"].encode_narrow(expect_shape("A", a, (rows,)))]
 
     return Function(
         "relu",
@@ -93,8 +101,8 @@ def average_pool(
         whole = Operation("clear", lambda lay: clear_scratch(lay, ("A", "B"))) + whole
 
     def arrange(values: ArrayLike) -> list[Words]:
-        patterns = layout["A"].encode(expect_shape("A", values, (windows, window)))
-        paired = np.hstack([patterns, np.zeros((windows, window % 2), np.uint64)])
+        patterns = layout["A"].encode_narrow(expect_shape("A", values, (windows, window)))
+        paired = np.hstack([patterns, np.zeros((windows, window % 2), patterns.dtype)])
         return [in_rows(paired[:, 0::2], rows), in_rows(paired[:, 1::2], rows)]
 
     unbias = window << (bits - 1) if divide == "none" and words == "o" else 0
@@ -166,7 +174,7 @@ def max_pool(
         whole = Operation("clear", lambda lay: clear_scratch(lay, ("A", "B"))) + whole
 
     def arrange(values: ArrayLike) -> list[Words]:
-        patterns = layout["A"].encode(_even(expect_shape("A", values, (windows, window))))
+        patterns = layout["A"].encode_narrow(_even(expect_shape("A", values, (windows, window))))
         total = block.rows + extra
         return [in_rows(patterns[:, 0::2], total), in_rows(patterns[:, 1::2], total)]
 

@@ -10,7 +10,15 @@ from numpy.typing import ArrayLike
 
 from apsim import ops
 from apsim.errors import ProgramError
-from apsim.functions.base import Function, Words, clear_scratch, expect_shape, in_rows, on_any_kind
+from apsim.functions.base import (
+    Function,
+    Patterns,
+    Words,
+    clear_scratch,
+    expect_shape,
+    in_rows,
+    on_any_kind,
+)
 from apsim.functions.sums import SumLayout, sum_layout
 from apsim.layout import Field, Layout
 from apsim.ops.reduction import carry_rows
@@ -85,9 +93,9 @@ def multiply(
 def _elementwise(
     name: str, kind: ApKind | str, layout: Layout, rows: int, whole: Operation, output: Field
 ) -> Function:
-    def arrange(a: ArrayLike, b: ArrayLike) -> list[Words]:
+    def arrange(a: ArrayLike, b: ArrayLike) -> list[Patterns]:
         words = (expect_shape(n, v, (rows,)) for n, v in (("A", a), ("B", b)))
-        return [layout[name].encode(value) for name, value in zip("AB", words, strict=True)]
+        return [layout[name].encode_narrow(value) for name, value in zip("AB", words, strict=True)]
 
     kind = ApKind.named(kind)
     return Function(name, kind, layout, rows, whole, ("A", "B"), output, np.arange(rows), arrange)

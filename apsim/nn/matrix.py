@@ -161,11 +161,12 @@ def _operands(
 
 
 def _sums(function: Function, words: Words) -> Integers:
-    """The integers that were put out, in an array of their own."""
+    """The integers that were put out, where the words stood if those stood in order."""
     output = function.output
     plain = not output.signed and output.width < WIDEST
     values = words.view(np.int64) if plain else output.decode(words)
-    sums: Integers = np.subtract(values, function.unbias, order="C")
+    there = values if values.flags.c_contiguous else None
+    sums: Integers = np.subtract(values, function.unbias, out=there, order="C")
     return sums
 
 
