@@ -6,7 +6,7 @@ from typing import Any
 
 import numpy as np
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 from numpy.typing import NDArray
 
@@ -40,6 +40,7 @@ def bit_by_bit(values: Integers, bits: int) -> Integers:
 
 
 @pytest.mark.parametrize("kind", TYPES)
+@settings(max_examples=8)
 @given(shape=st.tuples(st.integers(1, 3), st.sampled_from((1, 63, 64, 65, 130))), data=st.data())
 def test_planes_hold_each_integer_bit_by_bit(
     kind: str, shape: tuple[int, int], data: st.DataObject
@@ -50,11 +51,11 @@ def test_planes_hold_each_integer_bit_by_bit(
     np.testing.assert_array_equal(planes_of(values, bits), bit_by_bit(values, bits))
 
 
-@pytest.mark.parametrize("kind", ["i1", "u2", "i8"])
-@pytest.mark.parametrize("shape", [(300, 70), (2, 4200), (9, 4096), (260, 600)])
-def test_memory_order_changes_no_plane(kind: str, shape: tuple[int, int]) -> None:
+@pytest.mark.parametrize(("kind", "bits"), [("i1", 1), ("u2", 9)])
+@pytest.mark.parametrize("shape", [(300, 70), (2, 4200), (9, 4096), (3, 600)])
+def test_memory_order_changes_no_plane(kind: str, bits: int, shape: tuple[int, int]) -> None:
     """planes(turned) == planes(some of more) == planes(backwards twice) == planes(as it is)"""
-    values, bits = drawn(kind, shape), 8 * np.dtype(kind).itemsize
+    values = drawn(kind, shape)
     wanted = planes_of(values, bits)
     turned = np.ascontiguousarray(values.T).T
     some = np.repeat(np.repeat(values, 2, axis=0), 3, axis=1)[::2, ::3]
@@ -83,7 +84,8 @@ def test_a_vector_lies_behind_the_planes() -> None:
     assert planes.base.size >= planes.size + 8
 
 
-@given(bits=st.integers(1, 64), words=st.integers(1, 4), seed=st.integers(0, 99))
+@settings(max_examples=20)
+@given(bits=st.integers(1, 64), words=st.integers(1, 2), seed=st.integers(0, 99))
 def test_words_come_back_as_they_went(bits: int, words: int, seed: int) -> None:
     """words(planes(x)) == x"""
     values = drawn("u8", (1, 64 * words), seed) >> np.uint64(64 - bits)
