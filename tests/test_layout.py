@@ -29,6 +29,43 @@ def test_decoding_undoes_encoding(given_: tuple[Field, list[int]]) -> None:
     assert all(int(p) < 1 << field.width for p in patterns)
 
 
+@given(fields_with_values())
+def test_narrow_patterns_are_the_patterns(given_: tuple[Field, list[int]]) -> None:
+    """encode_narrow(x) == encode(x), in a type of at most twice the bits, or of eight"""
+    field, values = given_
+    narrow = field.encode_narrow(np.array(values, np.int64))
+    assert narrow.tolist() == field.encode(np.array(values, np.int64)).tolist()
+    assert narrow.dtype.kind == "u"
+    assert 8 * narrow.itemsize < max(2 * field.width, 9)
+
+
+@given(fields_with_values())
+def test_narrow_integers_are_the_integers(given_: tuple[Field, list[int]]) -> None:
+    """narrow(x) == x == narrow(narrow(x)), which copies nothing"""
+    field, values = given_
+    narrow = field.narrow(np.array(values, np.int64))
+    assert narrow.tolist() == values
+    assert field.narrow(narrow) is narrow
+
+
+@pytest.mark.parametrize("values", [[[0, 1, 2], [3, 4, 5]], 7, []])
+def test_narrow_patterns_lie_in_memory_as_their_integers_do(values: object) -> None:
+    turned = np.array(values, np.int64).T
+    for patterns in (Field("A", 0, 4).encode_narrow(turned), Field("A", 0, 9).encode(turned)):
+        assert np.shape(patterns) == turned.shape
+        assert np.asarray(patterns).flags.f_contiguous
+
+
+@pytest.mark.parametrize(
+    ("kind", "type_", "value"), [("u", "i1", -1), ("u", "u1", 16), ("s", "u1", 8), ("o", "i2", 8)]
+)
+def test_narrow_types_are_looked_at_where_they_hold_more_than_a_field(
+    kind: str, type_: str, value: int
+) -> None:
+    with pytest.raises(InputError, match="wanted values from"):
+        Field("A", 0, 4, kind).encode_narrow(np.array([value], type_))
+
+
 @pytest.mark.parametrize("kind", "uso")
 def test_fields_of_64_columns_hold_64_bits(kind: str) -> None:
     field = Field("A", 0, 64, kind)
