@@ -12,15 +12,16 @@ from functools import lru_cache
 import numpy as np
 
 from apsim import functions
-from apsim.counts import Activity, Counts
+from apsim.counts import Counts
 from apsim.functions import Function
 from apsim.functions.base import cleared
 from apsim.functions.cnn import default_scheme
 from apsim.nn import forecast, matrix
 from apsim.nn.chip import Chip
+from apsim.nn.loads import Watch, joined, one_load
 from apsim.nn.mapping import chunks, fold_sums, fold_windows, fold_words
 from apsim.nn.model import Integers
-from apsim.nn.part import NOTHING, Forecast, Part
+from apsim.nn.part import NOTHING, Part
 from apsim.nn.recipes import Share
 from apsim.nn.words import Words
 
@@ -42,28 +43,6 @@ requantized = lru_cache(64)(functions.requantize)
 def cleared_add(bits: int, rows: int, *, kind: str, words: str) -> Function:
     """An addition that clears its carry column first."""
     return cleared(plain_add(bits, rows, kind=kind, words=words))
-
-
-class Watch:
-    """What a chip does between two moments, with what was gathered for it just before."""
-
-    def __init__(self, chip: Chip) -> None:
-        self.chip = chip
-        chip.clock.turn("program")
-        self.counts, self.activity, self.loads = chip.counts, chip.activity, chip.loads
-
-    def part(self, name: str, expected: Callable[[], Forecast]) -> Part:
-        """The part that ran since then; what it is held against is worked out off the clock."""
-        seconds, chip, before = self.chip.clock.take(), self.chip, self.activity.as_dict()
-        since = {key: value - before[key] for key, value in chip.activity.as_dict().items()}
-        return Part(
-            name,
-            chip.counts - self.counts,
-            Activity(**since),
-            chip.loads - self.loads,
-            expected(),
-            seconds,
-        )
 
 
 def products(
@@ -122,30 +101,9 @@ def _dot_products(
         function = make(len(outputs))
         chip.clock.turn("load")
         operands = x[outputs % count], weights[outputs // count]
-        results.append(_one_load(chip, function, *operands))
+        results.append(one_load(chip, function, *operands))
         progress(len(outputs) * length)
-    return _joined(chip, results)
-
-
-def _one_load(
-    chip: Chip,
-    function: Function,
-    *operands: Integers,
-    beside: tuple[Function, int] | None = None,
-) -> Integers:
-    """Operands put in, results read; of several loads where some stand `beside` one another."""
-    chip.clock.turn("load")
-    data = function.words(*operands)
-    out = chip.execute_beside(function, *beside, data) if beside else chip.execute(function, data)
-    results = function.results(out[None])
-    chip.clock.turn("program")
-    return results
-
-
-def _joined(chip: Chip, results: list[Integers]) -> Integers:
-    """The results of all loads."""
-    chip.clock.turn("unload")
-    return np.concatenate(results)
+    return joined(chip, results)
 
 
 def _merged(
@@ -157,9 +115,9 @@ def _merged(
     results = []
     for load in fold_sums(len(words), len(cut), chip.kind, chip.design.rows).ranges():
         function = merge(partial, len(load), len(cut), total, kind=chip.kind.value)
-        results.append(_one_load(chip, function, words[load.start : load.stop]))
+        results.append(one_load(chip, function, words[load.start : load.stop]))
     signed = "s" in act.kind + weight.kind
-    return _joined(chip, results) - (sum(cut) << (bits - 1) if signed else 0)
+    return joined(chip, results) - (sum(cut) << (bits - 1) if signed else 0)
 
 
 def average_pool(chip: Chip, windows: Integers, act: Words) -> tuple[Integers, Part]:
@@ -172,8 +130,8 @@ def average_pool(chip: Chip, windows: Integers, act: Words) -> tuple[Integers, P
             act.bits, size, len(load), kind=chip.kind.value, words=act.coding, divide="none",
             clear=True,
         )  # fmt: skip
-        results.append(_one_load(chip, function, windows[load.start : load.stop]))
-    sums = _joined(chip, results)
+        results.append(one_load(chip, function, windows[load.start : load.stop]))
+    sums = joined(chip, results)
     part = watch.part(
         "window sums", lambda: forecast.average_pool(count, size, act.bits, chip.kind, rows)
     )
@@ -189,8 +147,8 @@ def max_pool(chip: Chip, windows: Integers, act: Words) -> tuple[Integers, Part]
         function = largest(
             act.bits, size, len(load), kind=chip.kind.value, words=act.coding, clear=True
         )
-        results.append(_one_load(chip, function, windows[load.start : load.stop]))
-    maxima = _joined(chip, results)
+        results.append(one_load(chip, function, windows[load.start : load.stop]))
+    maxima = joined(chip, results)
     part = watch.part(
         "window maxima",
         lambda: forecast.max_pool(count, size, act.bits, chip.kind, rows, scheme),
@@ -236,9 +194,9 @@ def _row_by_row(
             function = make(groups * times)
             one = (make(groups), times) if times > 1 else None
             some = (words[done : done + groups * times] for words in operands)
-            results.append(_one_load(chip, function, *some, beside=one))
+            results.append(one_load(chip, function, *some, beside=one))
             done += groups * times
-    return _joined(chip, results)
+    return joined(chip, results)
 
 
 def requantize(
