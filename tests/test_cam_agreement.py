@@ -6,7 +6,9 @@ arity (columns named twice included), loops one after another and in parallel.
 
 from __future__ import annotations
 
+import pickle
 from collections.abc import Iterator
+from copy import deepcopy
 from dataclasses import replace
 
 import numpy as np
@@ -149,7 +151,7 @@ def no_code_on_disk() -> Iterator[None]:
     """Random LUT steps leave nothing in the user's cache."""
     with pytest.MonkeyPatch.context() as patch:
         if not PLAIN:
-            patch.setattr("apsim.cam._fusion._stored", lambda text: None)
+            patch.setattr("apsim.cam._objects._stored", lambda text: None)
         yield
 
 
@@ -226,3 +228,32 @@ def test_a_step_planned_before_is_refused_on_rows_that_are_not_there() -> None:
     for row in (8, -1):
         with pytest.raises(ProgramError):
             cam.execute(replace(code, rows=np.array([row])))
+
+
+def test_a_copy_of_an_array_is_an_array_of_its_own() -> None:
+    """execute(copy) changes the copy, as it would the original, and nothing else."""
+    code = encode([Step(Op.PASS, Mode.HORIZONTAL, ((0, 0),), ((1, 1),))])
+    first = PackedCam(70, 2)
+    first.execute(code)
+    first.poke(np.zeros((70, 2), bool))
+    for other in (deepcopy(first), pickle.loads(pickle.dumps(first))):
+        other.execute(code)
+        assert other.peek()[:, 1].all() and not first.peek().any()
+
+
+@pytest.mark.parametrize("kind", [DenseCam, PackedCam])
+def test_words_that_may_not_be_written_are_refused(kind: type[Cam]) -> None:
+    out = np.zeros((1, 8), np.uint64)
+    out.flags.writeable = False
+    code = encode([Step(Op.READ, Mode.HORIZONTAL, ((0, 0),), port=0)])
+    with pytest.raises(ProgramError, match="read-only"):
+        kind(8, 1).execute(code, out=out)
+    assert not out.any()
+
+
+def test_a_program_changed_after_another_array_has_seen_it_is_checked_as_it_is() -> None:
+    code = encode([Step(Op.COMPARE, Mode.HORIZONTAL, ((0, 0),))] * 2)
+    DenseCam(70, 2).execute(code)
+    code.pool[:, 0] = 10**9
+    with pytest.raises(ProgramError):
+        PackedCam(70, 2).execute(code)

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import copy
+import pickle
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, replace
 from functools import cache
@@ -16,6 +18,7 @@ from numpy.typing import NDArray
 from apsim import cam, functions
 from apsim.cam._coding import ALONE, UNCODED
 from apsim.cam._compile import PLAIN
+from apsim.cam._tiles import Tiles
 from apsim.cam.base import Execution
 from apsim.cam.lanes import LaneProgram, Operands, to_planes
 from apsim.encoding import Code
@@ -134,7 +137,7 @@ def dot_products(draw: st.DrawFn) -> Work:
 
     one = function(1)
     rng = np.random.default_rng(draw(st.integers(0, 99)))
-    u, i = draw(st.integers(1, 140)), draw(st.integers(1, 4))
+    u, i = draw(st.integers(1, 140) | st.sampled_from([250, 509])), draw(st.integers(1, 4))
     code = cache(lambda count: function(count).program.code)
     return Work(
         code, groups, size, one.rows - size, one.columns,
@@ -180,11 +183,19 @@ COLUMNS = 5
 
 
 @pytest.fixture(scope="module", autouse=True)
-def no_code_on_disk() -> Iterator[None]:
-    """Random passes leave nothing in the user's cache."""
+def nothing_from_before() -> Iterator[None]:
+    """Random passes leave nothing in the user's cache; a tile begins on cells of anyhow."""
+    clean, random = Tiles.planes, np.random.default_rng(11)
+
+    def dirty(self: Tiles, width: int) -> Words:
+        planes = clean(self, width)
+        planes[:] = random.integers(0, 1 << 64, planes.shape, np.uint64)
+        return planes
+
     with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(Tiles, "planes", dirty)
         if not PLAIN:
-            patch.setattr("apsim.cam._fusion._stored", lambda text: None)
+            patch.setattr("apsim.cam._objects._stored", lambda text: None)
         yield
 
 
@@ -271,3 +282,115 @@ def test_whatever_is_taken_for_regular_runs_alike(
     except ProgramError:
         return
     agree(work, **how)
+
+
+def runs_alike(items: list[Any], size: int, *, by_group: bool = False, least: int) -> None:
+    """lanes(program) == literal(program), for words of 16 bits in five columns."""
+    code, rng = Regularly(size, tuple(items)), np.random.default_rng(3)
+    a, b = (rng.integers(0, 1 << 16, (n, size), np.uint64) for n in (5, 2))
+    agree(Work(cache(code), 3, size, 0, COLUMNS, a, b, by_group), least=least, threads=1)
+
+
+TAKEN = [
+    Step(Op.WRITE_DATA, Mode.HORIZONTAL, ((k, 1),), port=k % 2, place=k) for k in range(COLUMNS)
+]
+
+
+def gated(key: list[int], write: list[int], gate: Gate) -> Step:
+    bits = (tuple((slot, 1) for slot in slots) for slots in (key, write))
+    return Step(Op.PASS, Mode.VERTICAL, *bits, gate)
+
+
+MANY_ROWS = (
+    gated([0, 1], [2, 3], Gate.LOAD_G), gated([4], [5], Gate.LOAD_K), gated([4], [5], Gate.CARRY),
+)  # fmt: skip
+WRITE_BETWEEN = (
+    gated([0], [1], Gate.LOAD_G),
+    Step(Op.WRITE_ALL, Mode.VERTICAL, (), ((2, 0),)),
+    gated([1], [2], Gate.LOAD_K),
+    gated([2], [0], Gate.CARRY),
+)
+
+
+@pytest.mark.parametrize("least", [UNCODED, ALONE, 1])
+@pytest.mark.parametrize("body", [MANY_ROWS, WRITE_BETWEEN], ids=["many rows", "a write between"])
+def test_latches_are_kept_for_gated_passes_that_have_other_code(
+    body: tuple[Step, ...], least: int
+) -> None:
+    look = Step(Op.COMPARE, Mode.VERTICAL, tuple((slot, 1) for slot in range(6)))
+    runs_alike([*TAKEN, ((look, *body), [list(range(6))], False)], 6, least=least)
+
+
+@pytest.mark.parametrize("least", [UNCODED, 1])
+@pytest.mark.parametrize("source", [-10_000_000, -1, 0, 2, 4, 10_000_000])
+def test_a_row_read_out_has_zeros_where_there_are_no_columns(source: int, least: int) -> None:
+    """And replaces the whole word that was read out before."""
+    whole, part = (
+        Step(Op.READ, Mode.VERTICAL, ((0, 1),), port=0, source=first, width=width)
+        for first, width in ((0, 5), (source, 4))
+    )
+    runs_alike([*TAKEN, ((whole, part), [[0]], False)], 2, by_group=True, least=least)
+
+
+def operands(**changed: Any) -> Operands:
+    """Operands of one row for five lane words, and what is wrong with them."""
+    live = np.full(5, ~np.uint64(0))
+    right = {
+        "packed": np.zeros((1, 2, 4), np.uint64), "words": np.ones((1, 3), np.uint64), "port": 0,
+        "pairs": np.array([[0, 0], [1, 0], [0, 1], [1, 1], [2, 1]]), "live": live, "ends": live,
+    }  # fmt: skip
+    return Operands(**(right | changed))
+
+
+def taking(port: int, place: int = 0, column: int = 0) -> Code:
+    take = Step(Op.WRITE_DATA, Mode.HORIZONTAL, ((column, 1),), port=port, place=place)
+    return Microprogram((take, Step(Op.READ, Mode.HORIZONTAL, ((column, 1),), port=0))).code
+
+
+@pytest.mark.parametrize(
+    ("program", "wrong"),
+    [
+        (taking(0, column=7), operands()),
+        (taking(2), operands()),
+        (taking(0), operands(pairs=np.full((5, 2), 4))),
+        (taking(0), operands(pairs=np.full((5, 2), -1))),
+        (taking(0), operands(pairs=np.zeros((4, 2), int))),
+        (taking(0), operands(ends=np.zeros(4, np.uint64))),
+        (taking(0), operands(packed=np.asfortranarray(np.zeros((2, 2, 4), np.uint64)))),
+        (taking(0), operands(packed=np.zeros((1, 2, 4), np.int64))),
+        (taking(0), operands(packed=np.zeros((0, 2, 4), np.uint64))),
+    ],
+)
+def test_operands_that_do_not_fit_never_reach_machine_code(program: Code, wrong: Operands) -> None:
+    with pytest.raises(ProgramError, match="the program on lanes wants"):
+        LaneProgram(program, 1, 1, 2).run(wrong)
+
+
+def test_lane_words_may_take_their_words_in_any_order() -> None:
+    """Two lane words for a word, then three: the word that they put out is the word they took."""
+    words = np.array([[0, 1, 0]], np.uint64)
+    out = LaneProgram(taking(1), 1, 1, 2).run(operands(words=words), threads=1).out
+    np.testing.assert_array_equal(out.reshape(5, 64)[:, 0], [0, 0, 1, 1, 1])
+
+
+@pytest.mark.parametrize("place", [1, 2, 63])
+def test_bits_above_those_of_an_operand_are_0(place: int) -> None:
+    ones = np.full((1, 2, 4), ~np.uint64(0))
+    out = LaneProgram(taking(0, place), 1, 1, 2).run(operands(packed=ones), tile=8).out
+    assert (out == (place < 2)).all()
+
+
+def test_no_lanes_at_all_give_nothing() -> None:
+    none = np.zeros(0, np.uint64)
+    empty = operands(packed=np.zeros((1, 2, 0), np.uint64), pairs=np.zeros((0, 2), int),
+                  live=none, ends=none)  # fmt: skip
+    done = LaneProgram(taking(0), 1, 1, 2).run(empty)
+    assert not done.out.size and not done.numbers.any()
+
+
+def test_a_program_on_lanes_is_copied_without_addresses() -> None:
+    """run(copy of a program that ran) == run(program)"""
+    program = LaneProgram(taking(1), 1, 1, 2)
+    first = program.run(operands())
+    other = pickle.loads(pickle.dumps(copy.deepcopy(program))).run(operands())
+    np.testing.assert_array_equal(other.numbers, first.numbers)

@@ -208,7 +208,7 @@ from apsim.encoding import encode
 from apsim.program import Loop, Mode, Op, Step
 import numpy as np
 made, compiled = [], _objects._compiled
-_objects._compiled = lambda text: made.append(text) or compiled(text)
+_objects._compiled = lambda *text: made.append(text) or compiled(*text)
 code = encode([Loop((Step(Op.COMPARE, Mode.VERTICAL, ((0, 0),)),), np.zeros((1, 1), np.int64))])
 print(PackedCam(2, 70).execute(code).matched[0], len(made), int("numba" in sys.modules))
 """
@@ -262,3 +262,20 @@ def test_without_any_folder_kernels_are_compiled_anew(tmp_path: Path) -> None:
     (tmp_path / ".cache").write_text("in the way")
     (tmp_path / f"apsim-{os.getuid()}").write_text("in the way")
     assert run(ROOT, tmp_path) == [70, 3, 0]
+
+
+def test_a_run_needs_no_numba_and_leaves_the_cores_to_the_emulator(tmp_path: Path) -> None:
+    """All of `apsim run` on machine code made here; BLAS on one thread, if nobody says more."""
+    program = """
+import os, sys
+from apsim.cli import main
+code = main(["run", "digits", "--images", "2"])
+print(code, int("numba" in sys.modules), os.environ["OPENBLAS_NUM_THREADS"])
+"""
+    kept = {name: os.environ[name] for name in ("PATH", "LANG") if name in os.environ}
+    done = subprocess.run(
+        [sys.executable, "-c", program],
+        cwd=tmp_path, env=kept | {"HOME": str(tmp_path), "PYTHONPATH": str(ROOT)},
+        capture_output=True, text=True, check=True,
+    )  # fmt: skip
+    assert done.stdout.split()[-3:] == ["0", "0", "1"]

@@ -10,6 +10,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from numpy.typing import NDArray
 
+from apsim.cam import _operands
 from apsim.cam.lanes import to_planes
 from apsim.cam.transfer import planes_of, words_of
 
@@ -77,11 +78,21 @@ def test_planes_above_the_integers_hold_zeros() -> None:
     assert not planes[:, 8:].any()
 
 
-def test_a_vector_lies_behind_the_planes() -> None:
-    """Kernels load eight words with the last one: that memory is there"""
-    planes = planes_of(drawn("u1", (1, 1)), 1)
-    assert planes.base is not None
-    assert planes.base.size >= planes.size + 8
+def test_planes_and_words_of_another_size_are_refused() -> None:
+    """Nothing is written beside them."""
+    values = drawn("u1", (2, 100))
+    for planes in (np.zeros((2, 8, 1), np.uint64), np.zeros((3, 8, 2), np.uint64),
+                   np.zeros((2, 2, 8), np.uint64).swapaxes(1, 2)):  # fmt: skip
+        with pytest.raises(ValueError, match="wanted planes"):
+            _operands.fill(values, planes)
+    for planes, words in (((65, 1), 64), ((8, 2), 64)):
+        with pytest.raises(ValueError, match="wanted"):
+            _operands.from_planes(np.zeros(planes, np.uint64), np.zeros((1, words), np.uint64))
+
+
+@pytest.mark.parametrize("shape", [(0, 5), (5, 0)])
+def test_no_integers_have_no_planes(shape: tuple[int, int]) -> None:
+    assert not planes_of(np.zeros(shape, np.uint8), 3).size
 
 
 @settings(max_examples=20)

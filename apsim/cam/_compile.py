@@ -24,7 +24,16 @@ import numpy as np
 import apsim.encoding
 import apsim.program
 
-__all__ = ["PLAIN", "PYTHON", "SOURCES", "cache_folder", "digest", "kernel", "small"]
+__all__ = [
+    "PLAIN",
+    "PYTHON",
+    "SOURCES",
+    "cache_folder",
+    "digest",
+    "kernel",
+    "small",
+    "unchanged",
+]
 
 Function = TypeVar("Function", bound=Callable[..., Any])
 
@@ -43,6 +52,11 @@ def _sources() -> dict[str, bytes]:
 
 SOURCES = _sources()
 """Every file that the code of kernels depends on, as it stood when kernels were first wanted."""
+
+
+def unchanged() -> bool:
+    """Whether every one of them is still what it was: code made now was made of what is named."""
+    return _sources() == SOURCES
 
 
 @functools.cache

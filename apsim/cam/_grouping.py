@@ -8,17 +8,17 @@ here, so any program that repeats itself is served.
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Callable, Iterator
-from dataclasses import dataclass, replace
+from collections.abc import Iterator
+from dataclasses import dataclass
 from functools import cached_property
 
 import numpy as np
 
-from apsim.cam._plan import COUNTED, FUSED, KEEP, KNOWN, LINES, SPANNED, Numbers, Plan
+from apsim.cam._plan import COUNTED, KEEP, KNOWN, Numbers, Plan
 from apsim.encoding import KEY, KEYS, MODE, OP, WRITE, WRITES
 from apsim.program import Mode, Op
 
-__all__ = ["GIVEN", "Pattern", "blank", "fused", "single"]
+__all__ = ["GIVEN", "MOST_OPERANDS", "Pass", "Pattern", "Piece", "blank", "fused", "single"]
 
 GIVEN = 2
 """A bit of a pattern that is given at run time."""
@@ -26,8 +26,6 @@ GIVEN = 2
 Pass = tuple[tuple[tuple[int, int], ...], tuple[tuple[int, int, int], ...]]
 Pattern = tuple[Pass, ...]
 """Passes of a step: key (slot, bit) pairs and written (slot, bit, mode) triples."""
-
-Address = Callable[[Pattern], int]
 
 MOST_LINES = 4  # lines up to which a step may grow beyond those of its first pass
 MOST_PASSES = 8
@@ -49,69 +47,57 @@ class Compare:
         """The lines it works on."""
         return frozenset(line for line, *_ in (*self.key, *self.write))
 
-
-@dataclass
-class Coded:
-    """A plan in the making: code for steps, and the lines that the code works on."""
-
-    plan: Plan
-    extra: Numbers
-    lines: list[int]
-
-    @classmethod
-    def of(cls, plan: Plan) -> Coded:
-        return cls(plan, plan.extra.copy(), [0])
-
-    def set(self, start: int, stop: int, address: int, lines: list[int]) -> None:
-        """Let code at an address carry out steps `start` to `stop`."""
-        self.extra[start, [FUSED, SPANNED, LINES]] = address, stop - start, len(self.lines)
-        self.extra[start, KEEP] = self.plan.extra[stop - 1, KEEP]
-        self.lines += lines
-
-    def done(self) -> Plan:
-        return replace(self.plan, extra=self.extra, lines=np.array(self.lines, np.int64))
+    @cached_property
+    def pattern(self) -> Pattern:
+        """What it does, by itself, to whatever lines."""
+        return _pattern([self])[0]
 
 
-def single(plan: Plan, address: Address) -> Plan:
-    """The plan with code for each pass by its arity: lines and bits are given at run time."""
-    coded = Coded.of(plan)
-    for step in _compares(plan):
-        _code_alone(coded, step, address)
-    return coded.done()
+@dataclass(frozen=True)
+class Piece:
+    """Steps `start` to `stop` that have code: their passes, and the numbers that it works on."""
+
+    start: int
+    stop: int
+    pattern: Pattern
+    numbers: tuple[int, ...]  # lines, then what bits are given at run time
+    keep: bool = False
 
 
-def fused(plan: Plan, address: Address, least: int) -> Plan:
-    """The plan with code for each LUT step whose pattern occurs at least `least` times.
+def single(plan: Plan) -> list[Piece]:
+    """Each pass by itself, in code for its arity: lines and bits are given at run time."""
+    return [piece for step in _compares(plan) if (piece := _alone(step))]
 
-    Other passes have code by their arity.
-    """
+
+def fused(plan: Plan, least: int) -> list[Piece]:
+    """LUT steps whose pattern occurs at least `least` times; other passes by their arity."""
     found = [(group, *_pattern(group)) for group in _groups(_compares(plan))]
-    often, coded = Counter(pattern for _, pattern, _ in found), Coded.of(plan)
+    often, pieces = Counter(pattern for _, pattern, _ in found), []
     for group, pattern, on in found:
         if len(group) > 1 and often[pattern] >= least:
-            coded.set(group[0].index, group[-1].index + 1, address(pattern), on)
+            span = group[0].index, group[-1].index + 1
+            pieces.append(Piece(*span, pattern, tuple(on), group[-1].keep))
         else:
-            for step in group:
-                _code_alone(coded, step, address)
-    return coded.done()
+            pieces += filter(None, map(_alone, group))
+    return pieces
 
 
-def _code_alone(coded: Coded, step: Compare, address: Address) -> None:
-    if 0 < len(step.key) + len(step.write) <= MOST_OPERANDS:
-        (one,), on = _pattern([step])
-        pattern, given = blank(one)
-        coded.set(step.index, step.index + 1, address(pattern), [*on, *given])
+def _alone(step: Compare) -> Piece | None:
+    if not 0 < len(step.key) + len(step.write) <= MOST_OPERANDS:
+        return None
+    (one,), on = _pattern([step])
+    pattern, given = blank(one)
+    return Piece(step.index, step.index + 1, pattern, (*on, *given), step.keep)
 
 
 def blank(one: Pass) -> tuple[Pattern, list[int]]:
-    """A pass with its bits to be given; those bits, and how many lines flip with each match."""
+    """A pass with its bits to be given, and these: 0 or ones, as code for them wants it."""
     key, write = one
     pattern = (
         tuple((slot, GIVEN) for slot, _ in key),
         tuple((slot, GIVEN, COUNTED if mode == COUNTED else KNOWN) for slot, _, mode in write),
     )
-    given = [bit - 1 for _, bit in key] + [-bit for _, bit, _ in write]
-    return (pattern,), [*given, sum(mode == KNOWN for _, _, mode in write)]
+    return (pattern,), [*(bit - 1 for _, bit in key), *(-bit for _, bit, _ in write)]
 
 
 def _compares(plan: Plan) -> list[Compare]:
@@ -159,8 +145,8 @@ def _joins(group: list[Compare], step: Compare) -> bool:
         return False
     if not step.writes:
         return len(step.key) == len(first.key) == 1
-    on = {line for one in group for line in one.lines}
-    begins_anew = _pattern([step])[0] == _pattern([first])[0] and step.lines != on
+    on = frozenset[int]().union(*(one.lines for one in group))
+    begins_anew = step.lines != on and step.pattern == first.pattern
     return len(on | step.lines) <= max(MOST_LINES, len(on)) and not begins_anew
 
 

@@ -14,9 +14,10 @@ from typing import Any
 
 import numpy as np
 
+from apsim.cam._bits import get_bits, popcount, put_bits
 from apsim.cam._compile import kernel, small
-from apsim.cam._leaves import assign_line, call_fused, get_bits, popcount, put_bits, step_lines
-from apsim.cam._plan import FUSED, KEEP, LINES, SPANNED, SURE
+from apsim.cam._plain import assign_line, step_lines
+from apsim.cam._plan import KEEP, SURE
 from apsim.encoding import (
     KEY,
     KEYS,
@@ -41,7 +42,7 @@ SIXTY_FOUR = np.uint64(64)
 
 @kernel
 def horizontal(
-    planes: Any, steps: Any, pool: Any, extra: Any, lines: Any, span: Any, size: Any,
+    planes: Any, steps: Any, pool: Any, extra: Any, span: Any, size: Any,
     data: Any, out: Any, totals: Any,
 ) -> None:  # fmt: skip
     """Run steps `span[0]` to `span[1]` on vectors `span[2]` to `span[3]` of the planes.
@@ -53,7 +54,7 @@ def horizontal(
     while low < span[3]:
         high = min(low + tile, span[3])
         run_steps(
-            planes, steps, pool, extra, lines, span[0], span[1], low, high, full, rows,
+            planes, steps, pool, extra, span[0], span[1], low, high, full, rows,
             data, out, totals,
         )  # fmt: skip
         low = high
@@ -61,24 +62,17 @@ def horizontal(
 
 @small
 def run_steps(
-    planes: Any, steps: Any, pool: Any, extra: Any, lines: Any, start: Any, stop: Any,
+    planes: Any, steps: Any, pool: Any, extra: Any, start: Any, stop: Any,
     low: Any, high: Any, full: Any, rows: Any, data: Any, out: Any, totals: Any,
 ) -> None:  # fmt: skip
     """Run horizontal steps `start` to `stop` on vectors `low` to `high`.
 
-    `extra` and `lines` come from a plan: whether the tag is kept, how many written lines
-    flip in every matched row, and the fused code that stands for some steps.
+    `extra` comes from a plan: whether the tag is kept, and how many written lines flip in
+    every matched row.
     """
     index = start
     while index < stop:
         op = steps[index, OP]
-        if op == PASS and extra[index, FUSED] and index + extra[index, SPANNED] <= stop:
-            call_fused(
-                extra[index, FUSED], planes, lines, extra[index, LINES], 1, low, high, full,
-                len(planes) - 1, len(planes) - 2 if extra[index, KEEP] else -1, totals, index,
-            )  # fmt: skip
-            index += extra[index, SPANNED]
-            continue
         if op == WRITE_DATA:
             totals[3, index] += take_data(planes, data, steps, index, pool, low, high, rows)
         elif op == WRITE_TAG:

@@ -1,9 +1,8 @@
-"""The lanes kernel: a schedule of blocks walked on a tile of independent groups.
+"""The lanes kernel in plain source: a schedule of blocks walked on a tile of groups.
 
-The rule: the steps are those of `_kernels`, one at a time, through the same vector
-code; only what stands side by side differs: here a lane is a group, and a slot holds
-one row of every group.  A vertical step is one compare and one write over whole slots,
-all columns at once.
+The rule: the steps are those of `_kernels`, one at a time; only what stands side by side
+differs: here a lane is a group, and a slot holds one row of every group.  A vertical step is
+one compare and one write over whole slots, all columns at once.
 
 A tile is planes uint64[slots, lines, words]: lines are the columns, then the row tags,
 then the living lanes.  The last slot holds the living lanes of every column, the one
@@ -16,11 +15,12 @@ from typing import Any
 
 import numpy as np
 
+from apsim.cam._bits import popcount
 from apsim.cam._compile import kernel, small
-from apsim.cam._kernels import LOAD_G, LOAD_K, PREFIX
-from apsim.cam._leaves import assign_line, call_fused, clear_lines, popcount, step_lines, take_field
-from apsim.cam._plan import FUSED, KEEP, LINES, SPANNED, SURE
-from apsim.cam.schedule import ACROSS, ALIGN, CODE, FRESH
+from apsim.cam._plain import assign_line, clear_lines, step_lines, take_field
+from apsim.cam._plan import KEEP, SPANNED, SURE
+from apsim.cam._vertical import LOAD_G, LOAD_K, PREFIX
+from apsim.cam.schedule import ACROSS, FRESH
 from apsim.encoding import KEY, KEYS, OP, PLACE, PORT, WRITE, WRITES
 from apsim.program import Op
 
@@ -40,9 +40,9 @@ FIXED = 4  # slots beside the blocks': G, K, column tags, living lanes
 
 @kernel
 def walk(
-    planes: Any, flat: Any, lines: Any, ops: Any, steps: Any, pool: Any, extra: Any, on: Any,
-    down: Any, down_pool: Any, codes: Any, blocks: Any, packed: Any, words: Any, live: Any,
-    runs: Any, out: Any, totals: Any,
+    planes: Any, flat: Any, lines: Any, ops: Any, steps: Any, pool: Any, extra: Any,
+    down: Any, down_pool: Any, blocks: Any, packed: Any, words: Any, live: Any, runs: Any,
+    out: Any, totals: Any,
 ) -> None:  # fmt: skip
     """Walk a schedule on one tile; totals[1:], by step, take matched, written, flipped.
 
@@ -69,22 +69,8 @@ def walk(
             blocks[slot] = a
         elif kind == ACROSS:
             across(
-                planes[slot], steps, pool, extra, on, a, b, full, packed, words, live, alive, runs,
+                planes[slot], steps, pool, extra, a, b, full, packed, words, live, alive, runs,
                 blocks[slot], out, totals,
-            )  # fmt: skip
-        elif kind == ALIGN:
-            totals[1, a] += count_line(flat, slot, columns * vectors)
-            totals[2, a + 1] += down[b, D_WIDTH] * alive
-            totals[3, a + 1] += move(lines, height, slot, down, b, columns, vectors)
-        elif kind == CODE and codes[b, 2]:  # the tag chain runs along the columns
-            call_fused(
-                codes[b, 0], lines, on, codes[b, 1], columns, 0, vectors, full,
-                (slots - 1) * height, -1, totals, a,
-            )  # fmt: skip
-        elif kind == CODE:
-            call_fused(
-                codes[b, 0], flat, on, codes[b, 1], 1, 0, columns * vectors, full * columns,
-                slots - 1, -1, totals, a,
             )  # fmt: skip
         else:
             downwards(
@@ -94,21 +80,14 @@ def walk(
 
 @small
 def across(
-    rows: Any, steps: Any, pool: Any, extra: Any, on: Any, start: Any, stop: Any, full: Any,
-    packed: Any, words: Any, live: Any, alive: Any, runs: Any, block: Any, out: Any, totals: Any,
+    rows: Any, steps: Any, pool: Any, extra: Any, start: Any, stop: Any, full: Any, packed: Any,
+    words: Any, live: Any, alive: Any, runs: Any, block: Any, out: Any, totals: Any,
 ) -> None:  # fmt: skip
     """Horizontal steps on one row of every group."""
     vectors, tags, index = rows.shape[1] >> 3, len(rows) - 2, start
     while index < stop:
         op, key = steps[index, OP], steps[index, KEY]
         put = op == READ and steps[index, PORT] == 0 and block == 0
-        if extra[index, FUSED] and not put and index + extra[index, SPANNED] <= stop:
-            call_fused(
-                extra[index, FUSED], rows, on, extra[index, LINES], 1, 0, vectors, full,
-                tags + 1, tags if extra[index, KEEP] else -1, totals, index,
-            )  # fmt: skip
-            index += extra[index, SPANNED]
-            continue
         if op == WRITE_DATA:
             bits = min(max(extra[index, SPANNED], 1), stop - index)
             take(
@@ -199,9 +178,11 @@ def downwards(
     totals[2, index] += matched * writes
     totals[3, index] += flipped + matched * down[b, D_KNOWN]
     if op == READ and down[b, D_PORT] == 0:
-        for k in range(down[b, D_WIDTH]):
+        for k in range(len(out)):
+            column = down[b, D_SOURCE] + k
+            inside = k < down[b, D_WIDTH] and 0 <= column < columns
             for w in range(len(live)):
-                out[k, w] = lines[(slots - 2) * height + down[b, D_SOURCE] + k, w]
+                out[k, w] = lines[(slots - 2) * height + column, w] if inside else ZERO
 
 
 @small
@@ -223,15 +204,6 @@ def move(lines: Any, height: Any, slot: Any, down: Any, b: Any, columns: Any, ve
             flipped += count(lines, to + column)
             clear_lines(lines, to + column, 1)
     return flipped
-
-
-@small
-def count_line(flat: Any, slot: Any, vectors: Any) -> Any:
-    """Bits set in all columns of a slot."""
-    ones = 0
-    for w in range(vectors * 8):
-        ones += popcount(flat[slot, w])
-    return ones
 
 
 @small

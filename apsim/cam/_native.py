@@ -88,7 +88,7 @@ class Native:
         with self._lock:
             if self._run is None:
                 name = f"{self.function.__module__}.{self.function.__qualname__}"
-                address = load(name, "entry", self.assembly)
+                (address,) = load(name, ["entry"], self.assembly)
                 self._run = ctypes.CFUNCTYPE(None, ctypes.c_char_p)(address)
         return self._run
 

@@ -9,44 +9,51 @@ from __future__ import annotations
 
 import hashlib
 import os
-from collections.abc import Callable
+import tempfile
+from collections.abc import Callable, Sequence
 from functools import cache
 from pathlib import Path
 from typing import Any
 
 import llvmlite.binding as llvm
 
-from apsim.cam._compile import cache_folder
+from apsim.cam._compile import cache_folder, unchanged
 
-__all__ = ["load"]
+__all__ = ["HAS_TERNARY_LOGIC", "load"]
+
+DIGEST = 32  # bytes before the code in a file: its SHA-256
 
 
-def load(name: str, symbol: str, assembly: Callable[[], str]) -> int:
-    """Address of `symbol` in the object code called `name`, made of `assembly()` if need be.
+def load(
+    name: str, symbols: Sequence[str], assembly: Callable[[], str], *, optimised: bool = True
+) -> list[int]:
+    """Addresses of symbols in the object code called `name`, made of `assembly()` if need be.
 
     `name` must say everything that the assembly depends on, besides the sources of kernels.
+    Assembly that is in good order already need not be `optimised`, which takes most of the time.
     """
     stored = _stored(name)
-    code = stored.read_bytes() if stored and stored.is_file() else None
+    code = _found(stored)
     if code is None:
-        code = _compiled(assembly())
+        code = _compiled(assembly(), optimised)
         _keep(stored, code)
     engine = llvm.create_mcjit_compiler(llvm.parse_assembly(""), _machine())
     engine.add_object_file(llvm.ObjectFileRef.from_data(code))
     engine.finalize_object()
     _engines.append(engine)
-    return int(engine.get_function_address(symbol))
+    return [int(engine.get_function_address(symbol)) for symbol in symbols]
 
 
 _engines: list[Any] = []  # machine code lives as long as its engine
 
 
-def _compiled(assembly: str) -> bytes:
+def _compiled(assembly: str, optimised: bool) -> bytes:
     module, machine = llvm.parse_assembly(assembly), _machine()
     module.verify()
-    tuning = llvm.create_pipeline_tuning_options(speed_level=2)
-    builder = llvm.create_pass_builder(machine, tuning)
-    builder.getModulePassManager().run(module, builder)
+    if optimised:
+        tuning = llvm.create_pipeline_tuning_options(speed_level=2)
+        builder = llvm.create_pass_builder(machine, tuning)
+        builder.getModulePassManager().run(module, builder)
     return bytes(machine.emit_object(module))
 
 
@@ -66,18 +73,36 @@ def _processor() -> tuple[str, str]:
     return str(llvm.get_host_cpu_name()), str(llvm.get_host_cpu_features().flatten())
 
 
+HAS_TERNARY_LOGIC = bool(llvm.get_host_cpu_features().get("avx512f"))
+"""Whether any function of three vectors is one instruction here."""
+
+
 def _stored(name: str) -> Path | None:
     folder = cache_folder()
     whole = f"{name} {_processor()} {llvm.llvm_version_info}"
     return folder / f"{hashlib.sha256(whole.encode()).hexdigest()[:32]}.o" if folder else None
 
 
+def _found(path: Path | None) -> bytes | None:
+    """The code in a file, if all of it is there as it was written."""
+    if path is None or not path.is_file():
+        return None
+    kept = path.read_bytes()
+    code = kept[DIGEST:]
+    return code if hashlib.sha256(code).digest() == kept[:DIGEST] else None
+
+
 def _keep(path: Path | None, code: bytes) -> None:
-    if path is None:
+    """Written aside under a name of its own; not at all where a source is no longer what it was."""
+    if path is None or not unchanged():
         return
-    aside = path.with_suffix(f".{os.getpid()}")
     try:
-        aside.write_bytes(code)
-        aside.replace(path)
+        handle, aside = tempfile.mkstemp(dir=path.parent)
     except OSError:
-        aside.unlink(missing_ok=True)
+        return
+    try:
+        with os.fdopen(handle, "wb") as file:
+            file.write(hashlib.sha256(code).digest() + code)
+        Path(aside).replace(path)
+    except OSError:
+        Path(aside).unlink(missing_ok=True)

@@ -7,13 +7,13 @@ whatever type and memory order the integers have.
 
 from __future__ import annotations
 
+from types import ModuleType
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
-from apsim.cam._compile import kernel
-from apsim.cam._leaves import octet_bits, put_octets
+from apsim.cam._compile import PLAIN
 
 __all__ = ["empty_planes", "fill", "from_planes", "to_planes"]
 
@@ -25,13 +25,8 @@ GAP = 64  # bytes between rows of a block, so that they do not meet in a cache
 
 
 def empty_planes(rows: int, bits: int, lanes: int) -> Words:
-    """Room for planes uint64[rows, bits, lanes / 64, rounded up], and a vector of words behind.
-
-    Kernels load that vector with the last words.
-    """
-    width = -(-lanes // 64)
-    size = rows * bits * width
-    return np.empty(size + 8, np.uint64)[:size].reshape(rows, bits, width)
+    """Room for planes uint64[rows, bits, lanes / 64, rounded up]."""
+    return np.empty((rows, bits, -(-lanes // 64)), np.uint64)
 
 
 def to_planes(values: Integers, bits: int) -> Words:
@@ -42,7 +37,18 @@ def to_planes(values: Integers, bits: int) -> Words:
 
 
 def fill(values: Integers, planes: Words) -> None:
-    """Put integers [rows, lanes] of any type into planes [rows, bits, words]."""
+    """Put integers [rows, lanes] of any type into planes [rows, bits, words].
+
+    Raises `ValueError` for planes of other rows or lanes.
+    """
+    rows, lanes = values.shape
+    _refuse_unless(
+        planes.ndim == 3 and (len(planes), planes.shape[2]) == (rows, -(-lanes // 64)),
+        planes,
+        f"planes [{rows}, bits, {-(-lanes // 64)}]",
+    )
+    if not planes.size:
+        return
     small_end_first = values.astype(values.dtype.newbyteorder("<"), copy=False)
     octets = small_end_first[:, :, None].view(np.uint8)
     for place in range(0, planes.shape[1], 8):
@@ -82,25 +88,49 @@ def _turn(octets: Octets, block: Octets) -> None:
         block[:rows, lane : lane + some.shape[1]] = square[: some.shape[1]].T
 
 
-@kernel
+def from_planes(planes: Words, words: Words) -> None:
+    """Put planes uint64[bits, n] into uint64[1, 64 * n], whatever that holds.
+
+    Raises `ValueError` for more than 64 bits, and for words of another number.
+    """
+    wanted = 64 * planes.shape[1]
+    _refuse_unless(len(planes) <= 64, planes, "at most 64 planes")
+    _refuse_unless(words.size == wanted, words, f"{wanted} words")
+    planes, target = np.ascontiguousarray(planes), words.reshape(words.size)
+    if PLAIN:
+        _plain().put(planes, target)
+    else:
+        _call("put", planes.ctypes.data, *planes.shape, target.ctypes.data)
+
+
+def _refuse_unless(fits: bool, array: Words, wanted: str) -> None:
+    if not (fits and array.dtype == np.uint64 and array.flags.c_contiguous):
+        raise ValueError(
+            f"wanted {wanted} of uint64 in C order, got {array.dtype} of shape {array.shape}"
+        )
+
+
 def _fill(
-    block: Any, pitch: Any, words: Any, first: Any, place: Any, bits: Any, planes: Any
+    block: Octets, pitch: int, words: int, first: int, place: int, bits: int, planes: Words
 ) -> None:
     """Words from `first` on of some planes := the bits of bytes that lie side by side."""
-    for row in range(planes.shape[0]):
-        for word in range(words):
-            for b in range(bits):
-                given = octet_bits(block, row * pitch + word * 64, b)
-                planes[row, place + b, first + word] = given
+    if PLAIN:
+        _plain().fill(block, pitch, words, first, place, bits, planes)
+    else:
+        numbers = block.ctypes.data, pitch, words, first, place, bits
+        _call("fill", *numbers, planes.ctypes.data, *planes.shape)
 
 
-def from_planes(planes: Words, words: Words) -> None:
-    """Put planes uint64[bits, n] into uint64[1, 64 * n], whatever that holds."""
-    _put(np.ascontiguousarray(planes), words.reshape(words.size))
+def _call(name: str, *numbers: int) -> None:
+    """Machine code, told some numbers."""
+    from apsim.cam._frame import caller
+    from apsim.cam._octets import octets
+
+    told = np.array(numbers, np.int64)
+    caller(getattr(octets(), name))(told.ctypes.data, 0, 0)
 
 
-@kernel
-def _put(planes: Any, words: Any) -> None:
-    for word in range(planes.shape[1]):
-        for place in range(0, planes.shape[0], 8):
-            put_octets(words, word * 64, planes, place, min(planes.shape[0] - place, 8), word)
+def _plain() -> ModuleType:
+    from apsim.cam import _plain_operands
+
+    return _plain_operands

@@ -1,7 +1,7 @@
-"""The inner loops over bit-planes in plain source: what `_vectors` builds by hand.
+"""The inner loops over bit-planes in plain source, where machine code cannot be made by hand.
 
-The rule: the same arguments, the same results.  These compile on any processor that
-numba knows, and run as plain Python under NUMBA_DISABLE_JIT=1.  Planes are
+The rule: the same results as the operations of `_operations`.  These compile on any processor
+that numba knows, and run as plain Python under NUMBA_DISABLE_JIT=1.  Planes are
 uint64[lines, words]; the last two lines are the row tags and the rows that live.
 A vector is eight words.  The tag of a step goes through a buffer, so that reading
 and writing the same plane never meet in one loop.
@@ -13,40 +13,13 @@ from typing import Any
 
 import numpy as np
 
+from apsim.cam._bits import popcount
 from apsim.cam._compile import small
 
-__all__ = [
-    "assign_line",
-    "call_fused",
-    "clear_lines",
-    "get_bits",
-    "octet_bits",
-    "popcount",
-    "put_bits",
-    "put_octets",
-    "step_lines",
-    "take_field",
-]
+__all__ = ["assign_line", "clear_lines", "step_lines", "take_field"]
 
 COUNTED = 2
 ZERO, ONE, ONES = np.uint64(0), np.uint64(1), np.uint64(0xFFFF_FFFF_FFFF_FFFF)
-PAIRS, FOURS, EIGHTS = (
-    np.uint64(0x5555_5555_5555_5555),
-    np.uint64(0x3333_3333_3333_3333),
-    np.uint64(0x0F0F_0F0F_0F0F_0F0F),
-)
-
-
-@small
-def popcount(word: Any) -> Any:
-    """Ones of a uint64 word."""
-    word = word - ((word >> np.uint64(1)) & PAIRS)
-    word = (word & FOURS) + ((word >> np.uint64(2)) & FOURS)
-    word = (word + (word >> np.uint64(4))) & EIGHTS
-    word = word + (word >> np.uint64(8))
-    word = word + (word >> np.uint64(16))
-    word = word + (word >> np.uint64(32))
-    return np.int64(word & np.uint64(127))
 
 
 @small
@@ -119,7 +92,6 @@ def take_field(
     as one long line; or, where `same`, bit `place + k` of `word` in all lanes.  Lanes that do
     not live take 0.  Cells flipped are added to totals[3, index + k].
 
-    With explicit vectors `rows`, `live` and `source` have seven words more than they show.
     """
     given = source.reshape(source.size)
     for k in range(bits):
@@ -128,52 +100,3 @@ def take_field(
             new = (fixed if same else given[first + k * stride + w - start]) & live[w]
             totals[3, index + k] += popcount(rows[line + k, w] ^ new)
             rows[line + k, w] = new
-
-
-@small
-def get_bits(data: Any, port: Any, row: Any, place: Any) -> Any:
-    """Bit `place` of the 64 words of `data[port]` from `row` on, as one word."""
-    word = ZERO
-    for k in range(64):
-        word |= ((data[port, row + k] >> np.uint64(place)) & ONE) << np.uint64(k)
-    return word
-
-
-@small
-def put_bits(out: Any, port: Any, row: Any, place: Any, word: Any) -> None:
-    """Bit `place` of the 64 words of `out[port]` from `row` on := the bits of `word`."""
-    bit = ONE << np.uint64(place)
-    for k in range(64):
-        old = out[port, row + k] & ~bit
-        out[port, row + k] = old | (((word >> np.uint64(k)) & ONE) << np.uint64(place))
-
-
-@small
-def octet_bits(octets: Any, first: Any, place: Any) -> Any:
-    """Bit `place` of 64 bytes from `first` on, as one word."""
-    word = ZERO
-    for k in range(64):
-        word |= ((np.uint64(octets[first + k]) >> np.uint64(place)) & ONE) << np.uint64(k)
-    return word
-
-
-@small
-def put_octets(words: Any, first: Any, planes: Any, place: Any, bits: Any, word: Any) -> None:
-    """Up to eight bits from `place` on of 64 words from `first` on := word `word` of planes.
-
-    Bits below are kept, those above are 0.
-    """
-    for k in range(64):
-        octet = ZERO
-        for b in range(bits):
-            octet |= ((planes[place + b, word] >> np.uint64(k)) & ONE) << np.uint64(b)
-        kept = words[first + k] if place else ZERO
-        words[first + k] = kept | (octet << np.uint64(place))
-
-
-@small
-def call_fused(
-    address: Any, planes: Any, lines: Any, place: Any, repeat: Any,
-    first: Any, last: Any, full: Any, live: Any, tag: Any, totals: Any, index: Any,
-) -> None:  # fmt: skip
-    """Machine code of `_fusion` at an address; without vectors no plan has any."""

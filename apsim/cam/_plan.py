@@ -34,18 +34,16 @@ from apsim.encoding import (
 )  # fmt: skip
 from apsim.program import Mode, Op
 
-__all__ = ["FUSED", "KEEP", "KNOWN", "LINES", "SPANNED", "SURE", "Plan", "Section", "plan"]
+__all__ = ["COUNTED", "KEEP", "KNOWN", "NEVER", "SPANNED", "SURE", "Plan", "Section", "plan"]
 
 Numbers = NDArray[np.int64]
 
 KNOWN, NEVER, COUNTED = 1, 0, 2  # how a written line's flips are found
 
 # Columns of a row of `Plan.extra`.
-KEEP = 0  # whether later steps want the tag (of the last step, where code stands for some)
+KEEP = 0  # whether later steps want the tag
 SURE = 1  # written lines that flip in every matched row
-FUSED = 2  # address of the code that carries out this step and those after it, 0 for none
-SPANNED = 3  # how many steps that code carries out; columns of a field that are taken in
-LINES = 4  # where its lines stand in `Plan.lines`
+SPANNED = 2  # columns of a field that are taken in, from this step on
 
 
 @dataclass(frozen=True)
@@ -66,7 +64,6 @@ class Plan:
     pool: Numbers
     rows: Numbers
     extra: Numbers
-    lines: Numbers
     sections: tuple[Section, ...]
     needs: Needs
     comparing: Numbers  # horizontal compares 1, others 0
@@ -132,7 +129,6 @@ def _part(whole: Plan, span: slice) -> Plan:
         whole.pool,
         whole.rows,
         extra,
-        whole.lines,
         (Section(0, len(extra)),),
         whole.needs,
         comparing,
@@ -141,12 +137,13 @@ def _part(whole: Plan, span: slice) -> Plan:
     )
 
 
-def _make(code: Code) -> Plan:
-    need = needs(code)
+def _make(given: Code) -> Plan:
+    code = Code(given.steps.copy(), given.pool.copy(), given.rows.copy())
+    need = needs(code)  # of what nobody else can change
     steps, pool = _own_pool(code)
     across = steps[:, MODE] == Mode.HORIZONTAL
     compares = np.isin(steps[:, OP], (Op.PASS, Op.COMPARE, Op.READ))
-    extra = np.zeros((len(steps), 5), np.int64)
+    extra = np.zeros((len(steps), 3), np.int64)
     extra[:, KEEP] = _kept(steps, across)
     extra[:, SURE] = _mark_flips(steps, pool, across)
     extra[:, SPANNED] = _fields(steps, pool, across)
@@ -156,7 +153,6 @@ def _make(code: Code) -> Plan:
         pool,
         code.rows.astype(np.int64),
         extra,
-        np.zeros(1, np.int64),
         tuple(_sections(steps, code.rows)),
         need,
         (compares & across).astype(np.int64),

@@ -8,11 +8,10 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 
-__all__ = ["ACROSS", "ALIGN", "CODE", "DOWN", "FRESH", "Slots"]
+__all__ = ["ACROSS", "DOWN", "FRESH", "Slots"]
 
-# A new block in a slot; horizontal steps on it; a vertical step; passes that have code of
-# their own; a row read and written, perhaps elsewhere, whose tags nobody wants afterwards.
-FRESH, ACROSS, DOWN, CODE, ALIGN = 0, 1, 2, 3, 4
+# A new block in a slot; horizontal steps on it; a vertical step.
+FRESH, ACROSS, DOWN = 0, 1, 2
 
 
 @dataclass

@@ -1,258 +1,259 @@
-"""A schedule as the lanes kernel walks it: vertical steps numbered, and code for passes.
+"""A schedule as rows of operations that machine code walks: the blocks of a tile of lanes.
 
-The rule: one walk for each program and way of grouping passes; the order of steps on any
-block is the schedule's, and what is grouped are neighbours in it.
+The rule: the order of steps on any block is the schedule's, and what is grouped are
+neighbours in it.  Blocks that go through the same steps share the rows that are made for
+these, but for the slot, the block and the number of the first step.
 """
 
 from __future__ import annotations
 
 from collections.abc import Iterator
-from dataclasses import dataclass, field
-from functools import cached_property
-from typing import Any
+from dataclasses import dataclass
+from itertools import pairwise
 
 import numpy as np
 from numpy.typing import NDArray
 
-from apsim.cam._coding import ALONE, UNCODED, coded, possible
-from apsim.cam._grouping import MOST_OPERANDS, blank
-from apsim.cam._listed import listed
-from apsim.cam._plan import COUNTED, KNOWN, NEVER, Plan
+from apsim.cam import _frame as frame
+from apsim.cam._across import Across
+from apsim.cam._coding import coded
+from apsim.cam._down import Down
+from apsim.cam._operations import operations
+from apsim.cam._parts import Part, expanded
+from apsim.cam._plan import KNOWN
+from apsim.cam._reader import Reader
 from apsim.cam.regular import NEEDED
-from apsim.cam.schedule import ALIGN, CODE, DOWN, Schedule
-from apsim.encoding import BODY, GATE, MODE, OP, PORT, SOURCE, TARGET, WIDTH, Code
+from apsim.cam.schedule import ACROSS, DOWN, FRESH, Schedule
+from apsim.encoding import (
+    BODY,
+    GATE,
+    MODE,
+    OP,
+    WRITES,
+    Code,
+)
+from apsim.errors import ProgramError
 from apsim.program import Gate, Mode, Op
 
 __all__ = ["Walk", "walk_of"]
 
 Numbers = NDArray[np.int64]
-Pairs = tuple[tuple[int, int], ...]
-
-MOST_LINES = 4  # slots of vertical passes that share code
 
 
 @dataclass(frozen=True)
 class Walk:
-    """`ops` as in a schedule, CODE rows being (CODE, first step, number of the code, 0).
+    """Rows of operations, what they hold the addresses of, and what follows from matches."""
 
-    `down` int64[steps, 12] and `pool` int64[bits, 3] hold the vertical steps, `codes`
-    int64[codes, 3] addresses, where their lines stand in `on`, and whether these are columns
-    that the tag chain runs along instead of slots; `plan` the horizontal steps.
-    """
+    rows: Numbers
+    across: Across
+    down: Down
+    tags: int  # the slot of column tags; those of the latches G and K come after it
+    written: Numbers  # vertical passes: lines written for each match
+    flipped: Numbers  # and lines that flip
 
-    ops: Numbers
-    down: Numbers
-    pool: Numbers
-    codes: Numbers
-    on: Numbers
-    plan: Plan
+    @property
+    def slots(self) -> int:
+        """All slots of a tile."""
+        return self.tags + 3
 
+    def horizontal(self, spans: list[tuple[int, int]]) -> Numbers:
+        """Rows that bring a block of zeros in slot 0 through some steps, putting nothing out."""
+        parts = [self.across.rows(*span, putting=False) for span in spans]
+        return np.concatenate(parts) if parts else np.zeros((0, frame.ROW_SIZE), np.int64)
 
-@dataclass(frozen=True, eq=False)
-class _Vertical:
-    """A vertical step on slots."""
-
-    op: int
-    gate: int
-    key: Pairs
-    write: Pairs
-    rest: tuple[int, ...]  # source, target, width, port
-
-    @cached_property
-    def may_have_code(self) -> bool:
-        """Whether it is a pass; one that the chain gates, only among those that load it."""
-        few = 0 < len(self.key) + len(self.write) <= MOST_OPERANDS
-        return self.op == Op.PASS and self.gate != Gate.PREFIX and few
-
-    @cached_property
-    def modes(self) -> tuple[int, ...]:
-        """How the flips of each written slot are found, as for horizontal passes."""
-        once = [slot for slot, _ in self.key]
-        known = dict(self.key) if self.op == Op.PASS and self.gate != Gate.PREFIX else {}
-        written = [slot for slot, _ in self.write]
-        return tuple(
-            COUNTED
-            if slot not in known or once.count(slot) > 1 or written.count(slot) > 1
-            else (KNOWN if known[slot] != bit else NEVER)
-            for slot, bit in self.write
-        )
+    def complete(self, totals: Numbers) -> None:
+        """Add what follows from the rows that matched passes."""
+        self.across.complete(totals)
+        totals[2] += totals[1] * self.written
+        totals[3] += totals[1] * self.flipped
 
 
 def walk_of(code: Code, schedule: Schedule, columns: int, least: int) -> Walk:
-    """Number the vertical steps of a schedule, and give passes code where there can be any."""
-    plan = coded(code, least)
-    return _Walker(code, schedule, plan, columns + 2, least).run()
+    """The operations of a schedule; passes have code as `least` says (see `_coding`)."""
+    down = Down(schedule.slots, least)
+    return _Walker(code, schedule, coded(code, least, columns), down).run()
 
 
 @dataclass
 class _Walker:
     code: Code
     schedule: Schedule
-    plan: Plan
-    height: int
-    least: int
-    down: dict[_Vertical, int] = field(default_factory=dict)
-    rows: list[list[int]] = field(default_factory=list)
-    pool: list[tuple[int, int, int]] = field(default_factory=list)
-    numbers: dict[tuple[_Vertical, ...], int] = field(default_factory=dict)
-    codes: list[tuple[int, int, int]] = field(default_factory=list)
-    on: list[int] = field(default_factory=list)
-    steps: dict[tuple[object, ...], _Vertical] = field(default_factory=dict)
+    across: Across
+    down: Down
 
     def run(self) -> Walk:
-        self.has_code = self.least != UNCODED and possible()
-        self.lists, self.slots = listed(self.code), self.schedule.down.tolist()
-        self.on = self.plan.lines.tolist()
-        ops = np.array(list(self._ops()), np.int64).reshape(-1, 4)
-        return Walk(
-            ops,
-            np.array(self.rows, np.int64).reshape(-1, 12),
-            np.array(self.pool, np.int64).reshape(-1, 3),
-            np.array(self.codes, np.int64).reshape(-1, 3),
-            np.array(self.on, np.int64),
-            self.plan,
-        )
+        ops = self.schedule.ops
+        self.reader = Reader.of(self.code, self.schedule)
+        self.ops, self.spent = ops.tolist(), _spent(self.code, ops)
+        self.held = _held(ops)
+        written, flipped = self._by_match(ops)
+        rows = self._rows(ops)
+        return Walk(rows, self.across, self.down, self.schedule.slots, written, flipped)
 
-    def _ops(self) -> Iterator[tuple[int, int, int, int]]:
-        group: list[tuple[int, _Vertical]] = []
-        steps = [
-            (*op, self._vertical(op[1], op[2]) if op[0] == DOWN else None)
-            for op in self.schedule.ops.tolist()
-        ]
-        spent = _tags_spent([step for *_, step in steps])
-        skip = False
-        for number, (kind, a, b, slot, step) in enumerate(steps):
-            if group and not (step and self._joins(group, a, step)):
-                yield from self._coded(group)
-                group = []
-            if skip:
-                skip = False
-            elif step and step.may_have_code and self.has_code:
-                group.append((a, step))
-            elif step and self._is_move(steps, number, spent):
-                yield ALIGN, a, self._number(steps[number + 1][4]), step.key[0][0]
-                skip = True
-            elif step:
-                yield DOWN, a, self._number(step), 0
-            else:
-                yield kind, a, b, slot
-        yield from self._coded(group)
+    def _rows(self, ops: Numbers) -> Numbers:
+        """The schedule block by block; blocks that go through like steps share a part."""
+        borders = np.flatnonzero(ops[:, 0] == FRESH)
+        borders = np.unique(np.concatenate([[0], borders, [len(ops)]]))
+        likeness, bases = self._likeness(ops, borders)
+        parts: list[Part] = []
+        known: dict[bytes, int] = {}
+        which = []
+        for start, stop in pairwise(borders.tolist()):
+            name = likeness[start:stop].tobytes()
+            if name not in known:
+                known[name] = len(parts)
+                parts.append(self._part(start, stop, int(bases[start])))
+            which.append(known[name])
+        first = borders[:-1]
+        return expanded(parts, np.array(which, np.int64), ops[first, 1], bases[first])
 
-    def _is_move(self, steps: list[Any], number: int, spent: list[bool]) -> bool:
-        """A row read, its tags written at once, and wanted no more."""
-        if number + 1 == len(steps) or not spent[number + 1]:
-            return False
-        (*_, read), (*_, write) = steps[number : number + 2]
-        if write is None or steps[number + 1][1] != steps[number][1] + 1:
-            return False
-        reads = read.op == Op.READ and len(read.key) == 1 and read.key[0][1] == 1
-        return bool(reads and read.rest[3] < 0 and not read.gate and write.op == Op.WRITE_TAG)
+    def _likeness(self, ops: Numbers, borders: Numbers) -> tuple[Numbers, Numbers]:
+        """What operations must have in common to share rows; the first vertical step of a part.
 
-    def _vertical(self, index: int, line: int) -> _Vertical:
-        row, slots = self.lists.rows[index], self.slots[line]
-        key, write = self.lists.key[index], self.lists.write[index]
-        name = (
-            row[OP], row[GATE], tuple(bit for _, bit in key), tuple(bit for _, bit in write), line,
-            row[SOURCE], row[TARGET], row[WIDTH], row[PORT],
+        Parts with steps that the tag chain gates are told apart by what comes after them.
+        """
+        part = np.searchsorted(borders, np.arange(len(ops)), side="right") - 1
+        down, across = ops[:, 0] == DOWN, ops[:, 0] == ACROSS
+        bases = np.zeros(len(borders), np.int64)
+        at = np.flatnonzero(down)[::-1]
+        bases[part[at]] = ops[at, 1]
+        base, entered = bases[part], ops[borders[part], 1]
+        chained = np.zeros(len(borders), bool)
+        kinds, gated = np.zeros(len(ops), np.int64), np.zeros(len(ops), bool)
+        kinds[down] = np.array(self.reader.kinds, np.int64)[ops[down, 1]]
+        gated[down] = self.code.steps[ops[down, 1], GATE] != Gate.NONE
+        chained[part[gated]] = True
+        likeness = np.stack(
+            [
+                ops[:, 0], ops[:, 3], kinds + ops[:, 1] * across,
+                np.where(down | across, ops[:, 2], 0),
+                np.where(down, ops[:, 1] - base * ~chained[part], 0),
+                np.where(down, self.spent, 0), self.held == 0,
+                np.where(across & (self.held != entered), self.held + 1, 0),
+            ],
+            axis=1,
         )  # fmt: skip
-        known = self.steps.get(name)
-        if known is None:
-            bits = [bit for _, bit in (*key, *write)]
-            pairs = tuple(zip(slots, bits, strict=False))
-            rest = row[SOURCE], row[TARGET], row[WIDTH], row[PORT]
-            known = _Vertical(row[OP], row[GATE], pairs[: len(key)], pairs[len(key) :], rest)
-            self.steps[name] = known
-        return known
+        return np.ascontiguousarray(likeness, np.int64), base
 
-    def _joins(self, group: list[tuple[int, _Vertical]], index: int, step: _Vertical) -> bool:
-        if self.least == ALONE or not step.may_have_code or index != group[-1][0] + 1:
+    def _part(self, start: int, stop: int, base: int) -> Part:
+        """Some operations as rows; blocks and steps as numbers to be added to the first."""
+        parts = list(self._pieces(start, stop))
+        entered = self.ops[start][1]
+        rows, first = (
+            np.concatenate([getattr(part, name) for part in parts]) for name in ("rows", "first")
+        )
+        rows[first, frame.INDEX] -= base
+        takes = np.isin(rows[:, frame.FN], (operations().take_lanes, operations().take_fresh))
+        own = takes & (rows[:, frame.Z] == entered)
+        rows[own, frame.Z] = 0
+        return Part(rows, own, first)
+
+    def _pieces(self, start: int, stop: int) -> Iterator[Part]:
+        position, fresh = start, -1
+        while position < stop:
+            kind, a, _, slot = self.ops[position]
+            if kind == FRESH:
+                fresh = slot if self._goes_across(position + 1, slot) else -1
+                if fresh < 0:
+                    row = self.across.clear(set(range(self.across.columns)))
+                    yield Part.of(np.array([row], np.int64), slot=slot, block=a)
+            elif kind == ACROSS:
+                yield self._horizontal(position, slot == fresh)
+                fresh = -1
+            else:
+                run, between, position = self._vertical_run(position, stop)
+                yield Part.of(self._vertical(run), first=a)
+                yield from (self._horizontal(at, False) for at in between)
+                continue
+            position += 1
+
+    def _goes_across(self, position: int, slot: int) -> bool:
+        """Whether horizontal steps on a slot come next."""
+        if position == len(self.ops):
             return False
-        return len(_slots([one for _, one in group] + [step])) <= MOST_LINES
+        kind, *_, at = self.ops[position]
+        return bool(kind == ACROSS and at == slot)
 
-    def _coded(self, group: list[tuple[int, _Vertical]]) -> Iterator[tuple[int, int, int, int]]:
-        """One piece of code for a group, or a step at a time where it leaves latches behind."""
-        gates = [step.gate for _, step in group]
-        if any(gates) and not self._keeps_latches_to_itself(gates, group[-1][0]):
-            for index, step in group:
-                if step.gate:
-                    yield DOWN, index, self._number(step), 0
-                else:
-                    yield self._code_op(index, (step,))
-        elif group:
-            yield self._code_op(group[0][0], tuple(step for _, step in group))
+    def _horizontal(self, position: int, fresh: bool) -> Part:
+        _, start, stop, slot = self.ops[position]
+        block = int(self.held[position])
+        rows = self.across.rows(start, stop, block == 0, fresh)
+        return Part.of(rows, slot=slot, block=block)
 
-    def _keeps_latches_to_itself(self, gates: list[int], last: int) -> bool:
-        """Whether each latch is loaded before its use, and not used by later steps of the body."""
-        loaded: set[int] = set()
-        for gate in gates:
-            if not NEEDED.get(Gate(gate), set()) <= loaded:
-                return False
-            loaded.add(gate)
-        for row in self.lists.rows[last + 1 :]:
+    def _vertical_run(
+        self, position: int, stop: int
+    ) -> tuple[list[tuple[int, int, int]], list[int], int]:
+        """Vertical steps that follow one another: (position, step, line) of each.
+
+        Horizontal steps on a block that these do not touch may as well come after them.
+        """
+        run: list[tuple[int, int, int]] = []
+        between: list[int] = []
+        waiting: list[int] = []
+        after = position
+        for k in range(position, stop):
+            kind, a, b, _ = self.ops[k]
+            if kind == ACROSS and run and self.held[k]:
+                waiting.append(k)
+                continue
+            if kind != DOWN or (run and a != run[-1][1] + 1):
+                break
+            touched = self.reader.step(a, b).slots
+            if any(self.ops[at][3] in touched for at in (*between, *waiting)):
+                break
+            run.append((k, a, b))
+            between += waiting
+            waiting, after = [], k + 1
+        return run, between, after
+
+    def _vertical(self, run: list[tuple[int, int, int]]) -> Numbers:
+        steps = [self.reader.step(index, line) for _, index, line in run]
+        spent = [self.spent[k] for k, _, _ in run]
+        latched = any(step.gate for step in steps) and self._latches_wanted(run[-1][1])
+        return self.down.rows(steps, spent, latched)
+
+    def _latches_wanted(self, last: int) -> bool:
+        """Whether steps of the body after this one use latches that were loaded before."""
+        for row in self.code.steps[last + 1 :]:
             if row[BODY] or row[MODE] == Mode.HORIZONTAL:
                 break
             if row[GATE] in NEEDED:
-                return False
-        return True
+                return True
+        return False
 
-    def _code_op(self, index: int, steps: tuple[_Vertical, ...]) -> tuple[int, int, int, int]:
-        if steps not in self.numbers:
-            self.numbers[steps] = len(self.codes)
-            self._make(steps)
-        return CODE, index, self.numbers[steps], 0
-
-    def _make(self, steps: tuple[_Vertical, ...]) -> None:
-        """Code for passes: with their bits where they are several, by arity where one is alone."""
-        from apsim.cam._fusion import address
-
-        slots = {slot: place for place, slot in enumerate(_slots(steps))}
-        pattern = tuple(
-            (
-                tuple((slots[slot], bit) for slot, bit in step.key),
-                tuple(
-                    (slots[slot], bit, mode)
-                    for (slot, bit), mode in zip(step.write, step.modes, strict=True)
-                ),
-            )
-            for step in steps
-        )
-        given: list[int] = []
-        if self.least == ALONE:
-            pattern, given = blank(pattern[0])
-        gates = tuple(step.gate for step in steps) if any(step.gate for step in steps) else ()
-        self.codes.append((address(pattern, gates=gates), len(self.on), int(bool(gates))))
-        self.on += [*(slot * self.height for slot in slots), *given] if gates else [*slots, *given]
-
-    def _number(self, step: _Vertical) -> int:
-        if step not in self.down:
-            self.down[step] = len(self.rows)
-            self.rows.append(self._row(step))
-        return self.down[step]
-
-    def _row(self, step: _Vertical) -> list[int]:
-        """A vertical step as a row of the kernel's table, its lines added to the pool."""
-        first, modes = len(self.pool), step.modes
-        self.pool += [(slot, bit, COUNTED) for slot, bit in step.key]
-        middle = len(self.pool)
-        self.pool += [(*pair, mode) for pair, mode in zip(step.write, modes, strict=True)]
-        source, target, width, port = step.rest
-        return [
-            step.op, step.gate, first, len(step.key), middle, len(step.write), source, target,
-            width, step.key[0][0] if step.key else 0, modes.count(KNOWN), port,
-        ]  # fmt: skip
+    def _by_match(self, ops: Numbers) -> tuple[Numbers, Numbers]:
+        """For each step: lines that a vertical pass writes, and surely flips, for each match."""
+        down, steps = ops[ops[:, 0] == DOWN, 1:3], self.code.steps
+        vertical = (steps[:, MODE] == Mode.VERTICAL) & (steps[:, OP] == Op.PASS)
+        names = np.array(self.reader.kinds, np.int64)[down[:, 0]] * len(self.schedule.down)
+        _, first, kinds = np.unique(names + down[:, 1], return_index=True, return_inverse=True)
+        passes = [self.reader.step(*pair) for pair in down[first].tolist()]
+        sure = np.array([step.modes.count(KNOWN) for step in passes], np.int64)
+        flips, flipped = sure[kinds.ravel()], np.zeros(len(steps), np.int64)
+        flipped[down[:, 0]] = flips
+        if (flipped[down[:, 0]] != flips).any():
+            raise ProgramError("a step has one row as key and to write, here and not there")
+        return steps[:, WRITES] * vertical, flipped
 
 
-def _tags_spent(steps: list[_Vertical | None]) -> list[bool]:
-    """For each step, whether the column tags that it leaves are never used."""
-    spent, unused = [False] * len(steps), True
-    for number in reversed(range(len(steps))):
-        step = steps[number]
-        spent[number] = unused
-        if step is not None and step.op != Op.WRITE_ALL and step.op != Op.WRITE_DATA:
-            unused = step.op not in (Op.WRITE, Op.WRITE_TAG)
+def _spent(code: Code, ops: Numbers) -> NDArray[np.bool_]:
+    """For each operation of a schedule, whether nobody wants the column tags that it leaves."""
+    spent = np.ones(len(ops), bool)
+    down = np.flatnonzero(ops[:, 0] == DOWN)
+    named = code.steps[ops[down, 1], OP]
+    tagging = down[~np.isin(named, (Op.WRITE_ALL, Op.WRITE_DATA))]
+    uses = np.isin(code.steps[ops[tagging, 1], OP], (Op.WRITE, Op.WRITE_TAG))
+    spent[tagging[:-1]] = ~uses[1:]
     return spent
 
 
-def _slots(steps: Any) -> list[int]:
-    """The slots that steps use, in the order in which they come."""
-    return list(dict.fromkeys(slot for step in steps for slot, _ in (*step.key, *step.write)))
+def _held(ops: Numbers) -> Numbers:
+    """The block in the slot of each operation that has one."""
+    held = np.where(ops[:, 0] == FRESH, ops[:, 1], -1)
+    for slot in np.unique(ops[:, 3]).tolist():
+        here = np.flatnonzero((ops[:, 3] == slot) & (ops[:, 0] != DOWN))
+        entries = here[ops[here, 0] == FRESH]
+        if entries.size:
+            last = np.searchsorted(entries, here, side="right") - 1
+            held[here] = np.where(last >= 0, ops[entries[last], 1], -1)
+    return held

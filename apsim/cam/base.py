@@ -18,6 +18,8 @@ from apsim.encoding import OP, Code
 from apsim.errors import ProgramError
 from apsim.program import Op
 
+READ = int(Op.READ)
+
 __all__ = ["Cam", "Execution", "refuse_unless_it_fits", "validate"]
 
 
@@ -46,14 +48,11 @@ class Execution:
     @property
     def activity(self) -> Activity:
         """The sums over all steps."""
-        reads = self.ops == Op.READ
-        return Activity(
-            int(self.compared.sum()),
-            int(self.matched.sum()),
-            int(self.written.sum()),
-            int(self.flipped.sum()),
-            int((self.compared[reads] - self.matched[reads]).sum()),
-        )
+        reads = np.flatnonzero(self.ops == READ)
+        read = (self.compared[reads] - self.matched[reads]).sum() if reads.size else 0
+        numbers = self.compared, self.matched, self.written, self.flipped
+        compared, matched, written, flipped = (int(np.add.reduce(some)) for some in numbers)
+        return Activity(compared, matched, written, flipped, int(read))
 
     @property
     def last(self) -> Activity:
@@ -143,6 +142,8 @@ def refuse_unless_it_fits(
     if need.inputs:
         _validate_words("input", need.inputs, need.row_inputs * rows, need.input_groups, data)
     if need.outputs:
+        if out is not None and not out.flags.writeable:
+            raise ProgramError("the program puts words out; the array for them is read-only")
         _validate_words("output", need.outputs, need.row_outputs * rows, need.output_groups, out)
 
 

@@ -22,10 +22,10 @@ from numpy.typing import NDArray
 
 from apsim.cam._listed import listed
 from apsim.cam._one_line import OneLine, borders
-from apsim.cam._slots import ACROSS, ALIGN, CODE, DOWN, FRESH, Slots
+from apsim.cam._slots import ACROSS, DOWN, FRESH, Slots
 from apsim.cam.regular import Regular, Stretch
 
-__all__ = ["ACROSS", "ALIGN", "CODE", "DOWN", "FRESH", "Schedule", "schedule"]
+__all__ = ["ACROSS", "DOWN", "FRESH", "Schedule", "schedule"]
 
 Numbers = NDArray[np.int64]
 

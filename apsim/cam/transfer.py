@@ -1,7 +1,6 @@
 """Operands on their way to the lanes, and words on their way back.
 
-The rule: planes are those of `lanes.to_planes`, from integers of any type; numba is not
-imported before it is needed.
+The rule: planes are those of `lanes.to_planes`, from integers of any type.
 """
 
 from __future__ import annotations

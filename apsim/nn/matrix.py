@@ -33,6 +33,7 @@ __all__ = ["Batch", "dot_products"]
 Integers = NDArray[np.integer[Any]]
 Words = NDArray[np.uint64]
 LANE = 64
+SCATTERED = 0.2  # time that a lane word takes more where its operands stand alone, measured
 
 WORTH_CODE = 1 << 16  # products of a layer from which on its passes are worth code of their own
 LEAST = {engine: kind.least for engine, kind in (("strict", PackedCam), ("fused", FusedCam))}
@@ -61,9 +62,14 @@ class _Order:
 
     @classmethod
     def best(cls, i: int, u: int) -> _Order:
-        """The order that leaves fewer lanes of a word idle."""
-        filled = [count / (-(-count // LANE) * LANE) for count in (u, i)]
-        return cls(u, i, True) if filled[1] > filled[0] else cls(i, u, False)
+        """The order that leaves few lanes of a word idle, and has many words for each value."""
+        one, other = cls(i, u, False), cls(u, i, True)
+        return other if other.effort < one.effort else one
+
+    @property
+    def effort(self) -> float:
+        """Lane words for each 64 outputs, more where words come from many places."""
+        return self.words * LANE / self.inner * (1 + SCATTERED / self.words)
 
     @property
     def words(self) -> int:
@@ -113,7 +119,7 @@ def dot_products(
     function = make(fold.size if fold.full else fold.rest)
     least = LEAST[engine] if len(x) * i * length >= WORTH_CODE else UNCODED
     program = _program(function, fold.size if fold.full else fold.rest, length, least)
-    _ = program.walk  # made now, so that its time is not the passes'
+    _ = program.tiles  # made now, so that its time is not the passes'
     prepare()
     clock.turn("load")
     operands = _operands(function, x, weights, order, fold)
