@@ -37,6 +37,9 @@ VERBS: tuple[str, ...] = (
 MODULES = {"import": "import_model"}
 """Modules whose name differs from their verb, which is a word of the language."""
 
+ONE_THREAD = ("OPENBLAS_NUM_THREADS", "1")
+"""Threads of numpy's BLAS go on spinning after a product, on cores that the emulator wants."""
+
 INTERRUPTED = 130
 BROKEN_PIPE = 141
 
@@ -56,6 +59,7 @@ class _Version(argparse.Action):
 
 def main(argv: Sequence[str] | None = None) -> int:
     """Run the command line with `argv` (default: the process's own); return its exit code."""
+    os.environ.setdefault(*ONE_THREAD)
     try:
         return _run(list(sys.argv[1:] if argv is None else argv))
     except ApsimError as error:
