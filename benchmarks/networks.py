@@ -9,6 +9,7 @@ network runs in a process of its own, so that its peak memory is its own.
 from __future__ import annotations
 
 import argparse
+import os
 import resource
 import time
 from collections.abc import Callable, Mapping
@@ -21,6 +22,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from apsim import functions
+from apsim.cli import ONE_THREAD
 from apsim.nn import matrix, runtime, synthetic
 from apsim.nn.chip import Chip
 from apsim.nn.mapping import fold_sums
@@ -121,6 +123,7 @@ def network(name: str, bits: int, engine: str, kind: str) -> dict[str, float]:
 
 def in_its_own_process(name: str, bits: int, engine: str, kind: str) -> dict[str, float]:
     """The same, with no memory, no program and no array left by another network."""
+    os.environ.setdefault(*ONE_THREAD)
     with ProcessPoolExecutor(1, mp_context=get_context("spawn")) as pool:
         figures = pool.submit(network, name, bits, engine, kind).result()
     print(f"\n{name}, {bits} bits, {kind}, {engine}")

@@ -1,0 +1,22 @@
+"""What a product is made of: the parts of a tile's machine code."""
+
+from __future__ import annotations
+
+import re
+
+import pytest
+
+from apsim.cam._compile import PLAIN
+from benchmarks.product_parts import main
+
+pytestmark = pytest.mark.skipif(PLAIN, reason="there is no machine code here")
+
+
+def test_every_operation_of_a_tile_is_in_the_parts(capsys: pytest.CaptureFixture[str]) -> None:
+    """Nine rows are cleared, loaded and multiplied; eight are added to the first."""
+    assert main(["--length", "9", "--bits", "3", "--vectors", "3", "--rounds", "1"]) == 0
+    shown = capsys.readouterr().out
+    times = {name.strip(): int(n) for name, n in re.findall(r"  (.+?) +(\d+) times", shown)}
+    assert times["clear"] == 10 and times["take_fresh"] == 18
+    assert times["copy_out"] == times["step"] > 0
+    assert "sum of the parts" in shown and "the whole" in shown
