@@ -1,8 +1,9 @@
-"""The kernels without explicit vectors: as plain Python, and as plain compiled source."""
+"""Kernels for other machines: as plain Python, as plain compiled source, for an older processor."""
 
 from __future__ import annotations
 
 import os
+import platform
 import subprocess
 import sys
 from pathlib import Path
@@ -31,8 +32,21 @@ def test_the_agreement_suite_passes_without_vectors(setting: dict[str, str]) -> 
     assert done.returncode == 0, done.stdout[-3000:]
 
 
-def test_numba_is_not_imported_before_the_first_array_runs() -> None:
-    code = "import sys, apsim.cam; apsim.cam.PackedCam(8, 8).peek; print('numba' in sys.modules)"
+@pytest.mark.skipif(platform.machine() != "x86_64", reason="the older processor is an x86-64")
+def test_an_older_processor_gives_the_same() -> None:
+    """packed(program) == dense(program) and lanes == loads, without vectors of 512 bits"""
+    files = ["tests/test_cam_agreement.py", "tests/test_cam_lanes.py", "tests/test_cam_transfer.py"]
+    suite = ["-q", "-p", "no:cacheprovider", "-p", "tests.older_processor", *files]
+    kept = {name: value for name, value in os.environ.items() if name != "APSIM_KERNELS"}
+    done = subprocess.run(
+        [sys.executable, "-m", "pytest", *suite], cwd=ROOT, env=kept, capture_output=True, text=True
+    )
+    assert done.returncode == 0, done.stdout[-3000:]
+
+
+@pytest.mark.parametrize("name", ["numba", "llvmlite.binding"])
+def test_no_compiler_is_imported_before_the_first_program_runs(name: str) -> None:
+    code = f"import sys, apsim.cam; apsim.cam.PackedCam(8, 8).peek; print({name!r} in sys.modules)"
     done = subprocess.run(
         [sys.executable, "-c", code], cwd=ROOT, capture_output=True, text=True, check=True
     )
