@@ -20,7 +20,8 @@ from apsim.cam._coding import ALONE, UNCODED
 from apsim.cam._compile import PLAIN
 from apsim.cam._tiles import Tiles
 from apsim.cam.base import Execution
-from apsim.cam.lanes import LaneProgram, Operands, to_planes
+from apsim.cam.lanes import LaneProgram, Operands
+from apsim.cam.transfer import planes_of
 from apsim.encoding import Code
 from apsim.errors import ProgramError
 from apsim.nn.matrix import _Order
@@ -90,7 +91,7 @@ def as_lanes(
     a, b = np.ascontiguousarray(work.a.T), np.ascontiguousarray(work.b.T)
     packed, other, port = (b, a, 1) if over_weights else (a, b, 0)
     operands = Operands(
-        to_planes(packed, 64), other, port, order.pairs(),
+        planes_of(packed, 64), other, port, order.pairs(),
         order.spread(np.ones((i, u), bool)), order.spread(ends),
     )  # fmt: skip
     first = len(work.loads()[0])

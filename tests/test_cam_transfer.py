@@ -11,7 +11,6 @@ from hypothesis import strategies as st
 from numpy.typing import NDArray
 
 from apsim.cam import _operands
-from apsim.cam.lanes import to_planes
 from apsim.cam.transfer import planes_of, words_of
 
 Integers = NDArray[np.integer[Any]]
@@ -68,7 +67,7 @@ def test_memory_order_changes_no_plane(kind: str, bits: int, shape: tuple[int, i
 def test_bytes_have_the_planes_of_the_words_that_they_are() -> None:
     """planes(bytes) == planes(the same as 64-bit words), the form that lanes have always taken"""
     octets = drawn("u1", (5, 200))
-    np.testing.assert_array_equal(planes_of(octets, 8), to_planes(octets.astype(np.uint64), 8))
+    np.testing.assert_array_equal(planes_of(octets, 8), planes_of(octets.astype(np.uint64), 8))
 
 
 def test_planes_above_the_integers_hold_zeros() -> None:

@@ -11,7 +11,6 @@ from collections.abc import Callable, Iterable
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, fields
 from functools import cache, cached_property
-from types import ModuleType
 from typing import Any
 
 import numpy as np
@@ -24,21 +23,16 @@ from apsim.cam._runner import Operands, Runner, refuse_unless_they_fit
 from apsim.cam._tiles import Spans, Tiles, tiles
 from apsim.cam.regular import Regular
 from apsim.cam.schedule import Schedule, schedule
+from apsim.cam.transfer import words_of
 from apsim.encoding import MODE, OP, PLACE, PORT, WIDTH, WRITE, WRITES, Code
 from apsim.errors import ProgramError
 from apsim.program import Mode, Op
 
-__all__ = ["LaneProgram", "Operands", "Outcome", "to_planes"]
+__all__ = ["LaneProgram", "Operands", "Outcome"]
 
 Numbers = NDArray[np.int64]
 Words = NDArray[np.uint64]
 NEAR = 1000 * 1024  # bytes of planes of a tile: they stay close to a core
-
-
-def to_planes(words: Words, bits: int) -> Words:
-    """Words uint64[rows, many] as bit-planes uint64[rows, bits, words of 64]."""
-    planes: Words = _operands().to_planes(words, bits)
-    return planes
 
 
 @dataclass(frozen=True)
@@ -51,9 +45,7 @@ class Outcome:
     @property
     def out(self) -> Words:
         """The words put out, uint64[64 * lane words], made anew each time."""
-        words = np.empty((1, self.planes.shape[1] * 64), np.uint64)
-        _operands().from_planes(self.planes, words)
-        return words.ravel()
+        return words_of(self.planes)
 
 
 @dataclass
@@ -178,13 +170,6 @@ def _each(run: Callable[[slice], int], tiles: list[slice], threads: int) -> Iter
     if threads > 1 and len(tiles) > 1:
         return _pool(threads).map(run, tiles)
     return map(run, tiles)
-
-
-@cache
-def _operands() -> ModuleType:
-    from apsim.cam import _operands
-
-    return _operands
 
 
 @cache

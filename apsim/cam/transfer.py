@@ -1,6 +1,6 @@
 """Operands on their way to the lanes, and words on their way back.
 
-The rule: planes are those of `lanes.to_planes`, from integers of any type.
+The rule: bit b of lane k is bit k % 64 of word k / 64 of plane b, for integers of any type.
 """
 
 from __future__ import annotations
