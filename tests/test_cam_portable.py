@@ -51,3 +51,12 @@ def test_no_compiler_is_imported_before_the_first_program_runs(name: str) -> Non
         [sys.executable, "-c", code], cwd=ROOT, capture_output=True, text=True, check=True
     )
     assert done.stdout.strip() == "False"
+
+
+def test_the_older_processor_is_for_those_who_ask() -> None:
+    """Importing the plugin changes nothing."""
+    from apsim.cam import _objects
+    from tests import older_processor
+
+    assert older_processor.pytest_configure
+    assert _objects._processor.__module__ == _objects.__name__
