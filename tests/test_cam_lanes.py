@@ -356,6 +356,8 @@ def taking(port: int, place: int = 0, column: int = 0) -> Code:
         (taking(0), operands(pairs=np.full((5, 2), 4))),
         (taking(0), operands(pairs=np.full((5, 2), -1))),
         (taking(0), operands(pairs=np.zeros((4, 2), int))),
+        (taking(0), operands(pairs=np.zeros(5, int))),
+        (taking(0), operands(live=np.ones(5, np.int64))),
         (taking(0), operands(ends=np.zeros(4, np.uint64))),
         (taking(0), operands(packed=np.asfortranarray(np.zeros((2, 2, 4), np.uint64)))),
         (taking(0), operands(packed=np.zeros((1, 2, 4), np.int64))),

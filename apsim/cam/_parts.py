@@ -37,8 +37,7 @@ class Part:
         rows[:, frame.AT] += slot
         rows[:, frame.INDEX] += first
         rows[takes, frame.Z] += block or 0
-        down = np.full(len(rows), block is None)
-        return cls(rows, takes & (block == 0), down)
+        return cls(rows, np.zeros(len(rows), bool), np.full(len(rows), block is None))
 
 
 def expanded(parts: list[Part], which: Numbers, block: Numbers, first: Numbers) -> Numbers:

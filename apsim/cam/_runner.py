@@ -6,13 +6,14 @@ The rule: threads share nothing that they write.
 from __future__ import annotations
 
 import threading
+from collections.abc import Iterator
 from dataclasses import dataclass, replace
 from typing import Any, Protocol
 
 import numpy as np
 from numpy.typing import NDArray
 
-from apsim.cam._needs import needs
+from apsim.cam._needs import Needs, needs
 from apsim.cam._tiles import Spans, Tiles
 from apsim.encoding import Code
 from apsim.errors import ProgramError
@@ -45,20 +46,26 @@ class Operands:
 
 def refuse_unless_they_fit(code: Code, size: int, columns: int, operands: Operands) -> None:
     """Below this door nobody checks; raises `ProgramError` with what is wrong."""
-    need, packed, words = needs(code), operands.packed, operands.words
-    lanes, pairs = len(operands.live), operands.pairs
-    for fits, wanted in (
-        (need.columns <= columns, f"{need.columns} columns, there are {columns}"),
-        (need.inputs <= 2, f"{need.inputs} words for each row, there are two operands"),
-        (_is_plain(packed, 3) and _is_plain(words, 2), "operands uint64 in C order"),
-        (len(packed) >= size and len(words) >= size, f"operands of {size} rows"),
-        (pairs.shape == (lanes, 2), f"a pair of places for each of {lanes} lane words"),
-        (operands.ends.shape == (lanes,), f"ends for {lanes} lane words"),
-        (_inside(pairs[:, 0], packed.shape[-1]), "places in the planes"),
-        (_inside(pairs[:, 1], words.shape[-1]), "places in the words"),
-    ):
+    for fits, wanted in _demands(needs(code), size, columns, operands):
         if not fits:
             raise ProgramError(f"the program on lanes wants {wanted}")
+
+
+def _demands(
+    need: Needs, size: int, columns: int, operands: Operands
+) -> Iterator[tuple[bool, str]]:
+    """What must hold, one after another: later demands may rely on those before."""
+    packed, words, pairs = operands.packed, operands.words, operands.pairs
+    live, ends = operands.live, operands.ends
+    yield need.columns <= columns, f"{need.columns} columns, there are {columns}"
+    yield need.inputs <= 2, f"{need.inputs} words for each row, there are two operands"
+    yield _is_plain(packed, 3) and _is_plain(words, 2), "operands uint64 in C order"
+    yield len(packed) >= size and len(words) >= size, f"operands of {size} rows"
+    yield _is_plain(live, 1) and _is_plain(ends, 1), "lanes uint64 in C order"
+    yield live.shape == ends.shape, f"ends for {len(live)} lane words"
+    yield pairs.shape == (len(live), 2), f"a pair of places for each of {len(live)} lane words"
+    yield _inside(pairs[:, 0], packed.shape[2]), "places in the planes"
+    yield _inside(pairs[:, 1], words.shape[1]), "places in the words"
 
 
 def _is_plain(array: Words, dimensions: int) -> bool:

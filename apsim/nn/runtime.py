@@ -112,7 +112,8 @@ def run(
     "outputs" forgets tensors that no later layer needs.  `save` names a checkpoint,
     written after each layer; `resume` goes on from one.  Raises `InputError` for images
     of a wrong shape or range and for another run's checkpoint, `ProgramError` where a CAP
-    is too small for a layer.
+    is too small for a layer.  Seconds are those of all cores: BLAS, which checks, is better
+    kept to one of them (OPENBLAS_NUM_THREADS=1), as the command line does.
     """
     started = time.perf_counter()
     if chip.requant == "ap":
