@@ -7,6 +7,7 @@ from apsim.nn.model import Model, Tensor
 from apsim.nn.model.store import save
 from apsim.nn.on_ap.chip import Chip
 from apsim.nn.on_ap.layers import Conv2d, Linear
+from apsim.nn.rules import real
 from apsim.nn.runtime import run
 from apsim.nn.zoo import datasets
 from apsim.nn.zoo.bundled import load
@@ -25,6 +26,7 @@ __all__ = [
     "from_onnx",
     "from_tflite",
     "load",
+    "real",
     "rules",
     "run",
     "save",
