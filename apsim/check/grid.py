@@ -11,7 +11,7 @@ from itertools import chain, cycle, product
 from typing import Any
 
 from apsim.check.row import FUNCTIONS, OPT, Case
-from apsim.check.rowwise import OPTIMISED
+from apsim.check.subject import OPTIMISED
 from apsim.closed_form import AP_KINDS
 
 __all__ = ["cases"]

@@ -17,17 +17,14 @@ from zlib import crc32
 import numpy as np
 
 from apsim import functions
-from apsim.check.grouped import GROUPED
-from apsim.check.loads import CAP_ROWS, folded
-from apsim.check.rowwise import OPTIMISED, ROWWISE
-from apsim.check.subject import Integers, Params, Subject
+from apsim.check.folded import CAP_ROWS, folded
+from apsim.check.subject import FUNCTIONS, OPTIMISED, Integers, Params, Subject
 from apsim.counts import Counts
 from apsim.functions import Function
 from apsim.machine import Machine
 
 __all__ = ["FUNCTIONS", "OPT", "Case", "Row", "examine", "subject"]
 
-FUNCTIONS = ROWWISE | GROUPED
 OPT = "opt"
 
 
