@@ -11,7 +11,7 @@ from itertools import chain, cycle, product
 from typing import Any
 
 from apsim.check.row import FUNCTIONS, OPT, Case
-from apsim.check.subject import OPTIMISED
+from apsim.check.subject import SMALLER_LUTS
 from apsim.closed_form import AP_KINDS
 
 __all__ = ["cases"]
@@ -38,7 +38,7 @@ def cases(
 
 def _params(name: str, ap: str, full: bool) -> Iterator[Params]:
     if ap == OPT:
-        return _optimised(name, full) if name in OPTIMISED else iter(())
+        return _with_smaller_luts(name, full) if name in SMALLER_LUTS else iter(())
     match name:
         case "multiply":
             return _products(full)
@@ -69,7 +69,7 @@ def _products(full: bool) -> Iterator[Params]:
     yield {"Ma": 4, "Mw": 8, "signs": "us", "rows": 65, "dirty": True}
 
 
-def _optimised(name: str, full: bool) -> Iterator[Params]:
+def _with_smaller_luts(name: str, full: bool) -> Iterator[Params]:
     rows = cycle(ROWS)
     if name == "multiply":
         for a, b in product(range(1, 13), repeat=2) if full else PAIRS:

@@ -18,7 +18,7 @@ import numpy as np
 
 from apsim import functions
 from apsim.check.folded import CAP_ROWS, folded
-from apsim.check.subject import FUNCTIONS, OPTIMISED, Integers, Params, Subject
+from apsim.check.subject import FUNCTIONS, SMALLER_LUTS, Integers, Params, Subject
 from apsim.counts import Counts
 from apsim.functions import Function
 from apsim.machine import Machine
@@ -88,7 +88,7 @@ class Row:
 
 def subject(case: Case) -> Subject:
     """What is to be expected of the case's function."""
-    return (OPTIMISED if case.ap == OPT else FUNCTIONS)[case.function]
+    return (SMALLER_LUTS if case.ap == OPT else FUNCTIONS)[case.function]
 
 
 @dataclass(frozen=True)

@@ -16,7 +16,7 @@ from numpy.typing import NDArray
 from apsim.functions import table
 from apsim.functions.table import Entry, Params
 
-__all__ = ["FUNCTIONS", "OPTIMISED", "Integers", "Params", "Subject"]
+__all__ = ["FUNCTIONS", "SMALLER_LUTS", "Integers", "Params", "Subject"]
 
 Integers = NDArray[np.int64]
 Operands = tuple[Integers, ...]
@@ -99,4 +99,4 @@ def _subjects(entries: dict[str, Entry]) -> dict[str, Subject]:
 
 
 FUNCTIONS = _subjects(table.FUNCTIONS)
-OPTIMISED = _subjects(table.OPTIMISED)
+SMALLER_LUTS = _subjects(table.SMALLER_LUTS)

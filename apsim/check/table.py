@@ -11,10 +11,10 @@ from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from html import escape
 
+from apsim.ap_kind import ApKind
 from apsim.check.row import OPT, Row
 from apsim.closed_form.differences import REASONS
 from apsim.counts import Counts
-from apsim.program import ApKind
 
 __all__ = [
     "HEADER",

@@ -121,8 +121,7 @@ def _read_spec(args: argparse.Namespace) -> tuple[Lut, tuple[str, ...]]:
     from dataclasses import replace
     from pathlib import Path
 
-    from apsim.lut.keys import check_name
-    from apsim.lut.parse import read_text, read_truth
+    from apsim.lut.reader import check_name, read_text, read_truth
 
     stem = re.sub(r"\W+", "_", Path(args.truth).stem.lower())
     spec, outputs = read_truth(read_text(args.truth), name=stem, origin=args.truth)

@@ -164,7 +164,7 @@ def _refuse_unknown(given: Mapping[str, Sequence[int]], known: Sequence[str]) ->
 
 
 def _layer(wanted: Wanted) -> Session:
-    from apsim.debug.loads import find_load
+    from apsim.debug.layer_load import find_load
 
     load = find_load(
         wanted.model or "", wanted.layer, wanted.ap,

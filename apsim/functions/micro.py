@@ -9,6 +9,7 @@ import numpy as np
 from numpy.typing import ArrayLike
 
 from apsim import ops
+from apsim.ap_kind import ApKind
 from apsim.errors import ProgramError
 from apsim.functions.base import (
     Function,
@@ -24,7 +25,7 @@ from apsim.layout import Field, Layout
 from apsim.ops.reduction import carry_rows
 from apsim.ops.rows import loop
 from apsim.ops.steps import take_row
-from apsim.program import ApKind, Operation
+from apsim.program import Operation
 
 __all__ = ["add", "maximum", "minimum", "multiply", "reduce", "subtract"]
 

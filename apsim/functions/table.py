@@ -15,15 +15,15 @@ from dataclasses import asdict, dataclass
 from typing import Any
 
 from apsim import closed_form
-from apsim.closed_form import optimised as smaller_counts
 from apsim.closed_form import realisable
+from apsim.closed_form import smaller_luts as smaller_counts
 from apsim.counts import Counts
 from apsim.functions import cnn, macro, micro
-from apsim.functions import optimised as smaller
+from apsim.functions import smaller_luts as smaller
 from apsim.functions.base import Function, cleared
 from apsim.functions.requantize import Recipe, requantize
 
-__all__ = ["FUNCTIONS", "OPTIMISED", "Entry", "Params", "Terms"]
+__all__ = ["EQUATIONS", "FUNCTIONS", "SMALLER_LUTS", "Entry", "Params", "Terms"]
 
 Params = Mapping[str, Any]
 """Sizes: M, Ma, Mw, L, S, K, i, j, u, rows, signs, scheme, divide; `dirty` clears scratch first.
@@ -281,7 +281,7 @@ def _below(name: str, build: Callable[[str, Params], Function], function: str = 
     )
 
 
-OPTIMISED: dict[str, Entry] = {
+SMALLER_LUTS: dict[str, Entry] = {
     "add": _below("add", lambda ap, p: smaller.add(p["M"], p["rows"], words=p["signs"])),
     "multiply": _below(
         "multiply", lambda ap, p: smaller.multiply(p["Ma"], p["rows"], bits_b=p["Mw"])
@@ -291,3 +291,46 @@ OPTIMISED: dict[str, Entry] = {
     ),
     "relu": _below("relu", lambda ap, p: smaller.relu(p["M"], p["rows"])),
 }
+
+
+@dataclass(frozen=True)
+class Column:
+    """A column of the table in the shape in which `apsim.cost`, which knows no function, wants
+    its closed forms (`cost.latency.Equations`)."""
+
+    counts: Callable[[Entry], Callable[[str, Params], Counts | None]]
+
+    def add(self, bits: int) -> Counts:
+        """Words of one row."""
+        return self._of("add", "2d", M=bits)
+
+    def relu(self, bits: int) -> Counts:
+        """Words of one row."""
+        return self._of("relu", "2d", M=bits)
+
+    def matmul(
+        self, bits: int, i: int, j: int, u: int, ap: str, bits_b: int | None = None
+    ) -> Counts:
+        """Unsigned words, on a fresh array."""
+        other = bits if bits_b is None else bits_b
+        return self._of("matmul", ap, Ma=bits, Mw=other, i=i, j=j, u=u, signs="uu")
+
+    def average_pool(self, bits: int, window: int, windows: int, ap: str) -> Counts:
+        """Divided by a shift where that does, else as whole sums."""
+        divide = "none" if window & (window - 1) else "shift"
+        return self._of("average_pool", ap, M=bits, S=window, K=windows, divide=divide)
+
+    def max_pool(self, bits: int, window: int, windows: int, ap: str) -> Counts:
+        """By the kind's own scheme."""
+        scheme = cnn.default_scheme(ap)
+        return self._of("max_pool", ap, M=bits, S=window, K=windows, scheme=scheme)
+
+    def _of(self, function: str, ap: str, **sizes: Any) -> Counts:
+        return self.counts(FUNCTIONS[function])(ap, sizes) or Counts()
+
+
+EQUATIONS = {
+    "paper": Column(lambda entry: entry.paper),
+    "realisable": Column(lambda entry: entry.realisable),
+}
+"""By the names of a chip's `vertical_add`: what `cost.infer` is given."""

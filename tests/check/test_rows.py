@@ -6,12 +6,13 @@ from dataclasses import replace
 
 import pytest
 
+from apsim.ap_kind import ApKind
 from apsim.check import analytic, cases, examine, table
 from apsim.check.row import FUNCTIONS, Case, Row
 from apsim.closed_form import AP_KINDS
 from apsim.closed_form.differences import REASONS
 from apsim.counts import Counts
-from apsim.program import ApKind, Operation
+from apsim.program import Operation
 
 SECTION_9 = {
     "first_add", "carry_resolution", "second_compressor", "flag_propagation", "flag_reset",

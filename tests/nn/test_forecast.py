@@ -12,12 +12,12 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from apsim.ap_kind import ApKind
 from apsim.counts import Activity, Counts
 from apsim.nn.model.words import Words
 from apsim.nn.on_ap import tasks
 from apsim.nn.on_ap.chip import Chip
 from apsim.nn.on_ap.layer_run import Forecast, Part, total_terms
-from apsim.program import ApKind
 from tests.conftest import ROOT
 from tests.helpers import on_ap
 
@@ -112,7 +112,7 @@ def test_a_part_whose_terms_explain_too_little_does_not_match() -> None:
 def test_a_forecast_is_made_without_any_program() -> None:
     """The equations and the fold alone: no table, no kernel is loaded."""
     code = (
-        "from apsim.nn.on_ap import tasks; from apsim.program import ApKind\n"
+        "from apsim.nn.on_ap import tasks; from apsim.ap_kind import ApKind\n"
         "from apsim.nn.model.words import Words\n"
         "from apsim import program\n"
         "def refuse(*a): raise AssertionError('a program was made')\n"

@@ -8,10 +8,10 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from apsim.ap_kind import ApKind
 from apsim.errors import ProgramError
 from apsim.nn.on_ap.mapping import Fold, chunks, fold_sums, fold_windows, fold_words, parts
 from apsim.ops.reduction import carry_rows
-from apsim.program import ApKind
 
 KINDS = st.sampled_from(list(ApKind))
 ROWS = st.integers(2, 500)

@@ -9,6 +9,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from apsim.ap_kind import ApKind
 from apsim.cam import schedule
 from apsim.encoding import encode
 from apsim.errors import ProgramError
@@ -18,7 +19,7 @@ from apsim.nn.on_ap import matrix
 from apsim.nn.on_ap.chip import Chip
 from apsim.nn.on_ap.mapping import Fold
 from apsim.ops.steps import clear_rows, passes
-from apsim.program import ApKind, Loop, Mode
+from apsim.program import Loop, Mode
 from tests.helpers import on_ap
 
 KINDS = [kind.value for kind in ApKind]

@@ -6,13 +6,13 @@ import numpy as np
 import pytest
 
 from apsim import nn
+from apsim.ap_kind import ApKind
 from apsim.errors import ModelError, ProgramError
 from apsim.nn.model import Linear, Model, Tensor
 from apsim.nn.model.words import Words
 from apsim.nn.on_ap import execute, plan, tasks, work
 from apsim.nn.on_ap.chip import Chip
 from apsim.nn.on_ap.tasks import Setting
-from apsim.program import ApKind
 from tests.helpers import on_ap
 
 ON = Setting(ApKind.TWO_D, 64)

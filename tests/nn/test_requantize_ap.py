@@ -13,6 +13,7 @@ from hypothesis import assume, given, settings
 from hypothesis import strategies as st
 
 from apsim import cli, functions
+from apsim.ap_kind import ApKind
 from apsim.counts import Counts
 from apsim.errors import InputError, ModelError, ProgramError
 from apsim.functions import Function, Recipe
@@ -26,7 +27,7 @@ from apsim.nn.rules.ranges import Range
 from apsim.nn.rules.recipes import Share, shares
 from apsim.nn.zoo import bundled, datasets
 from apsim.ops.requantize import MODES
-from apsim.program import ApKind, Op, Operation, Step
+from apsim.program import Op, Operation, Step
 from tests.helpers import networks, on_ap
 from tests.helpers.networks import Case
 

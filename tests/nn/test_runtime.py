@@ -10,6 +10,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from apsim.ap_kind import ApKind
 from apsim.counts import Counts
 from apsim.errors import InputError, ProgramError
 from apsim.nn import exact, rules, runtime
@@ -19,7 +20,7 @@ from apsim.nn.on_ap.layer_run import Forecast
 from apsim.nn.rules import real
 from apsim.nn.verify import verify
 from apsim.nn.zoo import bundled, datasets
-from apsim.program import ApKind, Op, Operation, Step
+from apsim.program import Op, Operation, Step
 from tests.helpers import networks
 from tests.helpers.networks import Case
 from tests.helpers.on_ap import build_otherwise, forecast_otherwise

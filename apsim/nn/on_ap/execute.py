@@ -107,13 +107,13 @@ def _conv2d(job: Job[Conv2d], x: Integers) -> Executed:
     height, width = plane(layer, *x.shape[2:])
     acc = np.concatenate(values) if len(values) > 1 else values[0]
     acc = acc.reshape(-1, len(x), height, width).swapaxes(0, 1)
-    return _settled(job, acc, 1, parts)
+    return _from_sums(job, acc, 1, parts)
 
 
 def _linear(job: Job[Linear], x: Integers) -> Executed:
     flat = x.reshape(-1, x.shape[-1])
     values, parts = _products(job, [flat], [job.layer.weights])
-    return _settled(job, values[0].T.reshape(*x.shape[:-1], -1), -1, parts)
+    return _from_sums(job, values[0].T.reshape(*x.shape[:-1], -1), -1, parts)
 
 
 def _products(
@@ -128,7 +128,7 @@ def _products(
     return [values for values, _ in ran], [part for _, part in ran]
 
 
-def _settled(
+def _from_sums(
     job: Job[Any], sums: Integers, axis: int, parts: Sequence[Part]
 ) -> Executed:  # fmt: skip
     """A layer's integers from its sums.
@@ -180,7 +180,7 @@ def _average_pool(job: Job[AvgPool], x: Integers) -> Executed:
     sums, parts = _over_windows(job, windows)
     total = _planes(job, sums, x)
     if job.plan.requant == "ap":
-        return _settled(job, total, 1, parts)
+        return _from_sums(job, total, 1, parts)
     counts = window_counts(layer, *x.shape[2:])
     mean = rules.divide(total + layer.bias, layer.requant, counts)
     return job.done(rules.finish(mean, layer.requant), *parts)
@@ -218,19 +218,19 @@ def _add(job: Job[Add], *inputs: Integers) -> Executed:
         constants = np.array([layer.multipliers], np.int64)
         acc, part = work.products(job.chip, task, pairs, constants, job.progress)
         acc = acc.reshape(inputs[0].shape)
-    return _settled(job, acc, 1, [*parts, part])
+    return _from_sums(job, acc, 1, [*parts, part])
 
 
 def _relu(job: Job[Relu], x: Integers) -> Executed:
     if job.plan.requant == "ap":
-        return _settled(job, x, 1, [])
+        return _from_sums(job, x, 1, [])
     zero = job.act.zero_point
     values, part = work.rowwise(job.chip, job.plan.body[0], x - zero)
     return job.done(values + zero, part)
 
 
 def _requantize(job: Job[Requantize], x: Integers) -> Executed:
-    return _settled(job, x, 1, [])
+    return _from_sums(job, x, 1, [])
 
 
 RUN: dict[type[Layer], Callable[..., Executed]] = {

@@ -10,12 +10,12 @@ import itertools
 from collections.abc import Iterator
 from dataclasses import dataclass
 
+from apsim.ap_kind import ApKind
 from apsim.errors import ProgramError
 from apsim.functions.cnn import default_scheme
 from apsim.ops.reduction import carry_rows
 from apsim.ops.rows import Groups
 from apsim.ops.selection import flag_rows
-from apsim.program import ApKind
 
 __all__ = ["Fold", "chunks", "fold_sums", "fold_windows", "fold_words", "parts"]
 

@@ -16,6 +16,7 @@ from typing import Any
 
 import numpy as np
 
+from apsim.ap_kind import ApKind
 from apsim.errors import ModelError
 from apsim.nn.model import (
     Add,
@@ -34,7 +35,6 @@ from apsim.nn.model.words import Words, common, holding
 from apsim.nn.on_ap import layer_recipes, tasks
 from apsim.nn.on_ap.layer_run import NOTHING, Forecast
 from apsim.nn.on_ap.tasks import Requantization, Setting, Task
-from apsim.program import ApKind
 
 __all__ = ["MAPPINGS", "PLANS", "Plan", "plan_of", "predicted"]
 
@@ -115,11 +115,11 @@ MAPPINGS: dict[str, Callable[[Weighted, int, Words, Setting], tuple[Task, ...]]]
 
 
 def _conv2d(model: Model, layer: Conv2d, on: Setting) -> Plan:
-    return _settled(model, layer, on, _weighted(model, layer, on), host=("im2col",))
+    return _from_sums(model, layer, on, _weighted(model, layer, on), host=("im2col",))
 
 
 def _linear(model: Model, layer: Linear, on: Setting) -> Plan:
-    return _settled(model, layer, on, _weighted(model, layer, on))
+    return _from_sums(model, layer, on, _weighted(model, layer, on))
 
 
 def _weighted(model: Model, layer: Weighted, on: Setting) -> tuple[Task, ...]:
@@ -127,7 +127,7 @@ def _weighted(model: Model, layer: Weighted, on: Setting) -> tuple[Task, ...]:
     return MAPPINGS[on.mapping](layer, outputs, _words(model, layer), on)
 
 
-def _settled(
+def _from_sums(
     model: Model,
     layer: Weighted | Add | Requantize,
     on: Setting,
@@ -189,7 +189,7 @@ def _add(model: Model, layer: Add, on: Setting) -> Plan:
     else:
         constants = holding(min(layer.multipliers), max(layer.multipliers))
         body = tasks.products(count, 2, words, constants, on)
-    return _settled(model, layer, on, (body,), before, host)
+    return _from_sums(model, layer, on, (body,), before, host)
 
 
 def _branches(
@@ -223,5 +223,5 @@ PLANS: dict[type[Layer], Callable[[Model, Any, Setting], Plan]] = {
     AvgPool: _average_pool,
     Add: _add,
     Relu: _relu,
-    Requantize: _settled,
+    Requantize: _from_sums,
 }

@@ -12,6 +12,7 @@ from dataclasses import dataclass, replace
 from functools import cached_property, lru_cache
 from typing import Any
 
+from apsim.ap_kind import ApKind
 from apsim.counts import Counts
 from apsim.functions import Function, table
 from apsim.functions.cnn import default_scheme
@@ -20,7 +21,6 @@ from apsim.nn.model.words import Words
 from apsim.nn.on_ap.layer_run import NOTHING, Forecast
 from apsim.nn.on_ap.mapping import Fold, chunks, fold_sums, fold_windows, fold_words
 from apsim.nn.rules.recipes import Share
-from apsim.program import ApKind
 
 __all__ = [
     "Loads", "Requantization", "Setting", "Task", "add", "products", "relu", "requantized",
