@@ -32,7 +32,7 @@ class Mutation:
 
 
 ENERGY, TERMS = "apsim/cost/energy.py", "tests/cost/test_terms.py"
-LATENCY, TABLE = "apsim/cost/latency.py", "apsim/functions/table.py"
+LATENCY, DIFFERENCES = "apsim/cost/latency.py", "apsim/closed_form/differences.py"
 CONTROL = Mutation(ENERGY, "", "", TERMS)  # no mistake: the copy passes
 MUTATIONS = (
     Mutation(
@@ -48,7 +48,9 @@ MUTATIONS = (
         "(rows - extra - 1) // size, size + extra", "tests/nn/test_mapping.py",
     ),
     Mutation(ENERGY, "bits + 2 + (bits - 1) / 4", "bits + 1 + (bits - 1) / 4", TERMS),
-    Mutation(ENERGY, "values * (bits + 1) * t.read_energy,\n    )", "values * t.read_energy)", TERMS),
+    Mutation(
+        ENERGY, "values * (bits + 1) * t.read_energy,\n    )", "values * t.read_energy)", TERMS
+    ),
     Mutation(ENERGY, "(product + levels - 1)", "(product + levels)", TERMS),
     Mutation(ENERGY, "compressors * 3 * product", "compressors * 4 * product", TERMS),
     Mutation(ENERGY, "1 if chip.ap == \"2d\" else 2", "1", TERMS),
@@ -60,8 +62,9 @@ MUTATIONS = (
     Mutation(ENERGY, "(layer.window // 2)", "rows", TERMS),
     Mutation(LATENCY, "chip.clusters if layer.kind == \"fc\" else 1", "1", TERMS),
     Mutation(LATENCY, "2 * _mesh_cycles", "_mesh_cycles", TERMS),
-    Mutation(TABLE, "Counts(read=p[\"u\"] - width)", "Counts(read=p[\"u\"])",
-             "tests/nn/test_forecast.py"),
+    Mutation(DIFFERENCES, "- Counts(read=grown)", "- Counts()", "tests/nn/test_forecast.py"),
+    Mutation(DIFFERENCES, "printed = passes(levels)\n", "printed = passes(pairs)\n",
+             "tests/closed_form/test_realisable.py"),
     Mutation("apsim/nn/on_ap/plan.py", "outputs // groups, length", "outputs, length",
              "tests/nn/test_runtime.py"),
 )  # fmt: skip

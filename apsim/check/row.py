@@ -48,7 +48,10 @@ class Case:
 
 @dataclass(frozen=True)
 class Row:
-    """What came of a case; `paper` is None where the paper prints no equation."""
+    """What came of a case; `paper` is None where the paper prints no equation.
+
+    `labels` are those of the terms that rule B cannot refute.
+    """
 
     case: Case
     counted: Counts
@@ -57,6 +60,7 @@ class Row:
     terms: Mapping[str, Counts]
     bit_exact: bool
     wrong: tuple[str, ...] = field(default=())
+    labels: tuple[str, ...] = field(default=())
 
     @property
     def status(self) -> str:
@@ -117,7 +121,8 @@ def examine(case: Case, *, engine: str = "strict", function: Function | None = N
     terms = {name: term for name, term in out.terms.items() if term != Counts()}
     exact = bool(np.array_equal(out.values, of.expected(case.params, *operands)))
     wrong = _broken(case, out, terms, exact)
-    return Row(case, out.counted, out.realisable, out.paper, terms, exact, wrong)
+    labels = tuple(name for name in terms if name in of.labels(case.params))
+    return Row(case, out.counted, out.realisable, out.paper, terms, exact, wrong, labels)
 
 
 def _executed(

@@ -17,6 +17,7 @@ from typing import Any
 from apsim import closed_form
 from apsim.closed_form import realisable
 from apsim.closed_form import smaller_luts as smaller_counts
+from apsim.closed_form.differences import LABELS
 from apsim.counts import Counts
 from apsim.functions import cnn, macro, micro
 from apsim.functions import smaller_luts as smaller
@@ -41,7 +42,8 @@ class Entry:
     """One function.
 
     `paper` is None where the paper prints no equation for it.  `groups` names the size that
-    says how many words, windows or sums a load holds: what work is folded over.
+    says how many words, windows or sums a load holds: what work is folded over.  `labels` are
+    the terms that no case can refute (`closed_form.differences`).
     """
 
     build: Callable[[str, Params], Function]
@@ -49,6 +51,7 @@ class Entry:
     paper: Callable[[str, Params], Counts | None]
     terms: Callable[[str, Params], Terms]
     groups: str = "rows"
+    labels: Callable[[Params], tuple[str, ...]] = lambda p: LABELS
 
 
 def _entry(
@@ -58,15 +61,17 @@ def _entry(
     terms: Callable[[str, Params], Terms],
     extra: Callable[[Params], Terms],
     groups: str,
+    labels: Callable[[Params], tuple[str, ...]] = lambda p: (),
 ) -> Entry:
     """What `extra` names is no part of the formulas: it is added to one side and named on the
-    other, so that as terms such lines are labels (`closed_form.LABELS`)."""
+    other, so that as terms such lines are labels."""
     return Entry(
         build,
         lambda ap, p: sum(extra(p).values(), counts(ap, p)),
         paper,
         lambda ap, p: {n: t for n, t in (terms(ap, p) | extra(p)).items() if t != Counts()},
         groups,
+        lambda p: (*LABELS, *extra(p), *labels(p)),
     )
 
 
@@ -130,25 +135,20 @@ def _shape(p: Params) -> dict[str, Any]:
 
 
 def _products(build: Callable[[str, Params], Function]) -> Entry:
-    """One write presets the top bit of an unsigned word times a signed one, and clears the rest.
-
-    Partial sums (`partial`) are read as words, to be moved, and not bit by bit.
-    """
+    """One write presets the top bit of an unsigned word times a signed one, and clears the rest."""
 
     def extra(p: Params) -> Terms:
         mixed = p["signs"] in ("us", "su")
-        found = {"scratch_clear": CLEAR} if p.get("dirty") or mixed else {}
-        if p.get("partial"):
-            width = p["Ma"] + p["Mw"] + (p["j"] - 1).bit_length()
-            found["partial_sums"] = Counts(read=p["u"] - width)
-        return found
+        return {"scratch_clear": CLEAR} if p.get("dirty") or mixed else {}
 
     return _entry(
         build,
-        lambda ap, p: realisable.matmul(p["Ma"], **_shape(p), ap=ap, bits_b=p["Mw"]),
+        lambda ap, p: realisable.matmul(
+            p["Ma"], **_shape(p), ap=ap, bits_b=p["Mw"], partial=bool(p.get("partial"))
+        ),
         lambda ap, p: closed_form.matmul(p["Ma"], **_shape(p), ap=ap, bits_b=p["Mw"]),
         lambda ap, p: closed_form.terms(
-            "matmul", ap, bits=p["Ma"], bits_b=p["Mw"], **_shape(p)
+            "matmul", ap, bits=p["Ma"], bits_b=p["Mw"], **_shape(p), partial=bool(p.get("partial"))
         ),
         extra,
         "u",
@@ -170,10 +170,6 @@ def _dot(ap: str, p: Params) -> Function:
 def _dot_products(ap: str, p: Params) -> Function:
     partial = bool(p.get("partial"))
     return macro.dot_products(p["Ma"], p["u"], p["j"], kind=ap, partial=partial, **_factors(p))
-
-
-def _merge(ap: str, p: Params) -> Counts:
-    return realisable.merge(p["u"], p["j"], p["M"], p["width"], ap)
 
 
 def _pooled(p: Params) -> dict[str, Any]:
@@ -248,14 +244,17 @@ FUNCTIONS: dict[str, Entry] = {
         lambda ap, p: closed_form.terms("max_pool", **_pooled(p), **_how(ap, p)),
         _clear,
         "K",
+        lambda p: ("flag_propagation",) if p["scheme"] == "moves" else (),
     ),
     # What networks run beside these: the loads of a matrix product, partial sums, rules.
     "dot_products": _products(_dot_products),
     "merge": _entry(
         lambda ap, p: macro.merge(p["M"], p["u"], p["j"], p["width"], kind=ap),
-        _merge,
+        lambda ap, p: realisable.merge(p["u"], p["j"], p["M"], p["width"], ap),
         _none,
-        lambda ap, p: {"partial_sums": _merge(ap, p)},
+        lambda ap, p: closed_form.terms(
+            "merge", ap, bits=p["M"], words=p["j"], u=p["u"], width=p["width"]
+        ),
         lambda p: {"scratch_clear": CLEAR},
         "u",
     ),

@@ -116,6 +116,20 @@ def test_a_wrong_value_fails(monkeypatch: pytest.MonkeyPatch) -> None:
     assert "not that of integer arithmetic" in row.wrong[0]
 
 
+def test_terms_that_nothing_can_refute_are_called_labels(rows: list[Row]) -> None:
+    """Presets and clears, in-place divisions and moves of maxima are marked; the others are not"""
+    for row in rows:
+        params = row.case.params
+        moved = row.case.function == "max_pool" and params["scheme"] == "moves"
+        inside = row.case.function == "average_pool" and params["divide"] == "multiply"
+        wanted = {"scratch_clear"} | ({"flag_propagation"} if moved else set())
+        wanted |= {"division"} if inside else set()
+        assert set(row.labels) == wanted & row.terms.keys()
+    assert ("*", table.LABEL) in table.reasons(rows)
+    line = next(one for one in table.lines(rows) if "flag_propagation" in one.example.labels)
+    assert "flag_propagation* " in line.cells()[-1]
+
+
 def test_a_case_draws_the_same_operands_every_time() -> None:
     assert examine(SMALL) == examine(SMALL)
     assert SMALL.seed != Case("matmul", "2d", SMALL.params | {"j": 5}).seed
