@@ -11,13 +11,12 @@ from dataclasses import dataclass
 
 from apsim.cost.estimate import Cost, estimate
 from apsim.cost.technology import Technology
-from apsim.counts import Activity
 from apsim.errors import ApsimError, InputError
 from apsim.nn import runtime
 from apsim.nn.model import Model, Weighted
 from apsim.nn.on_ap.chip import Chip
-from apsim.nn.on_ap.layer_run import LayerRun
 from apsim.nn.rules import real
+from apsim.nn.runtime import Run
 from apsim.nn.search.front import Table
 from apsim.nn.search.measure import Images
 
@@ -82,7 +81,7 @@ class Bench:
             run = runtime.run(model, x, self.make_chip(), keep="outputs", check=self.check)
             if not run.passed:
                 raise ApsimError(f"at widths {key} a layer differs from its twin or its counts")
-            self.done[key] = self._executed(key, run.layers)
+            self.done[key] = self._executed(key, run)
         return self.done[key]
 
     def costs(self, widths: Sequence[int], watch: Callable[[], None] = lambda: None) -> Costs:
@@ -95,9 +94,9 @@ class Bench:
             watch()
         return Costs(cycles, joules)
 
-    def _executed(self, widths: tuple[int, ...], layers: Sequence[LayerRun]) -> Executed:
+    def _executed(self, widths: tuple[int, ...], run: Run) -> Executed:
         took: dict[str, Cost] = {}
-        for name, cost in self._charged(layers):
+        for name, cost in self._charged(run):
             took[name] = took[name] + cost if name in took else cost
         whole = sum(list(took.values())[1:], start=next(iter(took.values())))
         parts = {n: (c.cycles / self.batch, c.energy.total / self.batch) for n, c in took.items()}
@@ -106,16 +105,14 @@ class Bench:
             whole.energy.total / self.batch, parts,
         )  # fmt: skip
 
-    def _charged(self, layers: Sequence[LayerRun]) -> Iterator[tuple[str, Cost]]:
+    def _charged(self, run: Run) -> Iterator[tuple[str, Cost]]:
         """Each layer's cost beside the layer with weights whose width decides it.
 
-        What pools and adds works at the width of the next layer with weights.
+        What pools, adds and requantizes works at the width of the next layer with weights.
         """
-        weighted = [isinstance(layer, Weighted) for layer in self.model.layers]
-        for k, layer in enumerate(layers):
-            after = (j for j in range(k, len(layers)) if weighted[j])
-            before = (j for j in range(k, -1, -1) if weighted[j])
-            owner = next(after, None)
-            owner = next(before) if owner is None else owner
-            cost = estimate(layer.counts, sum((layer.activity,), Activity()), self.technology)
-            yield self.model.layers[owner].name, cost
+        weighted = [isinstance(layer, Weighted) for layer in run.model.layers]
+        last = max(k for k, has in enumerate(weighted) if has)
+        for k, layer in enumerate(run.layers):
+            owner = next((j for j in range(k, last) if weighted[j]), last)
+            cost = estimate(layer.counts, layer.activity, self.technology)
+            yield run.model.layers[owner].name, cost
