@@ -126,8 +126,12 @@ def test_terms_that_nothing_can_refute_are_called_labels(rows: list[Row]) -> Non
         wanted |= {"division"} if inside else set()
         assert set(row.labels) == wanted & row.terms.keys()
     assert ("*", table.LABEL) in table.reasons(rows)
-    moved = next(row for row in rows if "flag_propagation" in row.labels)
-    assert "flag_propagation* " in table.named_terms(moved)
+    params = {"M": 3, "S": 11, "K": 2, "signs": "u", "scheme": "moves"}
+    moved = examine(Case("max_pool", "2d", params))
+    assert moved.labels == ("flag_propagation",)
+    assert (
+        table.named_terms(moved) == f"flag_propagation* {moved.terms['flag_propagation'].total:+}"
+    )
 
 
 def test_a_case_draws_the_same_operands_every_time() -> None:
