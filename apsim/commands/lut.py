@@ -96,7 +96,9 @@ def _table(args: argparse.Namespace) -> int:
     layout = Layout(X=args.word, Y=args.out_word or args.word)
     what = Curve(args.function, args.scale, args.zero, args.out_scale, args.out_zero)
     source, target = layout["X"], layout["Y"]
-    patterns = patterns_of(tabulated(what, source, target), source, target)
+    patterns = patterns_of(
+        tabulated(what, source.values, target.lowest, target.highest), source, target
+    )
     found = word_table(patterns, target.width, args.method)
     print(str(found).splitlines()[0] if args.count else found)
     return 0

@@ -109,7 +109,8 @@ def _table(name: str) -> Known:
     def build(bits: int, count: int, ap: str) -> Function:
         layout, scale = Layout(A=f"s{bits}", B=f"s{bits}"), 2.0 ** (3 - bits)
         what = Curve(name, scale, out_scale=scale)
-        values = tabulated(what, layout["A"], layout["B"])
+        words = layout["A"].values
+        values = tabulated(what, words, words[0], words[-1])
         return micro.table(values, bits, bits, count, kind=ap, words="s", words_out="s")
 
     return Known(("A",), build)

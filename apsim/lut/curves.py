@@ -12,7 +12,6 @@ from dataclasses import dataclass
 from difflib import get_close_matches
 
 from apsim.errors import LutError
-from apsim.layout import Field
 
 __all__ = ["CURVES", "Curve", "curve", "tabulated"]
 
@@ -58,8 +57,8 @@ def curve(name: str) -> Callable[[float], float]:
     return CURVES[name]
 
 
-def tabulated(what: Curve, source: Field, target: Field) -> tuple[int, ...]:
-    """The value of every word of `source`, from the lowest on, clipped to `target`.
+def tabulated(what: Curve, words: range, low: int, high: int) -> tuple[int, ...]:
+    """The value of every one of `words`, clipped to `low`..`high`.
 
     Raises `LutError` for an unknown function, a scale that is not positive and finite, and
     a function that has no value at a word.
@@ -68,12 +67,10 @@ def tabulated(what: Curve, source: Field, target: Field) -> tuple[int, ...]:
     for name, scale in (("scale", what.scale), ("out scale", what.out_scale)):
         if not (math.isfinite(scale) and scale > 0):
             raise LutError(f"{what.name}: a {name} must be positive and finite, got {scale}")
-    return tuple(
-        _value(function, what, x, target) for x in range(source.lowest, source.highest + 1)
-    )
+    return tuple(min(max(_value(function, what, x), low), high) for x in words)
 
 
-def _value(function: Callable[[float], float], what: Curve, x: int, target: Field) -> int:
+def _value(function: Callable[[float], float], what: Curve, x: int) -> int:
     real = what.scale * (x - what.zero)
     try:
         y = function(real) / what.out_scale
@@ -82,4 +79,4 @@ def _value(function: Callable[[float], float], what: Curve, x: int, target: Fiel
     if math.isnan(y):
         raise LutError(f"{what.name}({real:g}) has no value, at word {x}")
     near = min(max(y, -(2.0**53)), 2.0**53)
-    return min(max(round(near) + what.out_zero, target.lowest), target.highest)
+    return round(near) + what.out_zero

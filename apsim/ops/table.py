@@ -48,7 +48,7 @@ def patterns_of(
         raise LutError(
             f"table: field {source.name!r} has {source.width} bits, wanted {WIDEST_INPUT} at most"
         )
-    inputs = range(source.lowest, source.highest + 1)
+    inputs = source.values
     if not callable(function) and len(function) != len(inputs):
         raise LutError(
             f"table: wanted {len(inputs)} values, one for each word of {source}, "

@@ -178,10 +178,10 @@ def test_make_to_a_folder_that_does_not_exist_writes_nothing(
 
 def test_a_function_of_a_word_is_listed_as_passes(capsys: pytest.CaptureFixture[str]) -> None:
     scale = ["--scale", "0.125", "--out-scale", "0.0078125"]
-    assert main(["lut", "table", "tanh", *scale]) == 0
+    assert cli.main(["lut", "table", "tanh", *scale]) == 0
     out = capsys.readouterr().out.splitlines()
     assert out[0].startswith("42 passes (grouped) for 256 words") and len(out) == 2 + 42
-    assert main(["lut", "table", "list"]) == 0
+    assert cli.main(["lut", "table", "list"]) == 0
     assert "gelu" in capsys.readouterr().out
 
 
@@ -197,5 +197,5 @@ def test_a_function_of_a_word_is_listed_as_passes(capsys: pytest.CaptureFixture[
 def test_a_function_without_a_table_is_refused(
     arguments: list[str], message: str, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    assert main(["lut", "table", *arguments]) == 2
+    assert cli.main(["lut", "table", *arguments]) == 2
     assert message in capsys.readouterr().err

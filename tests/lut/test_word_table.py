@@ -96,7 +96,9 @@ def test_known_counts_of_functions_of_eight_bits(
         Field("X", 0, 8, "s"),
         Field("Y", 8, 8, "s" if name in ("tanh", "identity") else "u"),
     )
-    values = tabulated(Curve(name, scale, out_scale=out), source, target)
+    values = tabulated(
+        Curve(name, scale, out_scale=out), source.values, target.lowest, target.highest
+    )
     assert len(word_table(patterns_of(values, source, target), 8).passes) == passes
 
 
