@@ -11,7 +11,7 @@ from itertools import chain, cycle, product
 from typing import Any
 
 from apsim.check.row import FUNCTIONS, OPT, Case
-from apsim.check.subject import SMALLER_LUTS
+from apsim.check.subject import CURVES, SMALLER_LUTS, Curve
 from apsim.closed_form import AP_KINDS
 
 __all__ = ["cases"]
@@ -42,6 +42,8 @@ def _params(name: str, ap: str, full: bool) -> Iterator[Params]:
     match name:
         case "multiply":
             return _products(full)
+        case "table":
+            return _tables(full)
         case "reduce":
             return _reductions(full)
         case "dot" | "matmul":
@@ -59,6 +61,15 @@ def _words(name: str, full: bool) -> Iterator[Params]:
     for m, sign in product(bits, signs):
         yield {"M": m, "signs": sign, "rows": next(rows)}
     yield {"M": 8, "signs": signs[0], "rows": 65, "dirty": True}
+
+
+def _tables(full: bool) -> Iterator[Params]:
+    """Functions of a word, into one bit more, into columns that held something."""
+    bits, rows = (range(1, 11) if full else (1, 4, 8)), cycle(ROWS)
+    for m, name, sign in product(bits, CURVES, "us" if full else "s"):
+        values = Curve.of(name, m, sign)
+        sizes = {"M": m, "N": max(m + 1, 8), "rows": next(rows)}
+        yield sizes | {"values": values, "signs": sign + "s"}
 
 
 def _products(full: bool) -> Iterator[Params]:

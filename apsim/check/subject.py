@@ -6,6 +6,7 @@ seen a program.
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any
@@ -16,7 +17,7 @@ from numpy.typing import NDArray
 from apsim.functions import table
 from apsim.functions.table import Entry, Params
 
-__all__ = ["FUNCTIONS", "SMALLER_LUTS", "Integers", "Params", "Subject"]
+__all__ = ["CURVES", "FUNCTIONS", "SMALLER_LUTS", "Curve", "Integers", "Params", "Subject"]
 
 Integers = NDArray[np.int64]
 Operands = tuple[Integers, ...]
@@ -75,6 +76,40 @@ def _means(p: Params, x: Integers) -> Any:
     return x.sum(1) if p["divide"] == "none" else x.sum(1) // p["S"]
 
 
+class Curve(tuple[int, ...]):
+    """Values of a function of a word, from the lowest word on, shown by their name."""
+
+    name: str
+
+    @classmethod
+    def of(cls, name: str, bits: int, sign: str) -> Curve:
+        """`square` (cut to 8 bits), `gelu` or `reverse` of words of `bits` bits."""
+        low = 0 if sign == "u" else -(1 << (bits - 1))
+        found = cls(CURVES[name](x, bits) for x in range(low, low + (1 << bits)))
+        found.name = name
+        return found
+
+    def __repr__(self) -> str:
+        return self.name
+
+
+def _gelu(x: int, bits: int) -> int:
+    unit = x / (1 << max(bits - 3, 0))
+    return round(0.5 * unit * (1 + math.erf(unit / math.sqrt(2))) * (1 << max(bits - 3, 0)))
+
+
+CURVES: dict[str, Callable[[int, int], int]] = {
+    "square": lambda x, bits: min(x * x, 127),
+    "gelu": _gelu,
+    "reverse": lambda x, bits: -x - 1,
+}
+
+
+def _curve(p: Params, a: Integers) -> Any:
+    low = 0 if p["signs"][0] == "u" else -(1 << (p["M"] - 1))
+    return np.asarray(p["values"])[a - low]
+
+
 EXPECTED: dict[str, tuple[Callable[..., Operands], Callable[..., Any]]] = {
     "add": (_pairs, lambda p, a, b: a + b),
     "subtract": (_pairs, lambda p, a, b: b - a),
@@ -82,6 +117,7 @@ EXPECTED: dict[str, tuple[Callable[..., Operands], Callable[..., Any]]] = {
     "max": (_pairs, lambda p, a, b: np.maximum(a, b)),
     "min": (_pairs, lambda p, a, b: np.minimum(a, b)),
     "relu": (_signed, lambda p, a: np.maximum(a, 0)),
+    "table": (lambda rng, p: (_draw(rng, p["M"], p["signs"][0], p["rows"]),), _curve),
     "reduce": (_vector, lambda p, words: words.sum()),
     "dot": (_factors, lambda p, a, b: (a * b).sum(1)),
     "matmul": (_factors, lambda p, a, b: a @ b),

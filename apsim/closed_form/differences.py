@@ -25,6 +25,7 @@ REASONS = {
     "second_compressor": "a level of the segmented tree adds a sum row and a carry row, the "
     "first level two words",
     "stale_clear": "a lone row would add the stale word beside it",
+    "table": "a table of passes for a function of a word: the paper has no such function",
     "flag_propagation": "flags do not cross columns: a parallel prefix spreads them, or rows are "
     "moved and Table IV runs horizontally in place of the vertical passes",
     "flag_reset": "Eq. (14) resets flag rows one by one, a run resets them at once",

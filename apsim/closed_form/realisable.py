@@ -36,6 +36,7 @@ __all__ = [
     "relu",
     "requantize",
     "subtract",
+    "table",
     "terms",
 ]
 
@@ -53,6 +54,12 @@ def add(bits: int) -> Counts:
 def subtract(bits: int) -> Counts:
     """B <- B - A: the sweep of `add` with another LUT; the borrow is the sign."""
     return add(bits)
+
+
+def table(passes: int, bits: int, outputs: int) -> Counts:
+    """B <- f(A): a preset in one write, then the passes of the function's list."""
+    positive(bits=bits, outputs=outputs)
+    return Counts(write=bits + 1, read=outputs) + PASS * passes
 
 
 def multiply(bits: int, bits_b: int | None = None) -> Counts:

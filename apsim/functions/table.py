@@ -23,6 +23,9 @@ from apsim.functions import cnn, macro, micro
 from apsim.functions import smaller_luts as smaller
 from apsim.functions.base import Function, cleared
 from apsim.functions.requantize import Recipe, requantize
+from apsim.layout import Field
+from apsim.lut.word_table import word_table
+from apsim.ops.table import patterns_of
 
 __all__ = ["EQUATIONS", "FUNCTIONS", "SMALLER_LUTS", "Entry", "Params", "Terms"]
 
@@ -201,6 +204,20 @@ def _how(ap: str, p: Params) -> dict[str, Any]:
     return {"ap": ap.removesuffix("-tc"), "scheme": p["scheme"]}
 
 
+def _table(ap: str, p: Params) -> Function:
+    signs = dict(zip(("words", "words_out"), p["signs"], strict=True))
+    return micro.table(p["values"], p["M"], p["N"], p["rows"], kind=ap, **signs)
+
+
+def _table_passes(p: Params) -> int:
+    """How many passes the list of a function has: a property of its table, not of a program."""
+    source, target = (
+        Field(name, 0, p[bits], sign)
+        for name, bits, sign in zip("AB", ("M", "N"), p["signs"], strict=True)
+    )
+    return len(word_table(patterns_of(p["values"], source, target), p["N"]).passes)
+
+
 def _recipe_counts(ap: str, p: Params) -> Counts:
     """The closed form knows numbers, not recipes."""
     recipe: Recipe = p["recipe"]
@@ -216,6 +233,14 @@ FUNCTIONS: dict[str, Entry] = {
     "min": _rowwise(_plain(micro.minimum), realisable.minimum, None),
     "relu": _rowwise(
         lambda ap, p: cnn.relu(p["M"], p["rows"], kind=ap), realisable.relu, closed_form.relu
+    ),
+    "table": _entry(
+        lambda ap, p: _table(ap, p),
+        lambda ap, p: realisable.table(_table_passes(p), p["M"], p["N"]),
+        _none,
+        lambda ap, p: {"table": realisable.table(_table_passes(p), p["M"], p["N"])},
+        lambda p: {},
+        "rows",
     ),
     "reduce": _entry(
         lambda ap, p: micro.reduce(
