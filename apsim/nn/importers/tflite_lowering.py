@@ -21,6 +21,7 @@ from apsim.nn.model import (
     AvgPool,
     Layer,
     Model,
+    Origin,
     Requantize,
     Reshape,
     Tensor,
@@ -53,6 +54,7 @@ class Lowering:
             tensor = self.file.tensors[index]
             self.build.add_input(tensor.name, self.kind(tensor, tensor.shape[1:]))
             self.flat[index] = tensor.name
+            self.note(index, tensor.name)
         for operator in self.file.operators:
             handler = handlers.get(operator.op)
             if handler is None:
@@ -61,7 +63,13 @@ class Lowering:
             handler(self, operator)
         outputs = [self.as_file(index) for index in self.file.outputs]
         model = self.build.model(self.file.name, outputs)
-        return Imported(verify(model), tuple(self._fate(one) for one in self.file.operators))
+        fates = tuple(self._fate(one) for one in self.file.operators)
+        return Imported(verify(model), fates, tuple(self.build.origins))
+
+    def note(self, index: int, name: str, axes: tuple[int, ...] = ()) -> None:
+        """Say that a tensor of the file, its axes in another order, is one of the network."""
+        file = self.file.tensors[index].name
+        self.build.origins.append(Origin(name, file, index, axes))
 
     def _fate(self, operator: Operator) -> Fate:
         place = f"operator {operator.index} {operator.op}"
@@ -86,6 +94,7 @@ class Lowering:
         """The name of a tensor as [C, H, W]."""
         if index not in self.planes:
             self.planes[index] = self._transposed(self.flat[index], TO_PLANES, "CHW")
+            self.note(index, self.planes[index], TO_PLANES)
         return self.planes[index]
 
     def as_file(self, index: int) -> str:
@@ -96,6 +105,7 @@ class Lowering:
                 self.flat[index] = self._reshaped(self.planes[index], (*shape[1:], shape[0]), "HWC")
             else:
                 self.flat[index] = self._transposed(self.planes[index], FROM_PLANES, "HWC")
+            self.note(index, self.flat[index])
         return self.flat[index]
 
     def _transposed(self, name: str, axes: tuple[int, ...], layout: str) -> str:
@@ -131,6 +141,7 @@ class Lowering:
             layer = factors.refill(model, layer, self.build.rule, clip)
         self.build.emit(layer, tensor)
         (self.planes if planes else self.flat)[index] = file.name
+        self.note(index, file.name, TO_PLANES if planes else ())
 
 
 def _activation(operator: Operator, y: Tensor) -> tuple[factors.Clip, bool]:
