@@ -138,7 +138,7 @@ class _Judge:
             if isinstance(given, str) or given.shape != made.shape:
                 shape = given if isinstance(given, str) else f"shape {list(given.shape)}"
                 problem = f"shape {list(made.shape)}, the judge has {shape}"
-                self.judged.append(replace(base, problem=problem))
+                self.judged.append(replace(base, forced=made.size, problem=problem))
                 continue
             self.judged.append(self._judge(base, layer, place, made, given))
             if not counted:
@@ -173,7 +173,8 @@ class _Judge:
             return nowhere
         reach = ties.reach(self.model, layer.output, self.tensors)
         if found.rounding is not None:
-            return ties.explained(made, given, found.rounding, reach, layer.op == "add")
+            zero = self.model.tensors[layer.output].zero_point
+            return ties.explained(made, given, found.rounding, reach, layer, zero)
         if getattr(layer, "requant", None) is None and found.value.shape == made.shape:
             steps = _steps(self.model.tensors[layer.output], found.value)
             return ties.real_explained(made, steps, np.asarray(given, np.float64), reach)

@@ -1,7 +1,7 @@
 """An ONNX file in ONNX's own reference evaluator, node by node; QONNX as its custom operators.
 
 The rule: the graph is the file's, untouched; what is added is kernels that the evaluator
-lacks.  QuantizeLinear and DequantizeLinear of opsets before 19 use its kernels of opset 19.
+lacks.  QuantizeLinear and DequantizeLinear of opsets before 19 use its newest kernels.
 """
 
 from __future__ import annotations
@@ -125,10 +125,18 @@ def _kernels(opset: int) -> Iterator[type[OpRun]]:
         ("QuantizeLinear", op_quantize_linear),
         ("DequantizeLinear", op_dequantize_linear),
     ):
-        known: type[OpRun] = getattr(module, f"{name}_19")
-        yield type(name, (getattr(module, f"{name}_21"),), {"op_domain": ort_ops.DOMAIN})
+        newest = _newest(module, name)
+        yield type(name, (newest,), {"op_domain": ort_ops.DOMAIN})
         if opset < OLD:
-            yield type(name, (known,), {"op_domain": ""})
+            yield type(name, (newest,), {"op_domain": ""})
+    if opset < 14:
+        yield _kernel("", "BatchNormalization", _batch_normalization)
+
+
+def _newest(module: Any, name: str) -> type[OpRun]:
+    versions = [int(found.split("_")[1]) for found in vars(module) if found.startswith(f"{name}_")]
+    kernel: type[OpRun] = getattr(module, f"{name}_{max(versions)}")
+    return kernel
 
 
 def _kernel(domain: str, name: str, operator: Callable[..., Array]) -> type[OpRun]:
@@ -136,6 +144,18 @@ def _kernel(domain: str, name: str, operator: Callable[..., Array]) -> type[OpRu
         return (operator(*inputs, **attributes),)
 
     return type(name, (OpRun,), {"op_domain": domain, "_run": run})
+
+
+def _batch_normalization(
+    x: Array, scale: Array, bias: Array, mean: Array, var: Array, epsilon: float = 1e-5,
+    training_mode: int = 0, **_: Any,
+) -> Array:  # fmt: skip
+    """Opsets 7 to 13 with one output: inference, which the evaluator takes for training."""
+    if training_mode:
+        raise ValueError("BatchNormalization with training_mode before opset 14")
+    lay = [1, -1, *[1] * (x.ndim - 2)]
+    scale, bias, mean, var = (part.reshape(lay) for part in (scale, bias, mean, var))
+    return np.asarray(scale * (x - mean) / np.sqrt(var + epsilon) + bias, x.dtype)
 
 
 def standard(name: str, *inputs: Array, **attributes: Any) -> Array:

@@ -33,22 +33,25 @@ from apsim.nn.model.windows import window_counts
 __all__ = ["explained", "half_way", "real_explained", "reach"]
 
 FLOAT32 = 2.0**-24
-FACTOR = 2.0**-22  # a factor is a product and a quotient of float32 numbers
 FLOAT64 = 2.0**-40  # sums of float64, with room to spare
 Tensors = Mapping[str, Integers]
 
 
-def explained(ours: Integers, theirs: Array, rounding: Rounding, reach: float, add: bool) -> Array:
+def explained(
+    ours: Integers, theirs: Array, rounding: Rounding, reach: float, layer: Layer, zero: int
+) -> Array:
     """Where ours is the file's exact value, rounded, and float32 can have given theirs.
 
-    `reach` is what float32 may be off by, in steps; `add` marks a sum of two branches,
-    each with a factor of its own.
+    `reach` is what float32 may be off by, in steps, `zero` the zero point of the tensor
+    that the `layer` gives.  The rules of ONNX keep a factor as float32: the quotient of a
+    product where there are weights, of two scales elsewhere, each rounded once.
     """
     steps = np.asarray(rounding.steps, np.float64)
     if steps.shape != ours.shape:
         return np.zeros(ours.shape, bool)
-    whole = reach / FLOAT32 if add else np.abs(steps) + 1
-    own = FACTOR * whole + FLOAT64 * reach / FLOAT32
+    rounded = 2 if isinstance(layer, Weighted) else 1
+    whole = reach / FLOAT32 if isinstance(layer, Add) else np.abs(steps - zero)
+    own = rounded * FLOAT32 * whole + FLOAT64 * (reach / FLOAT32 + 1)
     return _within(ours, rounding, own) & _within(theirs, rounding, np.float64(reach))
 
 
