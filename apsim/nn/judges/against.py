@@ -29,6 +29,7 @@ class Answers:
     """What a judge made of the inputs, batch by batch."""
 
     judge: str
+    title: str
     parts: tuple[tuple[Case, Reading], ...]
 
 
@@ -66,15 +67,18 @@ def ask(name: str, path: str | os.PathLike[str], case: Case) -> Answers:
     Raises `InputError` with the judge's own reason where it cannot.
     """
     judge = kinds.judge(name, path)
-    size = judge.batch or min(MANY, case.size)
-    rest = case.size if case.size % size and judge.batch is None else size
+    size = judge.batch or (MANY if case.size % MANY == 0 else case.size)
+    if case.size % size:
+        raise InputError(
+            f"{path} takes batches of {size}, and {case.size} inputs make no whole ones"
+        )
     try:
-        parts = [(part, judge.read(part.feeds)) for part in cases.parts(case, rest)]
+        parts = [(part, judge.read(part.feeds)) for part in cases.parts(case, size)]
     except ApsimError:
         raise
     except Exception as error:  # each judge has many kinds of its own
         raise kinds.cannot(name, path, error) from error
-    return Answers(name, tuple(parts))
+    return Answers(name, judge.title, tuple(parts))
 
 
 def compared(
@@ -93,4 +97,4 @@ def compared(
     layers = {layer.name for layer in model.layers}
     if not any(one.layer in layers for one in judged):
         raise InputError(f"--against {answers.judge}: the file names no tensor of a whole layer")
-    return Verdict(answers.judge, model.rule, len(model.layers), judged)
+    return Verdict(answers.title, model.rule, len(model.layers), judged)

@@ -77,8 +77,12 @@ def origins_of(model: Model, origins: Sequence[Origin]) -> dict[str, list[Origin
 
 
 def compare(
-    model: Model, origins: Sequence[Origin], x: Tensors, reading: Reading,
-    ours: Tensors | None = None, deadline: float = math.inf,
+    model: Model,
+    origins: Sequence[Origin],
+    x: Tensors,
+    reading: Reading,
+    ours: Tensors | None = None,
+    deadline: float = math.inf,
 ) -> list[Agreement]:
     """Judge every tensor that the reading gives, in running order.
 
@@ -163,9 +167,7 @@ class _Judge:
             float32=int((explained & ~half).sum()), first=_first(made, given, wrong & ~explained),
         )  # fmt: skip
 
-    def _explained(
-        self, layer: Layer | None, place: Origin, made: Integers, given: Array
-    ) -> Array:
+    def _explained(self, layer: Layer | None, place: Origin, made: Integers, given: Array) -> Array:
         """Where the file's exact value says ours and float32 may have said theirs."""
         nowhere = np.zeros(made.shape, bool)
         found = None if layer is None else self.reading.exact().get(place.name)
@@ -174,7 +176,10 @@ class _Judge:
         reach = ties.reach(self.model, layer.output, self.tensors)
         if found.rounding is not None:
             zero = self.model.tensors[layer.output].zero_point
-            return ties.explained(made, given, found.rounding, reach, layer, zero)
+            own = ties.allowed(self.model, layer, reach)
+            whole = _integers(given)
+            explained = ties.explained(made, whole, found.rounding, reach, own, zero)
+            return explained & ~_differ(whole, given)
         if getattr(layer, "requant", None) is None and found.value.shape == made.shape:
             steps = _steps(self.model.tensors[layer.output], found.value)
             return ties.real_explained(made, steps, np.asarray(given, np.float64), reach)
@@ -213,7 +218,8 @@ def _differ(made: Integers, given: Array) -> Array:
 def _integers(given: Array) -> Integers:
     if given.dtype.kind != "f":
         return given
-    return np.rint(np.nan_to_num(given)).astype(np.int64)
+    whole: Integers = np.rint(np.nan_to_num(given)).astype(np.int64)
+    return whole
 
 
 def _first(made: Integers, given: Array, where: Array) -> str:

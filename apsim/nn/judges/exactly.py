@@ -51,7 +51,8 @@ def _linear(
     lo, hi = _ends(zero.dtype if zero is not None else kind)
     step = reshape_input(scale, x.shape, axis, block_size)
     offset = 0 if zero is None else reshape_input(zero, x.shape, axis, block_size)
-    return Rounding(x / step + np.asarray(offset, np.float64), lambda s: np.clip(np.rint(s), lo, hi))
+    steps = x / step + np.asarray(offset, np.float64)
+    return Rounding(steps, lambda s: np.clip(np.rint(s), lo, hi))
 
 
 def _ends(kind: Any) -> tuple[int, int]:

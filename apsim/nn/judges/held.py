@@ -7,6 +7,7 @@ that is said.
 
 from __future__ import annotations
 
+import math
 import os
 import time
 from collections.abc import Sequence
@@ -22,6 +23,7 @@ from apsim.nn.model import Model, Origin
 __all__ = ["BUDGET", "Held", "hold"]
 
 BUDGET = 3.5  # seconds, after which no further input is begun
+MANY = 1 << 20  # integers in a batch of the user's own inputs, where the file fixes none
 
 
 @dataclass(frozen=True)
@@ -114,10 +116,8 @@ def _by(
     started = time.perf_counter()
     judge = kinds.judge(name, path)
     batch = judge.batch or 1
-    if own is not None:
-        own = next(cases.parts(own, batch)) if own.size >= batch else None
     runs: list[list[Agreement]] = []
-    wanted = list(cases.drawn(model, batch, own=own))
+    wanted = list(cases.drawn(model, batch, own=_few(model, own, judge.batch)))
     for case in wanted:
         spent = time.perf_counter() - started
         if runs and spent * (1 + 1 / len(runs)) > budget:
@@ -131,7 +131,15 @@ def _by(
             raise kinds.cannot(name, path, error) from error
         runs.append(compare(model, origins, case.x, reading, deadline=deadline))
     complete = len(runs) == len(wanted) and time.perf_counter() < started + budget
-    return replace(_summed(kinds.TITLES[name], len(wanted), runs), complete=complete)
+    return replace(_summed(judge.title, len(wanted), runs), complete=complete)
+
+
+def _few(model: Model, own: Case | None, batch: int | None) -> Case | None:
+    """So many of the user's own inputs as are soon done; None where they make no batch."""
+    if own is None or own.size < (batch or 1):
+        return None
+    values = sum(math.prod(tensor.shape) for tensor in model.tensors.values())
+    return next(cases.parts(own, batch or max(1, min(own.size, MANY // max(values, 1)))), None)
 
 
 def _summed(by: str, wanted: int, runs: Sequence[Sequence[Agreement]]) -> Held:

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import os
 from pathlib import Path
-from typing import Any, Protocol
+from typing import Protocol
 
 from apsim.errors import ApsimError, InputError, MissingExtra
 from apsim.nn.judges.reading import Feeds, Reading
@@ -22,14 +22,14 @@ TITLES = {
     "reference": "onnx's reference evaluator",
     "litert": "LiteRT's reference kernels",
 }
-PACKAGES = {"ai_edge_litert": ("ai-edge-litert", "oracle"), "onnxruntime": ("onnxruntime", "oracle"),
-            "onnx": ("onnx", "onnx")}  # fmt: skip
+EXTRAS = {"onnx": "onnx"}  # of packages; others come with the extra oracle
 
 
 class Judge(Protocol):
-    """A file opened by a judge; `batch` is what the file fixes, None where any will do."""
+    """A file opened by a judge, whose name is `title`; `batch` is None where any will do."""
 
     batch: int | None
+    title: str
 
     def read(self, feeds: Feeds, deadline: float = ...) -> Reading:
         """One run, by the file's own input names."""
@@ -58,14 +58,14 @@ def judge(name: str, path: str | os.PathLike[str]) -> Judge:
         return _opened(name, path)
     except ImportError as error:
         package = (error.name or "").split(".")[0]
-        raise MissingExtra(*PACKAGES.get(package, (package, "oracle"))) from None
+        raise MissingExtra(package, EXTRAS.get(package, "oracle")) from None
     except ApsimError:
         raise
     except Exception as error:  # each has many kinds of its own, most without a common base
         raise cannot(name, path, error) from error
 
 
-def _opened(name: str, path: str | os.PathLike[str]) -> Any:
+def _opened(name: str, path: str | os.PathLike[str]) -> Judge:
     if name == "litert":
         from apsim.nn.judges import litert
 
@@ -84,5 +84,5 @@ def cannot(name: str, path: str | os.PathLike[str], error: Exception) -> InputEr
     deepest: BaseException = error
     while deepest.__cause__ is not None:
         deepest = deepest.__cause__
-    reason = " ".join(str(deepest).split())[:300] or type(deepest).__name__
+    reason = " ".join(str(deepest).split())[:200] or type(deepest).__name__
     return InputError(f"{TITLES[name]} cannot run {path}: {reason}")

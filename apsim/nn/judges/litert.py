@@ -25,6 +25,8 @@ NUMBERS = ("int8", "uint8", "int16", "int32", "int64", "float32")
 class Kernels:
     """LiteRT with one file."""
 
+    title = NAME
+
     def __init__(self, path: str | os.PathLike[str]) -> None:
         with open(path, "rb") as stream:
             content = stream.read()
@@ -48,7 +50,8 @@ class Kernels:
                     values[one["index"]] = values[one["name"]] = value
         for detail in self.inputs:
             values[detail["index"]] = self.whole.get_tensor(detail["index"])
-        return Reading({**values, **outputs})
+        values.update(outputs)
+        return Reading(values)
 
     def _run(self, interpreter: Any, feeds: Feeds) -> dict[int, Array]:
         for detail, values in self._placed(feeds):

@@ -24,6 +24,7 @@ from apsim.nn.judges.reading import Array, Feeds, Reading
 
 __all__ = ["Session"]
 
+LEVELS = ("enable_all", "enable_extended", "enable_basic", "disable_all")
 NUMBERS = {
     f"tensor({kind})" for kind in
     ("float", "float16", "double", "int8", "uint8", "int16", "uint16", "int32", "uint32", "int64")
@@ -36,8 +37,7 @@ class Session:
     def __init__(self, path: str | os.PathLike[str], plain: bool) -> None:
         self.proto = reference.load(path)
         self.batch, self.types = reference.batch_of(self.proto), reference.feed_types(self.proto)
-        self.plain = plain
-        self.whole = _session(os.fspath(path), plain)
+        self.whole, self.level, self.title = _highest(os.fspath(path), plain)
         try:
             self.inside, self.shared = self._inside(path)
         except Exception:  # onnxruntime has many kinds of its own; its outputs are still judged
@@ -46,12 +46,12 @@ class Session:
     def _inside(self, path: str | os.PathLike[str]) -> tuple[Any, list[Shared]]:
         """A session that gives the tensors in between, and what they are called in the file."""
         made = {name for node in self.proto.graph.node for name in node.output if name}
-        if self.plain:
+        if self.level == LEVELS[-1]:
             found = [Shared(name, name) for name in sorted(made)]
             return _asked(onnx.load(os.fspath(path)), found, Path(path).parent)
         with tempfile.TemporaryDirectory() as folder:
             saved = Path(folder) / "optimized.onnx"
-            _session(os.fspath(path), False, saved)
+            _session(os.fspath(path), self.level, saved)
             graph = onnx.load(saved)
         return _asked(graph, shared(self.proto.graph, graph.graph), Path(path).parent)
 
@@ -77,12 +77,27 @@ class Session:
         return reference.Reference(self.proto).exact(feeds, values)
 
 
-def _session(model: Any, plain: bool, saved: Path | None = None) -> Any:
+def _highest(path: str, plain: bool) -> tuple[Any, str, str]:
+    """A session at the highest level of optimisation that onnxruntime itself can do."""
+    if plain:
+        return _session(path, LEVELS[-1]), LEVELS[-1], "onnxruntime without optimisation"
+    for level in LEVELS[:-1]:
+        try:
+            made = _session(path, level)
+        except Exception as error:  # its optimizers make models that it then refuses
+            failed = error
+        else:
+            lower = "" if level == LEVELS[0] else f" (optimisation {level}: it fails at more)"
+            return made, level, f"onnxruntime{lower}"
+    raise failed
+
+
+def _session(model: Any, level: str, saved: Path | None = None) -> Any:
     options = onnxruntime.SessionOptions()
     options.log_severity_level = 4
     options.intra_op_num_threads = 1
-    level = onnxruntime.GraphOptimizationLevel
-    options.graph_optimization_level = level.ORT_DISABLE_ALL if plain else level.ORT_ENABLE_ALL
+    levels = onnxruntime.GraphOptimizationLevel
+    options.graph_optimization_level = getattr(levels, f"ORT_{level}".upper())
     if saved is not None:
         options.optimized_model_filepath = os.fspath(saved)
     return onnxruntime.InferenceSession(model, options, providers=["CPUExecutionProvider"])
@@ -96,7 +111,7 @@ def _asked(graph: Any, found: list[Shared], folder: Path) -> tuple[Any, list[Sha
         if one.inside not in had:
             graph.graph.output.append(onnx.helper.make_empty_tensor_value_info(one.inside))
             had.add(one.inside)
-    session = _session(graph.SerializeToString(), plain=True)
+    session = _session(graph.SerializeToString(), LEVELS[-1])
     return session, found
 
 

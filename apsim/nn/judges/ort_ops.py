@@ -53,13 +53,14 @@ def _product(
     c: Array | None = None, *, transA: int = 0, transB: int = 0, alpha: float = 1.0,
 ) -> Array:  # fmt: skip
     left = a.astype(np.float64) - (0 if za is None else np.asarray(za, np.float64))
-    columns = [None if z is None else np.asarray(z, np.float64) for z in (zb, sb)]
     right = b.astype(np.float64)
-    if columns[0] is not None:  # one for each output: along the axis of the outputs
-        right = right - (columns[0].reshape(-1, 1) if transB else columns[0].reshape(1, -1))
+    if zb is not None:  # one for each output: along the axis of the outputs
+        right = right - np.asarray(zb, np.float64).reshape([-1, 1] if transB else [1, -1])
     total = (left.T if transA else left) @ (right.T if transB else right)
     total = total if c is None else total + c.astype(np.float64)
-    return np.asarray(total * (alpha * np.asarray(sa, np.float64) * np.ravel(columns[1])))
+    return np.asarray(
+        total * (alpha * np.asarray(sa, np.float64) * np.ravel(np.asarray(sb, np.float64)))
+    )
 
 
 def gemm(*inputs: Array | None, **attributes: Any) -> Rounding:

@@ -60,23 +60,25 @@ def batch_of(proto: Any) -> int | None:
 class Reference:
     """The evaluator of one file."""
 
+    title = NAME
+
     def __init__(self, proto: Any) -> None:
         self.proto = proto
-        opset = max((o.version for o in proto.opset_import if o.domain in ("", "ai.onnx")), default=1)
-        self.evaluator = ReferenceEvaluator(proto, new_ops=list(_kernels(opset)))
+        versions = [o.version for o in proto.opset_import if o.domain in ("", "ai.onnx")]
+        self.evaluator = ReferenceEvaluator(proto, new_ops=list(_kernels(max(versions, default=1))))
         self.batch, self.types = batch_of(proto), feed_types(proto)
 
     def read(self, feeds: Feeds, deadline: float = float("inf")) -> Reading:
         """All values of a run; those that were had when the time ran out."""
         typed = {name: values.astype(self.types[name]) for name, values in feeds.items()}
-        values: dict[str, Any] = {}
+        values: dict[Any, Any] = dict(typed)
         for node, inputs, known in _walk(self.evaluator, typed):
             made = dict(zip(node.output, _run(node, inputs, known), strict=False))
             known.update(made)
             values.update(made)
             if time.perf_counter() > deadline:
                 break
-        return Reading({**typed, **values}, lambda: self.exact(typed, values))
+        return Reading(values, lambda: self.exact(typed, values))
 
     def exact(self, feeds: Feeds, judged: Mapping[Any, Array]) -> Mapping[str, Exact]:
         """What the file says in float64, with the judge's integers at every rounding."""
@@ -169,7 +171,9 @@ def standard(name: str, *inputs: Array, **attributes: Any) -> Array:
         [onnx.helper.make_empty_tensor_value_info("y")],
     )  # fmt: skip
     model = onnx.helper.make_model(graph, opset_imports=[onnx.helper.make_opsetid("", 21)])
-    return np.asarray(ReferenceEvaluator(model).run(None, dict(zip(names, inputs, strict=True)))[0])
+    feeds: dict[str, Any] = dict(zip(names, inputs, strict=True))
+    results: Any = ReferenceEvaluator(model).run(None, feeds)
+    return np.asarray(results[0])
 
 
 def _channels_last(name: str) -> Callable[..., Array]:

@@ -16,7 +16,7 @@ from typing import Any
 import numpy as np
 
 from apsim.nn import exact
-from apsim.nn.judges.reading import Array, Exact, Rounding
+from apsim.nn.judges.reading import Array, Rounding
 from apsim.nn.model import (
     Add,
     AvgPool,
@@ -30,7 +30,7 @@ from apsim.nn.model import (
 )
 from apsim.nn.model.windows import window_counts
 
-__all__ = ["explained", "half_way", "real_explained", "reach"]
+__all__ = ["allowed", "explained", "half_way", "reach", "real_explained"]
 
 FLOAT32 = 2.0**-24
 FLOAT64 = 2.0**-40  # sums of float64, with room to spare
@@ -38,21 +38,44 @@ Tensors = Mapping[str, Integers]
 
 
 def explained(
-    ours: Integers, theirs: Array, rounding: Rounding, reach: float, layer: Layer, zero: int
+    ours: Integers,
+    theirs: Array,
+    rounding: Rounding,
+    reach: float,
+    own: tuple[float, float],
+    zero: int,
 ) -> Array:
     """Where ours is the file's exact value, rounded, and float32 can have given theirs.
 
-    `reach` is what float32 may be off by, in steps, `zero` the zero point of the tensor
-    that the `layer` gives.  The rules of ONNX keep a factor as float32: the quotient of a
-    product where there are weights, of two scales elsewhere, each rounded once.
+    `reach` is what float32 may be off by, in steps, `own` what the rule in force may be
+    (`allowed`), relative to the value; `zero` is the zero point of the tensor.
     """
     steps = np.asarray(rounding.steps, np.float64)
     if steps.shape != ours.shape:
         return np.zeros(ours.shape, bool)
-    rounded = 2 if isinstance(layer, Weighted) else 1
-    whole = reach / FLOAT32 if isinstance(layer, Add) else np.abs(steps - zero)
-    own = rounded * FLOAT32 * whole + FLOAT64 * (reach / FLOAT32 + 1)
-    return _within(ours, rounding, own) & _within(theirs, rounding, np.float64(reach))
+    relative, absolute = own
+    off = relative * np.abs(steps - zero) + absolute + FLOAT64 * (reach / FLOAT32 + 1)
+    return _within(ours, rounding, off) & _within(theirs, rounding, np.float64(reach))
+
+
+def allowed(model: Model, layer: Layer, reach: float) -> tuple[float, float]:
+    """What the rules of ONNX may be off the file's exact value: relative to it, and besides.
+
+    They keep a factor as float32: the quotient of a product where there are weights, of two
+    scales elsewhere, each rounded once.  A bias stands in a scale that was a product
+    rounded once; in a sum each branch has a factor of its own.
+    """
+    if isinstance(layer, Weighted):
+        scale = np.ones(1) if layer.requant is None else layer.requant.scale
+        most = np.abs(_file_bias(model, layer)) * scale
+        return 2 * FLOAT32, FLOAT32 * float(most.max(initial=0))
+    return (0.0, reach) if isinstance(layer, Add) else (FLOAT32, 0.0)
+
+
+def _file_bias(model: Model, layer: Weighted) -> Integers:
+    """The bias without the input's zero point, which is folded into it."""
+    sums = layer.weights.reshape(len(layer.weights), -1).sum(axis=1, dtype=np.int64)
+    return np.asarray(layer.bias + model.tensors[layer.inputs[0]].zero_point * sums)
 
 
 def _within(integers: Array, rounding: Rounding, off: Any) -> Array:
@@ -98,8 +121,7 @@ def _weighted_terms(
     many = int(np.prod(layer.weights.shape[1:]))
     most = float(np.abs(tensors[layer.inputs[0]] - x.zero_point).max(initial=0))
     weights = np.abs(layer.weights.reshape(len(layer.weights), -1).astype(np.float64))
-    own = layer.bias + x.zero_point * layer.weights.reshape(len(layer.weights), -1).sum(1)
-    sums = weights.sum(axis=1) * most + np.abs(own)
+    sums = weights.sum(axis=1) * most + np.abs(_file_bias(model, layer))
     scale = np.ones(1) if layer.requant is None else layer.requant.scale
     real = 0.0 if layer.shift is None or layer.requant is None else np.abs(layer.shift) / _step(y)
     return many + 2, float((sums * scale + real).max()) + abs(y.zero_point)
@@ -128,7 +150,7 @@ def half_way(model: Model, layer: Layer, tensors: Tensors, where: Array) -> Arra
     axis = total.ndim - 1 if layer.op == "linear" else 1
     lay = [1] * total.ndim
     lay[axis] = -1
-    counts = np.ones(1, np.int64)
+    counts: Integers = np.ones(1, np.int64)
     if isinstance(layer, AvgPool):
         counts = window_counts(layer, *model.tensors[layer.inputs[0]].shape[1:])
     parts = [np.broadcast_to(part.reshape(lay), total.shape)[where]
