@@ -11,13 +11,14 @@ import math
 import time
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
+from functools import cached_property
 from typing import Any
 
 import numpy as np
 
 from apsim.nn import exact
 from apsim.nn.judges import ties
-from apsim.nn.judges.reading import Array, Reading
+from apsim.nn.judges.reading import Array, Exact, Reading
 from apsim.nn.model import Floats, Integers, Layer, Model, Origin, Tensor
 
 __all__ = ["Agreement", "agreed", "compare", "merged", "origins_of"]
@@ -34,6 +35,8 @@ class Agreement:
     `float32` so near to it (or, in real outputs, so far beyond float32) that the judge's
     float32 decided.  `whole` counts differences from end to end.  `first` is the first
     that nothing explains: its index and both values; `problem` says what no number can.
+    `parted` counts values that are not the file's before they are rounded, with `before`
+    the first of them.
     """
 
     layer: str
@@ -46,6 +49,8 @@ class Agreement:
     whole: int = 0
     first: str = ""
     problem: str = ""
+    parted: int = 0
+    before: str = ""
 
     @property
     def unexplained(self) -> int:
@@ -55,7 +60,7 @@ class Agreement:
     @property
     def equal(self) -> bool:
         """Whether nothing differs but what float32 decided."""
-        return not self.unexplained and not self.problem
+        return not self.unexplained and not self.problem and not self.parted
 
 
 def agreed(judged: Sequence[Agreement]) -> bool:
@@ -83,11 +88,14 @@ def compare(
     reading: Reading,
     ours: Tensors | None = None,
     deadline: float = math.inf,
+    unrounded: bool = False,
 ) -> list[Agreement]:
     """Judge every tensor that the reading gives, in running order.
 
     `x` holds the network's inputs, `ours` its tensors from end to end (not counted where
-    None).  Layers that the time does not suffice for are left out.
+    None).  Layers that the time does not suffice for are left out.  With `unrounded` what
+    each layer rounds is held against the file's own in float64, too: a bias that is one
+    off shows there in every value, in the integers only in a few.
     """
     judge = _Judge(model, origins_of(model, origins), reading, dict(ours or {}))
     for name in model.inputs:
@@ -97,6 +105,8 @@ def compare(
             break
         made = exact.layer_output(model, layer, judge.tensors)
         judge.take(layer.name, layer, layer.output, made)
+    if unrounded and time.perf_counter() < deadline:
+        judge.look_before_rounding()
     return judge.judged
 
 
@@ -109,8 +119,9 @@ def merged(runs: Sequence[Sequence[Agreement]]) -> list[Agreement]:
         found[key] = one if had is None else replace(
             had,
             **{name: getattr(had, name) + getattr(one, name)
-               for name in ("total", "forced", "ties", "float32", "whole")},
+               for name in ("total", "forced", "ties", "float32", "whole", "parted")},
             first=had.first or one.first, problem=had.problem or one.problem,
+            before=had.before or one.before,
         )  # fmt: skip
     return list(found.values())
 
@@ -127,6 +138,31 @@ class _Judge:
     def __post_init__(self) -> None:
         self.tensors: dict[str, Integers] = {}
         self.judged: list[Agreement] = []
+
+    @cached_property
+    def exact(self) -> Mapping[str, Exact]:
+        """What the file says in float64; nothing where it cannot be worked out so."""
+        try:
+            return self.reading.exact()
+        except Exception:  # a kernel that takes no float64
+            return {}
+
+    def look_before_rounding(self) -> None:
+        """Hold what each layer rounds against what the file rounds."""
+        makers = {layer.output: layer for layer in self.model.layers}
+        for at, one in enumerate(self.judged):
+            layer, found = makers.get(one.tensor), self.exact.get(one.name)
+            if layer is None or found is None or found.rounding is None or not one.total:
+                continue
+            steps = ties.unrounded(self.model, layer, self.tensors)
+            if steps is None or any(place.axes for place in self.places[one.tensor]):
+                continue
+            reach = ties.reach(self.model, layer.output, self.tensors)
+            own = ties.allowed(self.model, layer, reach)
+            wrong = ties.parted(steps, found.rounding, layer, reach, own)
+            if wrong.any():
+                before = _first(steps, found.rounding.steps, wrong)
+                self.judged[at] = replace(one, parted=int(wrong.sum()), before=before)
 
     def take(self, what: str, layer: Layer | None, name: str, made: Integers) -> None:
         """Judge one tensor in each of its places; what follows goes on with the judge's."""
@@ -170,7 +206,7 @@ class _Judge:
     def _explained(self, layer: Layer | None, place: Origin, made: Integers, given: Array) -> Array:
         """Where the file's exact value says ours and float32 may have said theirs."""
         nowhere = np.zeros(made.shape, bool)
-        found = None if layer is None else self.reading.exact().get(place.name)
+        found = None if layer is None else self.exact.get(place.name)
         if layer is None or found is None or place.axes:
             return nowhere
         reach = ties.reach(self.model, layer.output, self.tensors)
@@ -222,12 +258,14 @@ def _integers(given: Array) -> Integers:
     return whole
 
 
-def _first(made: Integers, given: Array, where: Array) -> str:
+def _first(made: Array, given: Array, where: Array) -> str:
     places: Iterator[Any] = iter(np.argwhere(where))
     at = next(places, None)
     if at is None:
         return ""
     index = tuple(int(i) for i in at)
-    theirs = given[index]
-    shown = f"{theirs:.9g}" if given.dtype.kind == "f" else str(theirs)
-    return f"{list(index)}: {made[index]}, the judge has {shown}"
+    return f"{list(index)}: {_shown(made[index])}, the judge has {_shown(given[index])}"
+
+
+def _shown(number: Any) -> str:
+    return f"{number:.9g}" if isinstance(number, np.floating) else str(number)

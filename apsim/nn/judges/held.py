@@ -31,7 +31,8 @@ class Held:
     """What came of it: `by` is the judge, empty where there was none for the `reason`.
 
     `differ` counts integers that nothing explains, `ties` and `float32` those that the
-    judge's float32 decided (`Agreement`).  `wanted` is the number of inputs drawn,
+    judge's float32 decided, `parted` values that differ before they are rounded
+    (`Agreement`).  `wanted` is the number of inputs drawn,
     `inputs` how many there was time for, the last in part where they are not `complete`.
     """
 
@@ -44,6 +45,7 @@ class Held:
     differ: int = 0
     ties: int = 0
     float32: int = 0
+    parted: int = 0
     first: str = ""
     remembered: bool = False
 
@@ -65,6 +67,8 @@ class Held:
         decided = self.ties + self.float32
         if decided:
             text += f", {decided:,} tie ({self.ties:,} half-way, {self.float32:,} within float32)"
+        if self.parted:
+            text += f", {self.parted:,} before they are rounded"
         return text + (f"; first: {self.first}" if self.first else "")
 
     def as_dict(self) -> dict[str, Any]:
@@ -129,7 +133,7 @@ def _by(
             raise
         except Exception as error:  # each judge has kinds of its own
             raise kinds.cannot(name, path, error) from error
-        runs.append(compare(model, origins, case.x, reading, deadline=deadline))
+        runs.append(compare(model, origins, case.x, reading, deadline=deadline, unrounded=True))
     complete = len(runs) == len(wanted) and time.perf_counter() < started + budget
     return replace(_summed(judge.title, len(wanted), runs), complete=complete)
 
@@ -151,10 +155,12 @@ def _summed(by: str, wanted: int, runs: Sequence[Sequence[Agreement]]) -> Held:
         differ=sum(one.unexplained for one in judged),
         ties=sum(one.ties for one in judged),
         float32=sum(one.float32 for one in judged),
+        parted=sum(one.parted for one in judged),
         first="" if wrong is None else _place(wrong),
     )  # fmt: skip
 
 
 def _place(one: Agreement) -> str:
     named = "" if one.layer == one.name else f" (tensor {one.name!r} of the file)"
-    return f"{one.layer}{named}: {one.problem or one.first}"
+    text = one.problem or one.first
+    return f"{one.layer}{named}: {text or f'before it is rounded, at {one.before}'}"
