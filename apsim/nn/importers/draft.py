@@ -12,17 +12,7 @@ from typing import Any
 from apsim.nn.importers.graph import Fate, Graph, Node
 from apsim.nn.importers.pending import Pending
 from apsim.nn.importers.width import width_of
-from apsim.nn.model import (
-    Add,
-    AvgPool,
-    Entry,
-    Layer,
-    Model,
-    Origin,
-    Requantize,
-    Tensor,
-    Weighted,
-)
+from apsim.nn.model import Add, AvgPool, Entry, Layer, Model, Requantize, Tensor, Weighted
 
 __all__ = ["Draft"]
 
@@ -40,7 +30,6 @@ class Draft:
         self.inputs: list[str] = []
         self.entries: dict[str, Entry] = {}
         self.fates: dict[int, str] = {}
-        self.origins: list[Origin] = []  # the file's tensors that hold integers of ours
         self.entered: dict[tuple[Any, ...], str] = {}
         self.shared: set[str] = set()  # inputs that several quantizations give
         self.settled: dict[int, tuple[Pending, str]] = {}  # holds the value: ids stay taken
@@ -74,7 +63,6 @@ class Draft:
         if name in self.shared or not (self._narrow_entry(name, lo, hi) or
                                        self._narrow_layer(name, lo, hi)):  # fmt: skip
             return False
-        self.origins = [one for one in self.origins if one.tensor != name]
         bits, signed = width_of(lo, hi)
         self.tensors[name] = replace(self.tensors[name], bits=bits, signed=signed)
         return True

@@ -33,6 +33,7 @@ from apsim.nn.rules import factors
 
 __all__ = ["Handler", "Lowering"]
 
+TO_HOST = ("SOFTMAX", "LOG_SOFTMAX", "ARG_MAX")
 TO_PLANES, FROM_PLANES = (2, 0, 1), (1, 2, 0)
 Handler = Callable[["Lowering", Operator], None]
 
@@ -54,7 +55,6 @@ class Lowering:
             tensor = self.file.tensors[index]
             self.build.add_input(tensor.name, self.kind(tensor, tensor.shape[1:]))
             self.flat[index] = tensor.name
-            self.note(index, tensor.name)
         for operator in self.file.operators:
             handler = handlers.get(operator.op)
             if handler is None:
@@ -64,12 +64,15 @@ class Lowering:
         outputs = [self.as_file(index) for index in self.file.outputs]
         model = self.build.model(self.file.name, outputs)
         fates = tuple(self._fate(one) for one in self.file.operators)
-        return Imported(verify(model), fates, tuple(self.build.origins))
+        return Imported(verify(model), fates, self._origins())
 
-    def note(self, index: int, name: str, axes: tuple[int, ...] = ()) -> None:
-        """Say that a tensor of the file, its axes in another order, is one of the network."""
-        file = self.file.tensors[index].name
-        self.build.origins.append(Origin(name, file, index, axes))
+    def _origins(self) -> tuple[Origin, ...]:
+        """Where the file holds the network's integers; what the host was left is none of it."""
+        hosts = {one.outputs[0] for one in self.file.operators if one.op in TO_HOST}
+        names = [tensor.name for tensor in self.file.tensors]
+        found = [Origin(made, names[i], i, TO_PLANES) for i, made in self.planes.items()]
+        found += [Origin(made, names[i], i) for i, made in self.flat.items()]
+        return tuple(one for one in found if one.index not in hosts)
 
     def _fate(self, operator: Operator) -> Fate:
         place = f"operator {operator.index} {operator.op}"
@@ -94,7 +97,6 @@ class Lowering:
         """The name of a tensor as [C, H, W]."""
         if index not in self.planes:
             self.planes[index] = self._transposed(self.flat[index], TO_PLANES, "CHW")
-            self.note(index, self.planes[index], TO_PLANES)
         return self.planes[index]
 
     def as_file(self, index: int) -> str:
@@ -105,7 +107,6 @@ class Lowering:
                 self.flat[index] = self._reshaped(self.planes[index], (*shape[1:], shape[0]), "HWC")
             else:
                 self.flat[index] = self._transposed(self.planes[index], FROM_PLANES, "HWC")
-            self.note(index, self.flat[index])
         return self.flat[index]
 
     def _transposed(self, name: str, axes: tuple[int, ...], layout: str) -> str:
@@ -141,7 +142,6 @@ class Lowering:
             layer = factors.refill(model, layer, self.build.rule, clip)
         self.build.emit(layer, tensor)
         (self.planes if planes else self.flat)[index] = file.name
-        self.note(index, file.name, TO_PLANES if planes else ())
 
 
 def _activation(operator: Operator, y: Tensor) -> tuple[factors.Clip, bool]:

@@ -16,7 +16,7 @@ from apsim.nn.importers.builder import Builder
 from apsim.nn.importers.graph import Array, Const, Graph, Node, island
 from apsim.nn.importers.pending import ConstReal, Pending, Source, Target, Value
 from apsim.nn.importers.width import width_of
-from apsim.nn.model import Floats, Origin, Reshape, Tensor
+from apsim.nn.model import Floats, Reshape, Tensor
 
 __all__ = ["Handler", "Walk"]
 
@@ -26,7 +26,6 @@ QUANTIZE_FIRST = (
     "onnxruntime.quantization.quantize_static(..., quant_format=QuantFormat.QDQ)"
 )
 QUANTIZERS = ("QuantizeLinear", "DynamicQuantizeLinear", "Quant", "IntQuant", "BipolarQuant")
-TO_HOST = ("Softmax", "LogSoftmax")  # what the host does at the end: the integers are those before
 LAYERS = ("Conv", "Gemm", "MatMul", "Add", "MaxPool", "AveragePool", "Relu", "Clip")
 
 
@@ -67,17 +66,6 @@ class Walk:
             raise node.refuse(f"its inputs and attributes do not go together ({error})") from error
         results = [given] if isinstance(given, Value) else list(given)
         self.values.update(zip(node.outputs, results, strict=False))
-        for name, value in zip(node.outputs, results, strict=False):
-            self._note(node, name, value)
-
-    def _note(self, node: Node, name: str, value: Value) -> None:
-        """Say that an output of a node holds the integers of a tensor of the network, if so."""
-        if not isinstance(value, Pending):
-            return
-        if node.op in TO_HOST:
-            self.build.origins.append(Origin(value.source or name, node.inputs[0]))
-        elif value.plain:
-            self.build.origins.append(Origin(value.source, name))
 
     def in_real_numbers(self, node: Node) -> str:
         """Words that name the island of floating point which begins at a node, if one does."""
