@@ -137,6 +137,8 @@ class _Judge:
 
     def __post_init__(self) -> None:
         self.tensors: dict[str, Integers] = {}
+        for state in getattr(self.model, "states", ()):
+            self.tensors[state.read] = state.start[None]
         self.judged: list[Agreement] = []
 
     @cached_property
@@ -170,8 +172,10 @@ class _Judge:
         counted = 0
         for place in self.places[name]:
             value = self.reading.find(place)
-            if value is None:
+            if value is None or self._fed(name, place):
                 continue
+            if value.shape == made.shape[1:] and len(made) == 1 and not place.axes:
+                value = value[None]  # a file of one image need not have a batch axis
             given = _in_steps(self.model.tensors[name], place, value)
             total = made.size if not counted else 0
             base = Agreement(what, name, place.name, total)
@@ -184,6 +188,11 @@ class _Judge:
             if not counted:
                 self.tensors[name] = _integers(given)
             counted += 1
+
+    def _fed(self, name: str, place: Origin) -> bool:
+        """Whether a place is what the user gave, in real numbers that are not yet quantized."""
+        entry = self.model.entries.get(name)
+        return entry is not None and entry.rounding != "none" and place.name == entry.name
 
     def _judge(
         self, base: Agreement, layer: Layer | None, place: Origin, made: Integers, given: Array

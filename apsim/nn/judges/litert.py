@@ -7,6 +7,7 @@ believed where its outputs are the same.
 
 from __future__ import annotations
 
+import math
 import os
 from typing import Any
 
@@ -40,6 +41,8 @@ class Kernels:
 
     def read(self, feeds: Feeds, deadline: float = float("inf")) -> Reading:
         """The values of one call by the tensors' numbers, those of constants among them."""
+        for one in (self.whole, self.inside):
+            one.reset_all_variables()
         outputs = self._run(self.whole, feeds)
         kept = self._run(self.inside, feeds)
         values: dict[Any, Array] = {}
@@ -55,7 +58,9 @@ class Kernels:
 
     def _run(self, interpreter: Any, feeds: Feeds) -> dict[int, Array]:
         for detail, values in self._placed(feeds):
-            interpreter.set_tensor(detail["index"], values.astype(detail["dtype"]))
+            shape = tuple(int(size) for size in detail["shape"])
+            laid = values.reshape(shape) if values.size == math.prod(shape) else values
+            interpreter.set_tensor(detail["index"], laid.astype(detail["dtype"]))
         interpreter.invoke()
         return {
             one["index"]: interpreter.get_tensor(one["index"])
