@@ -74,12 +74,11 @@ def answers(args: argparse.Namespace, model: Model) -> Answers | None:
     """What the judge of `--against` makes of the inputs, asked before any work of our own."""
     if args.against is None:
         return None
-    from apsim.nn.judges import against
+    from apsim.nn.judges import against, kinds
 
     if args.bits is not None:
         raise InputError("--against judges the widths of the file: leave --bits out")
-    if Path(args.model).suffix not in FILES:
-        raise InputError(f"--against {args.against} judges network files, {args.model} is none")
+    kinds.require(args.against, args.model)
     return against.ask(args.against, args.model, _own(args, model))
 
 

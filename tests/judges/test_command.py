@@ -106,7 +106,7 @@ def test_against_a_judge_a_misread_file_is_convicted(
 
 def test_a_judge_wants_a_network_file(capsys: pytest.CaptureFixture[str]) -> None:
     assert cli.main(["run", "digits", "--against", "reference"]) == 2
-    assert "judges network files, digits is none" in capsys.readouterr().err
+    assert "judges ONNX files, digits is none" in capsys.readouterr().err
 
 
 def test_a_batch_that_the_file_fixes_must_go_in(

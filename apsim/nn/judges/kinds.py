@@ -13,7 +13,7 @@ from typing import Protocol
 from apsim.errors import ApsimError, InputError, MissingExtra
 from apsim.nn.judges.reading import Feeds, Reading
 
-__all__ = ["JUDGES", "TITLES", "Judge", "cannot", "judge", "readers"]
+__all__ = ["JUDGES", "TITLES", "Judge", "cannot", "judge", "readers", "require"]
 
 JUDGES = ("onnxruntime", "onnxruntime-plain", "reference", "litert")
 TITLES = {
@@ -45,15 +45,10 @@ def readers(path: str | os.PathLike[str]) -> tuple[str, ...]:
 def judge(name: str, path: str | os.PathLike[str]) -> Judge:
     """Open a file in a judge.
 
-    Raises `InputError` for an unknown judge, for a file of another kind, and where the
-    judge refuses the file; `MissingExtra` where its package is not installed.
+    Raises `InputError` as `require` does, and where the judge refuses the file;
+    `MissingExtra` where its package is not installed.
     """
-    if name not in JUDGES:
-        raise InputError(f"unknown judge {name!r}; known: {', '.join(JUDGES)}")
-    wanted = ".tflite" if name == "litert" else ".onnx"
-    if Path(path).suffix != wanted:
-        kind = "TFLite" if name == "litert" else "ONNX"
-        raise InputError(f"--against {name} judges {kind} files, {path} is none")
+    require(name, path)
     try:
         return _opened(name, path)
     except ImportError as error:
@@ -63,6 +58,16 @@ def judge(name: str, path: str | os.PathLike[str]) -> Judge:
         raise
     except Exception as error:  # each has many kinds of its own, most without a common base
         raise cannot(name, path, error) from error
+
+
+def require(name: str, path: str | os.PathLike[str]) -> None:
+    """Raise `InputError` for an unknown judge, and for a file of a kind that it does not read."""
+    if name not in JUDGES:
+        raise InputError(f"unknown judge {name!r}; known: {', '.join(JUDGES)}")
+    wanted = ".tflite" if name == "litert" else ".onnx"
+    if Path(path).suffix != wanted:
+        kind = "TFLite" if name == "litert" else "ONNX"
+        raise InputError(f"--against {name} judges {kind} files, {path} is none")
 
 
 def _opened(name: str, path: str | os.PathLike[str]) -> Judge:
