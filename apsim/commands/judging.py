@@ -91,8 +91,7 @@ def verdict(args: argparse.Namespace, given: Answers | None, run: Run) -> Verdic
 
     origins = _imported(args, args.rule).origins
     found = against.compared(given, run.model, origins, run.tensors)
-    names = frozenset(layer.name for layer in run.model.layers)
-    print("\n".join(agreement_lines(found, names)))
+    print("\n".join(agreement_lines(found)))
     return found
 
 

@@ -159,7 +159,9 @@ def test_an_unknown_judge_is_named() -> None:
 
 
 def test_a_judge_of_another_format_says_which_it_reads() -> None:
-    with pytest.raises(InputError, match=r"--against litert judges TFLite files, net\.onnx is none"):
+    with pytest.raises(
+        InputError, match=r"--against litert judges TFLite files, net\.onnx is none"
+    ):
         kinds.judge("litert", "net.onnx")
 
 

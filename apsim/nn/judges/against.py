@@ -35,12 +35,19 @@ class Answers:
 
 @dataclass(frozen=True)
 class Verdict:
-    """How the layers of a run compare with the judge `judge`, of `layers` there are."""
+    """How a run compares with the judge `judge`; its `layers` layers have these `names`."""
 
     judge: str
     rule: str
     layers: int
     judged: tuple[Agreement, ...]
+    names: frozenset[str]
+
+    @property
+    def compared(self) -> tuple[int, int]:
+        """How many layers were compared, and how many integers of them."""
+        found = [one for one in self.judged if one.layer in self.names]
+        return len({one.layer for one in found}), sum(one.total for one in found)
 
     @property
     def agreed(self) -> bool:
@@ -53,10 +60,11 @@ class Verdict:
 
     def as_dict(self) -> dict[str, Any]:
         """For programs."""
-        numbers = ("total", "forced", "whole", "ties", "float32", "unexplained")
+        numbers = ("forced", "whole", "ties", "float32", "unexplained")
+        layers, integers = self.compared
         return {
             "judge": self.judge, "agreed": self.agreed, "layers": self.layers,
-            "compared": len({one.layer for one in self.judged}),
+            "compared": layers, "integers": integers,
             **{name: self.sum(name) for name in numbers},
         }  # fmt: skip
 
@@ -94,7 +102,7 @@ def compared(
         runs.append(compare(model, origins, case.x, reading, cut))
         start += case.size
     judged = tuple(merged(runs))
-    layers = {layer.name for layer in model.layers}
-    if not any(one.layer in layers for one in judged):
+    names = frozenset(layer.name for layer in model.layers)
+    if not any(one.layer in names for one in judged):
         raise InputError(f"--against {answers.judge}: the file names no tensor of a whole layer")
-    return Verdict(answers.title, model.rule, len(model.layers), judged)
+    return Verdict(answers.title, model.rule, len(model.layers), judged, names)

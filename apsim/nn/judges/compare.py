@@ -190,9 +190,8 @@ class _Judge:
             counted += 1
 
     def _fed(self, name: str, place: Origin) -> bool:
-        """Whether a place is what the user gave, in real numbers that are not yet quantized."""
-        entry = self.model.entries.get(name)
-        return entry is not None and entry.rounding != "none" and place.name == entry.name
+        """Whether a place is what the user gave: nothing was made of it yet."""
+        return name in self.model.inputs and place.name == self.model.called(name)
 
     def _judge(
         self, base: Agreement, layer: Layer | None, place: Origin, made: Integers, given: Array

@@ -15,12 +15,12 @@ if TYPE_CHECKING:
 __all__ = ["agreement_lines"]
 
 
-def agreement_lines(verdict: Verdict, layers: frozenset[str]) -> Iterator[str]:
-    """The verdict, and a line for each tensor that differs; `layers` are the network's names."""
-    compared = len({one.layer for one in verdict.judged if one.layer in layers})
+def agreement_lines(verdict: Verdict) -> Iterator[str]:
+    """The verdict, and a line for each tensor that differs."""
+    compared, integers = verdict.compared
     line = (
         f"against {verdict.judge}, rule {verdict.rule}: {compared} of {verdict.layers} layers "
-        f"compared, {verdict.sum('total'):,} integers: {verdict.sum('unexplained'):,} differ "
+        f"compared, {integers:,} integers: {verdict.sum('unexplained'):,} differ "
         f"layer by layer, {verdict.sum('whole'):,} end to end"
     )
     decided = verdict.sum("ties") + verdict.sum("float32")
