@@ -1,0 +1,103 @@
+"""The plain twin of `vector`: the same names as ordinary Python over numpy and addresses.
+
+The rule: whoever sets NUMBA_DISABLE_JIT=1 runs each kernel as the Python that it is; slow,
+for debuggers, coverage, and tests that hold the compiled kernels against it.
+"""
+
+from __future__ import annotations
+
+import ctypes
+
+import numpy as np
+from numpy.typing import NDArray
+
+from apsim.cam import jit
+
+LANES = 8
+
+Words = NDArray[np.uint64]
+
+
+class Vector:
+    """Eight words of 64 rows."""
+
+    def __init__(self, words: Words) -> None:
+        self.words = words
+
+    def __and__(self, other: Vector) -> Vector:
+        return Vector(self.words & other.words)
+
+    def __or__(self, other: Vector) -> Vector:
+        return Vector(self.words | other.words)
+
+    def __xor__(self, other: Vector) -> Vector:
+        return Vector(self.words ^ other.words)
+
+    def __add__(self, other: Vector) -> Vector:
+        return Vector(self.words + other.words)
+
+    def __sub__(self, other: Vector) -> Vector:
+        return Vector(self.words - other.words)
+
+    def __lshift__(self, by: int) -> Vector:
+        return Vector(self.words << np.uint64(by))
+
+    def __rshift__(self, by: int) -> Vector:
+        return Vector(self.words >> np.uint64(by))
+
+    def __invert__(self) -> Vector:
+        return Vector(~self.words)
+
+
+class Numbers:
+    """Numbers (int64) at an address."""
+
+    def __init__(self, address: int) -> None:
+        self.address = address
+
+    def __getitem__(self, k: int) -> int:
+        return ctypes.c_int64.from_address(self.address + 8 * int(k)).value
+
+    def __setitem__(self, k: int, number: int) -> None:
+        ctypes.c_int64.from_address(self.address + 8 * int(k)).value = int(number)
+
+
+def _at(address: int, v: int) -> Words:
+    place = (ctypes.c_uint64 * LANES).from_address(int(address) + 8 * LANES * int(v))
+    return np.ctypeslib.as_array(place)
+
+
+def load(address: int, v: int) -> Vector:
+    return Vector(_at(address, v).copy())
+
+
+def store(address: int, v: int, bits: Vector) -> None:
+    _at(address, v)[:] = bits.words
+
+
+def nothing() -> Vector:
+    return Vector(np.zeros(LANES, np.uint64))
+
+
+def splat(word: int) -> Vector:
+    return Vector(np.full(LANES, word, np.int64).view(np.uint64))
+
+
+def ones(bits: Vector) -> Vector:
+    return Vector(np.bitwise_count(bits.words).astype(np.uint64))
+
+
+def total(counts: Vector) -> int:
+    return int(counts.words.view(np.int64).sum())
+
+
+def pointer(address: int) -> Numbers:
+    return Numbers(int(address))
+
+
+def offset(numbers: Numbers, by: int) -> Numbers:
+    return Numbers(numbers.address + 8 * int(by))
+
+
+def invoke(address: int, frame: Numbers, row: Numbers) -> None:
+    jit.function(address)(frame, row)
