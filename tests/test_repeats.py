@@ -1,4 +1,4 @@
-"""Steps that come again in turns: in everything that is asked of them the steps one by one."""
+"""Steps that are repeated: in everything that is asked of them the steps one by one."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from apsim import functions
 from apsim.closed_form import realisable
 from apsim.errors import ProgramError
 from apsim.program import ApKind, Item, Loop, Microprogram, Mode, Op, Step
-from apsim.turns import Turns, Unrolled
+from apsim.repeats import Repeat, Repeats
 from tests.helpers import random_programs
 
 SIZES = st.sampled_from([1, 2, 3, 4, 5]) | st.integers(1, 70)
@@ -22,11 +22,11 @@ READ = Step(Op.READ, Mode.VERTICAL, ((5, 1),), label="read row")
 
 
 @st.composite
-def turning(draw: st.DrawFn) -> Unrolled:
-    """Steps of any kind, taken in turns, one slot of theirs moving or none."""
-    return Unrolled(
+def repeating(draw: st.DrawFn) -> Repeats:
+    """Steps of any kind, repeated, one slot of theirs moving or none."""
+    return Repeats(
         tuple(
-            Turns(
+            Repeat(
                 tuple(draw(st.lists(random_programs.steps_along(4, 5), min_size=1, max_size=4))),
                 draw(st.integers(1, 9)),
                 draw(st.integers(-1, 4)),
@@ -53,11 +53,11 @@ def same(one: Microprogram, other: Microprogram) -> None:
     assert list(one.weighted()) == list(other.weighted())
 
 
-@given(st.lists(turning(), min_size=1, max_size=3), st.integers(1, 3))
-def test_turns_are_encoded_counted_and_listed_as_their_steps_one_by_one(
-    bodies: list[Unrolled], groups: int
+@given(st.lists(repeating(), min_size=1, max_size=3), st.integers(1, 3))
+def test_repeats_are_encoded_counted_and_listed_as_their_steps_one_by_one(
+    bodies: list[Repeats], groups: int
 ) -> None:
-    """encode(turns) == encode(tuple(turns)), and so is everything else that a program says"""
+    """encode(repeats) == encode(tuple(repeats)), and so is everything else that a program says"""
     rows = np.arange(groups * 16).reshape(groups, 16)
     across = Step(Op.READ, Mode.HORIZONTAL, ((1, 1),))
     items = tuple(item for body in bodies for item in (across, Loop(body, rows)))
@@ -103,7 +103,7 @@ def test_the_2d_sum_adds_row_after_row_and_saves_its_carries(size: int) -> None:
 
 
 def test_a_slot_moves_on_from_turn_to_turn_and_the_others_stay() -> None:
-    body = Unrolled((Turns((PASS, READ), 3, moving=2),))
+    body = Repeats((Repeat((PASS, READ), 3, moving=2),))
     assert [step.key for step in body] == [
         ((2, 1), (0, 0)), ((5, 1),), ((3, 1), (0, 0)), ((5, 1),), ((4, 1), (0, 0)), ((5, 1),),
     ]  # fmt: skip
@@ -111,13 +111,13 @@ def test_a_slot_moves_on_from_turn_to_turn_and_the_others_stay() -> None:
     assert (len(body), body[1], body.index(READ)) == (6, READ, 1)
 
 
-def test_turns_that_make_no_sense_are_refused() -> None:
-    with pytest.raises(ProgramError, match="in one turn or more, got 0"):
-        Turns((PASS,), 0)
+def test_repeats_that_make_no_sense_are_refused() -> None:
+    with pytest.raises(ProgramError, match="once or more, got 0"):
+        Repeat((PASS,), 0)
     with pytest.raises(ProgramError, match="a step uses slot 6; the loop has 6 slots"):
-        Loop(Unrolled((Turns((PASS, READ), 5, moving=2),)), np.arange(6)[None])
+        Loop(Repeats((Repeat((PASS, READ), 5, moving=2),)), np.arange(6)[None])
     with pytest.raises(ProgramError, match="got 0 steps"):
-        Loop(Unrolled(()), np.arange(6)[None])
+        Loop(Repeats(()), np.arange(6)[None])
 
 
 def test_a_long_sum_is_counted_and_encoded_without_making_its_steps(
@@ -126,7 +126,7 @@ def test_a_long_sum_is_counted_and_encoded_without_making_its_steps(
     """A dot product of 4608 words: counts of the closed form, a row of code for each step"""
     program = functions.dot_products(8, 1, 4608, kind="2d").program
     with monkeypatch.context() as patched:
-        patched.setattr(Turns, "__iter__", None)
+        patched.setattr(Repeat, "__iter__", None)
         assert program.counts() == realisable.dot(8, 4608, "2d")
         rows = len(program.code)
     assert rows == len(program) == len(list(program.weighted()))

@@ -1,8 +1,8 @@
 """Bodies of loops in which a few steps come again and again, each time a slot further on.
 
 The rule: such a body *is* the steps one after another, and says so wherever it is asked
-for one; what it holds is one turn and how many there are.  Whoever counts or encodes it
-does so turn by turn: a step of `times` turns runs `times` times.
+for one; what it holds is some steps and how often they come.  Whoever counts or encodes it
+does so repeat by repeat: a step of a repeat of `times` runs `times` times.
 """
 
 from __future__ import annotations
@@ -10,20 +10,18 @@ from __future__ import annotations
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, replace
 from functools import cached_property
-from typing import TYPE_CHECKING, overload
+from typing import overload
 
 from apsim.errors import ProgramError
+from apsim.step import Bits, Body, Step, slots_of
 
-if TYPE_CHECKING:
-    from apsim.program import Bits, Step
-
-__all__ = ["STILL", "Turns", "Unrolled", "turns_of"]
+__all__ = ["STILL", "Repeat", "Repeats", "repeats_of"]
 
 STILL = -1  # a slot that no step has: nothing moves
 
 
 @dataclass(frozen=True)
-class Turns:
+class Repeat:
     """Steps carried out `times` times over: slot `moving` is slot `moving + t` in turn t."""
 
     steps: tuple[Step, ...]
@@ -32,7 +30,7 @@ class Turns:
 
     def __post_init__(self) -> None:
         if self.times < 1:
-            raise ProgramError(f"steps are taken in one turn or more, got {self.times}")
+            raise ProgramError(f"steps are repeated once or more, got {self.times}")
 
     def __len__(self) -> int:
         return len(self.steps) * self.times
@@ -46,9 +44,8 @@ class Turns:
     def slots(self) -> int:
         """How many slots a loop must have for these steps."""
         lines = {line for step in self.steps for line, _ in (*step.key, *step.write)}
-        if self.moving in lines:
-            lines.add(self.moving + self.times - 1)
-        return 1 + max(lines, default=-1)
+        last = self.moving + self.times if self.moving in lines else 0
+        return max(slots_of(self.steps), last)
 
     def _moved(self, step: Step, turn: int) -> Step:
         if not any(line == self.moving for line, _ in (*step.key, *step.write)):
@@ -60,13 +57,13 @@ class Turns:
 
 
 @dataclass(frozen=True)
-class Unrolled(Sequence["Step"]):
-    """The steps of some turns, in order: made only when somebody looks at one."""
+class Repeats(Body):
+    """The steps of some repeats, in order: made only when somebody looks at one."""
 
-    turns: tuple[Turns, ...]
+    repeats: tuple[Repeat, ...]
 
     def __len__(self) -> int:
-        return sum(len(turns) for turns in self.turns)
+        return sum(len(repeat) for repeat in self.repeats)
 
     @overload
     def __getitem__(self, where: int) -> Step: ...
@@ -78,11 +75,20 @@ class Unrolled(Sequence["Step"]):
     def __iter__(self) -> Iterator[Step]:
         return iter(self._steps)
 
+    @property
+    def slots(self) -> int:
+        """How many slots a loop must have for these steps."""
+        return max(repeat.slots for repeat in self.repeats)
+
+    def times(self) -> Iterator[tuple[Step, int]]:
+        """Steps, and how often each runs; not in their order."""
+        return ((step, repeat.times) for repeat in self.repeats for step in repeat.steps)
+
     @cached_property
     def _steps(self) -> tuple[Step, ...]:
-        return tuple(step for turns in self.turns for step in turns)
+        return tuple(step for repeat in self.repeats for step in repeat)
 
 
-def turns_of(body: Sequence[Step]) -> tuple[Turns, ...]:
-    """The turns of a body; steps that stand for themselves are one turn."""
-    return body.turns if isinstance(body, Unrolled) else (Turns(tuple(body)),)
+def repeats_of(body: Sequence[Step]) -> tuple[Repeat, ...]:
+    """The repeats of a body; steps that stand for themselves are one."""
+    return body.repeats if isinstance(body, Repeats) else (Repeat(tuple(body)),)
