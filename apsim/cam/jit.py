@@ -25,7 +25,7 @@ import numpy as np
 from numba.core import caching, ccallback, config, serialize, types
 from numba.core.compiler import CompileResult
 
-__all__ = ["PLAIN", "cache_folder", "function", "kernel", "operation", "small", "sources_digest"]
+__all__ = ["PLAIN", "Operation", "cache_folder", "kernel", "plain", "small", "sources_digest"]
 
 Function = TypeVar("Function", bound=Callable[..., Any])
 
@@ -59,29 +59,37 @@ def small(function: Function) -> Function:
     return cast(Function, _njit(**OPTIONS, no_cpython_wrapper=True)(function))
 
 
-def operation(function: Callable[..., None], text: str = "") -> int:
-    """The address of a compiled `void f(frame, row)`, for `vector.invoke`.
+class Operation:
+    """A `void f(frame, row)` that kernels call by its address (`vector.invoke`).
 
-    `text` is the source of a function that is in no file.
+    It is compiled, or loaded, when somebody first asks for the address.  `text` is the source
+    of a function that is in no file.
     """
-    if PLAIN:
-        OPERATIONS.append(_wrapping(function))
-        return len(OPERATIONS) - 1
-    from apsim.cam.vector import Numbers
 
-    made: Any = ccallback.CFunc(function, ((Numbers, Numbers), types.void), {}, dict(OPTIONS))
-    made._cache = _Kept(function, text)
-    made.compile()
-    OPERATIONS.append(made)  # machine code lives as long as what holds it
-    return int(made.address)
+    def __init__(self, function: Callable[..., None], text: str = "") -> None:
+        self.function, self.text = function, text
+
+    @functools.cached_property
+    def address(self) -> int:
+        """Where its machine code begins."""
+        if PLAIN:
+            _plain.append(_wrapping(self.function))
+            return len(_plain) - 1
+        from apsim.cam.vector import Numbers
+
+        kind = (Numbers, Numbers), types.void
+        self._made: Any = ccallback.CFunc(self.function, kind, {}, dict(OPTIONS))
+        self._made._cache = _Kept(self.function, self.text)
+        self._made.compile()
+        return int(self._made.address)
 
 
-OPERATIONS: list[Any] = []
+_plain: list[Callable[..., None]] = []
 
 
-def function(address: int) -> Callable[..., None]:
-    """The plain operation of an address; only where kernels run as plain Python."""
-    return cast(Callable[..., None], OPERATIONS[address])
+def plain(address: int) -> Callable[..., None]:
+    """The operation of an address; only where kernels run as plain Python."""
+    return _plain[address]
 
 
 def _wrapping(function: Function) -> Function:

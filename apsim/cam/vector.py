@@ -32,6 +32,7 @@ __all__ = [
     "splat",
     "store",
     "total",
+    "words",
 ]
 
 I32, I64 = ir.IntType(32), ir.IntType(64)
@@ -169,6 +170,13 @@ def pointer(typing: Any, address: Any) -> Any:
 
 
 @_offered
+def words(typing: Any, address: Any) -> Any:
+    """The words (uint64) at an address: `words(address)[k]`."""
+    emit = _emits(lambda build, address: build.inttoptr(address, I64.as_pointer()))
+    return types.CPointer(types.uint64)(types.int64), emit
+
+
+@_offered
 def offset(typing: Any, numbers: Any, by: Any) -> Any:
     """The numbers from number `by` on."""
     return Numbers(Numbers, types.int64), _emits(lambda build, n, by: build.gep(n, [by]))
@@ -176,5 +184,5 @@ def offset(typing: Any, numbers: Any, by: Any) -> Any:
 
 @_offered
 def invoke(typing: Any, address: Any, frame: Any, row: Any) -> Any:
-    """Call the operation `void f(frame, row)` at an address (see `jit.operation`)."""
+    """Call the operation `void f(frame, row)` at an address (see `jit.Operation`)."""
     return types.none(types.int64, Numbers, Numbers), _emits(_invoked)

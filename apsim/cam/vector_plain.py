@@ -62,6 +62,19 @@ class Numbers:
         ctypes.c_int64.from_address(self.address + 8 * int(k)).value = int(number)
 
 
+class WordsAt:
+    """Words (uint64) at an address."""
+
+    def __init__(self, address: int) -> None:
+        self.address = address
+
+    def __getitem__(self, k: int) -> np.uint64:
+        return np.uint64(ctypes.c_uint64.from_address(self.address + 8 * int(k)).value)
+
+    def __setitem__(self, k: int, word: np.uint64) -> None:
+        ctypes.c_uint64.from_address(self.address + 8 * int(k)).value = int(word)
+
+
 def _at(address: int, v: int) -> Words:
     place = (ctypes.c_uint64 * LANES).from_address(int(address) + 8 * LANES * int(v))
     return np.ctypeslib.as_array(place)
@@ -95,9 +108,13 @@ def pointer(address: int) -> Numbers:
     return Numbers(int(address))
 
 
+def words(address: int) -> WordsAt:
+    return WordsAt(int(address))
+
+
 def offset(numbers: Numbers, by: int) -> Numbers:
     return Numbers(numbers.address + 8 * int(by))
 
 
 def invoke(address: int, frame: Numbers, row: Numbers) -> None:
-    jit.function(address)(frame, row)
+    jit.plain(address)(frame, row)
