@@ -23,20 +23,26 @@ from apsim.cam.jit import PLAIN
 __all__ = [
     "Numbers",
     "Vector",
+    "gather",
     "invoke",
     "load",
+    "marked",
     "nothing",
     "offset",
     "ones",
     "pointer",
     "splat",
+    "spread",
     "store",
     "total",
+    "widened",
     "words",
 ]
 
-I32, I64 = ir.IntType(32), ir.IntType(64)
+I8, I32, I64 = ir.IntType(8), ir.IntType(32), ir.IntType(64)
 V8 = ir.VectorType(I64, 8)
+OCTETS, FLAGS = ir.VectorType(I8, 64), ir.VectorType(ir.IntType(1), 64)
+NO_OCTETS = ir.Constant(OCTETS, [0] * 64)
 
 
 class Vector(types.Type):
@@ -160,6 +166,62 @@ def total(typing: Any, counts: Any) -> Any:
     """The sum of the lanes."""
     name = "llvm.vector.reduce.add.v8i64"
     return types.int64(vector), _emits(lambda build, counts: _called(build, name, I64, counts))
+
+
+def _gathered(build: Any, address: Any, index: Any) -> Any:
+    bits = ir.Constant(V8, ir.Undefined)
+    for lane in range(8):
+        by = build.shl(build.extract_element(index, I32(lane)), I64(3))
+        place = build.inttoptr(build.add(address, by), I64.as_pointer())
+        bits = build.insert_element(bits, build.load(place, align=8), I32(lane))
+    return bits
+
+
+@_offered
+def gather(typing: Any, address: Any, index: Any) -> Any:
+    """The words (uint64) at an address whose numbers the lanes of `index` hold."""
+    return vector(types.int64, vector), _emits(_gathered)
+
+
+def _octet(build: Any, place: Any) -> Any:
+    """64 bytes in which one bit is set."""
+    some = ir.Constant(OCTETS, ir.Undefined)
+    one = build.insert_element(some, build.shl(I8(1), build.trunc(place, I8)), I32(0))
+    return build.shuffle_vector(one, some, ir.Constant(ir.VectorType(I32, 64), [0] * 64))
+
+
+def _marked(build: Any, bits: Any, place: Any) -> Any:
+    found = build.and_(build.bitcast(bits, OCTETS), _octet(build, place))
+    return build.bitcast(build.icmp_unsigned("!=", found, NO_OCTETS), I64)
+
+
+@_offered
+def marked(typing: Any, bits: Any, place: Any) -> Any:
+    """A word: bit `place` (0 to 7) of each of the 64 bytes of a vector."""
+    return types.int64(vector, types.int64), _emits(_marked)
+
+
+def _spread(build: Any, word: Any, place: Any) -> Any:
+    chosen = build.select(build.bitcast(word, FLAGS), _octet(build, place), NO_OCTETS)
+    return build.bitcast(chosen, V8)
+
+
+@_offered
+def spread(typing: Any, word: Any, place: Any) -> Any:
+    """64 bytes whose bits `place` (0 to 7) are those of a word, all others 0."""
+    return vector(types.int64, types.int64), _emits(_spread)
+
+
+def _widened(build: Any, address: Any, number: Any) -> Any:
+    octets = ir.VectorType(I8, 8)
+    place = build.add(address, build.shl(number, I64(3)))
+    return build.zext(build.load(build.inttoptr(place, octets.as_pointer()), align=1), V8)
+
+
+@_offered
+def widened(typing: Any, address: Any, number: Any) -> Any:
+    """Eight bytes at an address, from byte 8 * `number` on: one in each lane."""
+    return vector(types.int64, types.int64), _emits(_widened)
 
 
 @_offered

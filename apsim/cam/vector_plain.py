@@ -104,6 +104,26 @@ def total(counts: Vector) -> int:
     return int(counts.words.view(np.int64).sum())
 
 
+def gather(address: int, index: Vector) -> Vector:
+    given = words(address)
+    return Vector(np.array([given[int(k)] for k in index.words], np.uint64))
+
+
+def marked(bits: Vector, place: int) -> int:
+    found = (bits.words.view(np.uint8) >> np.uint8(place)) & np.uint8(1)
+    return int(np.packbits(found, bitorder="little").view(np.int64)[0])
+
+
+def spread(word: int, place: int) -> Vector:
+    octets = np.unpackbits(np.array([word], np.int64).view(np.uint8), bitorder="little")
+    return Vector((octets << np.uint8(place)).view(np.uint64))
+
+
+def widened(address: int, number: int) -> Vector:
+    word = np.array([words(address)[number]], np.uint64)
+    return Vector(word.view(np.uint8).astype(np.uint64))
+
+
 def pointer(address: int) -> Numbers:
     return Numbers(int(address))
 
