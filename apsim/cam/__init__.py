@@ -3,7 +3,6 @@
 from apsim.cam.base import Cam, Execution
 from apsim.cam.dense import DenseCam
 from apsim.cam.engines import ENGINES, make
-from apsim.cam.fused import FusedCam
-from apsim.cam.packed import PackedCam
+from apsim.cam.packed import FusedCam, PackedCam
 
 __all__ = ["ENGINES", "Cam", "DenseCam", "Execution", "FusedCam", "PackedCam", "make"]

@@ -16,7 +16,7 @@ from weakref import WeakKeyDictionary
 import numpy as np
 from numpy.typing import NDArray
 
-from apsim.cam._needs import Needs, needs, on_rows
+from apsim.cam.needs import Needs, needs, on_rows
 from apsim.encoding import (
     BODY,
     GROUPS,

@@ -13,7 +13,7 @@ from typing import Any, Protocol
 import numpy as np
 from numpy.typing import NDArray
 
-from apsim.cam._needs import Needs, needs
+from apsim.cam.needs import Needs, needs
 from apsim.cam._tiles import Spans, Tiles
 from apsim.encoding import Code
 from apsim.errors import ProgramError

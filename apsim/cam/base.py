@@ -1,7 +1,7 @@
 """What an array must offer: five methods, and the check that stands before them.
 
 The rule: an array knows cells, tags and encoded steps; it knows no fields, no LUTs
-and no operations, and it counts nothing but what its own passes did to its cells.
+and no operations, and it counts what it carried out itself, nothing else.
 """
 
 from __future__ import annotations
@@ -12,27 +12,28 @@ from typing import Any, Protocol
 import numpy as np
 from numpy.typing import NDArray
 
-from apsim.cam._needs import Needs, needs
-from apsim.counts import Activity
-from apsim.encoding import OP, Code
-from apsim.errors import ProgramError
-from apsim.program import Op
+from apsim.cam.needs import Needs, needs
+from apsim.counts import Activity, Counts
+from apsim.encoding import BODY, GROUPS, OP, PARALLEL, Code
+from apsim.errors import CountError, ProgramError
+from apsim.step import COUNTS, Op
 
 READ = int(Op.READ)
 
-__all__ = ["Cam", "Execution", "refuse_unless_it_fits", "validate"]
+__all__ = ["Cam", "Execution", "lines_of", "refuse_unless_it_fits", "validate"]
 
 
 @dataclass(frozen=True)
 class Execution:
     """What an execution did, for each encoded step: int64[n] each, summed over groups.
 
-    `compared` lines took part in the step's compare and `matched` of them were tagged;
-    `written` cells were driven and `flipped` of them changed (`Activity` has the same
-    words).  A read compares too: its lines are `compared`, its tagged lines `matched`.
-    `ops` says which step is which `Op`.
+    The hardware carried out the step `times` times.  `compared` lines took part in its
+    compares and `matched` of them were tagged; `written` cells were driven and `flipped` of
+    them changed (`Activity` has the same words).  A read compares too: its lines are
+    `compared`, its tagged lines `matched`.  `ops` says which step is which `Op`.
     """
 
+    times: NDArray[np.int64]
     compared: NDArray[np.int64]
     matched: NDArray[np.int64]
     written: NDArray[np.int64]
@@ -40,10 +41,27 @@ class Execution:
     ops: NDArray[np.int64]
 
     @classmethod
-    def of(cls, code: Code, numbers: NDArray[np.int64]) -> Execution:
-        """From int64[4, n]: a line for each of the four numbers, in order."""
-        compared, matched, written, flipped = numbers
-        return cls(compared, matched, written, flipped, code.steps[:, OP])
+    def of(cls, code: Code, numbers: NDArray[np.int64], lines: NDArray[np.int64]) -> Execution:
+        """From int64[5, n]: a line for each of the five numbers, in order.
+
+        The first is how many lines each step was carried out on; `lines` int64[n] is how many
+        those are when the hardware carries it out once.  Raises `CountError` where only a part
+        of them had their step.
+        """
+        times, rest = np.divmod(numbers[0], lines)
+        if rest.any():
+            step = int(np.flatnonzero(rest)[0])
+            raise CountError(
+                f"step {step} was carried out on {numbers[0, step]} lines, which is no multiple "
+                f"of the {lines[step]} that it acts on"
+            )
+        return cls(times, *numbers[1:], code.steps[:, OP])
+
+    @property
+    def counts(self) -> Counts:
+        """Compares, writes and reads that were carried out."""
+        times = np.bincount(self.ops, self.times, len(Op)).astype(np.int64).tolist()
+        return sum((COUNTS[op] * times[op] for op in Op), Counts())
 
     @property
     def activity(self) -> Activity:
@@ -60,6 +78,19 @@ class Execution:
         compared, matched = int(self.compared[-1]), int(self.matched[-1])
         read = compared - matched if self.ops[-1] == Op.READ else 0
         return Activity(compared, matched, int(self.written[-1]), int(self.flipped[-1]), read)
+
+
+def lines_of(code: Code, rows: int, columns: int) -> NDArray[np.int64]:
+    """Lines that each step acts on when it is carried out once: int64[n].
+
+    Horizontally all rows; vertically all columns, of every group where they act at once.
+    """
+    steps = code.steps
+    lines = np.full(len(steps), rows, np.int64)
+    for start in np.flatnonzero(steps[:, BODY]).tolist():
+        groups = int(steps[start, GROUPS]) if steps[start, PARALLEL] else 1
+        lines[start : start + steps[start, BODY]] = columns * groups
+    return lines
 
 
 class Cam(Protocol):

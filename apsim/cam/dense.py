@@ -12,7 +12,7 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
-from apsim.cam.base import Execution, validate
+from apsim.cam.base import Execution, lines_of, validate
 from apsim.encoding import (
     BODY,
     GATE,
@@ -34,7 +34,7 @@ from apsim.encoding import (
     Code,
 )  # fmt: skip
 from apsim.errors import ProgramError
-from apsim.program import Gate, Mode, Op
+from apsim.step import Gate, Mode, Op
 
 __all__ = ["DenseCam"]
 
@@ -96,7 +96,7 @@ class DenseCam:
         validate(code, self.rows, self.columns, data, out)
         data = np.zeros((0, 0), np.uint64) if data is None else data
         out = np.zeros((0, 0), np.uint64) if out is None else out
-        totals = np.zeros((4, len(code)), np.int64)
+        totals = np.zeros((5, len(code)), np.int64)
         index = 0
         while index < len(code):
             span = max(int(code.steps[index, BODY]), 1)
@@ -105,7 +105,7 @@ class DenseCam:
             else:
                 totals[:, index] += self._horizontal(code, code.steps[index], data, out)
             index += span
-        return Execution.of(code, totals)
+        return Execution.of(code, totals, lines_of(code, self.rows, self.columns))
 
     def _horizontal(self, code: Code, step: Numbers, data: Words, out: Words) -> Numbers:
         lines = Lines(self._cells.T, self._tag, self._tag, self._tag)
@@ -150,20 +150,21 @@ def _act(
     out: Words,
     word: tuple[int, int | slice],
 ) -> Numbers:
-    """Carry out one step on one direction; give compared, matched, written, flipped."""
+    """Carry out one step on one direction; give what it did (see `Execution.of`)."""
     op = Op(step[OP])
-    numbers = np.zeros(4, np.int64)
+    numbers = np.zeros(5, np.int64)
+    numbers[0] = len(lines.tag)
     if op in (Op.PASS, Op.COMPARE, Op.READ):
         _compare(lines, key, Gate(step[GATE]))
-        numbers[:2] = len(lines.tag), lines.tag.sum()
+        numbers[1:3] = len(lines.tag), lines.tag.sum()
     if op is Op.READ and step[PORT] >= 0:
         _put_out(lines, step, out, word)
     if op in (Op.PASS, Op.WRITE):
-        numbers[2:] = _write(lines, write, lines.tag)
+        numbers[3:] = _write(lines, write, lines.tag)
     if op is Op.WRITE_ALL:
-        numbers[2:] = _write(lines, write, np.ones_like(lines.tag))
+        numbers[3:] = _write(lines, write, np.ones_like(lines.tag))
     if op in (Op.WRITE_TAG, Op.WRITE_DATA):
-        numbers[2:] = _write_line(lines, step, int(key[0, 0]), data, word)
+        numbers[3:] = _write_line(lines, step, int(key[0, 0]), data, word)
     return numbers
 
 

@@ -10,8 +10,7 @@ from difflib import get_close_matches
 
 from apsim.cam.base import Cam
 from apsim.cam.dense import DenseCam
-from apsim.cam.fused import FusedCam
-from apsim.cam.packed import PackedCam
+from apsim.cam.packed import FusedCam, PackedCam
 from apsim.errors import ProgramError
 
 __all__ = ["ENGINES", "make"]

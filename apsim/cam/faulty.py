@@ -34,7 +34,7 @@ from apsim.encoding import (
     Code,
 )  # fmt: skip
 from apsim.errors import InputError
-from apsim.program import Gate, Mode, Op
+from apsim.step import Gate, Mode, Op
 
 __all__ = ["Faults", "FaultyCam"]
 
@@ -137,21 +137,22 @@ class FaultyCam(DenseCam):
     def _act(
         self, lines: Lines, code: Code, step: Numbers, data: Words, out: Words, word: slice
     ) -> Numbers:
-        """Carry out one step; give compared, matched, written, flipped."""
+        """Carry out one step; give what it did (see `Execution.of`)."""
         key = code.pool[step[KEY] : step[KEY] + step[KEYS]]
         write = code.pool[step[WRITE] : step[WRITE] + step[WRITES]]
-        op, numbers = Op(step[OP]), np.zeros(4, np.int64)
+        op, numbers = Op(step[OP]), np.zeros(5, np.int64)
+        numbers[0] = lines.tag.size
         if op in COMPARES:
             self._compare(lines, key, Gate(step[GATE]))
-            numbers[:2] = lines.tag.size, np.count_nonzero(lines.tag)
+            numbers[1:3] = lines.tag.size, np.count_nonzero(lines.tag)
         if op is Op.READ and step[PORT] >= 0:
             _put_out(lines, step, out, word)
         if op in (Op.PASS, Op.WRITE, Op.WRITE_ALL):
             where = np.ones_like(lines.tag) if op is Op.WRITE_ALL else lines.tag
-            numbers[2:] = self._write(lines, write.tolist(), where)
+            numbers[3:] = self._write(lines, write.tolist(), where)
         if op in (Op.WRITE_TAG, Op.WRITE_DATA):
             where, value = _line_data(lines, step, data, word)
-            numbers[2:] = self._drive(lines.place(int(key[0, 0])), where, where & value)
+            numbers[3:] = self._drive(lines.place(int(key[0, 0])), where, where & value)
         return numbers
 
     def _compare(self, lines: Lines, key: Numbers, gate: Gate) -> None:

@@ -75,13 +75,23 @@ class Operation:
         if PLAIN:
             _plain.append(_wrapping(self.function))
             return len(_plain) - 1
+        self._code.compile()
+        return int(self._code.address)
+
+    @property
+    def is_kept(self) -> bool:
+        """Whether its code need not be compiled: it is on disk, or there is none to be made."""
+        return PLAIN or self._code._cache.holds(self._code._sig, self._code._targetdescr)
+
+    @functools.cached_property
+    def _code(self) -> Any:
+        """It lives as long as its operation."""
         from apsim.cam.vector import Numbers
 
         kind = (Numbers, Numbers), types.void
-        self._made: Any = ccallback.CFunc(self.function, kind, {}, dict(OPTIONS))
-        self._made._cache = _Kept(self.function, self.text)
-        self._made.compile()
-        return int(self._made.address)
+        code: Any = ccallback.CFunc(self.function, kind, {}, {"error_model": "numpy"})
+        code._cache = _Kept(self.function, self.text)
+        return code
 
 
 _plain: list[Callable[..., None]] = []
@@ -116,6 +126,13 @@ class _Kept(caching._Cache):
         """Always on."""
 
     disable = flush = enable
+
+    def holds(self, sig: Any, target: Any) -> bool:
+        """Whether there is a file for a signature."""
+        with suppress(Exception), _folder() as folder:
+            os.stat(self._file(sig, target.target_context.codegen()), dir_fd=folder)
+            return True
+        return False
 
     def load_overload(self, sig: Any, target_context: Any) -> Any:
         """The code, or None where it is not there as it was written."""

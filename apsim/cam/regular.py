@@ -16,7 +16,7 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
-from apsim.cam._needs import needs
+from apsim.cam.needs import needs
 from apsim.cam._used import used
 from apsim.encoding import BODY, GATE, GROUPS, MODE, OP, PORT, SLOTS, TABLE, Code
 from apsim.errors import ProgramError

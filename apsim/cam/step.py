@@ -155,17 +155,19 @@ def assign(frame, row):  # type: ignore[no-untyped-def]
 
 @Operation
 def take_rows(frame, row):  # type: ignore[no-untyped-def]
-    """WRITE_DATA: line TABLE := bit Y of the words of port X, one for each row."""
-    cells = words(frame[BASE] + row[AT] + row[TABLE] * frame[LINE])
+    """WRITE_DATA: COUNT lines from TABLE on := bits Y... of the words of port X, one for a row."""
     data = words(frame[DATA] + row[X] * frame[DATA_PORT] + 8 * frame[ROW])
-    place, flipped, alive = np.uint64(row[Y]), 0, frame[ALIVE]
-    for word in range((alive + 63) >> 6):
-        first, new = 64 * word, ZERO
-        for k in range(min(alive - first, 64)):
-            new |= ((data[first + k] >> place) & ONE) << np.uint64(k)
-        flipped += popcount(cells[word] ^ new)
-        cells[word] = new
-    written(frame, row[INDEX], alive, flipped)
+    alive = frame[ALIVE]
+    for bit in range(row[COUNT]):
+        cells = words(frame[BASE] + (row[TABLE] + bit) * frame[LINE])
+        place, flipped = np.uint64(row[Y] + bit), 0
+        for word in range((alive + 63) >> 6):
+            first, new = 64 * word, ZERO
+            for k in range(min(alive - first, 64)):
+                new |= ((data[first + k] >> place) & ONE) << np.uint64(k)
+            flipped += popcount(cells[word] ^ new)
+            cells[word] = new
+        written(frame, row[INDEX] + bit, alive, flipped)
 
 
 @Operation
@@ -183,14 +185,15 @@ def put_rows(frame, row):  # type: ignore[no-untyped-def]
 
 @Operation
 def gate(frame, row):  # type: ignore[no-untyped-def]
-    """Matches become tags through the tag chain, COUNT being the gate, X the words of a line.
+    """Matches become tags through the tag chain, COUNT being the gate.
 
     The chain runs along a line: cin[k+1] = G[k] | !K[k] & cin[k], or the OR of all above.
     """
     tags, latch_g, latch_k = chain(frame)
     carry, above, matched = ZERO, False, 0
-    for number in range(row[X]):
-        word = row[X] - 1 - number if row[COUNT] == PREFIX else number
+    size = 8 * frame[VECTORS]
+    for number in range(size):
+        word = size - 1 - number if row[COUNT] == PREFIX else number
         tag = tags[word]
         if row[COUNT] == LOAD_G:
             latch_g[word] = tag

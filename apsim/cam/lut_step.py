@@ -1,0 +1,193 @@
+"""LUT steps as Python that numba compiles: the passes on the same few lines, in one loop over rows.
+
+The rule: the text is made from the passes alone, in their order; every tag is made and
+counted, and each write is applied before the next compare.  What is spared is the way of the
+cells to memory and back between two passes.
+"""
+
+from __future__ import annotations
+
+import linecache
+import threading
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from functools import cache, cached_property
+from string import ascii_lowercase
+from typing import Any
+
+from apsim.cam import jit
+from apsim.cam.step import COUNTED, KNOWN
+
+__all__ = ["LutStep", "Pass", "made_of", "source", "worth"]
+
+Key = tuple[tuple[int, int], ...]
+Writes = tuple[tuple[int, int, int], ...]
+Pass = tuple[Key, Writes]
+"""Key (line, bit) pairs, and written (line, bit, how it flips) triples."""
+
+MOST_LINES = 10  # of a LUT step with code of its own; beyond, registers run out
+COMPILING, LOADING = 0.3, 0.02
+"""Seconds that it takes to compile a LUT step, and to load one that is kept on disk."""
+
+SPEED = 4e8
+"""Vectors of 512 rows that `step` brings through a pass in a second, about."""
+
+
+@dataclass(frozen=True)
+class LutStep:
+    """Passes on lines that are numbered as they come, and whether the last tag is kept."""
+
+    passes: tuple[Pass, ...]
+    keep: bool = False
+
+    @property
+    def lines(self) -> int:
+        """How many lines the passes use."""
+        return 1 + max(line for key, writes in self.passes for line, *_ in (*key, *writes))
+
+    @cached_property
+    def operation(self) -> jit.Operation:
+        """The operation: COUNT steps on the lines of a row of TABLE, passes from INDEX on."""
+        text = source(self)
+        name = f"<lut step {abs(hash(text)):x}>"
+        linecache.cache[name] = len(text), None, text.splitlines(True), name
+        scope: dict[str, Any] = {"__name__": __name__}
+        exec(compile(text, name, "exec"), scope)
+        return jit.Operation(scope["lut_step"], text)
+
+    @property
+    def address(self) -> int:
+        """Where the operation's machine code begins; made, or loaded, the first time."""
+        return _operation(self).address
+
+
+@cache
+def _operation(one: LutStep) -> jit.Operation:
+    return one.operation
+
+
+def made_of(passes: Sequence[Pass], keep: bool = False) -> tuple[LutStep, tuple[int, ...]]:
+    """A LUT step from passes on lines of an array or on slots, and those lines in its order."""
+    number: dict[int, int] = {}
+    named = tuple(
+        (
+            tuple((number.setdefault(line, len(number)), bit) for line, bit in key),
+            tuple((number.setdefault(line, len(number)), bit, how) for line, bit, how in writes),
+        )
+        for key, writes in passes
+    )
+    return LutStep(named, keep), tuple(number)
+
+
+_lock = threading.Lock()
+_done: dict[LutStep, float] = {}
+
+
+def worth(one: LutStep, vectors: int) -> bool:
+    """Whether a LUT step that comes on so many vectors more runs as code of its own.
+
+    It does from where `step` would have taken as long for it, in this process, as it takes to
+    make that code; less where the code is kept on disk.
+    """
+    if one.lines > MOST_LINES:
+        return False
+    with _lock:
+        done = _done[one] = _done.get(one, 0.0) + vectors * len(one.passes) / SPEED
+    if done > COMPILING:
+        return True
+    return done > LOADING and _operation(one).is_kept
+
+
+HEAD = """\
+def lut_step(frame, row):
+    base, line, full = frame[BASE] + row[AT], frame[LINE], frame[FULL]
+    live, vectors, tags = frame[LIVE], frame[VECTORS], frame[TAGS] + row[AT]
+    table = pointer(row[TABLE])
+"""
+
+
+def source(one: LutStep) -> str:
+    """The Python that numba compiles for a LUT step."""
+    imports = [
+        "from apsim.cam.frame import (",
+        f"    {', '.join(FRAME_NAMES)},",
+        ")",
+        f"from apsim.cam.vector import {', '.join(VECTOR_NAMES)}",
+        "",
+        "",
+    ]
+    return "\n".join(imports) + "\n" + HEAD + "\n".join(_body(one)) + "\n"
+
+
+FRAME_NAMES = (
+    "ALIVE", "AT", "BASE", "COMPARED", "COUNT", "FLIPPED", "FULL", "INDEX", "LINE", "LIVE",
+    "MATCHED", "TABLE", "TAGS", "TIMES", "VECTORS", "WEIGHT", "WRITTEN",
+)  # fmt: skip
+VECTOR_NAMES = "load", "nothing", "offset", "ones", "pointer", "splat", "store", "total"
+
+
+def _body(one: LutStep) -> Iterator[str]:
+    names = ascii_lowercase[: one.lines]
+    counted = [
+        (k, j)
+        for k, (_, writes) in enumerate(one.passes)
+        for j, (*_, how) in enumerate(writes)
+        if how == COUNTED
+    ]
+    yield "    for turn in range(row[COUNT]):"
+    for k, name in enumerate(names):
+        yield f"        at_{name} = base + line * table[{len(names)} * turn + {k}]"
+    for k in range(len(one.passes)):
+        yield f"        n{k} = nothing()"
+    for k, j in counted:
+        yield f"        f{k}_{j} = nothing()"
+    yield "        for v in range(full):"
+    yield from _vector(one, names, alive=False)
+    yield "        for v in range(full, vectors):"
+    yield from _vector(one, names, alive=True)
+    yield from _counts(one, counted)
+
+
+def _vector(one: LutStep, names: str, *, alive: bool) -> Iterator[str]:
+    """The passes on one vector: each line loaded once, and stored where it was written."""
+    for name in names:
+        yield f"            {name} = load(at_{name}, v)"
+    if alive:
+        yield "            alive = load(live, v)"
+    for k, (key, writes) in enumerate(one.passes):
+        factors = ["alive"] * alive + [f"{'' if bit else '~'}{names[line]}" for line, bit in key]
+        factors = factors or ["splat(-1)"]
+        yield f"            tag = {' & '.join(factors)}"
+        yield f"            n{k} += ones(tag)"
+        for j, (line, bit, how) in enumerate(writes):
+            name = names[line]
+            if how == COUNTED:
+                yield f"            f{k}_{j} += ones(tag & {'~' if bit else ''}{name})"
+            yield (
+                f"            {name} = {name} | tag"
+                if bit
+                else f"            {name} = {name} & ~tag"
+            )
+    if one.keep:
+        yield "            store(tags, v, tag)"
+    for line in sorted({line for _, writes in one.passes for line, *_ in writes}):
+        yield f"            store(at_{names[line]}, v, {names[line]})"
+
+
+def _counts(one: LutStep, counted: list[tuple[int, int]]) -> Iterator[str]:
+    yield f"        first = row[INDEX] + {len(one.passes)} * turn"
+    yield from (
+        f"        {name.lower()} = offset(pointer(frame[{name}]), first)"
+        for name in ("TIMES", "COMPARED", "MATCHED", "WRITTEN", "FLIPPED")
+    )
+    for k, (_, writes) in enumerate(one.passes):
+        sure = sum(how == KNOWN for *_, how in writes)
+        yield f"        ones{k} = total(n{k})"
+        yield f"        times[{k}] += frame[WEIGHT]"
+        yield f"        compared[{k}] += frame[ALIVE]"
+        yield f"        matched[{k}] += ones{k}"
+        if writes:
+            yield f"        written[{k}] += {len(writes)} * ones{k}"
+        if sure:
+            yield f"        flipped[{k}] += {sure} * ones{k}"
+    yield from (f"        flipped[{k}] += total(f{k}_{j})" for k, j in counted)
