@@ -13,9 +13,13 @@ from enum import Enum
 from functools import cached_property
 from typing import TYPE_CHECKING
 
+import numpy as np
+from numpy.typing import NDArray
+
 from apsim.counts import Counts, Phase
 from apsim.errors import ProgramError
 from apsim.layout import Layout
+from apsim.repeats import Repeat, repeats_of
 from apsim.step import COUNTS, Gate, Loop, Mode, Op, Step
 
 if TYPE_CHECKING:
@@ -24,6 +28,8 @@ if TYPE_CHECKING:
 __all__ = ["Gate", "Loop", "Microprogram", "Mode", "Op", "Operation", "Step"]
 
 Item = Step | Loop
+
+_PHASE = {phase: number for number, phase in enumerate(Phase)}
 
 
 @dataclass(frozen=True)
@@ -62,6 +68,15 @@ class Microprogram:
         for (phase, op), times in times_of.items():
             by_phase[phase] = by_phase.get(phase, Counts()) + COUNTS[op] * times
         return by_phase
+
+    @cached_property
+    def phases(self) -> NDArray[np.int64]:
+        """For each row of the code, which of `Phase` the step belongs to, by number."""
+        found: list[int] = []
+        for item in self.items:
+            for repeat in repeats_of(item.body) if isinstance(item, Loop) else [Repeat((item,))]:
+                found += [_PHASE[step.phase] for step in repeat.steps] * repeat.times
+        return np.array(found, np.int64)
 
     def weighted(self) -> Iterator[tuple[Step, int]]:
         """Each step with how often the hardware carries it out."""

@@ -19,6 +19,7 @@ from apsim.errors import CountError, ProgramError
 from apsim.step import COUNTS, Op
 
 READ = int(Op.READ)
+COMPARES = Op.PASS, Op.COMPARE, Op.READ
 
 __all__ = ["Cam", "Execution", "lines_of", "refuse_unless_it_fits", "validate"]
 
@@ -55,13 +56,35 @@ class Execution:
                 f"step {step} was carried out on {numbers[0, step]} lines, which is no multiple "
                 f"of the {lines[step]} that it acts on"
             )
-        return cls(times, *numbers[1:], code.steps[:, OP])
+        _, compared, matched, written, flipped = numbers
+        done = cls(times, compared, matched, written, flipped, code.steps[:, OP])
+        return done._consistent(numbers[0])
+
+    def _consistent(self, carried: NDArray[np.int64]) -> Execution:
+        """The same, if each compare saw as many lines as it was carried out on."""
+        wrong = np.flatnonzero(self.compared != carried * np.isin(self.ops, COMPARES))
+        if wrong.size:
+            step = int(wrong[0])
+            raise CountError(
+                f"step {step} was carried out on {carried[step]} lines and compared "
+                f"{self.compared[step]}"
+            )
+        return self
 
     @property
     def counts(self) -> Counts:
         """Compares, writes and reads that were carried out."""
-        times = np.bincount(self.ops, self.times, len(Op)).astype(np.int64).tolist()
-        return sum((COUNTS[op] * times[op] for op in Op), Counts())
+        return sum(self.counts_by(np.zeros(len(self.ops), np.int64)).values(), Counts())
+
+    def counts_by(self, kinds: NDArray[np.int64]) -> dict[int, Counts]:
+        """The same for steps of each kind: `kinds` int64[n] are small numbers >= 0."""
+        names = kinds * len(Op) + self.ops
+        times = np.bincount(names, self.times).reshape(-1).astype(np.int64)
+        found: dict[int, Counts] = {}
+        for name in np.flatnonzero(np.bincount(names)).tolist():
+            kind, op = divmod(name, len(Op))
+            found[kind] = found.get(kind, Counts()) + COUNTS[Op(op)] * int(times[name])
+        return found
 
     @property
     def activity(self) -> Activity:

@@ -71,7 +71,8 @@ class PackedCam:
     @property
     def tag(self) -> Bits:
         """Rows matched by the last horizontal compare or read: bool[rows]."""
-        return _bits(self._planes[-2:-1], self.rows)[0]
+        tags: Bits = _bits(self._planes[-2:-1], self.rows)[0]
+        return tags
 
     @property
     def column_tag(self) -> Bits:
@@ -124,19 +125,19 @@ class PackedCam:
         rows = plan.horizontal(section, self._chosen(plan))
         small = self.rows * (section.stop - section.start) < self.worth_a_thread
         if small or self.threads == 1:
-            self._tiles(rows, 0, self._vectors, data, out, totals)
+            self._tiles(rows, (0, self._vectors), data, out, totals)
             return
         parts = self._parts()
         privates = [np.zeros_like(totals) for _ in parts]
-        list(
-            _pool(self.threads).map(
-                lambda part, into: self._tiles(rows, *part, data, out, into), parts, privates
-            )
-        )
+
+        def run(part: tuple[int, int], into: Numbers) -> None:
+            self._tiles(rows, part, data, out, into)
+
+        list(_pool(self.threads).map(run, parts, privates))
         totals += sum(privates)
 
     def _tiles(
-        self, rows: Numbers, first: int, last: int, data: Words, out: Words, into: Numbers
+        self, rows: Numbers, part: tuple[int, int], data: Words, out: Words, into: Numbers
     ) -> None:
         """Operations in order on some vectors, tile by tile."""
         late, line = _late(), self._planes.strides[0]
@@ -144,7 +145,7 @@ class PackedCam:
         frame[late.TAGS] = frame[late.BASE] + line * self.columns
         frame[late.LIVE] = frame[late.TAGS] + line
         told = late.address(frame), late.address(rows), len(rows)
-        late.tiles(*told, first, last, self._tile, self.rows)
+        late.tiles(*told, *part, self._tile, self.rows)
 
     def _parts(self) -> list[tuple[int, int]]:
         """Vectors from and to, for each thread: whole tiles."""

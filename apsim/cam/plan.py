@@ -133,7 +133,8 @@ class Plan:
 
     def lines(self, rows: int, columns: int) -> Numbers:
         """Lines that each step acts on when it is carried out once; see `base.lines_of`."""
-        return rows * self._horizontal + columns * self._groups
+        lines: Numbers = rows * self._horizontal + columns * self._groups
+        return lines
 
     @cached_property
     def _horizontal(self) -> Numbers:
