@@ -10,8 +10,8 @@ from collections import Counter
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, field, replace
 from enum import Enum
-from functools import cached_property
-from typing import TYPE_CHECKING
+from functools import cached_property, lru_cache, wraps
+from typing import TYPE_CHECKING, ParamSpec
 
 import numpy as np
 from numpy.typing import NDArray
@@ -25,7 +25,7 @@ from apsim.step import COUNTS, Gate, Loop, Mode, Op, Step
 if TYPE_CHECKING:
     from apsim.encoding import Code
 
-__all__ = ["Gate", "Loop", "Microprogram", "Mode", "Op", "Operation", "Step"]
+__all__ = ["Gate", "Loop", "Microprogram", "Mode", "Op", "Operation", "Step", "by_value"]
 
 Item = Step | Loop
 
@@ -130,11 +130,12 @@ def _listing(items: Sequence[Item]) -> Iterator[str]:
             number += 1
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, eq=False)  # an operation is itself: hashable, for programs that are kept
 class Operation:
     """What to do, by field names; `.on(layout)` gives the program for given columns.
 
-    `parts` are the operations that a sum was made of, in order.
+    `parts` are the operations that a sum was made of, in order.  The last programs that were
+    made are kept, by operation and layout.
     """
 
     name: str
@@ -143,17 +144,47 @@ class Operation:
 
     def on(self, layout: Layout) -> Microprogram:
         """The program on this layout; raises `LayoutError` or `ProgramError`."""
-        return Microprogram(tuple(self.build(layout)), self.name)
+        return _program(self, layout)
 
     def __add__(self, other: Operation) -> Operation:
-        return Operation(
-            f"{self.name} + {other.name}",
-            lambda layout: (*self.build(layout), *other.build(layout)),
-            (*(self.parts or (self,)), *(other.parts or (other,))),
-        )
+        return _sum(self, other)
 
     def __str__(self) -> str:
         return self.name
+
+
+KEPT = 256  # operations, and programs of operations
+
+Arguments = ParamSpec("Arguments")
+
+
+def by_value(make: Callable[Arguments, Operation]) -> Callable[Arguments, Operation]:
+    """Of equal arguments make one operation, so that its programs are made once as well."""
+    known = lru_cache(KEPT, typed=True)(make)
+
+    @wraps(make)
+    def found(*args: Arguments.args, **named: Arguments.kwargs) -> Operation:
+        try:
+            hash((args, tuple(named.values())))
+        except TypeError:
+            return make(*args, **named)
+        return known(*args, **named)  # type: ignore[arg-type]
+
+    return found
+
+
+@by_value
+def _sum(one: Operation, other: Operation) -> Operation:
+    return Operation(
+        f"{one.name} + {other.name}",
+        lambda layout: (*one.build(layout), *other.build(layout)),
+        (*(one.parts or (one,)), *(other.parts or (other,))),
+    )
+
+
+@lru_cache(KEPT)
+def _program(operation: Operation, layout: Layout) -> Microprogram:
+    return Microprogram(tuple(operation.build(layout)), operation.name)
 
 
 class ApKind(Enum):

@@ -133,8 +133,7 @@ class Plan:
 
     def lines(self, rows: int, columns: int) -> Numbers:
         """Lines that each step acts on when it is carried out once; see `base.lines_of`."""
-        lines: Numbers = rows * self._horizontal + columns * self._groups
-        return lines
+        return rows * self._horizontal + columns * self._groups
 
     @cached_property
     def _horizontal(self) -> Numbers:

@@ -19,7 +19,7 @@ from apsim.layout import Field, Layout
 from apsim.lut.model import Pass
 from apsim.ops.rows import Groups, loop, move_words, pairs
 from apsim.ops.steps import clear_rows, passes, read_row, reset, write_row
-from apsim.program import ApKind, Gate, Item, Loop, Mode, Operation, Step
+from apsim.program import ApKind, Gate, Item, Loop, Mode, Operation, Step, by_value
 from apsim.repeats import Repeat, Repeats
 
 __all__ = ["accumulate", "carry_rows"]
@@ -39,6 +39,7 @@ def carry_rows(kind: ApKind) -> int:
     return int(kind is ApKind.TWO_D)
 
 
+@by_value
 def accumulate(
     word: str, *, bits: int, addend: str, clean: str, groups: Groups, kind: ApKind | str
 ) -> Operation:
