@@ -1,0 +1,400 @@
+"""A program on lanes as operations with rows, which the kernel walks block by block.
+
+The rule: every step has its row, in the program's order; steps share one only where they are
+LUT steps that follow one another, bits of a field that is taken in, or vertical steps that
+can be carried out in one visit of each column.  Blocks that go through the same steps share
+the rows that are made for these.
+"""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass, field
+from functools import cached_property
+
+import numpy as np
+from numpy.typing import NDArray
+
+from apsim.cam import frame, step
+from apsim.cam.lanes import columns, kernel
+from apsim.cam.lanes.regular import NEEDED
+from apsim.cam.lanes.schedule import FRESH, HORIZONTAL, VERTICAL, Schedule
+from apsim.cam._used import used
+from apsim.cam.lut_step import LutStep
+from apsim.cam.plan import Plan, operations, plan
+from apsim.encoding import (
+    BODY,
+    GATE,
+    KEYS,
+    OP,
+    PARALLEL,
+    PORT,
+    SOURCE,
+    TARGET,
+    WIDTH,
+    WRITE,
+    WRITES,
+    Code,
+)  # fmt: skip
+from apsim.step import Gate, Op
+
+__all__ = ["Chosen", "Rows", "Walk"]
+
+Numbers = NDArray[np.int64]
+Row = list[int]
+Bits = tuple[tuple[int, int], ...]
+Key = tuple[int, int, int, int, int]
+"""What names rows: FRESH; HORIZONTAL, steps from, to, whether on a block of zeros, whether words
+are put out; VERTICAL, steps from, to, slots, whether all groups act at once."""
+
+Chosen = frozenset[LutStep | columns.ColumnSteps]
+"""What has code of its own."""
+
+CLEAR: Key = (FRESH, 0, 0, 0, 0)
+SAID = [OP, GATE, PORT, SOURCE, TARGET, WIDTH, KEYS]  # by a vertical step, besides its bits
+MOST_SLOTS, MOST_PARTS = 4, 6  # of vertical steps in one visit; beyond, registers run out
+
+
+@dataclass(frozen=True)
+class Vertical:
+    """A vertical step, by its place in its chunk: keys and written bits are (slot, bit)."""
+
+    index: int
+    op: int
+    gate: int
+    port: int
+    source: int
+    target: int
+    width: int
+    key: Bits
+    write: Bits
+
+    @property
+    def passes(self) -> columns.Pass:
+        """A pass, and how each written line flips, found as for horizontal passes."""
+        once = [[s for s, _ in bits].count for bits in (self.key, self.write)]
+        known = {s: b for s, b in self.key if once[0](s) == once[1](s) == 1}
+        write = tuple(
+            (s, b, step.COUNTED if s not in known else step.KNOWN if known[s] != b else step.NEVER)
+            for s, b in self.write
+        )
+        return columns.Pass(Gate(self.gate), self.key, write)
+
+    def is_moved_by(self, after: list[Vertical]) -> bool:
+        """Whether it reads a row whose tags the next step writes, and no other after it."""
+        reads = self.op == Op.READ and self.key[0][1] == 1 and self.port < 0 and not self.gate
+        spent = len(after) < 2 or after[1].op not in (Op.WRITE, Op.WRITE_TAG)
+        return reads and bool(after) and after[0].op == Op.WRITE_TAG and spent
+
+
+@dataclass(frozen=True)
+class Visit:
+    """Vertical steps that can be carried out in one visit of each column of some slots."""
+
+    alone: list[Vertical]
+    steps: columns.ColumnSteps
+    slots: tuple[int, ...]
+
+
+@dataclass(frozen=True)
+class Walk:
+    """Operations int64[m, 6] (see `kernel`), and what they hold the addresses of."""
+
+    ops: Numbers
+    kept: list[Numbers]
+
+
+@dataclass
+class Rows:
+    """Makes the walks of a program whose order is known, on so many columns."""
+
+    code: Code
+    schedule: Schedule
+    columns: int
+    _walks: dict[Chosen, Walk] = field(default_factory=dict)
+
+    def walk(self, chosen: Chosen) -> Walk:
+        """All operations, with code of their own for what is chosen."""
+        if chosen not in self._walks:
+            self._walks[chosen] = _walk(self._ops, {k: self._made(k, chosen) for k in self._keys})
+        return self._walks[chosen]
+
+    def horizontal(self, spans: Sequence[tuple[int, int]]) -> Walk:
+        """Steps on the row in slot 0, which put nothing out."""
+        keys: list[Key] = [(HORIZONTAL, *span, 0, 0) for span in spans]
+        return _walk([(key, 0, 0, 0) for key in keys], {k: self._made(k, frozenset()) for k in keys})
+
+    @cached_property
+    def often(self) -> dict[LutStep | columns.ColumnSteps, int]:
+        """What may have code of its own, and on how many lines of lanes it is carried out."""
+        found = Counter[LutStep | columns.ColumnSteps]()
+        for key, times in self._keys.items():
+            if key[0] == HORIZONTAL:
+                for piece in self.plan.pieces:
+                    found[piece.lut_step] += times * (key[1] <= piece.start < key[2])
+            for part in self._parts(key) if key[0] == VERTICAL else ():
+                if isinstance(part, Visit):
+                    found[part.steps] += times * self.columns
+        return dict(found)
+
+    @cached_property
+    def plan(self) -> Plan:
+        """What is known of the program's steps."""
+        return plan(self.code)
+
+    @cached_property
+    def _keys(self) -> dict[Key, int]:
+        return dict(Counter(key for key, *_ in self._ops))
+
+    @cached_property
+    def _ops(self) -> list[tuple[Key, int, int, int]]:
+        """What is walked: what names the rows, the slot, the first step, the block."""
+        made: list[tuple[Key, int, int, int]] = []
+        alike, fresh = self._alike(), -1
+        for kind, start, stop, which, block in self.schedule.ops:
+            goes_on = kind == HORIZONTAL and which == fresh
+            if fresh >= 0 and not goes_on:
+                made.append((CLEAR, fresh, 0, 0))
+            fresh = which if kind == FRESH else -1
+            if kind == HORIZONTAL:
+                made.append(((kind, start, stop, goes_on, block == 0), which, 0, block))
+            elif kind == VERTICAL:
+                first, last, at_once = alike[start]
+                made.append(((kind, first, last, which, at_once), 0, start, 0))
+        return [*made, (CLEAR, fresh, 0, 0)] if fresh >= 0 else made
+
+    def _alike(self) -> dict[int, tuple[int, int, int]]:
+        """For the first step of a chunk: the first chunk that does the same, and whether at once.
+
+        The same is what steps say, and their bits; lines by their ranks among the chunk's.
+        """
+        bits, steps = used(self.code), self.code.steps
+        said = np.zeros((len(steps), len(SAID) + 1 + int(bits.place.max(initial=0))), np.int64)
+        said[:, : len(SAID)] = steps[:, SAID]
+        said[bits.step, len(SAID) + bits.place] = 1 + 2 * self.schedule.ranks + bits.bit
+        at_once = np.zeros(len(steps), np.int64)
+        for start in np.flatnonzero(steps[:, BODY]).tolist():
+            at_once[start : start + steps[start, BODY]] = steps[start, PARALLEL]
+        known: dict[tuple[bytes, int], tuple[int, int, int]] = {}
+        chunks = {(op[1], op[2]) for op in self.schedule.ops if op[0] == VERTICAL}
+        return {
+            start: known.setdefault(
+                (said[start:stop].tobytes(), int(at_once[start])),
+                (start, stop, int(at_once[start])),
+            )
+            for start, stop in sorted(chunks)
+        }
+
+    def _made(self, key: Key, chosen: Chosen) -> tuple[Numbers, list[Numbers]]:
+        """Rows, and the tables whose addresses they hold."""
+        if key[0] == HORIZONTAL:
+            return self._horizontal(key, chosen)
+        made, alone = _Made(), list[Vertical]()
+        if key[0] == FRESH:
+            made.clear(range(self.columns))
+        for part in self._parts(key) if key[0] == VERTICAL else ():
+            if isinstance(part, Visit) and part.steps in chosen:
+                made.one_by_one(alone, self.schedule.slots)
+                made.visit(part)
+                alone = []
+            else:
+                alone += part.alone if isinstance(part, Visit) else [part]
+        made.one_by_one(alone, self.schedule.slots)
+        return made.done()
+
+    def _horizontal(self, key: Key, chosen: Chosen) -> tuple[Numbers, list[Numbers]]:
+        _, start, stop, fresh, puts = key
+        lut_steps = frozenset(one for one in chosen if isinstance(one, LutStep))
+        put = kernel.put if puts else None
+        rows, kept = operations(self.plan, start, stop, lut_steps, kernel.take, put)
+        if not fresh:
+            return rows, kept
+        begun = _Made()
+        rows = rows.copy()
+        begun.clear(sorted(set(range(self.columns)) - self._overwritten(rows)))
+        cleared, tables = begun.done()
+        return np.concatenate([cleared, rows]), [*kept, *tables]
+
+    def _overwritten(self, rows: Numbers) -> set[int]:
+        """Lines of zeros that the first operations overwrite: nobody needs to have stored these."""
+        known: set[int] = set()
+        for row in rows:
+            lines: Sequence[int] = ()
+            if row[frame.FN] == kernel.take.address:
+                lines = range(row[frame.TABLE], row[frame.TABLE] + row[frame.COUNT])
+                fresh = kernel.take_fresh
+            elif row[frame.FN] == step.fill.address:
+                first, many = self.plan.steps[row[frame.INDEX], [WRITE, WRITES]]
+                lines = self.plan.pool[first : first + many, 0].tolist()
+                fresh = kernel.fill_fresh
+            if not lines or len(set(lines)) < len(lines) or known & set(lines):
+                break
+            known |= set(lines)
+            row[frame.FN] = fresh.address
+        return known
+
+    def _parts(self, key: Key) -> list[Vertical | Visit]:
+        """Vertical steps; those that one visit may do together."""
+        _, start, stop, which, _ = key
+        return list(_grouped(list(self._steps(start, stop, self.schedule.standing[which]))))
+
+    def _steps(self, start: int, stop: int, slots: tuple[int, ...]) -> Iterator[Vertical]:
+        bits = used(self.code)
+        for index in range(start, stop):
+            entries = slice(*np.searchsorted(bits.step, (index, index + 1)))
+            pairs = tuple(
+                (slots[rank], int(bit))
+                for rank, bit in zip(self.schedule.ranks[entries], bits.bit[entries], strict=True)
+            )
+            *said, keys = self.code.steps[index, SAID].tolist()
+            yield Vertical(index - start, *said, pairs[:keys], pairs[keys:])
+
+
+def _walk(
+    ops: list[tuple[Key, int, int, int]], made: dict[Key, tuple[Numbers, list[Numbers]]]
+) -> Walk:
+    """Operations of the kernel, from what names their rows."""
+    rows = [rows for rows, _ in made.values()]
+    known = {
+        key: (frame.address(one), len(one), _kind(key))
+        for key, one in zip(made, rows, strict=True)
+    }
+    table = np.array([(*known[key], *rest) for key, *rest in ops], np.int64)
+    kept = [table for _, tables in made.values() for table in tables]
+    return Walk(table.reshape(-1, kernel.OP_SIZE), [*rows, *kept])
+
+
+def _kind(key: Key) -> int:
+    """Which frame: horizontal, vertical one group after the other, or all at once."""
+    return 1 + key[4] if key[0] == VERTICAL else 0
+
+
+def _grouped(steps: list[Vertical]) -> Iterator[Vertical | Visit]:
+    """Steps one by one, and as many as one visit can do."""
+    first = 0
+    while first < len(steps):
+        visit = _visit(steps, first)
+        yield visit or steps[first]
+        first += len(visit.alone) if visit else 1
+
+
+def _visit(steps: list[Vertical], first: int) -> Visit | None:
+    """The steps from the first on that one visit may do: passes, and rows moved up by one."""
+    parts: list[columns.Pass | columns.Move] = []
+    widths, at = set[int](), first
+    while at < len(steps) and len(parts) < MOST_PARTS:
+        part = _part(steps, at)
+        until = at + (part.steps if part else 1)
+        slots = {s for one in steps[first:until] for s, _ in (*one.key, *one.write)}
+        if isinstance(part, columns.Move):
+            widths.add(steps[at + 1].width)
+        if part is None or len(slots) > MOST_SLOTS or len(widths) > 1:
+            break
+        parts.append(part)
+        at = until
+    alone = steps[first:at]
+    outside = [one.gate for one in (*steps[:first], *steps[at:])]
+    if not parts or not _latches_inside([one.gate for one in alone], outside):
+        return None
+    named: dict[int, int] = {}
+    numbered = tuple(part.on(lambda slot: named.setdefault(slot, len(named))) for part in parts)
+    return Visit(alone, columns.ColumnSteps(numbered), tuple(named))
+
+
+def _part(steps: list[Vertical], at: int) -> columns.Pass | columns.Move | None:
+    """What a visit does for a step, or for a row's reading and the writing of its tags."""
+    one, after = steps[at], steps[at + 1 : at + 3]
+    if one.op == Op.PASS:
+        return one.passes if one.gate != Gate.PREFIX and one.key else None
+    if not one.is_moved_by(after):
+        return None
+    (slot, _), write = one.key[0], after[0]
+    up = write.key[0][0] == slot and write.target == 0 and write.source == -1
+    return columns.Move(slot) if up else None
+
+
+def _latches_inside(gates: list[int], outside: list[int]) -> bool:
+    """Whether the tag chain's latches are loaded before their use, and by nobody else."""
+    loaded: set[int] = set()
+    for gate in gates:
+        if not NEEDED.get(Gate(gate), set()) <= loaded:
+            return False
+        loaded.add(gate)
+    return not any(gates) or not any(outside)
+
+
+class _Made:
+    """Rows in the making, and their tables."""
+
+    def __init__(self) -> None:
+        self.rows: list[Row] = []
+        self.tables: list[Numbers] = []
+
+    def done(self) -> tuple[Numbers, list[Numbers]]:
+        return np.array(self.rows, np.int64).reshape(-1, frame.ROW_SIZE), self.tables
+
+    def table(self, rows: Sequence[Sequence[int]]) -> int:
+        self.tables.append(np.array(rows, np.int64))
+        return frame.address(self.tables[-1])
+
+    def clear(self, lines: Sequence[int]) -> None:
+        """A block's lines := 0, uncounted."""
+        spans: list[list[int]] = []
+        for line in lines:
+            if spans and sum(spans[-1]) == line:
+                spans[-1][1] += 1
+            else:
+                spans.append([line, 1])
+        self.rows.append([kernel.clear.address, 0, self.table(spans), len(spans), 0, 0, 0, 0])
+
+    def visit(self, visit: Visit) -> None:
+        width = max(one.width for one in visit.alone)
+        code, first = visit.steps.operation.address, visit.alone[0].index
+        self.rows.append([code, 0, self.table([visit.slots]), width, first, 0, 0, 0])
+
+    def one_by_one(self, steps: list[Vertical], tags: int) -> None:
+        at = 0
+        while at < len(steps):
+            one, after = steps[at], steps[at + 1 : at + 3]
+            if one.is_moved_by(after):
+                self.move(after[0], one.key[0][0], one.index, reads=True)
+                at += 1
+            else:
+                self.single(one, tags)
+            at += 1
+
+    def single(self, one: Vertical, tags: int) -> None:
+        """A step by itself, its tags through memory."""
+        if one.op == Op.WRITE_TAG:
+            self.move(one, tags, one.index, reads=False)
+        elif one.op == Op.WRITE_ALL:
+            bits = self.table([(*pair, 0) for pair in one.write])
+            self.rows.append([step.fill.address, 0, bits, len(one.write), one.index, 0, 0, 0])
+        elif one.op == Op.WRITE:
+            self.step(one, step.KEPT | step.ONLY, key=(), write=one.write)
+        elif one.gate:
+            self.gated(one)
+        else:
+            keeps = 0 if one.op == Op.PASS else step.KEEPS
+            self.step(one, keeps, one.key, one.write if one.op == Op.PASS else ())
+        if one.op == Op.READ and one.port == 0:
+            put = [kernel.put_columns.address, 0, 0, one.width, one.index, 0, one.source, 0]
+            self.rows.append(put)
+
+    def step(self, one: Vertical, flags: int, key: Bits, write: Bits) -> None:
+        table = self.table([(*pair, step.COUNTED) for pair in (*key, *write)])
+        row = [step.step.address, 0, table, len(key), one.index, flags, 0, len(write)]
+        self.rows.append(row)
+
+    def gated(self, one: Vertical) -> None:
+        """Matches kept, turned into tags by the chain, and written by."""
+        self.step(one, step.KEEPS | step.SILENT, one.key, ())
+        self.rows.append([kernel.chain.address, 0, 0, one.gate, one.index, 0, 0, 0])
+        if one.op == Op.PASS:
+            self.step(one, step.KEPT | step.ONLY | step.PART, (), one.write)
+
+    def move(self, one: Vertical, source: int, index: int, *, reads: bool) -> None:
+        slots = self.table([one.key[0][0], source])
+        row = [kernel.move.address, 0, slots, one.width, index, one.target, one.source, reads]
+        self.rows.append(row)
