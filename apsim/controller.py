@@ -23,6 +23,7 @@ __all__ = ["ByPhase", "Event", "Tag", "counted", "require", "run", "steps"]
 
 ByPhase = dict[Phase, Counts]
 Words = NDArray[np.uint64]
+PHASES = tuple(Phase)
 
 
 class Tag:
@@ -83,14 +84,17 @@ def counted(execution: Execution, program: Microprogram, times: int = 1) -> ByPh
 
     Raises `CountError` where that is not what the program lists.
     """
-    by_number = execution.counts_by(program.phases)
-    found = {phase: by_number[k] for k, phase in enumerate(Phase) if k in by_number}
+    found = {PHASES[k]: counts for k, counts in execution.counts_by(program.phases).items()}
     require(found, program.counts_by_phase(), program.name)
+    if times == 1:
+        return found
     return {phase: counts * times for phase, counts in found.items()}
 
 
 def require(done: ByPhase, listed: ByPhase, what: str) -> None:
     """Raise `CountError` where counts that were carried out are not those that are listed."""
+    if done == listed:
+        return
     for phase in listed.keys() | done.keys():
         got, wanted = done.get(phase, Counts()), listed.get(phase, Counts())
         if got != wanted:

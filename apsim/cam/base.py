@@ -14,12 +14,13 @@ from numpy.typing import NDArray
 
 from apsim.cam.needs import Needs, needs
 from apsim.counts import Activity, Counts
-from apsim.encoding import BODY, GROUPS, OP, PARALLEL, Code
+from apsim.encoding import BODY, GROUPS, PARALLEL, Code
 from apsim.errors import CountError, ProgramError
 from apsim.step import COUNTS, Op
 
 READ = int(Op.READ)
-COMPARES = Op.PASS, Op.COMPARE, Op.READ
+COMPARES = np.array([op in (Op.PASS, Op.COMPARE, Op.READ) for op in Op])
+COST = np.array([tuple(COUNTS[op].as_dict().values()) for op in Op])
 
 __all__ = ["Cam", "Execution", "lines_of", "refuse_unless_it_fits", "validate"]
 
@@ -42,34 +43,25 @@ class Execution:
     ops: NDArray[np.int64]
 
     @classmethod
-    def of(cls, code: Code, numbers: NDArray[np.int64], lines: NDArray[np.int64]) -> Execution:
+    def of(
+        cls, numbers: NDArray[np.int64], lines: NDArray[np.int64], ops: NDArray[np.int64]
+    ) -> Execution:
         """From int64[5, n]: a line for each of the five numbers, in order.
 
         The first is how many lines each step was carried out on; `lines` int64[n] is how many
         those are when the hardware carries it out once.  Raises `CountError` where only a part
-        of them had their step.
+        of them had their step, or not all of them took part in its compares.
         """
-        times, rest = np.divmod(numbers[0], lines)
-        if rest.any():
-            step = int(np.flatnonzero(rest)[0])
-            raise CountError(
-                f"step {step} was carried out on {numbers[0, step]} lines, which is no multiple "
-                f"of the {lines[step]} that it acts on"
-            )
-        _, compared, matched, written, flipped = numbers
-        done = cls(times, compared, matched, written, flipped, code.steps[:, OP])
-        return done._consistent(numbers[0])
-
-    def _consistent(self, carried: NDArray[np.int64]) -> Execution:
-        """The same, if each compare saw as many lines as it was carried out on."""
-        wrong = np.flatnonzero(self.compared != carried * np.isin(self.ops, COMPARES))
-        if wrong.size:
-            step = int(wrong[0])
-            raise CountError(
-                f"step {step} was carried out on {carried[step]} lines and compared "
-                f"{self.compared[step]}"
-            )
-        return self
+        carried, compared, matched, written, flipped = numbers
+        times = carried // lines
+        for counted, wanted in ((carried, times * lines), (compared, carried * COMPARES[ops])):
+            if (counted != wanted).any():
+                step = int(np.flatnonzero(counted != wanted)[0])
+                raise CountError(
+                    f"step {step} acts on {lines[step]} lines: it was carried out on "
+                    f"{carried[step]}, and compared {compared[step]}"
+                )
+        return cls(times, compared, matched, written, flipped, ops)
 
     @property
     def counts(self) -> Counts:
@@ -78,13 +70,12 @@ class Execution:
 
     def counts_by(self, kinds: NDArray[np.int64]) -> dict[int, Counts]:
         """The same for steps of each kind: `kinds` int64[n] are small numbers >= 0."""
+        size = int(kinds.max(initial=0)) + 1
         names = kinds * len(Op) + self.ops
-        times = np.bincount(names, self.times).reshape(-1).astype(np.int64)
-        found: dict[int, Counts] = {}
-        for name in np.flatnonzero(np.bincount(names)).tolist():
-            kind, op = divmod(name, len(Op))
-            found[kind] = found.get(kind, Counts()) + COUNTS[Op(op)] * int(times[name])
-        return found
+        times = np.bincount(names, self.times, size * len(Op)).reshape(size, len(Op))
+        counts = (times.astype(np.int64) @ COST).tolist()
+        there = np.bincount(kinds, minlength=size).tolist()
+        return {k: Counts(*numbers) for k, numbers in enumerate(counts) if there[k]}
 
     @property
     def activity(self) -> Activity:

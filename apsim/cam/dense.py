@@ -105,7 +105,8 @@ class DenseCam:
             else:
                 totals[:, index] += self._horizontal(code, code.steps[index], data, out)
             index += span
-        return Execution.of(code, totals, lines_of(code, self.rows, self.columns))
+        lines = lines_of(code, self.rows, self.columns)
+        return Execution.of(totals, lines, code.steps[:, OP])
 
     def _horizontal(self, code: Code, step: Numbers, data: Words, out: Words) -> Numbers:
         lines = Lines(self._cells.T, self._tag, self._tag, self._tag)

@@ -13,6 +13,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 Numbers = NDArray[np.int64]
+Words = NDArray[np.uint64]
 
 # Numbers of a frame.  Addresses and strides are in bytes.
 BASE = 0  # line 0, from the first vector of the tile on
@@ -44,12 +45,33 @@ INDEX = 4  # the first step of the program that is carried out
 X, Y, Z = 5, 6, 7
 ROW_SIZE = 8
 
-COUNTERS = 5
+
+def frame(**numbers: int) -> Numbers:
+    """A frame with some of its numbers, by their names here, and zeros."""
+    made = np.zeros(FRAME, np.int64)
+    for name, value in numbers.items():
+        made[globals()[name.upper()]] = value
+    return made
+
+
+def tell(made: Numbers, totals: Numbers, data: Words, out: Words) -> None:
+    """What operations count into, and the words that they bring in and out."""
+    count_into(made, totals)
+    if data.size or out.size:
+        words = address(data), data.strides[0], address(out), out.strides[0]
+        made[DATA : OUT_PORT + 1] = words
 
 
 def count_into(made: Numbers, totals: Numbers) -> None:
     """Let operations count into int64[5, steps]: times, compared, matched, written, flipped."""
-    made[TIMES : TIMES + COUNTERS] = address(totals) + totals.strides[0] * np.arange(COUNTERS)
+    first, step = address(totals), totals.strides[0]
+    made[TIMES : FLIPPED + 1] = (
+        first,
+        first + step,
+        first + 2 * step,
+        first + 3 * step,
+        first + 4 * step,
+    )
 
 
 def address(array: NDArray[Any]) -> int:

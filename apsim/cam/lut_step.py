@@ -40,7 +40,7 @@ class LutStep:
     passes: tuple[Pass, ...]
     keep: bool = False
 
-    @property
+    @cached_property
     def lines(self) -> int:
         """How many lines the passes use."""
         return 1 + max(line for key, writes in self.passes for line, *_ in (*key, *writes))
@@ -102,7 +102,7 @@ HEAD = """\
 def lut_step(frame, row):
     base, line, full = frame[BASE] + row[AT], frame[LINE], frame[FULL]
     live, vectors, tags = frame[LIVE], frame[VECTORS], frame[TAGS] + row[AT]
-    table = pointer(row[TABLE])
+    table, alive, weight = pointer(row[TABLE]), frame[ALIVE], frame[WEIGHT]
 """
 
 
@@ -153,9 +153,9 @@ def _vector(one: LutStep, names: str, *, alive: bool) -> Iterator[str]:
     for name in names:
         yield f"            {name} = load(at_{name}, v)"
     if alive:
-        yield "            alive = load(live, v)"
+        yield "            living = load(live, v)"
     for k, (key, writes) in enumerate(one.passes):
-        factors = ["alive"] * alive + [f"{'' if bit else '~'}{names[line]}" for line, bit in key]
+        factors = ["living"] * alive + [f"{'' if bit else '~'}{names[line]}" for line, bit in key]
         factors = factors or ["splat(-1)"]
         yield f"            tag = {' & '.join(factors)}"
         yield f"            n{k} += ones(tag)"
@@ -175,19 +175,21 @@ def _vector(one: LutStep, names: str, *, alive: bool) -> Iterator[str]:
 
 
 def _counts(one: LutStep, counted: list[tuple[int, int]]) -> Iterator[str]:
+    """What the step's passes did, added to the numbers of the program's passes."""
+    passes = range(len(one.passes))
+    lines = [len(writes) for _, writes in one.passes]
+    sure = [sum(how == KNOWN for *_, how in writes) for _, writes in one.passes]
     yield f"        first = row[INDEX] + {len(one.passes)} * turn"
-    yield from (
-        f"        {name.lower()} = offset(pointer(frame[{name}]), first)"
-        for name in ("TIMES", "COMPARED", "MATCHED", "WRITTEN", "FLIPPED")
-    )
-    for k, (_, writes) in enumerate(one.passes):
-        sure = sum(how == KNOWN for *_, how in writes)
-        yield f"        ones{k} = total(n{k})"
-        yield f"        times[{k}] += frame[WEIGHT]"
-        yield f"        compared[{k}] += frame[ALIVE]"
-        yield f"        matched[{k}] += ones{k}"
-        if writes:
-            yield f"        written[{k}] += {len(writes)} * ones{k}"
-        if sure:
-            yield f"        flipped[{k}] += {sure} * ones{k}"
-    yield from (f"        flipped[{k}] += total(f{k}_{j})" for k, j in counted)
+    yield from (f"        ones{k} = total(n{k})" for k in passes)
+    adds = {
+        "TIMES": ["weight" for _ in passes],
+        "COMPARED": ["alive" for _ in passes],
+        "MATCHED": [f"ones{k}" for k in passes],
+        "WRITTEN": [f"{lines[k]} * ones{k}" if lines[k] else "" for k in passes],
+        "FLIPPED": [f"{sure[k]} * ones{k}" if sure[k] else "" for k in passes],
+    }
+    for k, j in counted:
+        adds["FLIPPED"][k] += f"{' + ' if adds['FLIPPED'][k] else ''}total(f{k}_{j})"
+    for name, added in adds.items():
+        yield f"        number = offset(pointer(frame[{name}]), first)"
+        yield from (f"        number[{k}] += {many}" for k, many in enumerate(added) if many)

@@ -33,6 +33,7 @@ Words = NDArray[np.uint64]
 VECTOR = 512  # rows of a vector: eight words, one cache line
 NEAR = 200 * 1024  # bytes of planes of one tile: they stay close to a core
 COUNTERS = 5
+NOWHERE = -1  # no address
 
 _NO_WORDS = np.zeros((0, 0), np.uint64)
 
@@ -66,6 +67,7 @@ class PackedCam:
         self._planes = _aligned(columns + 2, (self._vectors | 1) * 8)
         self._planes[-1] = _first_ones(rows, self._planes.shape[1])
         self._live_columns = _first_ones(columns, -(-columns // VECTOR) * 8)
+        self._told = NOWHERE, np.zeros(0, np.int64)
         self._set_segments(1)
 
     @property
@@ -112,7 +114,7 @@ class PackedCam:
                 self._vertical(plan, section, data, put, totals)
         if out is not None and put is not out:
             out[...] = put
-        return Execution.of(code, totals, plan.lines(self.rows, self.columns))
+        return Execution.of(totals, plan.lines(self.rows, self.columns), plan.ops)
 
     def _chosen(self, plan: Plan) -> frozenset[LutStep]:
         """LUT steps that run as code of their own."""
@@ -140,12 +142,19 @@ class PackedCam:
         self, rows: Numbers, part: tuple[int, int], data: Words, out: Words, into: Numbers
     ) -> None:
         """Operations in order on some vectors, tile by tile."""
-        late, line = _late(), self._planes.strides[0]
-        frame = late.frame(self._planes, into, data, out)
-        frame[late.TAGS] = frame[late.BASE] + line * self.columns
-        frame[late.LIVE] = frame[late.TAGS] + line
+        late, frame = _late(), self._frame().copy()
+        late.tell(frame, into, data, out)
         told = late.address(frame), late.address(rows), len(rows)
         late.tiles(*told, *part, self._tile, self.rows)
+
+    def _frame(self) -> Numbers:
+        """The frame of the planes where they stand now: a copy of an array has its own."""
+        late = _late()
+        base, line = late.address(self._planes), self._planes.strides[0]
+        if base != self._told[0]:
+            tags = base + line * self.columns
+            self._told = base, late.frame(base=base, line=line, tags=tags, live=tags + line)
+        return self._told[1]
 
     def _parts(self) -> list[tuple[int, int]]:
         """Vectors from and to, for each thread: whole tiles."""
@@ -164,11 +173,12 @@ class PackedCam:
         for start in section.loops:
             loop = plan.loops[start]
             self._set_segments(len(loop.table) if loop.parallel else 1)
-            frame = late.frame(cells, totals, data, out)
-            frame[late.VECTORS] = len(self._live_columns) // 8
-            frame[late.LIVE] = late.address(self._live_columns)
-            frame[late.TAGS] = late.address(self._latches)
-            frame[late.ALIVE] = frame[late.WEIGHT] = self.columns
+            frame = late.frame(
+                base=late.address(cells), line=cells.strides[0], alive=self.columns,
+                vectors=len(self._live_columns) // 8, live=late.address(self._live_columns),
+                tags=late.address(self._latches), weight=self.columns,
+            )  # fmt: skip
+            late.tell(frame, totals, data, out)
             rows, own = loop.told()
             segment = self._latches.strides[0] if loop.parallel else 0
             late.loop(
@@ -195,12 +205,9 @@ class FusedCam(PackedCam):
 
     def _chosen(self, plan: Plan) -> frozenset[LutStep]:
         """LUT steps that run as code of their own."""
-        worth = _late().worth
-        return frozenset(
-            one
-            for one, times in plan.lut_steps.items()
-            if self.always or worth(one, times * self._vectors)
-        )
+        if self.always:
+            return plan.chosen(lambda *_: True, 0)
+        return plan.chosen(_late().worth, self._vectors)
 
 
 def _is_plain(words: Words) -> bool:
@@ -235,20 +242,9 @@ def _late() -> SimpleNamespace:
     from apsim.cam import frame, plan, planes, step
     from apsim.cam.lut_step import worth
 
-    def told(lines: Words, totals: Numbers, data: Words, out: Words) -> Numbers:
-        """A frame of lines, counters, and words in and out."""
-        made = np.zeros(frame.FRAME, np.int64)
-        made[frame.BASE], made[frame.LINE] = frame.address(lines), lines.strides[0]
-        frame.count_into(made, totals)
-        made[frame.DATA], made[frame.DATA_PORT] = frame.address(data), data.strides[0]
-        made[frame.OUT], made[frame.OUT_PORT] = frame.address(out), out.strides[0]
-        return made
-
     return SimpleNamespace(
         plan=plan.plan, worth=worth, tiles=step.tiles, loop=step.loop, to_rows=planes.to_rows,
-        to_planes=planes.to_planes, frame=told, address=frame.address, BASE=frame.BASE,
-        TAGS=frame.TAGS, LIVE=frame.LIVE, VECTORS=frame.VECTORS, ALIVE=frame.ALIVE,
-        WEIGHT=frame.WEIGHT,
+        to_planes=planes.to_planes, frame=frame.frame, tell=frame.tell, address=frame.address,
     )  # fmt: skip
 
 

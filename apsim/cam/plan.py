@@ -9,7 +9,7 @@ share one only where they are LUT steps that follow one another, or bits of a fi
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field, replace
 from functools import cached_property, lru_cache
 from itertools import pairwise
@@ -108,15 +108,28 @@ class Plan:
         default_factory=dict, repr=False
     )
 
+    _settled: list[frozenset[LutStep]] = field(default_factory=list, repr=False)
+    _lines: dict[tuple[int, int], Numbers] = field(default_factory=dict, repr=False)
+
     @cached_property
     def pieces(self) -> list[Piece]:
-        """The LUT steps among horizontal steps, and compares of one line that nobody wants."""
+        """The LUT steps among horizontal steps, and compares of one line.
+
+        Where somebody wants the last tag they run step by step.
+        """
         return list(_pieces(self))
 
     @cached_property
     def lut_steps(self) -> dict[LutStep, int]:
         """How often each LUT step comes."""
         return dict(Counter(piece.lut_step for piece in self.pieces))
+
+    def chosen(self, worth: Callable[[LutStep, int], bool], vectors: int) -> frozenset[LutStep]:
+        """LUT steps that are worth code of their own on so many vectors: asked until all are."""
+        if not self._settled or not self._settled[0].issuperset(self.lut_steps):
+            found = (one for one, times in self.lut_steps.items() if worth(one, times * vectors))
+            self._settled[:] = [frozenset(found)]
+        return self._settled[0]
 
     def horizontal(self, section: Section, chosen: frozenset[LutStep]) -> Numbers:
         """Operations for a section of an array (see `operations`)."""
@@ -133,7 +146,15 @@ class Plan:
 
     def lines(self, rows: int, columns: int) -> Numbers:
         """Lines that each step acts on when it is carried out once; see `base.lines_of`."""
-        return rows * self._horizontal + columns * self._groups
+        known = self._lines.get((rows, columns))
+        if known is None:
+            known = self._lines[rows, columns] = rows * self._horizontal + columns * self._groups
+        return known
+
+    @cached_property
+    def ops(self) -> Numbers:
+        """Which `Op` each step is."""
+        return np.ascontiguousarray(self.steps[:, OP])
 
     @cached_property
     def _horizontal(self) -> Numbers:
@@ -305,9 +326,10 @@ def _table(head: Numbers, rows: Numbers) -> Numbers:
 def _pieces(of: Plan) -> Iterator[Piece]:
     horizontal = of.steps[:, MODE] == Mode.HORIZONTAL
     alone = np.isin(of.steps[:, OP], (Op.COMPARE, Op.READ)) & (of.steps[:, KEYS] == 1) & ~of.keep
-    starts = np.flatnonzero(horizontal & (alone | (of.steps[:, PASSES] > 1)))
+    last = np.minimum(np.arange(len(of.steps)) + of.steps[:, PASSES], len(of.steps)) - 1
+    starts = np.flatnonzero(horizontal & (alone | (of.steps[:, PASSES] > 1) & ~of.keep[last]))
     numbers = of.steps[:, [KEY, KEYS, WRITE, WRITES]].tolist()
-    pool, keep = [tuple(entry) for entry in of.pool.tolist()], of.keep.tolist()
+    pool = [tuple(entry) for entry in of.pool.tolist()]
     for start, passes in zip(starts.tolist(), of.steps[starts, PASSES].tolist(), strict=True):
         stop = start + max(passes, 1)
         some: list[Pass] = [
@@ -318,7 +340,7 @@ def _pieces(of: Plan) -> Iterator[Piece]:
             for key, keys, write, writes in numbers[start:stop]
         ]
         if any(key or writes for key, writes in some):
-            yield Piece(start, stop, *made_of(some, keep[stop - 1]))
+            yield Piece(start, stop, *made_of(some))
 
 
 def operations(

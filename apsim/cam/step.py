@@ -71,6 +71,7 @@ LOAD_G, LOAD_K, CARRY, PREFIX = (
     int(Gate.LOAD_G), int(Gate.LOAD_K), int(Gate.CARRY), int(Gate.PREFIX),
 )  # fmt: skip
 VECTOR = 512  # rows
+FEW_KEYS, FEW_WRITES = 4, 2
 ZERO, ONE, ONES = np.uint64(0), np.uint64(1), np.uint64(0xFFFF_FFFF_FFFF_FFFF)
 
 
@@ -86,8 +87,28 @@ def step(frame, row):  # type: ignore[no-untyped-def]
 
     Rows of TABLE are (line, bit, how it flips); X holds flags.
     """
-    base, line, tags = frame[BASE] + row[AT], frame[LINE], frame[TAGS] + row[AT]
     pool, keys, writes, flags = pointer(row[TABLE]), row[COUNT], row[Z], row[X]
+    if 0 < keys <= FEW_KEYS and 0 < writes <= FEW_WRITES and not flags & ~PART:
+        matched, flipped = few(frame, row, pool, keys, writes)
+    else:
+        matched, flipped = many(frame, row, pool, keys, writes, flags)
+    for k in range(keys, keys + writes):
+        flipped += matched * (pool[3 * k + 2] == KNOWN)
+    index = row[INDEX]
+    if not flags & ONLY:
+        count(frame, COMPARED, index, frame[ALIVE])
+        if not flags & SILENT:
+            count(frame, MATCHED, index, matched)
+    if not flags & PART:
+        count(frame, TIMES, index, frame[WEIGHT])
+    count(frame, WRITTEN, index, matched * writes)
+    count(frame, FLIPPED, index, flipped)
+
+
+@small
+def many(frame, row, pool, keys, writes, flags):  # type: ignore[no-untyped-def]
+    """Any number of keys and writes; gives the lines matched, and those counted as flipped."""
+    base, line, tags = frame[BASE] + row[AT], frame[LINE], frame[TAGS] + row[AT]
     start = tags if flags & KEPT else frame[LIVE]
     matches = flips = nothing()
     for v in range(frame[VECTORS]):
@@ -104,18 +125,40 @@ def step(frame, row):  # type: ignore[no-untyped-def]
             store(place, v, old ^ flip)
             if pool[3 * k + 2] == COUNTED:
                 flips += ones(flip)
-    matched, flipped = total(matches), total(flips)
-    for k in range(keys, keys + writes):
-        flipped += matched * (pool[3 * k + 2] == KNOWN)
-    index = row[INDEX]
-    if not flags & ONLY:
-        count(frame, COMPARED, index, frame[ALIVE])
-        if not flags & SILENT:
-            count(frame, MATCHED, index, matched)
-    if not flags & PART:
-        count(frame, TIMES, index, frame[WEIGHT])
-    count(frame, WRITTEN, index, matched * writes)
-    count(frame, FLIPPED, index, flipped)
+    return total(matches), total(flips)
+
+
+@small
+def few(frame, row, pool, keys, writes):  # type: ignore[no-untyped-def]
+    """A pass of up to four keys and two writes: addresses and bits are found once, not per vector.
+
+    Where there are fewer, one stands for those that are missing.
+    """
+    base, line, live = frame[BASE] + row[AT], frame[LINE], frame[LIVE]
+    k1, k2, k3 = 3 * min(1, keys - 1), 3 * min(2, keys - 1), 3 * min(3, keys - 1)
+    w0, w1 = 3 * keys, 3 * (keys + writes - 1)
+    at0, at1 = base + pool[0] * line, base + pool[k1] * line
+    at2, at3 = base + pool[k2] * line, base + pool[k3] * line
+    not0, not1 = splat(pool[1] - 1), splat(pool[k1 + 1] - 1)
+    not2, not3 = splat(pool[k2 + 1] - 1), splat(pool[k3 + 1] - 1)
+    to0, to1 = base + pool[w0] * line, base + pool[w1] * line
+    bits0, bits1 = splat(-pool[w0 + 1]), splat(-pool[w1 + 1])
+    counts0 = splat(-(pool[w0 + 2] == COUNTED))
+    counts1 = splat(-(pool[w1 + 2] == COUNTED and w1 > w0))
+    matches = flips = nothing()
+    for v in range(frame[VECTORS]):
+        tag = load(live, v) & (load(at0, v) ^ not0) & (load(at1, v) ^ not1)
+        tag &= (load(at2, v) ^ not2) & (load(at3, v) ^ not3)
+        matches += ones(tag)
+        old = load(to0, v)
+        flip = (old ^ bits0) & tag
+        flips += ones(flip & counts0)
+        store(to0, v, old ^ flip)
+        old = load(to1, v)
+        flip = (old ^ bits1) & tag
+        flips += ones(flip & counts1)
+        store(to1, v, old ^ flip)
+    return total(matches), total(flips)
 
 
 @Operation
