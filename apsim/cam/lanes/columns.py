@@ -11,7 +11,7 @@ from __future__ import annotations
 import linecache
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
-from functools import cached_property
+from functools import cache, cached_property
 from string import ascii_lowercase
 from typing import Any
 
@@ -84,6 +84,11 @@ class ColumnSteps:
         """How many slots they use."""
         return 1 + max(slot for one in self.passes for slot in one.slots)
 
+    @property
+    def address(self) -> int:
+        """Where the operation's machine code begins; made, or loaded, the first time."""
+        return operation_of(self).address
+
     @cached_property
     def operation(self) -> Operation:
         """The operation: COUNT columns move; TABLE has the slots, INDEX is the first step."""
@@ -93,6 +98,12 @@ class ColumnSteps:
         scope: dict[str, Any] = {"__name__": __name__}
         exec(compile(text, name, "exec"), scope)
         return Operation(scope["columns"], text)
+
+
+@cache
+def operation_of(one: ColumnSteps) -> Operation:
+    """One operation for equal steps."""
+    return one.operation
 
 
 FRAME = "ALIVE", "BASE", "COMPARED", "COUNT", "FLIPPED", "INDEX", "LINE", "MATCHED", "TABLE"

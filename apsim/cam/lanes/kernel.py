@@ -13,7 +13,6 @@ from apsim.cam.frame import (
     BASE,
     COMPARED,
     COUNT,
-    COUNTERS,
     FLIPPED,
     FN,
     FRAME,
@@ -80,6 +79,7 @@ BLOCK = FRAME + 17  # the block in the slot
 PLACES = FRAME + 18  # planes that are put out
 LANE_FRAME = FRAME + 19
 
+COUNTERS = FLIPPED - TIMES + 1
 ANYHOW, AS_BEFORE = -1, -2
 
 # Numbers of a walk's operation.
@@ -149,14 +149,13 @@ def clear(frame, row):  # type: ignore[no-untyped-def]
 
 @Operation
 def fill_fresh(frame, row):  # type: ignore[no-untyped-def]
-    """`step.fill` on lines of zeros that nobody has stored yet."""
-    pool, live, flipped = pointer(row[TABLE]), frame[LIVE], 0
+    """`step.fill` on lines of zeros: COUNT lines of TABLE are set, Z more hold what they get."""
+    lines, live = pointer(row[TABLE]), frame[LIVE]
     for k in range(row[COUNT]):
-        place, bits = frame[BASE] + pool[3 * k] * frame[LINE], splat(-pool[3 * k + 1])
         for v in range(frame[VECTORS]):
-            store(place, v, load(live, v) & bits)
-        flipped += pool[3 * k + 1] * frame[ALIVE]
-    written(frame, row[INDEX], frame[ALIVE] * row[COUNT], flipped)
+            store(frame[BASE] + lines[k] * frame[LINE], v, load(live, v))
+    cells = frame[ALIVE] * (row[COUNT] + row[Z])
+    written(frame, row[INDEX], cells, frame[ALIVE] * row[COUNT])
 
 
 @Operation

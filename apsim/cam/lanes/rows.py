@@ -102,6 +102,7 @@ class Walk:
     """Operations int64[m, 6] (see `kernel`), and what they hold the addresses of."""
 
     ops: Numbers
+    chosen: Chosen
     kept: list[Numbers]
 
 
@@ -117,19 +118,33 @@ class Rows:
     def walk(self, chosen: Chosen) -> Walk:
         """All operations, with code of their own for what is chosen."""
         if chosen not in self._walks:
-            self._walks[chosen] = _walk(self._ops, {k: self._made(k, chosen) for k in self._keys})
+            self._walks[chosen] = self._walk(*self._ops, chosen)
         return self._walks[chosen]
 
-    def horizontal(self, spans: Sequence[tuple[int, int]]) -> Walk:
+    def horizontal(self, spans: Sequence[tuple[int, int]], chosen: Chosen) -> Walk:
         """Steps on the row in slot 0, which put nothing out."""
         keys: list[Key] = [(HORIZONTAL, *span, 0, 0) for span in spans]
-        return _walk([(key, 0, 0, 0) for key in keys], {k: self._made(k, frozenset()) for k in keys})
+        which = np.zeros((len(keys), 4), np.int64)
+        which[:, 0] = np.arange(len(keys))
+        return self._walk(keys, which, chosen)
+
+    def _walk(self, keys: list[Key], which: Numbers, chosen: Chosen) -> Walk:
+        """Operations of the kernel: their rows are those of a key, made once."""
+        made = [self._made(key, chosen) for key in keys]
+        known = np.array(
+            [(frame.address(rows), len(rows), _kind(key)) for key, (rows, _) in zip(keys, made)],
+            np.int64,
+        ).reshape(-1, 3)
+        ops = np.ascontiguousarray(np.hstack([known[which[:, 0]], which[:, 1:]]))
+        return Walk(ops, chosen, [one for rows, tables in made for one in (rows, *tables)])
 
     @cached_property
     def often(self) -> dict[LutStep | columns.ColumnSteps, int]:
         """What may have code of its own, and on how many lines of lanes it is carried out."""
         found = Counter[LutStep | columns.ColumnSteps]()
-        for key, times in self._keys.items():
+        keys, which = self._ops
+        many = np.bincount(which[:, 0], minlength=len(keys)).tolist()
+        for key, times in zip(keys, many, strict=True):
             if key[0] == HORIZONTAL:
                 for piece in self.plan.pieces:
                     found[piece.lut_step] += times * (key[1] <= piece.start < key[2])
@@ -144,25 +159,26 @@ class Rows:
         return plan(self.code)
 
     @cached_property
-    def _keys(self) -> dict[Key, int]:
-        return dict(Counter(key for key, *_ in self._ops))
-
-    @cached_property
-    def _ops(self) -> list[tuple[Key, int, int, int]]:
-        """What is walked: what names the rows, the slot, the first step, the block."""
-        made: list[tuple[Key, int, int, int]] = []
+    def _ops(self) -> tuple[list[Key], Numbers]:
+        """What is walked: keys of rows, and (which key, slot, first step, block) one by one."""
+        made: list[tuple[int, int, int, int]] = []
+        known: dict[Key, int] = {}
         alike, fresh = self._alike(), -1
         for kind, start, stop, which, block in self.schedule.ops:
             goes_on = kind == HORIZONTAL and which == fresh
             if fresh >= 0 and not goes_on:
-                made.append((CLEAR, fresh, 0, 0))
+                made.append((known.setdefault(CLEAR, len(known)), fresh, 0, 0))
             fresh = which if kind == FRESH else -1
             if kind == HORIZONTAL:
-                made.append(((kind, start, stop, goes_on, block == 0), which, 0, block))
+                key = kind, start, stop, goes_on, block == 0
+                made.append((known.setdefault(key, len(known)), which, 0, block))
             elif kind == VERTICAL:
                 first, last, at_once = alike[start]
-                made.append(((kind, first, last, which, at_once), 0, start, 0))
-        return [*made, (CLEAR, fresh, 0, 0)] if fresh >= 0 else made
+                key = kind, first, last, which, at_once
+                made.append((known.setdefault(key, len(known)), 0, start, 0))
+        if fresh >= 0:
+            made.append((known.setdefault(CLEAR, len(known)), fresh, 0, 0))
+        return list(known), np.array(made, np.int64).reshape(-1, 4)
 
     def _alike(self) -> dict[int, tuple[int, int, int]]:
         """For the first step of a chunk: the first chunk that does the same, and whether at once.
@@ -210,29 +226,38 @@ class Rows:
         rows, kept = operations(self.plan, start, stop, lut_steps, kernel.take, put)
         if not fresh:
             return rows, kept
-        begun = _Made()
-        rows = rows.copy()
-        begun.clear(sorted(set(range(self.columns)) - self._overwritten(rows)))
+        rows, begun = rows.copy(), _Made()
+        taken = self._on_zeros(rows, begun)
+        begun.clear(sorted(set(range(self.columns)) - taken))
         cleared, tables = begun.done()
         return np.concatenate([cleared, rows]), [*kept, *tables]
 
-    def _overwritten(self, rows: Numbers) -> set[int]:
-        """Lines of zeros that the first operations overwrite: nobody needs to have stored these."""
-        known: set[int] = set()
+    def _on_zeros(self, rows: Numbers, made: _Made) -> set[int]:
+        """Tell the first operations that they begin on zeros, which may not be stored yet.
+
+        Gives the lines that are overwritten as they come.
+        """
+        known, taken = set[int](), set[int]()
         for row in rows:
-            lines: Sequence[int] = ()
+            lines, ones = [], []
             if row[frame.FN] == kernel.take.address:
-                lines = range(row[frame.TABLE], row[frame.TABLE] + row[frame.COUNT])
-                fresh = kernel.take_fresh
+                lines = list(range(row[frame.TABLE], row[frame.TABLE] + row[frame.COUNT]))
             elif row[frame.FN] == step.fill.address:
                 first, many = self.plan.steps[row[frame.INDEX], [WRITE, WRITES]]
-                lines = self.plan.pool[first : first + many, 0].tolist()
-                fresh = kernel.fill_fresh
+                pairs = self.plan.pool[first : first + many, :2].tolist()
+                lines, ones = [line for line, _ in pairs], [line for line, bit in pairs if bit]
             if not lines or len(set(lines)) < len(lines) or known & set(lines):
                 break
             known |= set(lines)
-            row[frame.FN] = fresh.address
-        return known
+            if row[frame.FN] == kernel.take.address:
+                row[frame.FN] = kernel.take_fresh.address
+                taken |= set(lines)
+            else:
+                row[[frame.FN, frame.TABLE, frame.COUNT, frame.Z]] = (
+                    kernel.fill_fresh.address, made.table(ones), len(ones), len(lines) - len(ones),
+                )  # fmt: skip
+                taken |= set(ones)
+        return taken
 
     def _parts(self, key: Key) -> list[Vertical | Visit]:
         """Vertical steps; those that one visit may do together."""
@@ -249,20 +274,6 @@ class Rows:
             )
             *said, keys = self.code.steps[index, SAID].tolist()
             yield Vertical(index - start, *said, pairs[:keys], pairs[keys:])
-
-
-def _walk(
-    ops: list[tuple[Key, int, int, int]], made: dict[Key, tuple[Numbers, list[Numbers]]]
-) -> Walk:
-    """Operations of the kernel, from what names their rows."""
-    rows = [rows for rows, _ in made.values()]
-    known = {
-        key: (frame.address(one), len(one), _kind(key))
-        for key, one in zip(made, rows, strict=True)
-    }
-    table = np.array([(*known[key], *rest) for key, *rest in ops], np.int64)
-    kept = [table for _, tables in made.values() for table in tables]
-    return Walk(table.reshape(-1, kernel.OP_SIZE), [*rows, *kept])
 
 
 def _kind(key: Key) -> int:
@@ -334,7 +345,7 @@ class _Made:
     def done(self) -> tuple[Numbers, list[Numbers]]:
         return np.array(self.rows, np.int64).reshape(-1, frame.ROW_SIZE), self.tables
 
-    def table(self, rows: Sequence[Sequence[int]]) -> int:
+    def table(self, rows: Sequence[Sequence[int]] | Sequence[int]) -> int:
         self.tables.append(np.array(rows, np.int64))
         return frame.address(self.tables[-1])
 
@@ -350,7 +361,7 @@ class _Made:
 
     def visit(self, visit: Visit) -> None:
         width = max(one.width for one in visit.alone)
-        code, first = visit.steps.operation.address, visit.alone[0].index
+        code, first = visit.steps.address, visit.alone[0].index
         self.rows.append([code, 0, self.table([visit.slots]), width, first, 0, 0, 0])
 
     def one_by_one(self, steps: list[Vertical], tags: int) -> None:

@@ -14,7 +14,7 @@ from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
 from dataclasses import dataclass, fields
 from functools import cache, cached_property
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -22,10 +22,8 @@ from numpy.typing import NDArray
 from apsim.cam import frame
 from apsim.cam.lanes.operands import Operands, Tile, words_of
 from apsim.cam.lanes.regular import Regular
-from apsim.cam.lanes.rows import Chosen, Rows, Walk
 from apsim.cam.lanes.schedule import Schedule, schedule
 from apsim.cam.base import COMPARES, Execution, lines_of
-from apsim.cam.lut_step import worth
 from apsim.cam.needs import needs
 from apsim.encoding import (
     BODY,
@@ -43,6 +41,9 @@ from apsim.encoding import (
 from apsim.errors import CountError, ProgramError
 from apsim.step import Mode, Op
 
+if TYPE_CHECKING:
+    from apsim.cam.lanes.rows import Rows, Walk
+
 __all__ = ["LaneProgram", "Outcome", "predicted"]
 
 Numbers = NDArray[np.int64]
@@ -50,6 +51,7 @@ Words = NDArray[np.uint64]
 Spans = list[tuple[int, int]]
 
 NEAR = 1000 * 1024  # bytes of planes of a tile: they stay close to a core
+COUNTERS = 5  # times, compared, matched, written, flipped
 MORE = 4  # slots of a tile besides the blocks': column tags, latches G and K, living lanes
 
 
@@ -103,6 +105,8 @@ class LaneProgram:
     @cached_property
     def rows(self) -> Rows:
         """What makes the operations that are walked."""
+        from apsim.cam.lanes.rows import Rows
+
         return Rows(self.code, self.schedule, self.columns)
 
     @cached_property
@@ -115,12 +119,14 @@ class LaneProgram:
 
     def prepare(self, words: int, *, fused: bool) -> Walk:
         """The operations for so many lane words; LUT steps have their own code where worth it."""
+        from apsim.cam.lut_step import worth
+
         vectors = -(-words // 8)
         with _uncollected():
-            chosen: Chosen = frozenset(
-                one for one, times in self.rows.often.items() if worth(one, times * vectors)
-            ) if fused else frozenset()  # fmt: skip
-            return self.rows.walk(chosen)
+            often = self.rows.often.items() if fused else ()
+            return self.rows.walk(
+                frozenset(one for one, times in often if worth(one, times * vectors))
+            )
 
     def run(
         self,
@@ -139,12 +145,12 @@ class LaneProgram:
         """
         operands.refuse_unless_they_fit(needs(self.code), self.size, self.columns)
         words = len(operands.live)
-        runner = _Runner(self, operands, walk or self.prepare(words, fused=fused))
+        runner = Runner(self, operands, walk or self.prepare(words, fused=fused))
         size = tile or self._tile(words, threads)
         tiles = [slice(k, min(k + size, words)) for k in range(0, words, size)]
         for lanes in _each(runner.tile, tiles, threads):
             progress(lanes)
-        numbers: Numbers = sum(runner.counted, np.zeros((frame.COUNTERS, len(self.code)), np.int64))
+        numbers: Numbers = sum(runner.counted, np.zeros((COUNTERS, len(self.code)), np.int64))
         return Outcome(runner.planes, self._execution(numbers))
 
     def _execution(self, numbers: Numbers) -> Execution:
@@ -210,15 +216,14 @@ class LaneProgram:
 _own = threading.local()
 
 
-class _Runner:
+class Runner:
     """Tiles of one run."""
 
     def __init__(self, program: LaneProgram, operands: Operands, walk: Walk) -> None:
         self.program, self.operands, self.walk = program, operands, walk
         self.planes = np.zeros((program.places, len(operands.live)), np.uint64)
         self.own, self.counted = threading.local(), list[Numbers]()
-        before, after = program.spans
-        self.shared = [program.rows.horizontal(spans) for spans in (before, after)]
+        self.shared = [program.rows.horizontal(spans, walk.chosen) for spans in program.spans]
 
     def tile(self, where: slice) -> int:
         """Run the groups of some lane words; gives their number."""
@@ -235,7 +240,7 @@ class _Runner:
     def _numbers(self) -> Numbers:
         """What the thread counts into."""
         if not hasattr(self.own, "numbers"):
-            self.own.numbers = np.zeros((frame.COUNTERS, len(self.program.code)), np.int64)
+            self.own.numbers = np.zeros((COUNTERS, len(self.program.code)), np.int64)
             self.counted.append(self.own.numbers)
         numbers: Numbers = self.own.numbers
         return numbers
