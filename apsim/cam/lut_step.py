@@ -12,6 +12,7 @@ import threading
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from functools import cache, cached_property
+from itertools import product
 from string import ascii_lowercase
 from typing import Any
 
@@ -26,6 +27,7 @@ Pass = tuple[Key, Writes]
 """Key (line, bit) pairs, and written (line, bit, how it flips) triples."""
 
 MOST_LINES = 10  # of a LUT step with code of its own; beyond, registers run out
+MOST_TRIED = 6  # lines whose states are all tried
 COMPILING, LOADING = 0.3, 0.02
 """Seconds that it takes to compile a LUT step, and to load one that is kept on disk."""
 
@@ -154,24 +156,74 @@ def _vector(one: LutStep, names: str, *, alive: bool) -> Iterator[str]:
         yield f"            {name} = load(at_{name}, v)"
     if alive:
         yield "            living = load(live, v)"
-    for k, (key, writes) in enumerate(one.passes):
-        factors = ["living"] * alive + [f"{'' if bit else '~'}{names[line]}" for line, bit in key]
-        factors = factors or ["splat(-1)"]
-        yield f"            tag = {' & '.join(factors)}"
-        yield f"            n{k} += ones(tag)"
-        for j, (line, bit, how) in enumerate(writes):
-            name = names[line]
-            if how == COUNTED:
-                yield f"            f{k}_{j} += ones(tag & {'~' if bit else ''}{name})"
-            yield (
-                f"            {name} = {name} | tag"
-                if bit
-                else f"            {name} = {name} & ~tag"
-            )
+    products = tags_at_once(one.passes, one.lines)
+    keys = products or [key for key, _ in one.passes]
+    compares, writes = [
+        list(lines) for lines in zip(*_passes(one, keys, names, alive), strict=True)
+    ]
+    if products is None:
+        for compare, write in zip(compares, writes, strict=True):
+            yield from (*compare, *write)
+    else:
+        yield from (line for part in (*compares, *writes) for line in part)
     if one.keep:
-        yield "            store(tags, v, tag)"
+        yield f"            store(tags, v, t{len(one.passes) - 1})"
     for line in sorted({line for _, writes in one.passes for line, *_ in writes}):
         yield f"            store(at_{names[line]}, v, {names[line]})"
+
+
+def _passes(
+    one: LutStep, keys: Sequence[Key], names: str, alive: bool
+) -> Iterator[tuple[list[str], list[str]]]:
+    """The compare of each pass, and its writes."""
+    for k, (key, (_, writes)) in enumerate(zip(keys, one.passes, strict=True)):
+        factors = ["living"] * alive + [f"{'' if bit else '~'}{names[line]}" for line, bit in key]
+        compare = [
+            f"            t{k} = {' & '.join(factors or ['splat(-1)'])}",
+            f"            n{k} += ones(t{k})",
+        ]
+        yield compare, [line for j, w in enumerate(writes) for line in _write(k, j, names, w)]
+
+
+def _write(k: int, j: int, names: str, write: tuple[int, int, int]) -> Iterator[str]:
+    """A write of a pass; where the key says what the line holds, it flips, or holds it already."""
+    line, bit, how = write
+    name = names[line]
+    if how == COUNTED:
+        yield f"            f{k}_{j} += ones(t{k} & {'~' if bit else ''}{name})"
+        yield (
+            f"            {name} = {name} | t{k}" if bit else f"            {name} = {name} & ~t{k}"
+        )
+    elif how == KNOWN:
+        yield f"            {name} = {name} ^ t{k}"
+    else:
+        yield f"            # where t{k}, {name} holds {bit} already"
+
+
+def tags_at_once(passes: tuple[Pass, ...], lines: int) -> list[Key] | None:
+    """Keys on the cells as they were before the first pass, that match where the passes do.
+
+    None where a pass matches what no single key finds.  Every state of the lines is tried.
+    """
+    if lines > MOST_TRIED:
+        return None
+    states = list(product((0, 1), repeat=lines))
+    now = [list(state) for state in states]
+    found: list[Key] = []
+    for key, writes in passes:
+        tagged = [k for k, cells in enumerate(now) if all(cells[line] == bit for line, bit in key)]
+        for k in tagged:
+            for line, bit, _ in writes:
+                now[k][line] = bit
+        same = [
+            (line, states[tagged[0]][line])
+            for line in range(lines)
+            if tagged and len({states[k][line] for k in tagged}) == 1
+        ]
+        if len(tagged) != 1 << (lines - len(same)):
+            return None
+        found.append(tuple(same))
+    return found
 
 
 def _counts(one: LutStep, counted: list[tuple[int, int]]) -> Iterator[str]:

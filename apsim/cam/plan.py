@@ -113,10 +113,7 @@ class Plan:
 
     @cached_property
     def pieces(self) -> list[Piece]:
-        """The LUT steps among horizontal steps, and compares of one line.
-
-        Where somebody wants the last tag they run step by step.
-        """
+        """The LUT steps among horizontal steps, and compares of one line that nobody wants."""
         return list(_pieces(self))
 
     @cached_property
@@ -326,10 +323,9 @@ def _table(head: Numbers, rows: Numbers) -> Numbers:
 def _pieces(of: Plan) -> Iterator[Piece]:
     horizontal = of.steps[:, MODE] == Mode.HORIZONTAL
     alone = np.isin(of.steps[:, OP], (Op.COMPARE, Op.READ)) & (of.steps[:, KEYS] == 1) & ~of.keep
-    last = np.minimum(np.arange(len(of.steps)) + of.steps[:, PASSES], len(of.steps)) - 1
-    starts = np.flatnonzero(horizontal & (alone | (of.steps[:, PASSES] > 1) & ~of.keep[last]))
+    starts = np.flatnonzero(horizontal & (alone | (of.steps[:, PASSES] > 1)))
     numbers = of.steps[:, [KEY, KEYS, WRITE, WRITES]].tolist()
-    pool = [tuple(entry) for entry in of.pool.tolist()]
+    pool, keep = [tuple(entry) for entry in of.pool.tolist()], of.keep.tolist()
     for start, passes in zip(starts.tolist(), of.steps[starts, PASSES].tolist(), strict=True):
         stop = start + max(passes, 1)
         some: list[Pass] = [
@@ -340,7 +336,7 @@ def _pieces(of: Plan) -> Iterator[Piece]:
             for key, keys, write, writes in numbers[start:stop]
         ]
         if any(key or writes for key, writes in some):
-            yield Piece(start, stop, *made_of(some))
+            yield Piece(start, stop, *made_of(some, keep[stop - 1]))
 
 
 def operations(
