@@ -14,12 +14,12 @@ from numpy.typing import NDArray
 
 from apsim.cam.needs import Needs, needs
 from apsim.counts import Activity, Counts
-from apsim.encoding import BODY, GROUPS, PARALLEL, Code
+from apsim.encoding import BODY, GROUPS, OP, PARALLEL, Code
 from apsim.errors import CountError, ProgramError
 from apsim.step import COUNTS, Op
 
 READ = int(Op.READ)
-COMPARES = np.array([op in (Op.PASS, Op.COMPARE, Op.READ) for op in Op])
+COMPARES = Op.PASS, Op.COMPARE, Op.READ
 COST = np.array([tuple(COUNTS[op].as_dict().values()) for op in Op])
 
 __all__ = ["Cam", "Execution", "lines_of", "refuse_unless_it_fits", "validate"]
@@ -48,19 +48,19 @@ class Execution:
     ) -> Execution:
         """From int64[5, n]: a line for each of the five numbers, in order.
 
-        The first is how many lines each step was carried out on; `lines` int64[n] is how many
-        those are when the hardware carries it out once.  Raises `CountError` where only a part
-        of them had their step, or not all of them took part in its compares.
+        The first is how many lines each step was carried out on; `lines` int64[2, n] says how
+        many those are when the hardware carries it out once, and how many it then compares.
+        Raises `CountError` where only a part of them had their step or their compare.
         """
-        carried, compared, matched, written, flipped = numbers
-        times = carried // lines
-        for counted, wanted in ((carried, times * lines), (compared, carried * COMPARES[ops])):
-            if (counted != wanted).any():
-                step = int(np.flatnonzero(counted != wanted)[0])
-                raise CountError(
-                    f"step {step} acts on {lines[step]} lines: it was carried out on "
-                    f"{carried[step]}, and compared {compared[step]}"
-                )
+        times = numbers[0] // lines[0]
+        if (times * lines != numbers[:2]).any():
+            wrong = np.flatnonzero((times * lines != numbers[:2]).any(axis=0))
+            carried, compared = numbers[:2, wrong[0]]
+            raise CountError(
+                f"step {wrong[0]} acts on {lines[0, wrong[0]]} lines: it was carried out on "
+                f"{carried}, and compared {compared}"
+            )
+        _, compared, matched, written, flipped = numbers
         return cls(times, compared, matched, written, flipped, ops)
 
     @property
@@ -95,7 +95,7 @@ class Execution:
 
 
 def lines_of(code: Code, rows: int, columns: int) -> NDArray[np.int64]:
-    """Lines that each step acts on when it is carried out once: int64[n].
+    """Lines that each step acts on, and compares, when it is carried out once: int64[2, n].
 
     Horizontally all rows; vertically all columns, of every group where they act at once.
     """
@@ -104,7 +104,7 @@ def lines_of(code: Code, rows: int, columns: int) -> NDArray[np.int64]:
     for start in np.flatnonzero(steps[:, BODY]).tolist():
         groups = int(steps[start, GROUPS]) if steps[start, PARALLEL] else 1
         lines[start : start + steps[start, BODY]] = columns * groups
-    return lines
+    return np.stack([lines, lines * np.isin(steps[:, OP], COMPARES)])
 
 
 class Cam(Protocol):

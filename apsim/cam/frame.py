@@ -45,6 +45,8 @@ INDEX = 4  # the first step of the program that is carried out
 X, Y, Z = 5, 6, 7
 ROW_SIZE = 8
 
+COUNTERS = 5
+
 
 def frame(**numbers: int) -> Numbers:
     """A frame with some of its numbers, by their names here, and zeros."""
@@ -54,27 +56,23 @@ def frame(**numbers: int) -> Numbers:
     return made
 
 
-def tell(made: Numbers, totals: Numbers, data: Words, out: Words) -> None:
-    """What operations count into, and the words that they bring in and out."""
-    count_into(made, totals)
+def told(of: Numbers, steps: int, data: Words, out: Words) -> tuple[int, Numbers]:
+    """A copy of a frame that counts, and has words to bring in and out.
+
+    Gives where it stands, and int64[5, steps] that operations count into: times, compared,
+    matched, written, flipped.
+    """
+    both = np.zeros(FRAME + COUNTERS * steps, np.int64)
+    at = address(both)
+    both[:FRAME] = of
+    both[TIMES : FLIPPED + 1] = [at + 8 * (FRAME + k * steps) for k in range(COUNTERS)]
     if data.size or out.size:
-        words = address(data), data.strides[0], address(out), out.strides[0]
-        made[DATA : OUT_PORT + 1] = words
-
-
-def count_into(made: Numbers, totals: Numbers) -> None:
-    """Let operations count into int64[5, steps]: times, compared, matched, written, flipped."""
-    first, step = address(totals), totals.strides[0]
-    made[TIMES : FLIPPED + 1] = (
-        first,
-        first + step,
-        first + 2 * step,
-        first + 3 * step,
-        first + 4 * step,
-    )
+        words = [address(data), data.strides[0], address(out), out.strides[0]]
+        both[DATA : OUT_PORT + 1] = words
+    return at, both[FRAME:].reshape(COUNTERS, steps)
 
 
 def address(array: NDArray[Any]) -> int:
     """Where an array's first element stands."""
-    place: int = array.__array_interface__["data"][0]
+    place: int = array.ctypes.data
     return place

@@ -32,7 +32,6 @@ Words = NDArray[np.uint64]
 
 VECTOR = 512  # rows of a vector: eight words, one cache line
 NEAR = 200 * 1024  # bytes of planes of one tile: they stay close to a core
-COUNTERS = 5
 NOWHERE = -1  # no address
 
 _NO_WORDS = np.zeros((0, 0), np.uint64)
@@ -106,12 +105,13 @@ class PackedCam:
         refuse_unless_it_fits(plan.needs, self.rows, self.columns, data, out)
         data = _NO_WORDS if data is None else np.ascontiguousarray(data, np.uint64)
         put = _NO_WORDS if out is None else out if _is_plain(out) else np.array(out, np.uint64)
-        totals = np.zeros((COUNTERS, len(code)), np.int64)
-        for section in plan.sections:
-            if section.groups is None:
-                self._horizontal(plan, section, data, put, totals)
-            else:
-                self._vertical(plan, section, data, put, totals)
+        parts = [
+            self._vertical(plan, section, data, put)
+            if section.loops
+            else self._horizontal(plan, section, data, put)
+            for section in plan.sections
+        ]
+        totals = parts[0] if len(parts) == 1 else sum(parts, np.zeros((5, len(code)), np.int64))
         if out is not None and put is not out:
             out[...] = put
         return Execution.of(totals, plan.lines(self.rows, self.columns), plan.ops)
@@ -120,32 +120,21 @@ class PackedCam:
         """LUT steps that run as code of their own."""
         return frozenset()
 
-    def _horizontal(
-        self, plan: Plan, section: Section, data: Words, out: Words, totals: Numbers
-    ) -> None:
+    def _horizontal(self, plan: Plan, section: Section, data: Words, out: Words) -> Numbers:
         """Run all vectors of a section, on threads where that is worth it."""
         rows = plan.horizontal(section, self._chosen(plan))
+
+        def run(part: tuple[int, int]) -> Numbers:
+            """Operations in order on some vectors, tile by tile."""
+            late = _late()
+            at, totals = late.told(self._frame(), len(plan.steps), data, out)
+            late.tiles(at, rows.address, rows.count, *part, self._tile, self.rows)
+            return totals
+
         small = self.rows * (section.stop - section.start) < self.worth_a_thread
         if small or self.threads == 1:
-            self._tiles(rows, (0, self._vectors), data, out, totals)
-            return
-        parts = self._parts()
-        privates = [np.zeros_like(totals) for _ in parts]
-
-        def run(part: tuple[int, int], into: Numbers) -> None:
-            self._tiles(rows, part, data, out, into)
-
-        list(_pool(self.threads).map(run, parts, privates))
-        totals += sum(privates)
-
-    def _tiles(
-        self, rows: Numbers, part: tuple[int, int], data: Words, out: Words, into: Numbers
-    ) -> None:
-        """Operations in order on some vectors, tile by tile."""
-        late, frame = _late(), self._frame().copy()
-        late.tell(frame, into, data, out)
-        told = late.address(frame), late.address(rows), len(rows)
-        late.tiles(*told, *part, self._tile, self.rows)
+            return run((0, self._vectors))
+        return sum(_pool(self.threads).map(run, self._parts()), np.int64(0))
 
     def _frame(self) -> Numbers:
         """The frame of the planes where they stand now: a copy of an array has its own."""
@@ -163,11 +152,9 @@ class PackedCam:
         borders = [min(tiles * k // threads * self._tile, self._vectors) for k in range(threads)]
         return list(zip(borders, [*borders[1:], self._vectors], strict=True))
 
-    def _vertical(
-        self, plan: Plan, section: Section, data: Words, out: Words, totals: Numbers
-    ) -> None:
+    def _vertical(self, plan: Plan, section: Section, data: Words, out: Words) -> Numbers:
         """Run loops on the rows that they touch, turned into lines."""
-        late = _late()
+        late, totals = _late(), np.zeros((5, len(plan.steps)), np.int64)
         cells = _aligned(-(-self.rows // 64) * 64, len(self._live_columns))
         late.to_rows(self._planes, self.columns, section.groups, cells)
         for start in section.loops:
@@ -178,14 +165,16 @@ class PackedCam:
                 vectors=len(self._live_columns) // 8, live=late.address(self._live_columns),
                 tags=late.address(self._latches), weight=self.columns,
             )  # fmt: skip
-            late.tell(frame, totals, data, out)
+            at, counted = late.told(frame, len(plan.steps), data, out)
             rows, own = loop.told()
-            segment = self._latches.strides[0] if loop.parallel else 0
             late.loop(
-                late.address(frame), late.address(rows), len(rows), late.address(loop.pool),
-                late.address(own), len(own), late.address(loop.table), *loop.table.shape, segment,
+                at, late.address(rows), len(rows), late.address(loop.pool), late.address(own),
+                len(own), late.address(loop.table), *loop.table.shape,
+                self._latches.strides[0] if loop.parallel else 0,
             )  # fmt: skip
+            totals += counted
         late.to_planes(self._planes, self.columns, section.groups, cells)
+        return totals
 
     def _set_segments(self, segments: int) -> None:
         """Tags, latch G and latch K of each segment: zeros where their number changes."""
@@ -244,7 +233,7 @@ def _late() -> SimpleNamespace:
 
     return SimpleNamespace(
         plan=plan.plan, worth=worth, tiles=step.tiles, loop=step.loop, to_rows=planes.to_rows,
-        to_planes=planes.to_planes, frame=frame.frame, tell=frame.tell, address=frame.address,
+        to_planes=planes.to_planes, frame=frame.frame, told=frame.told, address=frame.address,
     )  # fmt: skip
 
 

@@ -13,12 +13,14 @@ from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field, replace
 from functools import cached_property, lru_cache
 from itertools import pairwise
+from typing import NamedTuple
 from weakref import WeakKeyDictionary
 
 import numpy as np
 from numpy.typing import NDArray
 
 from apsim.cam import frame, step
+from apsim.cam.base import COMPARES, lines_of
 from apsim.cam.jit import Operation
 from apsim.cam.lut_step import LutStep, Pass, made_of
 from apsim.cam.needs import Needs, needs, on_rows
@@ -50,7 +52,6 @@ __all__ = ["Piece", "Plan", "Repeated", "Section", "operations", "plan"]
 Numbers = NDArray[np.int64]
 Flags = NDArray[np.bool_]
 
-COMPARES = Op.PASS, Op.COMPARE, Op.READ
 ENTRY = 24  # bytes of a row of a pool
 
 
@@ -72,6 +73,14 @@ class Piece:
     stop: int
     lut_step: LutStep
     lines: tuple[int, ...]
+
+
+class Told(NamedTuple):
+    """Where operations stand, how many, and what they hold the addresses of."""
+
+    address: int
+    count: int
+    made: object
 
 
 @dataclass(frozen=True)
@@ -104,9 +113,7 @@ class Plan:
     spans: Numbers  # columns of a field that are taken in, from a step on
     sections: tuple[Section, ...]
     needs: Needs
-    _known: dict[tuple[int, frozenset[LutStep]], tuple[Numbers, list[Numbers]]] = field(
-        default_factory=dict, repr=False
-    )
+    _known: dict[tuple[int, frozenset[LutStep]], Told] = field(default_factory=dict, repr=False)
 
     _settled: list[frozenset[LutStep]] = field(default_factory=list, repr=False)
     _lines: dict[tuple[int, int], Numbers] = field(default_factory=dict, repr=False)
@@ -128,13 +135,14 @@ class Plan:
             self._settled[:] = [frozenset(found)]
         return self._settled[0]
 
-    def horizontal(self, section: Section, chosen: frozenset[LutStep]) -> Numbers:
+    def horizontal(self, section: Section, chosen: frozenset[LutStep]) -> Told:
         """Operations for a section of an array (see `operations`)."""
         name = section.start, chosen
         if name not in self._known:
             words = step.take_rows, step.put_rows
-            self._known[name] = operations(self, section.start, section.stop, chosen, *words)
-        return self._known[name][0]
+            made = operations(self, section.start, section.stop, chosen, *words)
+            self._known[name] = Told(frame.address(made[0]), len(made[0]), made)
+        return self._known[name]
 
     @cached_property
     def loops(self) -> dict[int, Repeated]:
@@ -142,28 +150,17 @@ class Plan:
         return {at: _repeated(self, at) for section in self.sections for at in section.loops}
 
     def lines(self, rows: int, columns: int) -> Numbers:
-        """Lines that each step acts on when it is carried out once; see `base.lines_of`."""
+        """What `base.lines_of` says of the program."""
         known = self._lines.get((rows, columns))
         if known is None:
-            known = self._lines[rows, columns] = rows * self._horizontal + columns * self._groups
+            code = Code(self.steps, self.pool, self.rows)
+            known = self._lines[rows, columns] = lines_of(code, rows, columns)
         return known
 
     @cached_property
     def ops(self) -> Numbers:
         """Which `Op` each step is."""
         return np.ascontiguousarray(self.steps[:, OP])
-
-    @cached_property
-    def _horizontal(self) -> Numbers:
-        return (self.steps[:, MODE] == Mode.HORIZONTAL).astype(np.int64)
-
-    @cached_property
-    def _groups(self) -> Numbers:
-        groups = np.zeros(len(self.steps), np.int64)
-        for start in np.flatnonzero(self.steps[:, BODY]).tolist():
-            head = self.steps[start]
-            groups[start : start + head[BODY]] = head[GROUPS] if head[PARALLEL] else 1
-        return groups
 
 
 _plans: WeakKeyDictionary[Code, Plan] = WeakKeyDictionary()
