@@ -105,6 +105,11 @@ def lut_step(frame, row):
     base, line, full = frame[BASE] + row[AT], frame[LINE], frame[FULL]
     live, vectors, tags = frame[LIVE], frame[VECTORS], frame[TAGS] + row[AT]
     table, alive, weight = pointer(row[TABLE]), frame[ALIVE], frame[WEIGHT]
+    times = offset(pointer(frame[TIMES]), row[INDEX])
+    compared = offset(pointer(frame[COMPARED]), row[INDEX])
+    matched = offset(pointer(frame[MATCHED]), row[INDEX])
+    written = offset(pointer(frame[WRITTEN]), row[INDEX])
+    flipped = offset(pointer(frame[FLIPPED]), row[INDEX])
 """
 
 
@@ -231,7 +236,6 @@ def _counts(one: LutStep, counted: list[tuple[int, int]]) -> Iterator[str]:
     passes = range(len(one.passes))
     lines = [len(writes) for _, writes in one.passes]
     sure = [sum(how == KNOWN for *_, how in writes) for _, writes in one.passes]
-    yield f"        first = row[INDEX] + {len(one.passes)} * turn"
     yield from (f"        ones{k} = total(n{k})" for k in passes)
     adds = {
         "TIMES": ["weight" for _ in passes],
@@ -243,5 +247,5 @@ def _counts(one: LutStep, counted: list[tuple[int, int]]) -> Iterator[str]:
     for k, j in counted:
         adds["FLIPPED"][k] += f"{' + ' if adds['FLIPPED'][k] else ''}total(f{k}_{j})"
     for name, added in adds.items():
-        yield f"        number = offset(pointer(frame[{name}]), first)"
-        yield from (f"        number[{k}] += {many}" for k, many in enumerate(added) if many)
+        at = f"{name.lower()}[{len(passes)} * turn + "
+        yield from (f"        {at}{k}] += {many}" for k, many in enumerate(added) if many)
