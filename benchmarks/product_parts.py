@@ -55,7 +55,7 @@ def only(walk: Walk, address: int) -> tuple[Walk, int]:
         some = made[int(op[kernel.ROWS])]
         op[kernel.ROWS], op[kernel.MANY_ROWS] = frame.address(some), len(some)
         rows += len(some)
-    return Walk(ops[ops[:, kernel.MANY_ROWS] > 0], [*made.values(), *walk.kept]), rows
+    return Walk(ops[ops[:, kernel.MANY_ROWS] > 0], walk.chosen, [*made.values(), *walk.kept]), rows
 
 
 def addresses(walk: Walk) -> Iterator[int]:

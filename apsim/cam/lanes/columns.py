@@ -21,6 +21,7 @@ from apsim.step import Gate
 
 __all__ = ["ColumnSteps", "Move", "Pass", "source"]
 
+
 @dataclass(frozen=True)
 class Pass:
     """A compare of (slot, bit) pairs and the (slot, bit, how it flips) written where it matched."""
@@ -107,7 +108,7 @@ def operation_of(one: ColumnSteps) -> Operation:
 
 
 FRAME = "ALIVE", "BASE", "COMPARED", "COUNT", "FLIPPED", "INDEX", "LINE", "MATCHED", "TABLE"
-HEAD = f'''\
+HEAD = f"""\
 from apsim.cam.frame import {", ".join(FRAME)}
 from apsim.cam.frame import TIMES, WEIGHT, WRITTEN
 from apsim.cam.lanes.kernel import COLUMN, COLUMNS, LANES, LANES_ALIVE, LANES_FULL, LANES_LIVE
@@ -118,7 +119,7 @@ from apsim.cam.vector import load, nothing, ones, pointer, store, total
 def columns(frame, row):
     base, slot, column = frame[BASE], frame[LINE], frame[COLUMN]
     table, index, width = pointer(row[TABLE]), row[INDEX], row[COUNT]
-'''
+"""
 
 
 def source(steps: ColumnSteps) -> str:
@@ -174,7 +175,9 @@ class _Source:
         for name in self.names:
             yield f"        {name} = load(at_{name} + at, v)"
         for k, one in enumerate(self.of.passes):
-            part = self.move(k, one, moving) if isinstance(one, Move) else self.match(k, one, living)
+            part = (
+                self.move(k, one, moving) if isinstance(one, Move) else self.match(k, one, living)
+            )
             yield from ("        " + line for line in part)
         for slot in sorted(set[int]().union(*(one.written for one in self.of.passes))):
             yield f"        store(at_{self.names[slot]} + at, v, {self.names[slot]})"

@@ -13,6 +13,7 @@ from apsim.cam.frame import (
     BASE,
     COMPARED,
     COUNT,
+    COUNTERS,
     FLIPPED,
     FN,
     FRAME,
@@ -28,7 +29,6 @@ from apsim.cam.frame import (
     TIMES,
     VECTORS,
     WEIGHT,
-    WRITTEN,
     X,
     Y,
     Z,
@@ -79,7 +79,6 @@ BLOCK = FRAME + 17  # the block in the slot
 PLACES = FRAME + 18  # planes that are put out
 LANE_FRAME = FRAME + 19
 
-COUNTERS = FLIPPED - TIMES + 1
 ANYHOW, AS_BEFORE = -1, -2
 
 # Numbers of a walk's operation.
@@ -143,7 +142,7 @@ def clear(frame, row):  # type: ignore[no-untyped-def]
     """A block begins: lines := 0, uncounted; COUNT rows (first, how many) of TABLE."""
     spans, line = pointer(row[TABLE]), frame[LINE]
     for k in range(row[COUNT]):
-        for v in range(spans[2 * k + 1] * frame[VECTORS]):
+        for v in range((spans[2 * k + 1] * line) >> 6):
             store(frame[BASE] + spans[2 * k] * line, v, nothing())
 
 
@@ -261,7 +260,11 @@ def move(frame, row):  # type: ignore[no-untyped-def]
     if reads:
         count(frame, TIMES, row[INDEX], frame[WEIGHT])
         count(frame, COMPARED, row[INDEX], frame[ALIVE])
-        count(frame, MATCHED, row[INDEX], total(ones_of(tags, frame[COLUMNS] * frame[LANES])))
+        matches = nothing()
+        for number in range(frame[COLUMNS]):
+            for v in range(frame[LANES]):
+                matches += ones(load(tags + number * column, v))
+        count(frame, MATCHED, row[INDEX], total(matches))
     for number in range(width):
         place = width - 1 - number if target > source else number
         from_ = source + place
@@ -275,15 +278,6 @@ def move(frame, row):  # type: ignore[no-untyped-def]
             flips += ones(bits ^ load(goes, v))
             store(goes, v, bits)
     written(frame, row[INDEX] + reads, width * frame[LANES_ALIVE], total(flips))
-
-
-@small
-def ones_of(line, vectors):  # type: ignore[no-untyped-def]
-    """Ones of some vectors, in each lane."""
-    found = nothing()
-    for v in range(vectors):
-        found += ones(load(line, v))
-    return found
 
 
 @Operation

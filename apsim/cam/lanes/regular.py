@@ -16,8 +16,7 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
-from apsim.cam.needs import needs
-from apsim.cam._used import used
+from apsim.cam.needs import needs, used
 from apsim.encoding import BODY, GATE, GROUPS, MODE, OP, PORT, SLOTS, TABLE, Code
 from apsim.errors import ProgramError
 from apsim.program import Gate, Mode, Op

@@ -20,8 +20,8 @@ from apsim.cam import frame, step
 from apsim.cam.lanes import columns, kernel
 from apsim.cam.lanes.regular import NEEDED
 from apsim.cam.lanes.schedule import FRESH, HORIZONTAL, VERTICAL, Schedule
-from apsim.cam._used import used
 from apsim.cam.lut_step import LutStep
+from apsim.cam.needs import used
 from apsim.cam.plan import Plan, operations, plan
 from apsim.encoding import (
     BODY,

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import gc
 import threading
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
 from dataclasses import dataclass, fields
@@ -20,10 +20,10 @@ import numpy as np
 from numpy.typing import NDArray
 
 from apsim.cam import frame
+from apsim.cam.base import Execution, lines_of
 from apsim.cam.lanes.operands import Operands, Tile, words_of
 from apsim.cam.lanes.regular import Regular
 from apsim.cam.lanes.schedule import Schedule, schedule
-from apsim.cam.base import COMPARES, Execution, lines_of
 from apsim.cam.needs import needs
 from apsim.encoding import (
     BODY,
@@ -51,7 +51,6 @@ Words = NDArray[np.uint64]
 Spans = list[tuple[int, int]]
 
 NEAR = 1000 * 1024  # bytes of planes of a tile: they stay close to a core
-COUNTERS = 5  # times, compared, matched, written, flipped
 MORE = 4  # slots of a tile besides the blocks': column tags, latches G and K, living lanes
 
 
@@ -74,8 +73,8 @@ def predicted(code: Code, rows: int, columns: int) -> Numbers:
     for start in np.flatnonzero(code.steps[:, BODY]).tolist():
         if not code.steps[start, PARALLEL]:
             times[start : start + code.steps[start, BODY]] = code.steps[start, GROUPS]
-    compares = np.isin(code.steps[:, OP], COMPARES)
-    return np.stack([times, times * compares * lines_of(code, rows, columns)])
+    _, compared = lines_of(code, rows, columns)
+    return np.stack([times, times * compared])
 
 
 @dataclass
@@ -150,7 +149,7 @@ class LaneProgram:
         tiles = [slice(k, min(k + size, words)) for k in range(0, words, size)]
         for lanes in _each(runner.tile, tiles, threads):
             progress(lanes)
-        numbers: Numbers = sum(runner.counted, np.zeros((COUNTERS, len(self.code)), np.int64))
+        numbers: Numbers = sum(runner.counted, np.zeros((frame.COUNTERS, len(self.code)), np.int64))
         return Outcome(runner.planes, self._execution(numbers))
 
     def _execution(self, numbers: Numbers) -> Execution:
@@ -166,16 +165,13 @@ class LaneProgram:
         return Execution(times, compared, matched, written, flipped, self.code.steps[:, OP])
 
     def _tile(self, words: int, threads: int) -> int:
-        """Lane words of a tile: planes that stay close to a core, as much work for each thread.
-
-        An odd number of vectors, so that the lines of a tile spread over the sets of a cache.
-        """
+        """Lane words of a tile: planes that stay close to a core, as much work for each thread."""
         line = 64 * (self.schedule.slots + MORE) * (self.columns + 1)
-        vectors, most = -(-words // 8), max(NEAR // line, 1) - 1 | 1
+        vectors, most = -(-words // 8), max(NEAR // line, 1)
         count = max(-(-vectors // most), 1)
         if vectors >= 2 * threads:
             count = -(-count // threads) * threads
-        return 8 * (-(-vectors // count) | 1)
+        return 8 * max(-(-vectors // count), 1)
 
     @cached_property
     def parts(self) -> Numbers:
@@ -230,6 +226,7 @@ class Runner:
         program, tile = self.program, self.operands.tile(where)
         width, numbers = len(tile.live), self._numbers()
         planes = _planes(program.schedule.slots + MORE, program.columns + 1, width)
+        planes[-1, :-1] = tile.live
         bits = np.zeros((program.places, width), np.uint64)
         self._walk(self.walk, planes, tile, tile.live, tile.ends, bits, numbers)
         for slot, clear in program.shared:
@@ -240,7 +237,7 @@ class Runner:
     def _numbers(self) -> Numbers:
         """What the thread counts into."""
         if not hasattr(self.own, "numbers"):
-            self.own.numbers = np.zeros((COUNTERS, len(self.program.code)), np.int64)
+            self.own.numbers = np.zeros((frame.COUNTERS, len(self.program.code)), np.int64)
             self.counted.append(self.own.numbers)
         numbers: Numbers = self.own.numbers
         return numbers
@@ -276,8 +273,8 @@ class Runner:
         from apsim.cam.lanes import kernel
 
         frames = self._frames(planes, tile, live, ends)
-        for one in frames:
-            frame.count_into(one, numbers)
+        counters = frame.address(numbers) + numbers.strides[0] * np.arange(frame.COUNTERS)
+        frames[:, frame.TIMES : frame.TIMES + frame.COUNTERS] = counters
         frames[:, frame.OUT], frames[:, frame.OUT_PORT] = frame.address(out), out.strides[0]
         given = frames.copy()
         kernel.walk(
@@ -289,17 +286,16 @@ class Runner:
         from apsim.cam.lanes import kernel
 
         columns, base, (slot, line, _) = self.program.columns, frame.address(planes), planes.strides
-        vectors, alive, last = len(live) // 8, _ones(live), _ones(ends)
+        vectors, beside, alive, last = len(live) // 8, line // 64, _ones(live), _ones(ends)
         whole = (live.reshape(-1, 8) == ~np.uint64(0)).all(axis=1)
         full = int(np.logical_and.accumulate(whole).sum())
-        planes[-1, :-1] = live
         told = np.zeros((3, kernel.LANE_FRAME), np.int64)
         horizontal, vertical = told[0], told[1:]
         horizontal[: frame.TIMES] = (
             base, line, vectors, full, frame.address(live), base + columns * line, alive, last,
         )  # fmt: skip
         vertical[:, : frame.TIMES] = (
-            base, slot, columns * vectors, columns * vectors * (full == vectors),
+            base, slot, columns * beside, columns * beside * (full == beside),
             base + (len(planes) - 1) * slot, base + (len(planes) - MORE) * slot, columns * alive,
             alive,
         )  # fmt: skip
@@ -317,16 +313,22 @@ class Runner:
 
 
 def _planes(*shape: int) -> Words:
-    """The thread's planes uint64[slots, lines, width] at a multiple of 64 bytes.
+    """The thread's planes uint64[slots, lines, words] at a multiple of 64 bytes.
 
-    They hold what the last walk left there: a walk clears what it enters.
+    They hold what the last walk left there: a walk clears what it enters.  Lines are an odd
+    number of vectors apart, so that they spread over the sets of a cache; between them, and in
+    the last slot, which is for living lanes, there are zeros.
     """
-    size = int(np.prod(shape))
+    slots, lines, words = shape
+    stride = 8 * (words // 8 | 1)
+    size = slots * lines * stride
     raw: Words | None = getattr(_own, "raw", None)
     if raw is None or len(raw) < size + 8:
         _own.raw = raw = np.zeros(size + 8, np.uint64)
     first = -raw.ctypes.data % 64 // 8
-    return raw[first : first + size].reshape(shape)
+    planes = raw[first : first + size].reshape(slots, lines, stride)
+    planes[-1] = 0
+    return planes[:, :, :words]
 
 
 def _ones(words: Words) -> int:

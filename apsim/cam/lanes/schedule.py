@@ -21,7 +21,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from apsim.cam.lanes.regular import SETS_TAGS, Regular, Stretch
-from apsim.cam._used import used
+from apsim.cam.needs import used
 from apsim.encoding import GATE, OP, Code
 
 __all__ = ["FRESH", "HORIZONTAL", "VERTICAL", "Chunk", "Schedule", "chunks", "schedule"]
@@ -182,7 +182,9 @@ class _Scheduler:
         if (number, line) in self.done:
             return
         blocks = self.program.stretches[number].lines[line]
-        waiting = {e for block in blocks for e in self._waiting(number, block, line)} if line else ()
+        waiting = (
+            {e for block in blocks for e in self._waiting(number, block, line)} if line else ()
+        )
         for earlier in sorted(waiting):
             self._meet(number, earlier)
         self.done.add((number, line))
