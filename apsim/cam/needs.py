@@ -12,7 +12,6 @@ from weakref import WeakKeyDictionary
 import numpy as np
 from numpy.typing import NDArray
 
-from apsim.cam._used import used
 from apsim.encoding import (
     BODY,
     GATE,
@@ -21,6 +20,7 @@ from apsim.encoding import (
     KEYS,
     MODE,
     OP,
+    PASSES,
     PLACE,
     PORT,
     SLOTS,
@@ -33,12 +33,51 @@ from apsim.encoding import (
     Code,
 )  # fmt: skip
 from apsim.errors import ProgramError
-from apsim.program import Gate, Mode, Op
+from apsim.step import Gate, Mode, Op
 
-__all__ = ["Needs", "needs", "on_rows"]
+__all__ = ["Needs", "Used", "needs", "on_rows", "used"]
 
 Numbers = NDArray[np.int64]
 Flags = NDArray[np.bool_]
+
+
+@dataclass(frozen=True)
+class Used:
+    """Entries' lines and bits, whether they are written, and the steps that they belong to."""
+
+    line: Numbers
+    bit: Flags
+    written: Flags
+    step: Numbers  # counted from the first of the steps asked for
+    place: Numbers  # which of its step's entries each is
+
+
+_uses: WeakKeyDictionary[Code, Used] = WeakKeyDictionary()
+
+
+def used(code: Code, start: int = 0, stop: int | None = None) -> Used:
+    """What the steps from `start` up to, not including, `stop` compare and write."""
+    known = _uses.get(code)
+    if known is None:
+        known = _uses[code] = _used(code)
+    end = len(code) if stop is None else stop
+    part = slice(*np.searchsorted(known.step, (start, end)))
+    return Used(
+        known.line[part], known.bit[part], known.written[part], known.step[part] - start,
+        known.place[part],
+    )  # fmt: skip
+
+
+def _used(code: Code) -> Used:
+    sizes = code.steps[:, [KEYS, WRITES]].ravel()
+    ends = np.cumsum(sizes)
+    half = np.arange(len(sizes)).repeat(sizes)
+    index = np.arange(len(half))
+    entries = code.pool[(code.steps[:, [KEY, WRITE]].ravel() - ends + sizes)[half] + index]
+    step = half // 2
+    first = (ends - sizes)[::2]
+    line, bit = np.ascontiguousarray(entries.T)
+    return Used(line, bit != 0, half % 2 == 1, step, index - first[step])
 
 
 @dataclass(frozen=True)
@@ -121,6 +160,7 @@ def _check(code: Code) -> None:
     _want(np.isin(steps[:, GATE], list(Gate)), "known gates")
     _want(vertical | (steps[:, GATE] == Gate.NONE), "a tag chain only in vertical steps")
     _check_pool(code)
+    _check_lut_steps(steps)
     _check_loops(code, vertical)
     _want((op != Op.WRITE_DATA) | (steps[:, PORT] >= 0), "a port for data from outside")
     _want(vertical | ((steps[:, PLACE] >= 0) & (steps[:, PLACE] < 64)), "a place of 0 to 63")
@@ -138,6 +178,17 @@ def _check_pool(code: Code) -> None:
     _want(code.pool[:, 0] >= 0, "lines >= 0")
     single = np.isin(steps[:, OP], (Op.WRITE_TAG, Op.WRITE_DATA))
     _want(~single | (steps[:, KEYS] > 0), "a line to write to")
+
+
+def _check_lut_steps(steps: Numbers) -> None:
+    """A LUT step is passes of one direction and one loop."""
+    marked = np.flatnonzero(steps[:, PASSES])
+    count, kind = steps[marked, PASSES], steps[:, OP] == Op.PASS
+    _want((count > 0) & (marked + count <= len(steps)), "LUT steps inside the program")
+    ends = np.cumsum(kind & (steps[:, BODY] == 0))
+    inside = ends[marked + count - 1] - ends[marked] == count - 1
+    same = steps[marked, MODE] == steps[marked + count - 1, MODE]
+    _want(kind[marked] & inside & same, "LUT steps of passes")
 
 
 def _check_loops(code: Code, vertical: Flags) -> None:
