@@ -13,13 +13,13 @@ from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from functools import cache, cached_property
 from itertools import product
-from string import ascii_lowercase
+from string import ascii_lowercase as NAMES
 from typing import Any
 
 from apsim.cam import jit
 from apsim.cam.step import COUNTED, KNOWN
 
-__all__ = ["LutStep", "Pass", "made_of", "source", "worth"]
+__all__ = ["NAMES", "LutStep", "Pass", "made_of", "source", "worth"]
 
 Key = tuple[tuple[int, int], ...]
 Writes = tuple[tuple[int, int, int], ...]
@@ -101,6 +101,10 @@ def worth(one: LutStep, vectors: int) -> bool:
 
 
 HEAD = """\
+from apsim.cam.frame import *
+from apsim.cam.vector import load, nothing, offset, ones, pointer, splat, store, total
+
+
 def lut_step(frame, row):
     base, line, full = frame[BASE] + row[AT], frame[LINE], frame[FULL]
     live, vectors, tags = frame[LIVE], frame[VECTORS], frame[TAGS] + row[AT]
@@ -115,26 +119,11 @@ def lut_step(frame, row):
 
 def source(one: LutStep) -> str:
     """The Python that numba compiles for a LUT step."""
-    imports = [
-        "from apsim.cam.frame import (",
-        f"    {', '.join(FRAME_NAMES)},",
-        ")",
-        f"from apsim.cam.vector import {', '.join(VECTOR_NAMES)}",
-        "",
-        "",
-    ]
-    return "\n".join(imports) + "\n" + HEAD + "\n".join(_body(one)) + "\n"
-
-
-FRAME_NAMES = (
-    "ALIVE", "AT", "BASE", "COMPARED", "COUNT", "FLIPPED", "FULL", "INDEX", "LINE", "LIVE",
-    "MATCHED", "TABLE", "TAGS", "TIMES", "VECTORS", "WEIGHT", "WRITTEN",
-)  # fmt: skip
-VECTOR_NAMES = "load", "nothing", "offset", "ones", "pointer", "splat", "store", "total"
+    return HEAD + "\n".join(_body(one)) + "\n"
 
 
 def _body(one: LutStep) -> Iterator[str]:
-    names = ascii_lowercase[: one.lines]
+    names = NAMES[: one.lines]
     counted = [
         (k, j)
         for k, (_, writes) in enumerate(one.passes)

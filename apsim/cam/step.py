@@ -10,48 +10,18 @@ from __future__ import annotations
 
 import numpy as np
 
+# isort: off
 from apsim.cam.frame import (
-    ALIVE,
-    AT,
-    BASE,
-    COMPARED,
-    COUNT,
-    DATA,
-    DATA_PORT,
-    FLIPPED,
-    FN,
-    FULL,
-    INDEX,
-    LINE,
-    LIVE,
-    MATCHED,
-    OUT,
-    OUT_PORT,
-    ROW,
-    ROW_SIZE,
-    TABLE,
-    TAGS,
-    TIMES,
-    VECTORS,
-    WEIGHT,
-    WRITTEN,
-    X,
-    Y,
-    Z,
+    ALIVE, AT, BASE, COMPARED, COUNT, DATA, DATA_PORT, FLIPPED, FN, FULL, INDEX, LINE, LIVE,
+    MATCHED, OUT, OUT_PORT, ROW, ROW_SIZE, TABLE, TAGS, TIMES, VECTORS, WEIGHT, WRITTEN, X, Y, Z,
 )  # fmt: skip
+
 from apsim.cam.jit import Operation, kernel, small
 from apsim.cam.vector import (
-    invoke,
-    load,
-    nothing,
-    offset,
-    ones,
-    pointer,
-    splat,
-    store,
-    total,
-    words,
-)
+    invoke, load, nothing, offset, ones, pointer, splat, store, total, words,
+)  # fmt: skip
+
+# isort: on
 from apsim.step import Gate
 
 __all__ = [
