@@ -143,6 +143,19 @@ def store(typing: Any, address: Any, v: Any, bits: Any) -> Any:
     return types.none(types.int64, types.int64, vector), emit
 
 
+def _zeroed(build: Any, address: Any, size: Any) -> None:
+    kind = ir.FunctionType(ir.VoidType(), [I8.as_pointer(), I8, I64, ir.IntType(1)])
+    name = "llvm.memset.p0.i64"
+    memset = build.module.globals.get(name) or ir.Function(build.module, kind, name)
+    build.call(memset, [build.inttoptr(address, I8.as_pointer()), I8(0), size, ir.IntType(1)(0)])
+
+
+@_offered
+def zero(typing: Any, address: Any, size: Any) -> Any:
+    """So many bytes from an address on := 0."""
+    return types.none(types.int64, types.int64), _emits(_zeroed)
+
+
 @_offered
 def nothing(typing: Any) -> Any:
     """Zeros."""

@@ -88,6 +88,10 @@ def store(address: int, v: int, bits: Vector) -> None:
     _at(address, v)[:] = bits.words
 
 
+def zero(address: int, size: int) -> None:
+    ctypes.memset(int(address), 0, int(size))
+
+
 def nothing() -> Vector:
     return Vector(np.zeros(LANES, np.uint64))
 

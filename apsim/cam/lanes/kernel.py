@@ -49,6 +49,7 @@ from apsim.cam.vector import (
     store,
     total,
     widened,
+    zero,
 )
 from apsim.step import Gate
 
@@ -142,8 +143,7 @@ def clear(frame, row):  # type: ignore[no-untyped-def]
     """A block begins: lines := 0, uncounted; COUNT rows (first, how many) of TABLE."""
     spans, line = pointer(row[TABLE]), frame[LINE]
     for k in range(row[COUNT]):
-        for v in range((spans[2 * k + 1] * line) >> 6):
-            store(frame[BASE] + spans[2 * k] * line, v, nothing())
+        zero(frame[BASE] + spans[2 * k] * line, spans[2 * k + 1] * line)
 
 
 @Operation

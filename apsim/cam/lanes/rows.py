@@ -53,7 +53,7 @@ Chosen = frozenset[LutStep | columns.ColumnSteps]
 
 CLEAR: Key = (FRESH, 0, 0, 0, 0)
 SAID = [OP, GATE, PORT, SOURCE, TARGET, WIDTH, KEYS]  # by a vertical step, besides its bits
-MOST_SLOTS, MOST_PARTS = 4, 6  # of vertical steps in one visit; beyond, registers run out
+MOST_SLOTS, MOST_PARTS = 5, 8  # of vertical steps in one visit; beyond, registers run out
 
 
 @dataclass(frozen=True)

@@ -50,7 +50,7 @@ Numbers = NDArray[np.int64]
 Words = NDArray[np.uint64]
 Spans = list[tuple[int, int]]
 
-NEAR = 1000 * 1024  # bytes of planes of a tile: they stay close to a core
+NEAR = 760 * 1024  # bytes of planes of a tile: they stay close to a core
 MORE = 4  # slots of a tile besides the blocks': column tags, latches G and K, living lanes
 
 
@@ -166,7 +166,7 @@ class LaneProgram:
 
     def _tile(self, words: int, threads: int) -> int:
         """Lane words of a tile: planes that stay close to a core, as much work for each thread."""
-        line = 64 * (self.schedule.slots + MORE) * (self.columns + 1)
+        line = 64 * self.schedule.slots * (self.columns + 1)
         vectors, most = -(-words // 8), max(NEAR // line, 1)
         count = max(-(-vectors // most), 1)
         if vectors >= 2 * threads:

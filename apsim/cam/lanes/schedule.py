@@ -49,9 +49,13 @@ class Schedule:
     shared: tuple[int, ...]
 
 
+TOGETHER = 2
+"""How often steps go on to other rows in a chunk: a visit of columns does more at a time."""
+
+
 @dataclass(frozen=True)
 class Chunk:
-    """Steps of a loop's body, from one that needs another row to the next that does.
+    """Steps of a loop's body, from some that go on to other rows to the next that do.
 
     `lines` are those of the loop that they touch, in the order in which they do; `last`
     those of them that no later step of the body touches.
@@ -76,7 +80,7 @@ def chunks(code: Code, start: int, stop: int) -> tuple[list[Chunk], Numbers]:
     bits, starts = used(code, start, stop), _borders(code, start, stop)
     first = np.unique(bits.line, return_index=True)[1]
     news = np.searchsorted(starts, bits.step[first], side="right") - 1
-    starts = np.unique(np.append(starts[news], 0))
+    starts = np.unique(np.append(starts[news], 0))[::TOGETHER]
     chunk = np.searchsorted(starts, bits.step, side="right") - 1
     names = chunk * (bits.line.max(initial=0) + 1) + bits.line
     _, at, which = np.unique(names, return_index=True, return_inverse=True)
