@@ -24,6 +24,7 @@ import numba
 import numpy as np
 from numba.core import caching, ccallback, config, serialize, types
 from numba.core.compiler import CompileResult
+from numba.core.runtime import rtsys
 
 __all__ = ["PLAIN", "Operation", "cache_folder", "kernel", "plain", "small", "sources_digest"]
 
@@ -32,24 +33,40 @@ Function = TypeVar("Function", bound=Callable[..., Any])
 PLAIN = bool(getattr(config, "DISABLE_JIT"))  # noqa: B009 - numba sets it at run time
 """Whether kernels run as plain Python."""
 
-OPTIONS: dict[str, Any] = {"nogil": True, "error_model": "numpy"}
+OPTIONS: dict[str, Any] = {"error_model": "numpy", "no_cfunc_wrapper": True}
 _njit: Any = numba.njit  # some of its options have no types
 DIGEST = hashlib.sha256().digest_size
 
 
 def kernel(signature: str) -> Callable[[Function], Function]:
-    """Compile for one signature, or load what was compiled; runs without the interpreter's lock."""
+    """A function for one signature, which runs without the interpreter's lock.
 
-    def compiled(function: Function) -> Function:
+    It is compiled, or what was compiled is loaded, when it is first called.
+    """
+
+    def made(function: Function) -> Function:
         if PLAIN:
             return _wrapping(function)
-        made = _njit(**OPTIONS)(function)
-        made._cache = _Kept(function)
-        made.compile(signature)
-        made.disable_compile()
-        return cast(Function, made)
+        return cast(Function, functools.wraps(function)(_Kernel(function, signature)))
 
-    return compiled
+    return made
+
+
+class _Kernel:
+    def __init__(self, function: Callable[..., Any], signature: str) -> None:
+        self.function, self.signature = function, signature
+
+    @functools.cached_property
+    def compiled(self) -> Callable[..., Any]:
+        """The function for its signature."""
+        made = _njit(nogil=True, **OPTIONS)(self.function)
+        made._cache = _Kept(self.function)
+        made.compile(self.signature)
+        made.disable_compile()
+        return cast(Callable[..., Any], made)
+
+    def __call__(self, *args: Any) -> Any:
+        return self.compiled(*args)
 
 
 def small(function: Function) -> Function:
@@ -136,10 +153,11 @@ class _Kept(caching._Cache):
 
     def load_overload(self, sig: Any, target_context: Any) -> Any:
         """The code, or None where it is not there as it was written."""
-        target_context.refresh()
         with suppress(Exception), _folder() as folder:  # whatever is wrong: it is made anew
             kept = _read(folder, self._file(sig, target_context.codegen()))
+            rtsys.initialize(target_context)
             return CompileResult._rebuild(target_context, *pickle.loads(kept))
+        target_context.refresh()
         return None
 
     def save_overload(self, sig: Any, data: Any) -> None:
