@@ -156,7 +156,7 @@ class PackedCam:
         """Run loops on the rows that they touch, turned into lines."""
         late, totals = _late(), np.zeros((5, len(plan.steps)), np.int64)
         cells = _aligned(-(-self.rows // 64) * 64, len(self._live_columns))
-        late.to_rows(self._planes, self.columns, section.groups, cells)
+        late.turn(self._planes, self.columns, section.groups, cells, False)
         for start in section.loops:
             loop = plan.loops[start]
             self._set_segments(len(loop.table) if loop.parallel else 1)
@@ -173,7 +173,7 @@ class PackedCam:
                 self._latches.strides[0] if loop.parallel else 0,
             )  # fmt: skip
             totals += counted
-        late.to_planes(self._planes, self.columns, section.groups, cells)
+        late.turn(self._planes, self.columns, section.groups, cells, True)
         return totals
 
     def _set_segments(self, segments: int) -> None:
@@ -232,8 +232,8 @@ def _late() -> SimpleNamespace:
     from apsim.cam.lut_step import worth
 
     return SimpleNamespace(
-        plan=plan.plan, worth=worth, tiles=step.tiles, loop=step.loop, to_rows=planes.to_rows,
-        to_planes=planes.to_planes, frame=frame.frame, told=frame.told, address=frame.address,
+        plan=plan.plan, worth=worth, tiles=step.tiles, loop=step.loop, turn=planes.turn,
+        frame=frame.frame, told=frame.told, address=frame.address,
     )  # fmt: skip
 
 

@@ -10,79 +10,54 @@ from __future__ import annotations
 import numpy as np
 from numpy.typing import NDArray
 
-from apsim.cam.jit import kernel, small
+from apsim.cam.frame import address
+from apsim.cam.jit import kernel
+from apsim.cam.vector import pointer, words
 
-__all__ = ["aligned", "first_ones", "pack", "to_planes", "to_rows", "unpack"]
+__all__ = ["turn"]
 
 Words = NDArray[np.uint64]
-ZERO = np.uint64(0)
+ZERO, LOW = np.uint64(0), np.uint64(0x0000_0000_FFFF_FFFF)
 
 
-def aligned(lines: int, words: int) -> Words:
-    """Zeros uint64[lines, words]."""
-    raw = np.zeros(lines * words + 8, np.uint64)
-    first = -raw.ctypes.data % 64 // 8
-    return raw[first : first + lines * words].reshape(lines, words)
+@kernel("void(int64, int64, int64, int64, int64, int64, int64, int64)")
+def _turn(  # type: ignore[no-untyped-def]
+    planes, line, columns, groups_address, count, cells, row, back,
+):  # fmt: skip
+    """Groups of 64 rows from planes to rows of words, or `back`; addresses and bytes of a line.
 
-
-def first_ones(count: int, words: int) -> Words:
-    """A line uint64[words] whose first `count` bits are set."""
-    ones = np.zeros(words, np.uint64)
-    ones[: count // 64] = ~np.uint64(0)
-    if count % 64:
-        ones[count // 64] = (1 << count % 64) - 1
-    return ones
-
-
-def pack(bits: NDArray[np.bool_], words: int) -> Words:
-    """bool[lines, bits] to uint64[lines, words], the first bit least significant."""
-    padded = np.zeros((len(bits), words * 8), np.uint8)
-    octets = np.packbits(bits, axis=1, bitorder="little")
-    padded[:, : octets.shape[1]] = octets
-    return padded.view("<u8").astype(np.uint64, copy=False)
-
-
-def unpack(words: Words, count: int) -> NDArray[np.bool_]:
-    """The first `count` bits of each line of words: bool[lines, count]."""
-    octets = np.ascontiguousarray(words).astype("<u8", copy=False).view(np.uint8)
-    return np.unpackbits(octets, axis=1, count=count, bitorder="little").view(bool)
-
-
-@small
-def transpose(cells, first, word):  # type: ignore[no-untyped-def]
-    """Transpose a square of 64 rows and one word in place (Hacker's Delight, 7-3)."""
-    width, mask = 32, np.uint64(0x0000_0000_FFFF_FFFF)
-    while width:
-        shift = np.uint64(width)
-        k = 0
-        while k < 64:
-            low, high = first + k, first + k + width
-            flip = ((cells[low, word] >> shift) ^ cells[high, word]) & mask
-            cells[high, word] ^= flip
-            cells[low, word] ^= flip << shift
-            k = (k + width + 1) & ~width
-        width >>= 1
-        mask ^= mask << np.uint64(width)
-
-
-@kernel("void(uint64[:, ::1], int64, int64[::1], uint64[:, ::1])")
-def to_rows(planes: Words, columns: int, groups: NDArray[np.int64], cells: Words) -> None:
-    """Copy groups of 64 rows from planes to cells: uint64[rows, words]."""
-    for place in range(len(groups)):
+    Squares of 64 x 64 bits are transposed in place (Hacker's Delight, 7-3).
+    """
+    groups = pointer(groups_address)
+    for place in range(count):
         group = groups[place]
-        for column in range((columns + 63) // 64 * 64):
-            bits = planes[column, group] if column < columns else ZERO
-            cells[group * 64 + (column & 63), column >> 6] = bits
-        for word in range((columns + 63) // 64):
-            transpose(cells, group * 64, word)
+        for square in range((columns + 63) >> 6):
+            first = cells + 64 * group * row + 8 * square
+            for k in range(0 if back else 64):
+                column = 64 * square + k
+                plane = words(planes + (column if column < columns else 0) * line)
+                words(first + k * row)[0] = plane[group] if column < columns else ZERO
+            width, mask = 32, LOW
+            while width:
+                shift = np.uint64(width)
+                k = 0
+                while k < 64:
+                    low, high = words(first + k * row), words(first + (k + width) * row)
+                    flip = ((low[0] >> shift) ^ high[0]) & mask
+                    high[0] ^= flip
+                    low[0] ^= flip << shift
+                    k = (k + width + 1) & ~width
+                width >>= 1
+                mask ^= mask << np.uint64(width)
+            for k in range(64 if back else 0):
+                column = 64 * square + k
+                if column < columns:
+                    words(planes + column * line)[group] = words(first + k * row)[0]
 
 
-@kernel("void(uint64[:, ::1], int64, int64[::1], uint64[:, ::1])")
-def to_planes(planes: Words, columns: int, groups: NDArray[np.int64], cells: Words) -> None:
-    """Copy groups of 64 rows back from cells, which are spent afterwards, to planes."""
-    for place in range(len(groups)):
-        group = groups[place]
-        for word in range((columns + 63) // 64):
-            transpose(cells, group * 64, word)
-        for column in range(columns):
-            planes[column, group] = cells[group * 64 + (column & 63), column >> 6]
+def turn(planes: Words, columns: int, groups: NDArray[np.int64], cells: Words, back: bool) -> None:
+    """Copy groups of 64 rows from planes to cells uint64[rows, words], or `back`, spending these."""
+    _turn(
+        address(planes), planes.strides[0], columns, address(groups), len(groups), address(cells),
+        cells.strides[0], int(back),
+    )  # fmt: skip

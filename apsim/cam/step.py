@@ -18,7 +18,7 @@ from apsim.cam.frame import (
 
 from apsim.cam.jit import Operation, kernel, small
 from apsim.cam.vector import (
-    invoke, load, nothing, offset, ones, pointer, splat, store, total, words,
+    invoke, load, nothing, offset, ones, pointer, popcount, splat, store, total, words,
 )  # fmt: skip
 
 # isort: on
@@ -45,90 +45,67 @@ FEW_KEYS, FEW_WRITES = 4, 2
 ZERO, ONE, ONES = np.uint64(0), np.uint64(1), np.uint64(0xFFFF_FFFF_FFFF_FFFF)
 
 
-@small
-def count(frame, which, index, many):  # type: ignore[no-untyped-def]
-    """Add to one of the numbers of a step."""
-    pointer(frame[which])[index] += many
-
-
 @Operation
 def step(frame, row):  # type: ignore[no-untyped-def]
     """One compare, and a write where it matched: COUNT keys, then Z writes in TABLE.
 
-    Rows of TABLE are (line, bit, how it flips); X holds flags.
+    Rows of TABLE are (line, bit, how it flips); X holds flags.  A pass of few keys and writes
+    finds their addresses and bits once instead of for each vector; where there are fewer than
+    that, one stands for those that are missing.
     """
+    base, line, tags = frame[BASE] + row[AT], frame[LINE], frame[TAGS] + row[AT]
     pool, keys, writes, flags = pointer(row[TABLE]), row[COUNT], row[Z], row[X]
+    matches = flips = nothing()
     if 0 < keys <= FEW_KEYS and 0 < writes <= FEW_WRITES and not flags & ~PART:
-        matched, flipped = few(frame, row, pool, keys, writes)
+        live, w0, w1 = frame[LIVE], 3 * keys, 3 * (keys + writes - 1)
+        k1, k2, k3 = 3 * (keys > 1), 3 * (keys - 1 - (keys > 3)), 3 * (keys - 1)
+        at0, at1 = base + pool[0] * line, base + pool[k1] * line
+        at2, at3 = base + pool[k2] * line, base + pool[k3] * line
+        not0, not1 = splat(pool[1] - 1), splat(pool[k1 + 1] - 1)
+        not2, not3 = splat(pool[k2 + 1] - 1), splat(pool[k3 + 1] - 1)
+        to0, to1 = base + pool[w0] * line, base + pool[w1] * line
+        bits0, bits1 = splat(-pool[w0 + 1]), splat(-pool[w1 + 1])
+        counts0 = splat(-(pool[w0 + 2] == COUNTED))
+        counts1 = splat(-(pool[w1 + 2] == COUNTED and w1 > w0))
+        for v in range(frame[VECTORS]):
+            tag = load(live, v) & (load(at0, v) ^ not0) & (load(at1, v) ^ not1)
+            tag &= (load(at2, v) ^ not2) & (load(at3, v) ^ not3)
+            matches += ones(tag)
+            old = load(to0, v)
+            flip = (old ^ bits0) & tag
+            flips += ones(flip & counts0)
+            store(to0, v, old ^ flip)
+            old = load(to1, v)
+            flip = (old ^ bits1) & tag
+            flips += ones(flip & counts1)
+            store(to1, v, old ^ flip)
     else:
-        matched, flipped = many(frame, row, pool, keys, writes, flags)
+        start = tags if flags & KEPT else frame[LIVE]
+        for v in range(frame[VECTORS]):
+            tag = load(start, v)
+            for k in range(keys):
+                tag &= load(base + pool[3 * k] * line, v) ^ splat(pool[3 * k + 1] - 1)
+            matches += ones(tag)
+            if flags & KEEPS:
+                store(tags, v, tag)
+            for k in range(keys, keys + writes):
+                place = base + pool[3 * k] * line
+                old = load(place, v)
+                flip = (old ^ splat(-pool[3 * k + 1])) & tag
+                store(place, v, old ^ flip)
+                if pool[3 * k + 2] == COUNTED:
+                    flips += ones(flip)
+    matched, flipped, index = total(matches), total(flips), row[INDEX]
     for k in range(keys, keys + writes):
         flipped += matched * (pool[3 * k + 2] == KNOWN)
-    index = row[INDEX]
     if not flags & ONLY:
-        count(frame, COMPARED, index, frame[ALIVE])
+        pointer(frame[COMPARED])[index] += frame[ALIVE]
         if not flags & SILENT:
-            count(frame, MATCHED, index, matched)
+            pointer(frame[MATCHED])[index] += matched
     if not flags & PART:
-        count(frame, TIMES, index, frame[WEIGHT])
-    count(frame, WRITTEN, index, matched * writes)
-    count(frame, FLIPPED, index, flipped)
-
-
-@small
-def many(frame, row, pool, keys, writes, flags):  # type: ignore[no-untyped-def]
-    """Any number of keys and writes; gives the lines matched, and those counted as flipped."""
-    base, line, tags = frame[BASE] + row[AT], frame[LINE], frame[TAGS] + row[AT]
-    start = tags if flags & KEPT else frame[LIVE]
-    matches = flips = nothing()
-    for v in range(frame[VECTORS]):
-        tag = load(start, v)
-        for k in range(keys):
-            tag &= load(base + pool[3 * k] * line, v) ^ splat(pool[3 * k + 1] - 1)
-        matches += ones(tag)
-        if flags & KEEPS:
-            store(tags, v, tag)
-        for k in range(keys, keys + writes):
-            place = base + pool[3 * k] * line
-            old = load(place, v)
-            flip = (old ^ splat(-pool[3 * k + 1])) & tag
-            store(place, v, old ^ flip)
-            if pool[3 * k + 2] == COUNTED:
-                flips += ones(flip)
-    return total(matches), total(flips)
-
-
-@small
-def few(frame, row, pool, keys, writes):  # type: ignore[no-untyped-def]
-    """A pass of up to four keys and two writes: addresses and bits are found once, not per vector.
-
-    Where there are fewer, one stands for those that are missing.
-    """
-    base, line, live = frame[BASE] + row[AT], frame[LINE], frame[LIVE]
-    k1, k2, k3 = 3 * min(1, keys - 1), 3 * min(2, keys - 1), 3 * min(3, keys - 1)
-    w0, w1 = 3 * keys, 3 * (keys + writes - 1)
-    at0, at1 = base + pool[0] * line, base + pool[k1] * line
-    at2, at3 = base + pool[k2] * line, base + pool[k3] * line
-    not0, not1 = splat(pool[1] - 1), splat(pool[k1 + 1] - 1)
-    not2, not3 = splat(pool[k2 + 1] - 1), splat(pool[k3 + 1] - 1)
-    to0, to1 = base + pool[w0] * line, base + pool[w1] * line
-    bits0, bits1 = splat(-pool[w0 + 1]), splat(-pool[w1 + 1])
-    counts0 = splat(-(pool[w0 + 2] == COUNTED))
-    counts1 = splat(-(pool[w1 + 2] == COUNTED and w1 > w0))
-    matches = flips = nothing()
-    for v in range(frame[VECTORS]):
-        tag = load(live, v) & (load(at0, v) ^ not0) & (load(at1, v) ^ not1)
-        tag &= (load(at2, v) ^ not2) & (load(at3, v) ^ not3)
-        matches += ones(tag)
-        old = load(to0, v)
-        flip = (old ^ bits0) & tag
-        flips += ones(flip & counts0)
-        store(to0, v, old ^ flip)
-        old = load(to1, v)
-        flip = (old ^ bits1) & tag
-        flips += ones(flip & counts1)
-        store(to1, v, old ^ flip)
-    return total(matches), total(flips)
+        pointer(frame[TIMES])[index] += frame[WEIGHT]
+    pointer(frame[WRITTEN])[index] += matched * writes
+    pointer(frame[FLIPPED])[index] += flipped
 
 
 @Operation
@@ -147,11 +124,17 @@ def fill(frame, row):  # type: ignore[no-untyped-def]
 
 
 @small
+def count(frame, which, index, many):  # type: ignore[no-untyped-def]
+    """Add to one of the numbers of a step."""
+    pointer(frame[which])[index] += many
+
+
+@small
 def written(frame, index, cells, flipped):  # type: ignore[no-untyped-def]
     """Count a step that wrote, whatever matched."""
-    count(frame, TIMES, index, frame[WEIGHT])
-    count(frame, WRITTEN, index, cells)
-    count(frame, FLIPPED, index, flipped)
+    pointer(frame[TIMES])[index] += frame[WEIGHT]
+    pointer(frame[WRITTEN])[index] += cells
+    pointer(frame[FLIPPED])[index] += flipped
 
 
 @Operation
@@ -176,7 +159,7 @@ def take_rows(frame, row):  # type: ignore[no-untyped-def]
         place, flipped = np.uint64(row[Y] + bit), 0
         for word in range((alive + 63) >> 6):
             first, new = 64 * word, ZERO
-            for k in range(min(alive - first, 64)):
+            for k in range(64 if alive - first > 64 else alive - first):
                 new |= ((data[first + k] >> place) & ONE) << np.uint64(k)
             flipped += popcount(cells[word] ^ new)
             cells[word] = new
@@ -191,7 +174,7 @@ def put_rows(frame, row):  # type: ignore[no-untyped-def]
     place, alive = np.uint64(row[Y]), frame[ALIVE]
     for word in range((alive + 63) >> 6):
         first, tag = 64 * word, tags[word]
-        for k in range(min(alive - first, 64)):
+        for k in range(64 if alive - first > 64 else alive - first):
             bit = ((tag >> np.uint64(k)) & ONE) << place
             out[first + k] = (out[first + k] & ~(ONE << place)) | bit
 
@@ -220,7 +203,7 @@ def gate(frame, row):  # type: ignore[no-untyped-def]
             above = tag != ZERO
         tags[word] = tag
         matched += popcount(tag)
-    count(frame, MATCHED, row[INDEX], matched)
+    pointer(frame[MATCHED])[row[INDEX]] += matched
 
 
 @small
@@ -249,16 +232,6 @@ def smeared(word):  # type: ignore[no-untyped-def]
     for shift in (1, 2, 4, 8, 16, 32):
         word |= word >> np.uint64(shift)
     return word
-
-
-@small
-def popcount(word):  # type: ignore[no-untyped-def]
-    """Ones of a word, in the form that LLVM knows and has an instruction for."""
-    word = word - ((word >> ONE) & np.uint64(0x5555_5555_5555_5555))
-    pairs = np.uint64(0x3333_3333_3333_3333)
-    word = (word & pairs) + ((word >> np.uint64(2)) & pairs)
-    word = (word + (word >> np.uint64(4))) & np.uint64(0x0F0F_0F0F_0F0F_0F0F)
-    return np.int64((word * np.uint64(0x0101_0101_0101_0101)) >> np.uint64(56))
 
 
 @small
@@ -293,7 +266,7 @@ def move(frame, row):  # type: ignore[no-untyped-def]
     tags, size, flipped = words(frame[TAGS]), frame[VECTORS] * 8, 0
     offset = -(target & 63)  # of the target word's bit 0 inside the moved bits
     for word in range(target >> 6, (target + width + 63) >> 6):
-        done, up = max(offset, 0), np.uint64(max(-offset, 0))
+        done, up = (offset, ZERO) if offset > 0 else (0, np.uint64(-offset))
         if row[Z] < 0:
             new = moved(tags, size, source + done, width - done)
         else:
@@ -319,11 +292,12 @@ def tiles(frame_address, rows_address, count, first, last, tile, size):  # type:
     frame, rows = pointer(frame_address), pointer(rows_address)
     base, live, tags = frame[BASE], frame[LIVE], frame[TAGS]
     for low in range(first, last, tile):
-        vectors, at = min(low + tile, last) - low, 64 * low
+        vectors, at = (tile if low + tile < last else last - low), 64 * low
         frame[BASE], frame[LIVE], frame[TAGS] = base + at, live + at, tags + at
         frame[VECTORS], frame[ROW] = vectors, VECTOR * low
-        frame[FULL] = max(min(size // VECTOR - low, vectors), 0)
-        frame[ALIVE] = frame[WEIGHT] = max(min(size - VECTOR * low, VECTOR * vectors), 0)
+        full, alive = size // VECTOR - low, size - VECTOR * low
+        frame[FULL] = full if full < vectors else vectors
+        frame[ALIVE] = frame[WEIGHT] = alive if full < vectors else VECTOR * vectors
         for k in range(count):
             row = offset(rows, k * ROW_SIZE)
             invoke(row[FN], frame, row)

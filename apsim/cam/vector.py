@@ -31,6 +31,7 @@ __all__ = [
     "offset",
     "ones",
     "pointer",
+    "popcount",
     "splat",
     "spread",
     "store",
@@ -172,6 +173,12 @@ def splat(typing: Any, word: Any) -> Any:
 def ones(typing: Any, bits: Any) -> Any:
     """How many ones each lane holds."""
     return vector(vector), _emits(lambda build, bits: _called(build, "llvm.ctpop.v8i64", V8, bits))
+
+
+@_offered
+def popcount(typing: Any, word: Any) -> Any:
+    """Ones of a word (uint64), as an int64."""
+    return types.int64(types.uint64), _emits(lambda build, word: build.ctpop(word))
 
 
 @_offered

@@ -104,6 +104,10 @@ def ones(bits: Vector) -> Vector:
     return Vector(np.bitwise_count(bits.words).astype(np.uint64))
 
 
+def popcount(word: np.uint64) -> int:
+    return int(word).bit_count()
+
+
 def total(counts: Vector) -> int:
     return int(counts.words.view(np.int64).sum())
 
