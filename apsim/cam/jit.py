@@ -35,6 +35,7 @@ PLAIN = bool(getattr(config, "DISABLE_JIT"))  # noqa: B009 - numba sets it at ru
 
 OPTIONS: dict[str, Any] = {"error_model": "numpy", "no_cfunc_wrapper": True}
 _njit: Any = numba.njit  # some of its options have no types
+Numbers = types.CPointer(types.int64)
 DIGEST = hashlib.sha256().digest_size
 
 
@@ -103,8 +104,6 @@ class Operation:
     @functools.cached_property
     def _code(self) -> Any:
         """It lives as long as its operation."""
-        from apsim.cam.vector import Numbers
-
         kind = (Numbers, Numbers), types.void
         code: Any = ccallback.CFunc(self.function, kind, {}, {"error_model": "numpy"})
         code._cache = _Kept(self.function, self.text)

@@ -18,7 +18,7 @@ from numba.core.typing.templates import ConcreteTemplate, infer_global, signatur
 from numba.extending import intrinsic, lower_builtin, models, register_model
 
 from apsim.cam import vector_plain
-from apsim.cam.jit import PLAIN
+from apsim.cam.jit import PLAIN, Numbers
 
 __all__ = [
     "Numbers",
@@ -54,7 +54,6 @@ class Vector(types.Type):
 
 
 vector = Vector()
-Numbers = types.CPointer(types.int64)
 
 
 @register_model(Vector)
