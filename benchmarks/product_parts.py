@@ -22,8 +22,8 @@ from apsim.cam.lanes.run import Runner
 Numbers = NDArray[np.int64]
 GROUPS = 8
 KNOWN = (
-    step.step, step.fill, step.assign, kernel.clear, kernel.take, kernel.take_fresh,
-    kernel.fill_fresh, kernel.put, kernel.put_columns, kernel.move, kernel.chain,
+    step.step, step.fill, step.assign, kernel.begin, kernel.take,
+    kernel.put, kernel.put_columns, kernel.move, kernel.chain,
 )  # fmt: skip
 
 

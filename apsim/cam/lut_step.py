@@ -28,7 +28,7 @@ Pass = tuple[Key, Writes]
 
 MOST_LINES = 10  # of a LUT step with code of its own; beyond, registers run out
 MOST_TRIED = 6  # lines whose states are all tried
-COMPILING, LOADING = 0.3, 0.02
+COMPILING, LOADING = 0.1, 0.005
 """Seconds that it takes to compile a LUT step, and to load one that is kept on disk."""
 
 SPEED = 4e8

@@ -144,7 +144,7 @@ HOW = st.fixed_dictionaries(
         "over_weights": st.booleans(),
         "threads": st.sampled_from([1, 2]),
         "tile": st.sampled_from([1, 2, 8, 64]),
-        "least": st.sampled_from([False]*7+[True]),
+        "least": st.sampled_from([False] * 7 + [True]),
     }
 )
 

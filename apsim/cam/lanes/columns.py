@@ -112,7 +112,6 @@ HEAD = f"""\
 from apsim.cam.frame import {", ".join(FRAME)}
 from apsim.cam.frame import TIMES, WEIGHT, WRITTEN
 from apsim.cam.lanes.kernel import COLUMN, COLUMNS, LANES, LANES_ALIVE, LANES_FULL, LANES_LIVE
-from apsim.cam.step import count, written
 from apsim.cam.vector import load, nothing, ones, pointer, store, total
 
 
@@ -210,14 +209,16 @@ class _Source:
         step = 0
         for k, one in enumerate(self.of.passes):
             yield f"matched = total(n{k})"
-            yield f"count(frame, TIMES, index + {step}, frame[WEIGHT])"
-            yield f"count(frame, COMPARED, index + {step}, frame[ALIVE])"
-            yield f"count(frame, MATCHED, index + {step}, matched)"
+            yield f"pointer(frame[TIMES])[index + {step}] += frame[WEIGHT]"
+            yield f"pointer(frame[COMPARED])[index + {step}] += frame[ALIVE]"
+            yield f"pointer(frame[MATCHED])[index + {step}] += matched"
             if isinstance(one, Move):
-                yield f"written(frame, index + {step + 1}, width * frame[LANES_ALIVE], total(f{k}))"
+                cells, flipped, at = "width * frame[LANES_ALIVE]", f"total(f{k})", step + 1
+                yield f"pointer(frame[TIMES])[index + {at}] += frame[WEIGHT]"
             else:
                 sure = sum(flips == KNOWN for *_, flips in one.write)
+                cells, at = f"matched * {len(one.write)}", step
                 flipped = f"matched * {sure}" + f" + total(f{k})" * one.is_counted
-                yield f"count(frame, WRITTEN, index + {step}, matched * {len(one.write)})"
-                yield f"count(frame, FLIPPED, index + {step}, {flipped})"
+            yield f"pointer(frame[WRITTEN])[index + {at}] += {cells}"
+            yield f"pointer(frame[FLIPPED])[index + {at}] += {flipped}"
             step += one.steps

@@ -29,12 +29,12 @@ from apsim.cam.frame import (
     TIMES,
     VECTORS,
     WEIGHT,
+    WRITTEN,
     X,
     Y,
     Z,
 )  # fmt: skip
-from apsim.cam.jit import Operation, kernel, small
-from apsim.cam.step import count, written
+from apsim.cam.jit import Operation, kernel
 from apsim.cam.vector import (
     gather,
     invoke,
@@ -54,8 +54,7 @@ from apsim.cam.vector import (
 from apsim.step import Gate
 
 __all__ = [
-    "chain", "clear", "fill_fresh", "move", "put", "put_columns", "take", "take_fresh",
-    "to_planes", "to_words", "walk",
+    "begin", "chain", "move", "put", "put_columns", "take", "to_planes", "to_words", "walk",
 ]  # fmt: skip
 
 # More numbers of a frame.
@@ -128,7 +127,7 @@ def to_words(planes, bits, width, words, octets):  # type: ignore[no-untyped-def
     for number in range(width):
         for first in range(0, bits, 8):
             eight = nothing()
-            for bit in range(min(bits - first, 8)):
+            for bit in range(8 if bits - first > 8 else bits - first):
                 eight |= spread(given[(first + bit) * width + number], bit)
             store(octets, 0, eight)
             for k in range(8):
@@ -139,91 +138,57 @@ def to_words(planes, bits, width, words, octets):  # type: ignore[no-untyped-def
 
 
 @Operation
-def clear(frame, row):  # type: ignore[no-untyped-def]
-    """A block begins: lines := 0, uncounted; COUNT rows (first, how many) of TABLE."""
-    spans, line = pointer(row[TABLE]), frame[LINE]
-    for k in range(row[COUNT]):
-        zero(frame[BASE] + spans[2 * k] * line, spans[2 * k + 1] * line)
+def begin(frame, row):  # type: ignore[no-untyped-def]
+    """WRITE_ALL on lines of zeros, or where INDEX < 0 only these: what a block begins with.
 
-
-@Operation
-def fill_fresh(frame, row):  # type: ignore[no-untyped-def]
-    """`step.fill` on lines of zeros: COUNT lines of TABLE are set, Z more hold what they get."""
-    lines, live = pointer(row[TABLE]), frame[LIVE]
+    TABLE has COUNT rows (first line, how many, bit); X lines get ones, Y hold the zeros they get.
+    """
+    spans, line, live, index = pointer(row[TABLE]), frame[LINE], frame[LIVE], row[INDEX]
     for k in range(row[COUNT]):
-        for v in range(frame[VECTORS]):
-            store(frame[BASE] + lines[k] * frame[LINE], v, load(live, v))
-    cells = frame[ALIVE] * (row[COUNT] + row[Z])
-    written(frame, row[INDEX], cells, frame[ALIVE] * row[COUNT])
+        first, many = frame[BASE] + spans[3 * k] * line, spans[3 * k + 1]
+        if spans[3 * k + 2]:
+            for number in range(many):
+                for v in range(frame[VECTORS]):
+                    store(first + number * line, v, load(live, v))
+        else:
+            zero(first, many * line)
+    if index >= 0:
+        pointer(frame[TIMES])[index] += frame[WEIGHT]
+        pointer(frame[WRITTEN])[index] += frame[ALIVE] * (row[X] + row[Y])
+        pointer(frame[FLIPPED])[index] += frame[ALIVE] * row[X]
 
 
 @Operation
 def take(frame, row):  # type: ignore[no-untyped-def]
-    """WRITE_DATA: lines TABLE... := bits Y... of the words of port X, COUNT of them."""
-    taken(frame, row, splat(-1))
+    """WRITE_DATA: lines TABLE... := bits Y... of the words of port X, COUNT of them.
 
-
-@Operation
-def take_fresh(frame, row):  # type: ignore[no-untyped-def]
-    """The same for lines of zeros that nobody has stored yet."""
-    taken(frame, row, nothing())
-
-
-@small
-def taken(frame, row, keep):  # type: ignore[no-untyped-def]
-    """Bits of either operand into lines, whose cells are 0 where `keep` is."""
-    packs = row[X] == frame[PORT]
+    Where Z the lines are of zeros that nobody has stored yet.
+    """
+    packs, block, live, vectors = row[X] == frame[PORT], frame[BLOCK], frame[LIVE], frame[VECTORS]
+    starts, gathered = pointer(frame[STARTS]), frame[GATHERED]
+    keep, one = splat(row[Z] - 1), splat(1)
     if not packs:
-        others = frame[OTHER] + 8 * frame[MANY] * frame[BLOCK]
-        for v in range(frame[VECTORS]):
-            store(frame[GATHERED], v, gather(others, load(frame[WHICH], v)))
+        for v in range(vectors):
+            others = frame[OTHER] + 8 * frame[MANY] * block
+            store(gathered, v, gather(others, load(frame[WHICH], v)))
     for bit in range(row[COUNT]):
         place, target = row[Y] + bit, frame[BASE] + (row[TABLE] + bit) * frame[LINE]
-        if not packs:
-            flips = of_words(frame, place, target, keep)
-        elif place < frame[BITS]:
-            flips = of_planes(frame, place, target, keep)
-        else:
-            flips = of_nothing(frame, target, keep)
-        written(frame, row[INDEX] + bit, frame[ALIVE], total(flips))
-
-
-@small
-def of_planes(frame, place, target, keep):  # type: ignore[no-untyped-def]
-    """A line := a plane of the block, each lane word from where it stands; gives the flips."""
-    plane = frame[PACKED] + 8 * frame[PLANE] * (frame[BLOCK] * frame[BITS] + place)
-    starts, where, live = pointer(frame[STARTS]), frame[WHERE], frame[LIVE]
-    flips = new = nothing()
-    for v in range(frame[VECTORS]):
-        if starts[v] >= 0:
-            new = load(plane + 8 * starts[v], 0)
-        elif starts[v] == ANYHOW:
-            new = gather(plane, load(where, v))
-        bits = new & load(live, v)
-        flips += ones(bits ^ (load(target, v) & keep))
-        store(target, v, bits)
-    return flips
-
-
-@small
-def of_words(frame, place, target, keep):  # type: ignore[no-untyped-def]
-    """A line := in all lanes of a lane word the same bit of its word; gives the flips."""
-    given, live, flips, one = frame[GATHERED], frame[LIVE], nothing(), splat(1)
-    for v in range(frame[VECTORS]):
-        bits = (nothing() - ((load(given, v) >> place) & one)) & load(live, v)
-        flips += ones(bits ^ (load(target, v) & keep))
-        store(target, v, bits)
-    return flips
-
-
-@small
-def of_nothing(frame, target, keep):  # type: ignore[no-untyped-def]
-    """A line := 0, as the bits above those of the planes are; gives the flips."""
-    flips = nothing()
-    for v in range(frame[VECTORS]):
-        flips += ones(load(target, v) & keep)
-        store(target, v, nothing())
-    return flips
+        plane = frame[PACKED] + 8 * frame[PLANE] * (block * frame[BITS] + place)
+        above, flips, new = place >= frame[BITS], nothing(), nothing()
+        for v in range(vectors):
+            if not packs:  # in all lanes of a lane word the same bit of its word
+                new = nothing() - ((load(gathered, v) >> place) & one)
+            elif not above and starts[v] >= 0:
+                new = load(plane + 8 * starts[v], 0)
+            elif not above and starts[v] == ANYHOW:
+                new = gather(plane, load(frame[WHERE], v))
+            bits = new & load(live, v)
+            flips += ones(bits ^ (load(target, v) & keep))
+            store(target, v, bits)
+        index = row[INDEX] + bit
+        pointer(frame[TIMES])[index] += frame[WEIGHT]
+        pointer(frame[WRITTEN])[index] += frame[ALIVE]
+        pointer(frame[FLIPPED])[index] += total(flips)
 
 
 @Operation
@@ -257,14 +222,16 @@ def move(frame, row):  # type: ignore[no-untyped-def]
     width, target, source, reads = row[COUNT], row[X], row[Y], row[Z]
     slots, column, flips = pointer(row[TABLE]), frame[COLUMN], nothing()
     to, tags = frame[BASE] + slots[0] * frame[LINE], frame[BASE] + slots[1] * frame[LINE]
+    index = row[INDEX]
     if reads:
-        count(frame, TIMES, row[INDEX], frame[WEIGHT])
-        count(frame, COMPARED, row[INDEX], frame[ALIVE])
         matches = nothing()
         for number in range(frame[COLUMNS]):
             for v in range(frame[LANES]):
                 matches += ones(load(tags + number * column, v))
-        count(frame, MATCHED, row[INDEX], total(matches))
+        pointer(frame[TIMES])[index] += frame[WEIGHT]
+        pointer(frame[COMPARED])[index] += frame[ALIVE]
+        pointer(frame[MATCHED])[index] += total(matches)
+        index += 1
     for number in range(width):
         place = width - 1 - number if target > source else number
         from_ = source + place
@@ -277,7 +244,9 @@ def move(frame, row):  # type: ignore[no-untyped-def]
             bits = load(taken_from, v) & keep
             flips += ones(bits ^ load(goes, v))
             store(goes, v, bits)
-    written(frame, row[INDEX] + reads, width * frame[LANES_ALIVE], total(flips))
+    pointer(frame[TIMES])[index] += frame[WEIGHT]
+    pointer(frame[WRITTEN])[index] += width * frame[LANES_ALIVE]
+    pointer(frame[FLIPPED])[index] += total(flips)
 
 
 @Operation
@@ -305,4 +274,4 @@ def chain(frame, row):  # type: ignore[no-untyped-def]
                 carry = load(latch_g + at, v) | (carry & ~load(latch_k + at, v))
             store(tags + at, v, tag)
             matches += ones(tag)
-    count(frame, MATCHED, row[INDEX], total(matches))
+    pointer(frame[MATCHED])[row[INDEX]] += total(matches)

@@ -131,11 +131,12 @@ class Rows:
     def _walk(self, keys: list[Key], which: Numbers, chosen: Chosen) -> Walk:
         """Operations of the kernel: their rows are those of a key, made once."""
         made = [self._made(key, chosen) for key in keys]
-        known = np.array(
-            [(frame.address(rows), len(rows), _kind(key)) for key, (rows, _) in zip(keys, made)],
-            np.int64,
-        ).reshape(-1, 3)
-        ops = np.ascontiguousarray(np.hstack([known[which[:, 0]], which[:, 1:]]))
+        known = [
+            (frame.address(rows), len(rows), _kind(key))
+            for key, (rows, _) in zip(keys, made, strict=True)
+        ]
+        first = np.array(known, np.int64).reshape(-1, 3)[which[:, 0]]
+        ops = np.ascontiguousarray(np.hstack([first, which[:, 1:]]))
         return Walk(ops, chosen, [one for rows, tables in made for one in (rows, *tables)])
 
     @cached_property
@@ -208,7 +209,7 @@ class Rows:
             return self._horizontal(key, chosen)
         made, alone = _Made(), list[Vertical]()
         if key[0] == FRESH:
-            made.clear(range(self.columns))
+            made.begin([(line, 0) for line in range(self.columns)])
         for part in self._parts(key) if key[0] == VERTICAL else ():
             if isinstance(part, Visit) and part.steps in chosen:
                 made.one_by_one(alone, self.schedule.slots)
@@ -228,36 +229,32 @@ class Rows:
             return rows, kept
         rows, begun = rows.copy(), _Made()
         taken = self._on_zeros(rows, begun)
-        begun.clear(sorted(set(range(self.columns)) - taken))
+        begun.begin([(line, 0) for line in range(self.columns) if line not in taken])
         cleared, tables = begun.done()
         return np.concatenate([cleared, rows]), [*kept, *tables]
 
     def _on_zeros(self, rows: Numbers, made: _Made) -> set[int]:
-        """Tell the first operations that they begin on zeros, which may not be stored yet.
+        """Tell the first operations that they begin on zeros, which nobody needs to have stored.
 
-        Gives the lines that are overwritten as they come.
+        Gives the lines that they overwrite.
         """
-        known, taken = set[int](), set[int]()
+        known = set[int]()
         for row in rows:
-            lines, ones = [], []
+            pairs: list[list[int]] = []
             if row[frame.FN] == kernel.take.address:
-                lines = list(range(row[frame.TABLE], row[frame.TABLE] + row[frame.COUNT]))
+                pairs = [[row[frame.TABLE] + k, 1] for k in range(row[frame.COUNT])]
             elif row[frame.FN] == step.fill.address:
                 first, many = self.plan.steps[row[frame.INDEX], [WRITE, WRITES]]
                 pairs = self.plan.pool[first : first + many, :2].tolist()
-                lines, ones = [line for line, _ in pairs], [line for line, bit in pairs if bit]
-            if not lines or len(set(lines)) < len(lines) or known & set(lines):
+            lines = {line for line, _ in pairs}
+            if not lines or len(lines) < len(pairs) or known & lines:
                 break
-            known |= set(lines)
+            known |= lines
             if row[frame.FN] == kernel.take.address:
-                row[frame.FN] = kernel.take_fresh.address
-                taken |= set(lines)
+                row[frame.Z] = 1
             else:
-                row[[frame.FN, frame.TABLE, frame.COUNT, frame.Z]] = (
-                    kernel.fill_fresh.address, made.table(ones), len(ones), len(lines) - len(ones),
-                )  # fmt: skip
-                taken |= set(ones)
-        return taken
+                row[:] = made.begun(pairs, row[frame.INDEX])
+        return known
 
     def _parts(self, key: Key) -> list[Vertical | Visit]:
         """Vertical steps; those that one visit may do together."""
@@ -349,15 +346,21 @@ class _Made:
         self.tables.append(np.array(rows, np.int64))
         return frame.address(self.tables[-1])
 
-    def clear(self, lines: Sequence[int]) -> None:
+    def begin(self, pairs: Sequence[Sequence[int]]) -> None:
         """A block's lines := 0, uncounted."""
+        self.rows.append(self.begun(pairs, -1))
+
+    def begun(self, pairs: Sequence[Sequence[int]], index: int) -> Row:
+        """Lines of zeros that are stored, or ones over them."""
         spans: list[list[int]] = []
-        for line in lines:
-            if spans and sum(spans[-1]) == line:
+        for line, bit in sorted(pairs):
+            if spans and sum(spans[-1][:2]) == line and spans[-1][2] == bit:
                 spans[-1][1] += 1
             else:
-                spans.append([line, 1])
-        self.rows.append([kernel.clear.address, 0, self.table(spans), len(spans), 0, 0, 0, 0])
+                spans.append([line, 1, bit])
+        ones = sum(bit for _, bit in pairs)
+        table = self.table(spans)
+        return [kernel.begin.address, 0, table, len(spans), index, ones, len(pairs) - ones, 0]
 
     def visit(self, visit: Visit) -> None:
         width = max(one.width for one in visit.alone)
