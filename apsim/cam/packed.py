@@ -128,7 +128,7 @@ class PackedCam:
             """Operations in order on some vectors, tile by tile."""
             late = _late()
             at, totals = late.told(self._frame(), len(plan.steps), data, out)
-            late.tiles(at, rows.address, rows.count, *part, self._tile, self.rows)
+            late.tiles(at, rows.address, rows.many, *part, self._tile, self.rows)
             return totals
 
         small = self.rows * (section.stop - section.start) < self.worth_a_thread

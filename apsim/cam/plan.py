@@ -38,6 +38,7 @@ from apsim.encoding import (
     PORT,
     SLOTS,
     SOURCE,
+    SPAN,
     TABLE,
     TARGET,
     WIDTH,
@@ -79,7 +80,7 @@ class Told(NamedTuple):
     """Where operations stand, how many, and what they hold the addresses of."""
 
     address: int
-    count: int
+    many: int
     made: object
 
 
@@ -177,33 +178,26 @@ def plan(code: Code) -> Plan:
 def _planned(code: Code) -> Plan:
     if code.whole is not None:
         return _part(plan(code.whole), code.start, code.start + len(code))
-    return _single(code) if len(code) == 1 else _make(code)
-
-
-@dataclass(frozen=True)
-class _Content:
-    """What a program says, but for which rows its loops visit; and one that says so."""
-
-    said: tuple[object, ...]
-    code: Code
-
-    def __eq__(self, other: object) -> bool:
-        return isinstance(other, _Content) and self.said == other.said
-
-    def __hash__(self) -> int:
-        return hash(self.said)
+    usual = code.steps.shape == (1, SPAN) and code.pool.shape[1:] == (2,)
+    return _single(code) if usual else _make(code)
 
 
 @lru_cache(1 << 10)
-def _known(content: _Content) -> Plan:
-    return _make(content.code)
+def _alike(steps: bytes, pool: bytes, rows: int) -> Plan:
+    """The plan of one step, on rows that are not known yet."""
+    return _make(
+        Code(
+            np.frombuffer(steps, np.int64).reshape(1, -1),
+            np.frombuffer(pool, np.int64).reshape(-1, 2),
+            np.zeros(rows, np.int64),
+        )
+    )
 
 
 def _single(code: Code) -> Plan:
     """The plan of one step: that of the last step like it, on rows of its own."""
-    steps, pool = (np.ascontiguousarray(part) for part in (code.steps, code.pool))
-    said = steps.tobytes(), pool.tobytes(), steps.dtype, pool.dtype, steps.shape, pool.shape
-    known = _known(_Content((*said, code.rows.shape), code))
+    steps, pool = (np.ascontiguousarray(part, np.int64) for part in (code.steps, code.pool))
+    known = _alike(steps.tobytes(), pool.tobytes(), len(code.rows))
     if not len(code.rows):
         return known
     rows = code.rows.astype(np.int64)
