@@ -34,6 +34,7 @@ VECTOR = 512  # rows of a vector: eight words, one cache line
 NEAR = 200 * 1024  # bytes of planes of one tile: they stay close to a core
 NOWHERE = -1  # no address
 
+NOTHING = np.zeros(1, np.int64)
 _NO_WORDS = np.zeros((0, 0), np.uint64)
 
 
@@ -129,12 +130,13 @@ class PackedCam:
             late = _late()
             at, totals = late.told(self._frame(), len(plan.steps), data, out)
             late.tiles(at, rows.address, rows.many, *part, self._tile, self.rows)
-            return totals
+            counted: Numbers = totals
+            return counted
 
         small = self.rows * (section.stop - section.start) < self.worth_a_thread
         if small or self.threads == 1:
             return run((0, self._vectors))
-        return sum(_pool(self.threads).map(run, self._parts()), np.int64(0))
+        return sum(_pool(self.threads).map(run, self._parts()), NOTHING)
 
     def _frame(self) -> Numbers:
         """The frame of the planes where they stand now: a copy of an array has its own."""

@@ -56,7 +56,7 @@ def _turn(  # type: ignore[no-untyped-def]
 
 
 def turn(planes: Words, columns: int, groups: NDArray[np.int64], cells: Words, back: bool) -> None:
-    """Copy groups of 64 rows from planes to cells uint64[rows, words], or `back`, spending these."""
+    """Copy groups of 64 rows from planes to cells uint64[rows, words], or `back`."""
     _turn(
         address(planes), planes.strides[0], columns, address(groups), len(groups), address(cells),
         cells.strides[0], int(back),

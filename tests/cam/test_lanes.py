@@ -23,7 +23,7 @@ from apsim.encoding import Code
 from apsim.errors import ProgramError
 from apsim.nn.on_ap.matrix import _Order
 from apsim.ops.rows import Groups
-from apsim.program import ApKind, Gate, Loop, Microprogram, Mode, Op, Step
+from apsim.program import Gate, Loop, Microprogram, Mode, Op, Step
 from tests.helpers import random_programs
 
 KINDS = [kind.value for kind in ApKind]
