@@ -315,16 +315,21 @@ def _pieces(of: Plan) -> Iterator[Piece]:
     horizontal = of.steps[:, MODE] == Mode.HORIZONTAL
     alone = np.isin(of.steps[:, OP], (Op.COMPARE, Op.READ)) & (of.steps[:, KEYS] == 1) & ~of.keep
     starts = np.flatnonzero(horizontal & (alone | (of.steps[:, PASSES] > 1)))
-    numbers = of.steps[:, [KEY, KEYS, WRITE, WRITES]].tolist()
-    pool, keep = [tuple(entry) for entry in of.pool.tolist()], of.keep.tolist()
+    at = np.flatnonzero(horizontal)
+    numbers = dict(
+        zip(at.tolist(), of.steps[at][:, [KEY, KEYS, WRITE, WRITES]].tolist(), strict=True)
+    )
+    entries = np.flatnonzero(horizontal.repeat(of.steps[:, KEYS] + of.steps[:, WRITES]))
+    pool = dict(zip(entries.tolist(), map(tuple, of.pool[entries].tolist()), strict=True))
+    keep = of.keep.tolist()
     for start, passes in zip(starts.tolist(), of.steps[starts, PASSES].tolist(), strict=True):
         stop = start + max(passes, 1)
         some: list[Pass] = [
             (
-                tuple((line, bit) for line, bit, _ in pool[key : key + keys]),
-                tuple(pool[write : write + writes]),
+                tuple(pool[k][:2] for k in range(key, key + keys)),
+                tuple(pool[k] for k in range(write, write + writes)),
             )
-            for key, keys, write, writes in numbers[start:stop]
+            for key, keys, write, writes in map(numbers.__getitem__, range(start, stop))
         ]
         if any(key or writes for key, writes in some):
             yield Piece(start, stop, *made_of(some, keep[stop - 1]))

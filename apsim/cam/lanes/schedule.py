@@ -177,9 +177,9 @@ class _Scheduler:
                 self.ops.append((HORIZONTAL, stretch.start, stretch.stop, slot, block))
             if self.position[block] == number:
                 self.position[block] = number + 1
-        if until == len(self.program.stretches) and 0 < block < self.program.size:
-            if block in self.slot:  # one that is through; block 0 and shared rows keep theirs
-                self.free.append(self.slot.pop(block))
+        through = until == len(self.program.stretches) and block in self.slot
+        if through and 0 < block < self.program.size:  # block 0 and shared rows keep theirs
+            self.free.append(self.slot.pop(block))
 
     def _meet(self, number: int, line: int) -> None:
         """Carry out a loop's body for one line, after the earlier lines that share its blocks."""
@@ -197,7 +197,8 @@ class _Scheduler:
         for at, chunk in enumerate(body):
             here = [blocks[k] for k in chunk.lines]
             for block in here:
-                self._bring(block, number)
+                if self.position.get(block, -1) < number:
+                    self._bring(block, number)
             slots = tuple([self.slot[block] for block in here])
             which = self.standing.setdefault(slots, len(self.standing))
             self.ops.append((VERTICAL, chunk.start, chunk.stop, which, 0))
@@ -218,4 +219,5 @@ class _Scheduler:
         """Whether no line still waits for the block (block 0 stays alive)."""
         if not 0 < block < self.program.size or self.last[block] != number:
             return False
-        return all((number, line) in self.done for line in self.meets[number][block])
+        lines = self.meets[number][block]
+        return len(lines) == 1 or all((number, line) in self.done for line in lines)

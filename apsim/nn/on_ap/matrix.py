@@ -18,7 +18,7 @@ from numpy.typing import NDArray
 from apsim.cam.base import Execution
 from apsim.cam.lanes import LaneProgram, Operands, planes_of, predicted, prepare
 from apsim.counts import Activity, Counts
-from apsim.encoding import GROUPS, TABLE, Code
+from apsim.encoding import GROUPS, SPAN, TABLE, Code
 from apsim.errors import CountError, ProgramError
 from apsim.functions import Function
 from apsim.layout import WIDEST
@@ -124,32 +124,35 @@ def dot_products(
     clock.turn("unload")
     sums = _sums(function, order.gather(done.out))
     clock.turn("program")
-    loads = [(make(groups), times) for groups, times in fold.sizes()]
-    _refuse_other_counts(program.code, done.execution, loads)
+    _refuse_other_counts(program.code, done.execution, [(make(g), n) for g, n in fold.sizes()])
     return Batch(sums, done.execution.counts, done.execution.activity, fold.loads)
 
 
 def _refuse_other_counts(ran: Code, done: Execution, loads: list[tuple[Function, int]]) -> None:
     """What was carried out must be what the loads' programs list, step by step."""
-    listed, counts = np.zeros((2, len(ran)), np.int64), Counts()
-    for load, times in loads:
-        _refuse_other_steps(ran, load.program.code)
-        listed += predicted(load.program.code, load.rows, load.columns) * times
-        counts += load.program.counts() * times
-    for what, found, wanted in zip(("times", "compared"), (done.times, done.compared), listed, strict=True):
+    listed = sum((_listed(ran, load) * times for load, times in loads), np.zeros((2, 1), np.int64))
+    for what, found, wanted in zip(
+        ("times", "compared"), (done.times, done.compared), listed, strict=True
+    ):
         if not np.array_equal(found, wanted):
             step = int(np.flatnonzero(found != wanted)[0])
             raise CountError(f"step {step}, {what}: {found[step]}, the loads list {wanted[step]}")
+    counts = sum((load.program.counts() * times for load, times in loads), Counts())
     if done.counts != counts:
-        raise CountError(f"carried out {done.counts}, the loads list {counts}")
+        raise CountError(f"{done.counts} were carried out, the loads list {counts}")
 
 
-def _refuse_other_steps(ran: Code, load: Code) -> None:
-    """Loads are counted by their own programs: these must be the steps that ran."""
-    how_many = [GROUPS, TABLE]  # what differs between loads of more and of fewer groups
-    did, would = (np.delete(code.steps, how_many, axis=1) for code in (ran, load))
-    if not (np.array_equal(did, would) and np.array_equal(ran.pool, load.pool)):
+@lru_cache(64)
+def _listed(ran: Code, load: Function) -> NDArray[np.int64]:
+    """How often each step of a load is listed, and on how many lines it compares: int64[2, n].
+
+    The load's steps must be those that ran, for more or for fewer groups.
+    """
+    code, said = load.program.code, [k for k in range(SPAN) if k not in (GROUPS, TABLE)]
+    same = np.array_equal(ran.pool, code.pool)
+    if not (same and np.array_equal(ran.steps[:, said], code.steps[:, said])):
         raise ProgramError("loads of more and of fewer groups must run the same steps")
+    return predicted(code, load.rows, load.columns)
 
 
 def _operands(
