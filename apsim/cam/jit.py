@@ -24,7 +24,6 @@ import numba
 import numpy as np
 from numba.core import caching, ccallback, config, serialize, types
 from numba.core.compiler import CompileResult
-from numba.core.runtime import rtsys
 
 __all__ = ["PLAIN", "Operation", "cache_folder", "kernel", "plain", "small", "sources_digest"]
 
@@ -33,7 +32,7 @@ Function = TypeVar("Function", bound=Callable[..., Any])
 PLAIN = bool(getattr(config, "DISABLE_JIT"))  # noqa: B009 - numba sets it at run time
 """Whether kernels run as plain Python."""
 
-OPTIONS: dict[str, Any] = {"error_model": "numpy", "no_cfunc_wrapper": True}
+OPTIONS: dict[str, Any] = {"error_model": "numpy", "no_cfunc_wrapper": True, "_nrt": False}
 _njit: Any = numba.njit  # some of its options have no types
 Numbers = types.CPointer(types.int64)
 DIGEST = hashlib.sha256().digest_size
@@ -105,7 +104,8 @@ class Operation:
     def _code(self) -> Any:
         """It lives as long as its operation."""
         kind = (Numbers, Numbers), types.void
-        code: Any = ccallback.CFunc(self.function, kind, {}, {"error_model": "numpy"})
+        options = {"error_model": "numpy", "_nrt": False}
+        code: Any = ccallback.CFunc(self.function, kind, {}, options)
         code._cache = _Kept(self.function, self.text)
         return code
 
@@ -154,7 +154,6 @@ class _Kept(caching._Cache):
         """The code, or None where it is not there as it was written."""
         with suppress(Exception), _folder() as folder:  # whatever is wrong: it is made anew
             kept = _read(folder, self._file(sig, target_context.codegen()))
-            rtsys.initialize(target_context)
             return CompileResult._rebuild(target_context, *pickle.loads(kept))
         target_context.refresh()
         return None

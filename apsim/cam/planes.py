@@ -21,43 +21,42 @@ ZERO, LOW = np.uint64(0), np.uint64(0x0000_0000_FFFF_FFFF)
 
 
 @kernel("void(int64, int64, int64, int64, int64, int64, int64, int64)")
-def _turn(  # type: ignore[no-untyped-def]
-    planes, line, columns, groups_address, count, cells, row, back,
-):  # fmt: skip
-    """Groups of 64 rows from planes to rows of words, or `back`; addresses and bytes of a line.
+def _turn(planes_at, line, columns, groups_at, count, cells_at, row, back):  # type: ignore[no-untyped-def]
+    """Groups of 64 rows from planes to rows of words, or `back`; words from a line to the next.
 
     Squares of 64 x 64 bits are transposed in place (Hacker's Delight, 7-3).
     """
-    groups = pointer(groups_address)
+    groups, planes, cells = pointer(groups_at), words(planes_at), words(cells_at)
     for place in range(count):
         group = groups[place]
         for square in range((columns + 63) >> 6):
-            first = cells + 64 * group * row + 8 * square
-            for k in range(0 if back else 64):
-                column = 64 * square + k
-                plane = words(planes + (column if column < columns else 0) * line)
-                words(first + k * row)[0] = plane[group] if column < columns else ZERO
+            first, column = 64 * group * row + square, 64 * square
+            used = columns - column if columns - column < 64 else 64
+            if not back:
+                for k in range(64):
+                    cells[first + k * row] = ZERO
+                for k in range(used):
+                    cells[first + k * row] = planes[(column + k) * line + group]
             width, mask = 32, LOW
             while width:
                 shift = np.uint64(width)
                 k = 0
                 while k < 64:
-                    low, high = words(first + k * row), words(first + (k + width) * row)
-                    flip = ((low[0] >> shift) ^ high[0]) & mask
-                    high[0] ^= flip
-                    low[0] ^= flip << shift
+                    low, high = first + k * row, first + (k + width) * row
+                    flip = ((cells[low] >> shift) ^ cells[high]) & mask
+                    cells[high] ^= flip
+                    cells[low] ^= flip << shift
                     k = (k + width + 1) & ~width
                 width >>= 1
                 mask ^= mask << np.uint64(width)
-            for k in range(64 if back else 0):
-                column = 64 * square + k
-                if column < columns:
-                    words(planes + column * line)[group] = words(first + k * row)[0]
+            if back:
+                for k in range(used):
+                    planes[(column + k) * line + group] = cells[first + k * row]
 
 
 def turn(planes: Words, columns: int, groups: NDArray[np.int64], cells: Words, back: bool) -> None:
     """Copy groups of 64 rows from planes to cells uint64[rows, words], or `back`."""
     _turn(
-        address(planes), planes.strides[0], columns, address(groups), len(groups), address(cells),
-        cells.strides[0], int(back),
+        address(planes), planes.shape[1], columns, address(groups), len(groups), address(cells),
+        cells.shape[1], int(back),
     )  # fmt: skip
