@@ -13,26 +13,14 @@ import numpy as np
 from numpy.typing import NDArray
 
 from apsim.cam.base import COMPARES, Execution, lines_of, validate
+
+# isort: off
 from apsim.encoding import (
-    BODY,
-    GATE,
-    GROUPS,
-    KEY,
-    KEYS,
-    MODE,
-    OP,
-    PARALLEL,
-    PLACE,
-    PORT,
-    SLOTS,
-    SOURCE,
-    TABLE,
-    TARGET,
-    WIDTH,
-    WRITE,
-    WRITES,
-    Code,
+    BODY, GATE, GROUPS, KEY, KEYS, MODE, OP, PARALLEL, PLACE, PORT, SLOTS, SOURCE, TABLE,
+    TARGET, WIDTH, WRITE, WRITES, Code,
 )  # fmt: skip
+
+# isort: on
 from apsim.errors import ProgramError
 from apsim.step import Gate, Mode, Op
 

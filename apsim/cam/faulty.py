@@ -15,20 +15,13 @@ from numpy.typing import NDArray
 
 from apsim.cam.base import COMPARES
 from apsim.cam.dense import DenseCam, line_data, put_out, through_chain
+
+# isort: off
 from apsim.encoding import (
-    GATE,
-    GROUPS,
-    KEY,
-    KEYS,
-    OP,
-    PARALLEL,
-    PORT,
-    SLOTS,
-    TABLE,
-    WRITE,
-    WRITES,
-    Code,
+    GATE, GROUPS, KEY, KEYS, OP, PARALLEL, PORT, SLOTS, TABLE, WRITE, WRITES, Code,
 )  # fmt: skip
+
+# isort: on
 from apsim.errors import InputError
 from apsim.step import Gate, Op
 

@@ -12,26 +12,13 @@ from weakref import WeakKeyDictionary
 import numpy as np
 from numpy.typing import NDArray
 
+# isort: off
 from apsim.encoding import (
-    BODY,
-    GATE,
-    GROUPS,
-    KEY,
-    KEYS,
-    MODE,
-    OP,
-    PASSES,
-    PLACE,
-    PORT,
-    SLOTS,
-    SPAN,
-    TABLE,
-    TARGET,
-    WIDTH,
-    WRITE,
-    WRITES,
-    Code,
+    BODY, GATE, GROUPS, KEY, KEYS, MODE, OP, PASSES, PLACE, PORT, SLOTS, SPAN, TABLE, TARGET,
+    WIDTH, WRITE, WRITES, Code,
 )  # fmt: skip
+
+# isort: on
 from apsim.errors import ProgramError
 from apsim.step import Gate, Mode, Op
 

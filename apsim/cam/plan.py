@@ -24,28 +24,14 @@ from apsim.cam.base import COMPARES, lines_of
 from apsim.cam.jit import Operation
 from apsim.cam.lut_step import LutStep, Pass, made_of
 from apsim.cam.needs import Needs, needs, on_rows
+
+# isort: off
 from apsim.encoding import (
-    BODY,
-    GATE,
-    GROUPS,
-    KEY,
-    KEYS,
-    MODE,
-    OP,
-    PARALLEL,
-    PASSES,
-    PLACE,
-    PORT,
-    SLOTS,
-    SOURCE,
-    SPAN,
-    TABLE,
-    TARGET,
-    WIDTH,
-    WRITE,
-    WRITES,
-    Code,
+    BODY, GATE, GROUPS, KEY, KEYS, MODE, OP, PARALLEL, PASSES, PLACE, PORT, SLOTS, SOURCE,
+    SPAN, TABLE, TARGET, WIDTH, WRITE, WRITES, Code,
 )  # fmt: skip
+
+# isort: on
 from apsim.step import Mode, Op
 
 __all__ = ["Piece", "Plan", "Repeated", "Section", "operations", "plan"]
