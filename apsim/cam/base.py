@@ -12,7 +12,7 @@ from typing import Any, Protocol
 import numpy as np
 from numpy.typing import NDArray
 
-from apsim.cam.needs import Needs, needs
+from apsim.cam.needs import Needs
 from apsim.counts import Activity, Counts
 from apsim.encoding import BODY, GROUPS, OP, PARALLEL, Code
 from apsim.errors import CountError, ProgramError
@@ -22,7 +22,7 @@ READ = int(Op.READ)
 COMPARES = Op.PASS, Op.COMPARE, Op.READ
 COST = np.array([tuple(COUNTS[op].as_dict().values()) for op in Op])
 
-__all__ = ["Cam", "Execution", "lines_of", "refuse_unless_it_fits", "validate"]
+__all__ = ["COMPARES", "Cam", "Execution", "lines_of", "refuse_unless_it_fits"]
 
 
 @dataclass(frozen=True)
@@ -127,7 +127,7 @@ class Cam(Protocol):
         """Carry out encoded steps, in order, each tag and each write applied before the next.
 
         `data` and `out` are uint64[ports, words]: horizontally word r belongs to row r,
-        vertically word g to group g of the loop.  Raises `ProgramError` from `validate`.
+        vertically word g to group g of the loop.  Raises `ProgramError` where it does not fit.
         """
         ...
 
@@ -158,8 +158,8 @@ class Cam(Protocol):
         ...
 
 
-def validate(
-    code: Code,
+def refuse_unless_it_fits(
+    need: Needs,
     rows: int,
     columns: int,
     data: NDArray[np.uint64] | None,
@@ -169,17 +169,6 @@ def validate(
 
     Raises `ProgramError` with what the program needs and what there is.
     """
-    refuse_unless_it_fits(needs(code), rows, columns, data, out)
-
-
-def refuse_unless_it_fits(
-    need: Needs,
-    rows: int,
-    columns: int,
-    data: NDArray[np.uint64] | None,
-    out: NDArray[np.uint64] | None,
-) -> None:
-    """The same for needs that are known already."""
     if need.columns > columns:
         raise ProgramError(f"the program needs {need.columns} columns; the array has {columns}")
     if need.rows > rows:

@@ -21,24 +21,9 @@ from apsim.cam import vector_plain
 from apsim.cam.jit import PLAIN, Numbers
 
 __all__ = [
-    "Numbers",
-    "Vector",
-    "gather",
-    "invoke",
-    "load",
-    "marked",
-    "nothing",
-    "offset",
-    "ones",
-    "pointer",
-    "popcount",
-    "splat",
-    "spread",
-    "store",
-    "total",
-    "widened",
-    "words",
-]
+    "Numbers", "Vector", "gather", "invoke", "load", "marked", "nothing", "offset", "ones",
+    "pointer", "popcount", "splat", "spread", "store", "total", "widened", "words",
+]  # fmt: skip
 
 I8, I32, I64 = ir.IntType(8), ir.IntType(32), ir.IntType(64)
 V8 = ir.VectorType(I64, 8)
