@@ -1,8 +1,9 @@
 """LUT steps as Python that numba compiles: the passes on the same few lines, in one loop over rows.
 
-The rule: the text is made from the passes alone, in their order; every tag is made and
-counted, and each write is applied before the next compare.  What is spared is the way of the
-cells to memory and back between two passes.
+The rule: the text is made from the passes alone, in their order, and every tag is made and
+counted.  What is spared is the way of the cells to memory and back between two passes; and
+where each tag is found by one key on the cells as they were before the first pass (which is
+tried for every state), all tags are found at once, and the writes follow.
 """
 
 from __future__ import annotations
