@@ -67,18 +67,18 @@ def step(frame, row):  # type: ignore[no-untyped-def]
         bits0, bits1 = splat(-pool[w0 + 1]), splat(-pool[w1 + 1])
         counts0 = splat(-(pool[w0 + 2] == COUNTED))
         counts1 = splat(-(pool[w1 + 2] == COUNTED and w1 > w0))
+        counted = pool[w0 + 2] == COUNTED or pool[w1 + 2] == COUNTED
         for v in range(frame[VECTORS]):
             tag = load(live, v) & (load(at0, v) ^ not0) & (load(at1, v) ^ not1)
             tag &= (load(at2, v) ^ not2) & (load(at3, v) ^ not3)
             matches += ones(tag)
-            old = load(to0, v)
-            flip = (old ^ bits0) & tag
-            flips += ones(flip & counts0)
-            store(to0, v, old ^ flip)
-            old = load(to1, v)
-            flip = (old ^ bits1) & tag
-            flips += ones(flip & counts1)
-            store(to1, v, old ^ flip)
+            flip0 = (load(to0, v) ^ bits0) & tag
+            store(to0, v, load(to0, v) ^ flip0)
+            flip1 = (load(to1, v) ^ bits1) & tag
+            store(to1, v, load(to1, v) ^ flip1)
+            if counted:
+                flips += ones(flip0 & counts0)
+                flips += ones(flip1 & counts1)
     else:
         start = tags if flags & KEPT else frame[LIVE]
         for v in range(frame[VECTORS]):
