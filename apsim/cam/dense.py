@@ -12,29 +12,18 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
-from apsim.cam.base import Execution, validate
+from apsim.cam.base import COMPARES, Execution, lines_of, refuse_unless_it_fits
+from apsim.cam.needs import needs
+
+# isort: off
 from apsim.encoding import (
-    BODY,
-    GATE,
-    GROUPS,
-    KEY,
-    KEYS,
-    MODE,
-    OP,
-    PARALLEL,
-    PLACE,
-    PORT,
-    SLOTS,
-    SOURCE,
-    TABLE,
-    TARGET,
-    WIDTH,
-    WRITE,
-    WRITES,
-    Code,
+    BODY, GATE, GROUPS, KEY, KEYS, MODE, OP, PARALLEL, PLACE, PORT, SLOTS, SOURCE, TABLE,
+    TARGET, WIDTH, WRITE, WRITES, Code,
 )  # fmt: skip
+
+# isort: on
 from apsim.errors import ProgramError
-from apsim.program import Gate, Mode, Op
+from apsim.step import Gate, Mode, Op
 
 __all__ = ["DenseCam"]
 
@@ -93,10 +82,10 @@ class DenseCam:
 
     def execute(self, code: Code, data: Words | None = None, out: Words | None = None) -> Execution:
         """Carry out encoded steps in order; see `Cam.execute`."""
-        validate(code, self.rows, self.columns, data, out)
+        refuse_unless_it_fits(needs(code), self.rows, self.columns, data, out)
         data = np.zeros((0, 0), np.uint64) if data is None else data
         out = np.zeros((0, 0), np.uint64) if out is None else out
-        totals = np.zeros((4, len(code)), np.int64)
+        totals = np.zeros((5, len(code)), np.int64)
         index = 0
         while index < len(code):
             span = max(int(code.steps[index, BODY]), 1)
@@ -105,7 +94,8 @@ class DenseCam:
             else:
                 totals[:, index] += self._horizontal(code, code.steps[index], data, out)
             index += span
-        return Execution.of(code, totals)
+        lines = lines_of(code, self.rows, self.columns)
+        return Execution.of(totals, lines, code.steps[:, OP])
 
     def _horizontal(self, code: Code, step: Numbers, data: Words, out: Words) -> Numbers:
         lines = Lines(self._cells.T, self._tag, self._tag, self._tag)
@@ -150,20 +140,24 @@ def _act(
     out: Words,
     word: tuple[int, int | slice],
 ) -> Numbers:
-    """Carry out one step on one direction; give compared, matched, written, flipped."""
+    """Carry out one step on one direction; give what it did (see `Execution.of`)."""
     op = Op(step[OP])
-    numbers = np.zeros(4, np.int64)
-    if op in (Op.PASS, Op.COMPARE, Op.READ):
+    numbers = np.zeros(5, np.int64)
+    numbers[0] = len(lines.tag)
+    if op in COMPARES:
         _compare(lines, key, Gate(step[GATE]))
-        numbers[:2] = len(lines.tag), lines.tag.sum()
+        numbers[1:3] = len(lines.tag), lines.tag.sum()
     if op is Op.READ and step[PORT] >= 0:
-        _put_out(lines, step, out, word)
+        put_out(lines.tag, step, out, word)
     if op in (Op.PASS, Op.WRITE):
-        numbers[2:] = _write(lines, write, lines.tag)
+        numbers[3:] = _write(lines, write, lines.tag)
     if op is Op.WRITE_ALL:
-        numbers[2:] = _write(lines, write, np.ones_like(lines.tag))
+        numbers[3:] = _write(lines, write, np.ones_like(lines.tag))
     if op in (Op.WRITE_TAG, Op.WRITE_DATA):
-        numbers[2:] = _write_line(lines, step, int(key[0, 0]), data, word)
+        where, value = line_data(lines.tag, step, data, word)
+        old = lines.cells[key[0, 0]].copy()
+        lines.cells[key[0, 0], where] = value[where]
+        numbers[3:] = where.sum(), (old != lines.cells[key[0, 0]]).sum()
     return numbers
 
 
@@ -171,22 +165,7 @@ def _compare(lines: Lines, key: Numbers, gate: Gate) -> None:
     match = np.ones_like(lines.tag)
     for line, bit in key:
         match &= lines.cells[line] == bool(bit)
-    if gate is Gate.LOAD_G:
-        lines.generate[:] = match
-    if gate is Gate.LOAD_K:
-        lines.kill[:] = match
-    if gate in (Gate.LOAD_K, Gate.CARRY):
-        match &= _carry_in(lines.generate, lines.kill)
-    if gate is Gate.PREFIX:
-        match = np.logical_or.accumulate(match[::-1])[::-1]
-    lines.tag[:] = match
-
-
-def _carry_in(generate: Array, kill: Array) -> Array:
-    carry = np.zeros_like(generate)
-    for k in range(len(carry) - 1):
-        carry[k + 1] = generate[k] or (not kill[k] and carry[k])
-    return carry
+    lines.tag[:] = through_chain(match, gate, lines.generate, lines.kill)
 
 
 def _write(lines: Lines, write: Numbers, where: Array) -> tuple[int, int]:
@@ -197,35 +176,61 @@ def _write(lines: Lines, write: Numbers, where: Array) -> tuple[int, int]:
     return int(where.sum()) * len(write), flipped
 
 
-def _write_line(
-    lines: Lines, step: Numbers, line: int, data: Words, word: tuple[int, int | slice]
-) -> tuple[int, int]:
+# The others are for one line of tags, or for a line [..., columns] for each of several groups.
+
+
+def through_chain(match: Array, gate: Gate, generate: Array, kill: Array) -> Array:
+    """What a tag chain makes of matches: the tags; it may load a latch on the way."""
+    if gate is Gate.LOAD_G:
+        generate[:] = match
+    if gate is Gate.LOAD_K:
+        kill[:] = match
+    if gate in (Gate.LOAD_K, Gate.CARRY):
+        return match & _carry_in(generate, kill)
+    if gate is Gate.PREFIX:
+        above: Array = np.logical_or.accumulate(match[..., ::-1], axis=-1)[..., ::-1]
+        return above
+    return match
+
+
+def _carry_in(generate: Array, kill: Array) -> Array:
+    carry = np.zeros_like(generate)
+    for k in range(carry.shape[-1] - 1):
+        carry[..., k + 1] = generate[..., k] | (~kill[..., k] & carry[..., k])
+    return carry
+
+
+def line_data(
+    tag: Array, step: Numbers, data: Words, word: tuple[int, int | slice]
+) -> tuple[Array, Array]:
+    """Which cells of a line are written, and with what: tags, or bits from outside."""
+    value, where = tag.copy(), np.ones_like(tag)
     if step[MODE] == Mode.HORIZONTAL:
-        target, value = slice(None), lines.tag
         if step[OP] == Op.WRITE_DATA:
             value = (data[word] >> np.uint64(step[PLACE]) & np.uint64(1)).astype(bool)
-    else:
-        target = slice(step[TARGET], step[TARGET] + step[WIDTH])
-        value = _moved(lines.tag, int(step[SOURCE]), int(step[WIDTH]))
+        return where, value
+    where[:] = False
+    for k in range(step[WIDTH]):
+        column = step[TARGET] + k
+        where[..., column] = True
         if step[OP] == Op.WRITE_DATA:
-            value = np.array([int(data[word]) >> k & 1 for k in range(step[WIDTH])], bool)
-    old = lines.cells[line, target].copy()
-    lines.cells[line, target] = value
-    return old.size, int((old != value).sum())
+            value[..., column] = data[word] >> np.uint64(k) & np.uint64(1) if k < 64 else 0
+        else:
+            value[..., column] = _shifted(tag, step[SOURCE] + k)
+    return where, value
 
 
-def _moved(tag: Array, source: int, width: int) -> Array:
-    value = np.zeros(width, bool)
-    for k in range(width):
-        if 0 <= source + k < len(tag):
-            value[k] = tag[source + k]
-    return value
+def _shifted(tag: Array, column: int) -> Array | bool:
+    """The tag of a column, 0 outside the array."""
+    return tag[..., column] if 0 <= column < tag.shape[-1] else False
 
 
-def _put_out(lines: Lines, step: Numbers, out: Words, word: tuple[int, int | slice]) -> None:
+def put_out(tag: Array, step: Numbers, out: Words, word: tuple[int, int | slice]) -> None:
+    """A read's tags to words outside: a bit of each row's word, or columns to the group's word."""
     if step[MODE] == Mode.HORIZONTAL:
         place = np.uint64(step[PLACE])
-        out[word] = out[word] & ~(np.uint64(1) << place) | lines.tag.astype(np.uint64) << place
-    else:
-        bits = _moved(lines.tag, int(step[SOURCE]), int(step[WIDTH]))
-        out[word] = np.uint64(sum(int(bit) << k for k, bit in enumerate(bits)))
+        out[word] = out[word] & ~(np.uint64(1) << place) | tag.astype(np.uint64) << place
+        return
+    out[word] = 0
+    for k in range(step[WIDTH]):
+        out[word] |= np.uint64(_shifted(tag, step[SOURCE] + k)) << np.uint64(k)

@@ -13,35 +13,23 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
-from apsim.cam.dense import DenseCam
+from apsim.cam.base import COMPARES
+from apsim.cam.dense import DenseCam, line_data, put_out, through_chain
+
+# isort: off
 from apsim.encoding import (
-    GATE,
-    GROUPS,
-    KEY,
-    KEYS,
-    MODE,
-    OP,
-    PARALLEL,
-    PLACE,
-    PORT,
-    SLOTS,
-    SOURCE,
-    TABLE,
-    TARGET,
-    WIDTH,
-    WRITE,
-    WRITES,
-    Code,
+    GATE, GROUPS, KEY, KEYS, OP, PARALLEL, PORT, SLOTS, TABLE, WRITE, WRITES, Code,
 )  # fmt: skip
+
+# isort: on
 from apsim.errors import InputError
-from apsim.program import Gate, Mode, Op
+from apsim.step import Gate, Op
 
 __all__ = ["Faults", "FaultyCam"]
 
 Array = NDArray[np.bool_]
 Numbers = NDArray[np.int64]
 Words = NDArray[np.uint64]
-COMPARES = (Op.PASS, Op.COMPARE, Op.READ)
 
 
 @dataclass(frozen=True)
@@ -137,21 +125,22 @@ class FaultyCam(DenseCam):
     def _act(
         self, lines: Lines, code: Code, step: Numbers, data: Words, out: Words, word: slice
     ) -> Numbers:
-        """Carry out one step; give compared, matched, written, flipped."""
+        """Carry out one step; give what it did (see `Execution.of`)."""
         key = code.pool[step[KEY] : step[KEY] + step[KEYS]]
         write = code.pool[step[WRITE] : step[WRITE] + step[WRITES]]
-        op, numbers = Op(step[OP]), np.zeros(4, np.int64)
+        op, numbers = Op(step[OP]), np.zeros(5, np.int64)
+        numbers[0] = lines.tag.size
         if op in COMPARES:
             self._compare(lines, key, Gate(step[GATE]))
-            numbers[:2] = lines.tag.size, np.count_nonzero(lines.tag)
+            numbers[1:3] = lines.tag.size, np.count_nonzero(lines.tag)
         if op is Op.READ and step[PORT] >= 0:
-            _put_out(lines, step, out, word)
+            put_out(lines.tag, step, out, (step[PORT], word))
         if op in (Op.PASS, Op.WRITE, Op.WRITE_ALL):
             where = np.ones_like(lines.tag) if op is Op.WRITE_ALL else lines.tag
-            numbers[2:] = self._write(lines, write.tolist(), where)
+            numbers[3:] = self._write(lines, write.tolist(), where)
         if op in (Op.WRITE_TAG, Op.WRITE_DATA):
-            where, value = _line_data(lines, step, data, word)
-            numbers[2:] = self._drive(lines.place(int(key[0, 0])), where, where & value)
+            where, value = line_data(lines.tag, step, data, (step[PORT], word))
+            numbers[3:] = self._drive(lines.place(int(key[0, 0])), where, where & value)
         return numbers
 
     def _compare(self, lines: Lines, key: Numbers, gate: Gate) -> None:
@@ -161,15 +150,7 @@ class FaultyCam(DenseCam):
             match &= cells if bit else ~cells
         if self.faults.missed_match:
             match[self._struck(match, self.faults.missed_match)] = False
-        if gate is Gate.LOAD_G:
-            lines.generate[:] = match
-        if gate is Gate.LOAD_K:
-            lines.kill[:] = match
-        if gate in (Gate.LOAD_K, Gate.CARRY):
-            match &= _carry_in(lines.generate, lines.kill)
-        if gate is Gate.PREFIX:
-            match = np.logical_or.accumulate(match[:, ::-1], axis=1)[:, ::-1]
-        lines.tag[:] = match
+        lines.tag[:] = through_chain(match, gate, lines.generate, lines.kill)
 
     def _write(self, lines: Lines, write: list[tuple[int, int]], where: Array) -> tuple[int, int]:
         """Write bits to lines where `where`; give the cells driven and those that changed."""
@@ -220,50 +201,3 @@ def _separate(body: Numbers, table: Numbers) -> bool:
         generate |= gate is Gate.LOAD_G
         tagged |= op in COMPARES
     return True
-
-
-def _carry_in(generate: Array, kill: Array) -> Array:
-    carry = np.zeros_like(generate)
-    for k in range(carry.shape[1] - 1):
-        carry[:, k + 1] = generate[:, k] | (~kill[:, k] & carry[:, k])
-    return carry
-
-
-def _line_data(lines: Lines, step: Numbers, data: Words, word: slice) -> tuple[Array, Array]:
-    """Which crossings of a line are written, and with what: tags, or bits from outside."""
-    from_outside = step[OP] == Op.WRITE_DATA
-    if step[MODE] == Mode.HORIZONTAL:
-        bits = data[step[PORT]] >> np.uint64(step[PLACE]) & np.uint64(1) if from_outside else None
-        value = lines.tag if bits is None else bits.astype(bool)
-        return np.ones_like(lines.tag), value
-    first, width = int(step[TARGET]), int(step[WIDTH])
-    where, value = np.zeros_like(lines.tag), np.zeros_like(lines.tag)
-    where[:, first : first + width] = True
-    if from_outside:
-        places = np.arange(width, dtype=np.uint64)
-        bits = data[step[PORT], word][:, None] >> places & np.uint64(1)
-        value[:, first : first + width] = np.where(places < 64, bits, 0)
-    else:
-        value[:, first : first + width] = _moved(lines.tag, int(step[SOURCE]), width)
-    return where, value
-
-
-def _moved(tag: Array, source: int, width: int) -> Array:
-    """Tags `source...`, zeros where they lie outside the array: bool[groups, width]."""
-    value = np.zeros((len(tag), width), bool)
-    first, last = max(source, 0), min(source + width, tag.shape[1])
-    if first < last:
-        value[:, first - source : last - source] = tag[:, first:last]
-    return value
-
-
-def _put_out(lines: Lines, step: Numbers, out: Words, word: slice) -> None:
-    port = int(step[PORT])
-    if step[MODE] == Mode.HORIZONTAL:
-        place = np.uint64(step[PLACE])
-        bit = lines.tag.astype(np.uint64) << place
-        out[port] = out[port] & ~(np.uint64(1) << place) | bit
-    else:
-        bits = _moved(lines.tag, int(step[SOURCE]), int(step[WIDTH])).astype(np.uint64)
-        places = np.arange(bits.shape[1], dtype=np.uint64)
-        out[port, word] = (bits << places).sum(axis=1, dtype=np.uint64)

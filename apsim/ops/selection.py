@@ -17,7 +17,7 @@ from apsim.lut.model import Pass
 from apsim.ops.activation import maximum
 from apsim.ops.rows import Groups, loop, move, move_words, pairs
 from apsim.ops.steps import clear_rows, passes
-from apsim.program import Gate, Item, Mode, Operation, Step
+from apsim.program import Gate, Item, Mode, Operation, Step, by_value
 
 __all__ = ["flag_rows", "largest"]
 
@@ -50,6 +50,7 @@ def flag_rows(kind: ApKind | str, scheme: str, groups: Groups) -> int:
     return {"prefix": 4, "chain": 2}[scheme] * (most if kind.segmented else 1)
 
 
+@by_value
 def largest(
     word: str,
     *,

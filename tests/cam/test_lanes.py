@@ -16,13 +16,9 @@ from hypothesis import strategies as st
 from numpy.typing import NDArray
 
 from apsim import cam, functions
-from apsim.ap_kind import ApKind
-from apsim.cam._coding import ALONE, UNCODED
-from apsim.cam._compile import PLAIN
-from apsim.cam._tiles import Tiles
 from apsim.cam.base import Execution
-from apsim.cam.lanes import LaneProgram, Operands
-from apsim.cam.transfer import planes_of
+from apsim.cam.lanes import LaneProgram, Operands, planes_of
+import apsim.cam.lanes.run as running
 from apsim.encoding import Code
 from apsim.errors import ProgramError
 from apsim.nn.on_ap.matrix import _Order
@@ -32,7 +28,8 @@ from tests.helpers import random_programs
 
 KINDS = [kind.value for kind in ApKind]
 Words = NDArray[np.uint64]
-NUMBERS = ("matched", "written", "flipped")
+NUMBERS = ("times", "compared", "matched", "written", "flipped")
+UNCODED, ALONE = False, True
 
 
 @dataclass(frozen=True)
@@ -64,7 +61,7 @@ def literally(work: Work, engine: str = "strict") -> tuple[Words, dict[str, Any]
     """Every load on an array of zeros, one by one: words put out, numbers of each step."""
     out, total = (
         [],
-        {name: np.zeros(len(work.code(1)), np.int64) for name in ("compared", *NUMBERS)},
+        {name: np.zeros(len(work.code(1)), np.int64) for name in NUMBERS},
     )
     for load in work.loads():
         rows = len(load) * work.size + work.shared
@@ -82,7 +79,7 @@ def literally(work: Work, engine: str = "strict") -> tuple[Words, dict[str, Any]
 
 
 def as_lanes(
-    work: Work, *, over_weights: bool = False, least: int = UNCODED, **how: Any
+    work: Work, *, over_weights: bool = False, least: bool = False, **how: Any
 ) -> tuple[Words, dict[str, Any]]:
     """The same, side by side; lanes run over the columns of one operand or of the other."""
     i, u = len(work.b), len(work.a)
@@ -96,16 +93,11 @@ def as_lanes(
         order.spread(np.ones((i, u), bool)), order.spread(ends),
     )  # fmt: skip
     first = len(work.loads()[0])
-    lanes = LaneProgram(work.code(first), first, work.size, work.columns, least)
-    done = lanes.run(operands, **how)
-    numbers = dict(zip(NUMBERS, done.numbers, strict=True))
-    compared = sum(
-        LaneProgram(work.code(len(load)), len(load), work.size, work.columns).compared(
-            len(load) * work.size + work.shared
-        )
-        for load in work.loads()
-    )
-    return order.gather(done.out).ravel(), numbers | {"compared": compared}
+    lanes = LaneProgram(work.code(first), first, work.size, work.columns)
+    chosen = frozenset(lanes.rows.often if least else ())
+    done = lanes.run(operands, walk=lanes.rows.walk(chosen), **how)
+    numbers = {name: getattr(done.execution, name) for name in NUMBERS}
+    return order.gather(done.out).ravel(), numbers
 
 
 def agree(work: Work, **how: Any) -> None:
@@ -120,7 +112,6 @@ def agree(work: Work, **how: Any) -> None:
     np.testing.assert_array_equal(out, words[0, np.concatenate(starts)])
     for name in NUMBERS:
         np.testing.assert_array_equal(found[name], numbers[name], err_msg=name)
-    assert found["compared"] == numbers["compared"].sum()
 
 
 @st.composite
@@ -153,7 +144,7 @@ HOW = st.fixed_dictionaries(
         "over_weights": st.booleans(),
         "threads": st.sampled_from([1, 2]),
         "tile": st.sampled_from([1, 2, 8, 64]),
-        "least": st.sampled_from([UNCODED, UNCODED, UNCODED, ALONE, 1]),
+        "least": st.sampled_from([False] * 7 + [True]),
     }
 )
 
@@ -187,17 +178,15 @@ COLUMNS = 5
 @pytest.fixture(scope="module", autouse=True)
 def nothing_from_before() -> Iterator[None]:
     """Random passes leave nothing in the user's cache; a tile begins on cells of anyhow."""
-    clean, random = Tiles.planes, np.random.default_rng(11)
+    clean, random = running._planes, np.random.default_rng(11)
 
-    def dirty(self: Tiles, width: int) -> Words:
-        planes = clean(self, width)
+    def dirty(*shape: int) -> Words:
+        planes = clean(*shape)
         planes[:] = random.integers(0, 1 << 64, planes.shape, np.uint64)
         return planes
 
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(Tiles, "planes", dirty)
-        if not PLAIN:
-            patch.setattr("apsim.cam._objects._stored", lambda text: None)
+        patch.setattr(running, "_planes", dirty)
         yield
 
 
@@ -286,7 +275,7 @@ def test_whatever_is_taken_for_regular_runs_alike(
     agree(work, **how)
 
 
-def runs_alike(items: list[Any], size: int, *, by_group: bool = False, least: int) -> None:
+def runs_alike(items: list[Any], size: int, *, by_group: bool = False, least: bool) -> None:
     """lanes(program) == literal(program), for words of 16 bits in five columns."""
     code, rng = Regularly(size, tuple(items)), np.random.default_rng(3)
     a, b = (rng.integers(0, 1 << 16, (n, size), np.uint64) for n in (5, 2))
@@ -314,18 +303,18 @@ WRITE_BETWEEN = (
 )
 
 
-@pytest.mark.parametrize("least", [UNCODED, ALONE, 1])
+@pytest.mark.parametrize("least", [False, True])
 @pytest.mark.parametrize("body", [MANY_ROWS, WRITE_BETWEEN], ids=["many rows", "a write between"])
 def test_latches_are_kept_for_gated_passes_that_have_other_code(
-    body: tuple[Step, ...], least: int
+    body: tuple[Step, ...], least: bool
 ) -> None:
     look = Step(Op.COMPARE, Mode.VERTICAL, tuple((slot, 1) for slot in range(6)))
     runs_alike([*TAKEN, ((look, *body), [list(range(6))], False)], 6, least=least)
 
 
-@pytest.mark.parametrize("least", [UNCODED, 1])
+@pytest.mark.parametrize("least", [False, True])
 @pytest.mark.parametrize("source", [-10_000_000, -1, 0, 2, 4, 10_000_000])
-def test_a_row_read_out_has_zeros_where_there_are_no_columns(source: int, least: int) -> None:
+def test_a_row_read_out_has_zeros_where_there_are_no_columns(source: int, least: bool) -> None:
     """And replaces the whole word that was read out before."""
     whole, part = (
         Step(Op.READ, Mode.VERTICAL, ((0, 1),), port=0, source=first, width=width)
@@ -389,7 +378,7 @@ def test_no_lanes_at_all_give_nothing() -> None:
     empty = operands(packed=np.zeros((1, 2, 0), np.uint64), pairs=np.zeros((0, 2), int),
                   live=none, ends=none)  # fmt: skip
     done = LaneProgram(taking(0), 1, 1, 2).run(empty)
-    assert not done.out.size and not done.numbers.any()
+    assert not done.out.size and not done.execution.times.any()
 
 
 def test_a_program_on_lanes_is_copied_without_addresses() -> None:
@@ -397,4 +386,4 @@ def test_a_program_on_lanes_is_copied_without_addresses() -> None:
     program = LaneProgram(taking(1), 1, 1, 2)
     first = program.run(operands())
     other = pickle.loads(pickle.dumps(copy.deepcopy(program))).run(operands())
-    np.testing.assert_array_equal(other.numbers, first.numbers)
+    np.testing.assert_array_equal(other.execution.flipped, first.execution.flipped)
