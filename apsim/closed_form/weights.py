@@ -10,6 +10,7 @@ Binary Arithmetic, 1960); programs take them from w one by one.
 
 from __future__ import annotations
 
+import math
 from collections.abc import Iterable
 from dataclasses import dataclass
 
@@ -20,7 +21,7 @@ from apsim.closed_form.kinds import positive
 from apsim.counts import Counts
 from apsim.errors import InputError, ProgramError
 
-__all__ = ["CHUNKS", "WIDEST_WEIGHT", "WeightPlan", "smallest_columns", "weights"]
+__all__ = ["CHUNKS", "WIDEST_WEIGHT", "WeightPlan", "spread", "weights"]
 
 CHUNKS = 0, 2, 3, 4, 5, 6, 8, 10, 12, 16, 24, 32
 """Words in a chunk that are tried; 0 adds every digit to the accumulator itself."""
@@ -95,6 +96,26 @@ class WeightPlan:
         return self.digits + self.populated + self.groups + 2 * self.live * bool(self.chunk)
 
 
+def spread(plan: WeightPlan, loads: int, caps: int) -> tuple[int, int]:
+    """Cycles until the last of `caps` CAPs is done with `loads` loads, and over how many CAPs a
+    sum's words are split for that.
+
+    Loads and groups of outputs go to CAPs of their own; s CAPs share the words of a group, whose
+    accumulators are then merged pair by pair: W reads, W writes and 4W - 2 passes each.
+    """
+    units = loads * plan.groups
+    alone = plan.counts.total / plan.groups
+    merge = plan.together * (10 * plan.width - 4)
+
+    def cycles(split: int) -> int:
+        rounds = -(-units * split // caps)
+        return math.ceil(rounds * (alone / split + (split - 1).bit_length() * merge))
+
+    splits = [1 << k for k in range(plan.words.bit_length()) if 1 << k <= max(caps, 1)]
+    best = min(splits, key=cycles)
+    return cycles(best), best
+
+
 def weights(
     w: ArrayLike, bits: int, columns: int, chunks: Iterable[int] = CHUNKS
 ) -> tuple[Counts, WeightPlan]:
@@ -110,31 +131,27 @@ def weights(
     facts = _Facts.of(w, bits)
     plans = [plan for chunk in chunks if (plan := facts.plan(chunk, columns))]
     if not plans:
-        wanted = min(facts.wanted(chunk) for chunk in chunks)
+        wanted = facts.wanted(0)
         raise ProgramError(
-            f"weights: wants {wanted} columns (1 + {bits} of a word + {facts.width} of an "
-            f"accumulator), a CAP has {columns}"
+            f"weights: wants 1 + M + W = 1 + {bits} + {facts.width} = {wanted} columns, "
+            f"a CAP has {columns}"
         )
     best = min(plans, key=lambda plan: plan.counts.total)
     return best.counts, best
-
-
-def smallest_columns(w: ArrayLike, bits: int) -> int:
-    """Columns that weights [i, J] want at least: 1 + M + W."""
-    return _Facts.of(w, bits).wanted(0)
 
 
 @dataclass(frozen=True)
 class _Facts:
     """What all plans of a layer share.
 
-    `reach` [i, J] is |digits| of each weight added up, which times 2**M - 1 is what its
-    products may move an accumulator by; `width` is W.
+    `along` [i, J + 1] and `below` [i + 1, J] are running sums: of |digits| of each weight, which
+    times 2**M - 1 is what its products may move an accumulator by, and of weights that are
+    not 0.  `width` is W.
     """
 
     bits: int
-    reach: Integers
-    some: NDArray[np.bool_]
+    along: Integers
+    below: Integers
     width: int
     digits: int
     places: int
@@ -149,14 +166,14 @@ class _Facts:
                 f"weights: wanted integers [outputs, words], got {array.dtype} {array.shape}"
             )
         wide = array.astype(np.int64)
-        if wide.max() >> (WIDEST_WEIGHT - 1) or ~wide.min() >> (WIDEST_WEIGHT - 1):
+        if max(int(wide.max()), ~int(wide.min())) >> (WIDEST_WEIGHT - 1) > 0:
             raise InputError(f"weights: wanted {WIDEST_WEIGHT} bits at most")
-        places = (wide ^ (3 * wide)) >> 1
-        reach, ones = places, np.bitwise_count(places).astype(np.int64)
-        ranks = sum(k * int((places >> k & 1).sum()) for k in range(1, WIDEST_WEIGHT + 1)
-                    if places.max() >> k)  # fmt: skip
-        top = int(reach.sum(axis=1).max()) * ((1 << bits) - 1)
-        return cls(bits, reach, places != 0, max(top.bit_length(), 1), int(ones.sum()), ranks)
+        reach = (wide ^ (3 * wide)) >> 1
+        along = np.pad(reach.cumsum(axis=1), ((0, 0), (1, 0)))
+        below = np.pad((reach != 0).cumsum(axis=0, dtype=np.int32), ((1, 0), (0, 0)))
+        top = int(along[:, -1].max()) * ((1 << bits) - 1)
+        digits, places = int(np.bitwise_count(reach).sum(dtype=np.int64)), _ranks(reach)
+        return cls(bits, along, below, max(top.bit_length(), 1), digits, places)
 
     def wanted(self, chunk: int) -> int:
         """Columns for one accumulator."""
@@ -166,25 +183,34 @@ class _Facts:
         """WQ: what the widest chunk of an output may come to."""
         if not chunk:
             return 0
-        sums = np.add.reduceat(self.reach, self._starts(chunk), axis=1)
-        return max((int(sums.max()) * ((1 << self.bits) - 1)).bit_length(), 1)
+        return max((int(self._chunks(chunk).max()) * ((1 << self.bits) - 1)).bit_length(), 1)
 
-    def _starts(self, chunk: int) -> Integers:
-        return np.arange(0, self.reach.shape[1], chunk)
+    def _chunks(self, chunk: int) -> Integers:
+        """|digits| of each chunk of each output."""
+        words = self.below.shape[1]
+        return np.diff(self.along[:, [*range(0, words, chunk), words]], axis=1)
 
     def plan(self, chunk: int, columns: int) -> WeightPlan | None:
         """The plan with so many words in a chunk, None where it does not fit."""
-        outputs, words = self.reach.shape
+        outputs, words = len(self.along), self.below.shape[1]
         room = columns - self.wanted(chunk) + self.width
         together = min(outputs, room // self.width)
         if together < 1:
             return None
-        groups = np.arange(0, outputs, together)
-        populated = int(np.logical_or.reduceat(self.some, groups, axis=0).sum())
-        live = 0
-        if chunk:
-            live = int(np.logical_or.reduceat(self.some, self._starts(chunk), axis=1).sum())
+        groups = np.diff(self.below[[*range(0, outputs, together), outputs]], axis=0)
+        live = np.count_nonzero(self._chunks(chunk)) if chunk else 0
         return WeightPlan(
             outputs, words, self.bits, chunk, self.width, self.short(chunk), together,
-            self.digits, self.places, populated, live,
+            self.digits, self.places, int(np.count_nonzero(groups)), int(live),
         )  # fmt: skip
+
+
+def _ranks(reach: Integers) -> int:
+    """The sum of the places of all digits, place k counted by the bits of k."""
+    places = range(WIDEST_WEIGHT + 1)
+    masks = {1 << b: sum(1 << k for k in places if k >> b & 1) for b in range(6)}
+    return sum(
+        rank * int(np.bitwise_count(reach & mask).sum(dtype=np.int64))
+        for rank, mask in masks.items()
+        if reach.max() >= mask & -mask
+    )

@@ -57,6 +57,7 @@ class Function:
     Results stand in words `places` of the output; `unbias` is what the reader subtracts
     from an offset-binary sum, `shape` the shape of the result.  `elsewhere` gives the same
     function on another AP kind, or raises `ProgramError` where it is not offered there.
+    `ports` words of each row are put out.
     """
 
     name: str
@@ -71,6 +72,7 @@ class Function:
     unbias: int = 0
     shape: tuple[int, ...] | None = None
     elsewhere: Callable[[ApKind], Function] | None = field(default=None, repr=False)
+    ports: int = 1
 
     @cached_property
     def program(self) -> Microprogram:

@@ -1,6 +1,6 @@
 """Sums of words times weights that the program holds: rows are output pixels, no weight is stored.
 
-This is the definition: every pass a step of its own, a group of outputs after another.  The
+This is the definition: every pass a step of its own, one group of outputs after another.  The
 kernel `apsim.cam.digits` carries the same passes out from rows of digits.
 
 The rule: an accumulator starts at what the negative digits may take from it, and the reader
@@ -11,32 +11,21 @@ with it.
 from __future__ import annotations
 
 from collections.abc import Iterator
-from dataclasses import dataclass
 
 import numpy as np
 from numpy.typing import NDArray
 
 from apsim import ops
-from apsim.cam.base import Cam
+from apsim.ap_kind import ApKind
 from apsim.closed_form import WeightPlan
-from apsim.counts import Activity, Counts
+from apsim.functions.base import Function, Patterns
 from apsim.layout import Field, Layout
-from apsim.ops.constants import canonical_digits
-from apsim.program import Microprogram, Operation
+from apsim.program import Item, Operation
 
-__all__ = ["Piece", "execute", "layout_of", "pieces", "presets", "subtracted"]
+__all__ = ["group", "groups", "layout_of", "presets", "subtracted"]
 
 Integers = NDArray[np.int64]
 CARRY, SHORT = "C", "Q"
-
-
-@dataclass(frozen=True)
-class Piece:
-    """A stretch of a load's program, which words of each row it takes in, which sums it gives."""
-
-    program: Microprogram
-    words: tuple[int, ...] = ()
-    outputs: tuple[int, ...] = ()
 
 
 def layout_of(plan: WeightPlan, kind: str = "u") -> Layout:
@@ -54,81 +43,79 @@ def layout_of(plan: WeightPlan, kind: str = "u") -> Layout:
     return Layout.of(*fields)
 
 
-def pieces(plan: WeightPlan, w: Integers, kind: str = "u") -> Iterator[Piece]:
-    """The program of a load, for weights [i, J]: groups of outputs, and in them chunks of words."""
-    layout = layout_of(plan, kind)
+def groups(plan: WeightPlan) -> Iterator[range]:
+    """The outputs of each group, T at a time."""
     for first in range(0, plan.outputs, plan.together):
-        outputs = range(first, min(first + plan.together, plan.outputs))
-        yield Piece(_started(plan, w, outputs).on(layout))
-        step = max(plan.chunk, 1)
-        for start in range(0, plan.words, step):
-            words = range(start, min(start + step, plan.words))
-            used = [j for j in words if w[outputs.start : outputs.stop, j].any()]
-            if used:
-                operation = _chunk(plan, w, outputs, start, used)
-                yield Piece(operation.on(layout), words=tuple(used))
-        for k, o in enumerate(outputs):
-            yield Piece(ops.read(f"P{k}").on(layout), outputs=(o,))
+        yield range(first, min(first + plan.together, plan.outputs))
 
 
-def _started(plan: WeightPlan, w: Integers, outputs: range) -> Operation:
-    """Carry and accumulators of a group: with short ones, which have presets, from 0 on."""
-    at = [0 if plan.chunk else preset_of(w[o], plan.bits) for o in outputs]
-    return ops.preset({CARRY: 0, **{f"P{k}": value for k, value in enumerate(at)}})
+def group(
+    plan: WeightPlan, w: Integers, outputs: range, rows: int, words: str, kind: ApKind
+) -> Function:
+    """Some outputs of a load: x [rows, J] to sums [outputs, rows], before `subtracted`.
+
+    A load is its groups one after another, on the cells as the one before left them.
+    """
+    layout, mine = layout_of(plan, words), w[outputs.start : outputs.stop]
+    used = np.flatnonzero(mine.any(axis=0))
+
+    def build(layout: Layout) -> Iterator[Item]:
+        for operation in _operations(plan, mine):
+            yield from operation.build(layout)
+
+    def arrange(x: Integers) -> list[Patterns]:
+        return [layout["A0"].encode_narrow(x[:, j]) for j in used]
+
+    return Function(
+        f"weighted sums {outputs.start} to {outputs.stop - 1}", kind, layout, rows,
+        Operation("weighted sums", lambda layout: list(build(layout))),
+        tuple(f"A{k}" for k in range(max(plan.chunk, 1))), layout["P0"], np.arange(rows), arrange,
+        ports=len(outputs),
+    )  # fmt: skip
 
 
-def _chunk(plan: WeightPlan, w: Integers, outputs: range, start: int, used: list[int]) -> Operation:
-    """Words put into the row, and their digits added up for each output that has some."""
-    operation = ops.populate(*(f"A{j - start}" for j in used))
-    for k, o in enumerate(outputs):
-        mine = [j for j in used if w[o, j]]
-        target = SHORT if plan.chunk else f"P{k}"
-        if mine and plan.chunk:
-            operation += ops.preset({SHORT: preset_of(w[o, mine], plan.bits)})
-        for j in mine:
-            operation += ops.add_constant_multiple(
-                int(w[o, j]), f"A{j - start}", target, carry=CARRY
-            )
-        if mine and plan.chunk:
-            operation += ops.add_short(SHORT, f"P{k}", carry=CARRY)
-    return operation
+def _operations(plan: WeightPlan, w: Integers) -> Iterator[Operation]:
+    """Presets, then chunk after chunk of words, then the accumulators put out."""
+    at = [0] * len(w) if plan.chunk else presets(w, plan.bits).tolist()
+    yield ops.preset({CARRY: 0, **{f"P{k}": value for k, value in enumerate(at)}})
+    step, port = max(plan.chunk, 1), 0
+    for start in range(0, plan.words, step):
+        some = w[:, start : start + step]
+        used = [f"A{k}" for k in np.flatnonzero(some.any(axis=0))]
+        if used:
+            yield ops.populate(*used, port=port)
+            port += len(used)
+        for k, mine in enumerate(some):
+            yield from _digits(plan, mine, f"P{k}")
+    for k in range(len(w)):
+        yield ops.read(f"P{k}", port=k)
 
 
-def preset_of(w: Integers, bits: int) -> int:
-    """What the negative digits of weights can take from an accumulator at most."""
-    negative = sum(1 << k for one in w.tolist() for k, d in canonical_digits(one) if d < 0)
-    return negative * ((1 << bits) - 1)
+def _digits(plan: WeightPlan, w: Integers, accumulator: str) -> Iterator[Operation]:
+    """A chunk's words times their weights [q], added to one output, by way of Q where it is."""
+    if not w.any():
+        return
+    if plan.chunk:
+        yield ops.preset({SHORT: int(presets(w[None], plan.bits)[0])})
+    for k in np.flatnonzero(w).tolist():
+        yield ops.add_constant_multiple(
+            int(w[k]), f"A{k}", SHORT if plan.chunk else accumulator, carry=CARRY
+        )
+    if plan.chunk:
+        yield ops.add_short(SHORT, accumulator, carry=CARRY)
 
 
 def presets(w: Integers, bits: int) -> Integers:
-    """The same for each line of weights [i, J]: int64[i]."""
-    wide = w.astype(np.int64)
-    return ((wide & ~(3 * wide)) >> 1).sum(axis=1) * ((1 << bits) - 1)
+    """What the negative digits of weights [i, J] can take from each sum at most: int64[i].
 
-
-def subtracted(w: Integers, bits: int, kind: str = "u") -> Integers:
-    """What the reader takes from each sum: int64[i]."""
-    offset = w.sum(axis=1, dtype=np.int64) << (bits - 1) if kind == "o" else 0
-    return presets(w, bits) + offset
-
-
-def execute(
-    array: Cam, plan: WeightPlan, w: Integers, x: Integers, kind: str = "u"
-) -> tuple[Integers, Counts, Activity]:
-    """One load, step by step: words x [rows, J] times weights [i, J] on an array of `rows` rows.
-
-    Gives sums [i, rows], what was carried out, and what it did.
+    A digit of w is -1 where a bit of w, but not of 3w, is set one place above.
     """
-    field = layout_of(plan, kind)["A0"]
-    patterns = field.encode(x).T
-    sums = np.zeros((plan.outputs, array.rows), np.uint64)
-    counts, activity = Counts(), Activity()
-    for piece in pieces(plan, w, kind):
-        data = np.ascontiguousarray(patterns[list(piece.words)]) if piece.words else None
-        out = np.zeros((1, array.rows), np.uint64) if piece.outputs else None
-        done = array.execute(piece.program.code, data, out)
-        counts += piece.program.counts()
-        activity += done.activity
-        if out is not None:
-            sums[piece.outputs[0]] = out[0]
-    return sums.astype(np.int64) - subtracted(w, plan.bits, kind)[:, None], counts, activity
+    wide = w.astype(np.int64)
+    negative: Integers = ((wide & ~(3 * wide)) >> 1).sum(axis=1)
+    return negative * ((1 << bits) - 1)
+
+
+def subtracted(plan: WeightPlan, w: Integers, words: str = "u") -> Integers:
+    """What the reader takes from each sum: presets, and 2**(M-1) for each signed word: int64[i]."""
+    offset = w.sum(axis=1, dtype=np.int64) << (plan.bits - 1) if words == "o" else 0
+    return presets(w, plan.bits) + offset
