@@ -18,6 +18,7 @@ from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from functools import cache
 from textwrap import indent
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -29,7 +30,7 @@ from apsim.closed_form import WeightPlan
 from apsim.counts import Activity, Counts
 from apsim.errors import CountError, ProgramError
 
-__all__ = ["LUTS", "Luts", "Outcome", "run"]
+__all__ = ["LUTS", "Luts", "Outcome", "prepare", "run"]
 
 Words = NDArray[np.uint64]
 Integers = NDArray[np.int64]
@@ -255,6 +256,12 @@ def _walk(luts: Luts) -> Operation:
     return Operation(scope["walk"], text)
 
 
+def prepare(luts: Luts) -> None:
+    """Compile the kernel, or load it, so that the time of that is not the passes'."""
+    one = np.zeros((1, 1, 8), np.uint64)
+    run(luts, WeightPlan(1, 1, 1, 0, 1, 0, 1, 0, 0, 0, 0), one[0] * 0, one[0, 0], one, 1, 1)
+
+
 def _lut_step(
     passes: tuple[tuple[Bits, Bits], ...], kinds: set[tuple[int, int]]
 ) -> Iterator[str]:  # fmt: skip
@@ -280,7 +287,7 @@ def _lut_step(
 def run(
     luts: Luts,
     plan: WeightPlan,
-    weights: Integers,
+    weights: NDArray[np.integer[Any]],
     presets: Integers,
     planes: Words,
     pixels: int,
@@ -332,7 +339,7 @@ class _Job:
     """A layer's loads: what all tiles share, and where their sums go."""
 
     def __init__(
-        self, walk: Operation, plan: WeightPlan, weights: Integers, presets: Integers,
+        self, walk: Operation, plan: WeightPlan, weights: NDArray[np.integer[Any]], presets: Integers,
         planes: Words, pixels: int, rows: int,
     ) -> None:  # fmt: skip
         self.plan, self.walk = plan, walk.address

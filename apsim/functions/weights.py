@@ -11,20 +11,23 @@ with it.
 from __future__ import annotations
 
 from collections.abc import Iterator
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
-from apsim import ops
+from apsim import closed_form, ops
 from apsim.ap_kind import ApKind
 from apsim.closed_form import WeightPlan
+from apsim.errors import ProgramError
 from apsim.functions.base import Function, Patterns
 from apsim.layout import Field, Layout
 from apsim.program import Item, Operation
 
-__all__ = ["group", "groups", "layout_of", "presets", "subtracted"]
+__all__ = ["group", "groups", "layout_of", "one_group", "presets", "subtracted"]
 
-Integers = NDArray[np.int64]
+Integers = NDArray[np.integer[Any]]
+Sums = NDArray[np.int64]
 CARRY, SHORT = "C", "Q"
 
 
@@ -43,6 +46,18 @@ def layout_of(plan: WeightPlan, kind: str = "u") -> Layout:
     return Layout.of(*fields)
 
 
+def one_group(w: Integers, bits: int, columns: int, rows: int, words: str, ap: str) -> Function:
+    """A load of weights [i, J] whose outputs are summed together, in the fewest operations.
+
+    Raises `ProgramError` where that takes more columns.
+    """
+    _, plan = closed_form.weights(w, bits, columns)
+    if plan.groups > 1:
+        wanted = plan.columns + (plan.outputs - plan.together) * plan.width
+        raise ProgramError(f"weighted sums: wanted {wanted} columns for one group, got {columns}")
+    return group(plan, w, range(plan.outputs), rows, words, ApKind.named(ap))
+
+
 def groups(plan: WeightPlan) -> Iterator[range]:
     """The outputs of each group, T at a time."""
     for first in range(0, plan.outputs, plan.together):
@@ -52,7 +67,7 @@ def groups(plan: WeightPlan) -> Iterator[range]:
 def group(
     plan: WeightPlan, w: Integers, outputs: range, rows: int, words: str, kind: ApKind
 ) -> Function:
-    """Some outputs of a load: x [rows, J] to sums [outputs, rows], before `subtracted`.
+    """Some outputs of a load: x [rows, J] to sums [outputs, rows], of one output [rows].
 
     A load is its groups one after another, on the cells as the one before left them.
     """
@@ -70,7 +85,7 @@ def group(
         f"weighted sums {outputs.start} to {outputs.stop - 1}", kind, layout, rows,
         Operation("weighted sums", lambda layout: list(build(layout))),
         tuple(f"A{k}" for k in range(max(plan.chunk, 1))), layout["P0"], np.arange(rows), arrange,
-        ports=len(outputs),
+        subtracted(plan, mine, words)[:, None], ports=len(outputs),
     )  # fmt: skip
 
 
@@ -105,17 +120,17 @@ def _digits(plan: WeightPlan, w: Integers, accumulator: str) -> Iterator[Operati
         yield ops.add_short(SHORT, accumulator, carry=CARRY)
 
 
-def presets(w: Integers, bits: int) -> Integers:
+def presets(w: Integers, bits: int) -> Sums:
     """What the negative digits of weights [i, J] can take from each sum at most: int64[i].
 
     A digit of w is -1 where a bit of w, but not of 3w, is set one place above.
     """
     wide = w.astype(np.int64)
-    negative: Integers = ((wide & ~(3 * wide)) >> 1).sum(axis=1)
+    negative: Sums = ((wide & ~(3 * wide)) >> 1).sum(axis=1)
     return negative * ((1 << bits) - 1)
 
 
-def subtracted(plan: WeightPlan, w: Integers, words: str = "u") -> Integers:
+def subtracted(plan: WeightPlan, w: Integers, words: str = "u") -> Sums:
     """What the reader takes from each sum: presets, and 2**(M-1) for each signed word: int64[i]."""
     offset = w.sum(axis=1, dtype=np.int64) << (plan.bits - 1) if words == "o" else 0
     return presets(w, plan.bits) + offset

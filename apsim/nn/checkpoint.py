@@ -22,12 +22,12 @@ from apsim.errors import InputError
 from apsim.files import replacing
 from apsim.nn.model import Integers, Layer, Model, Weighted
 from apsim.nn.on_ap.chip import Chip
-from apsim.nn.on_ap.layer_run import Forecast, LayerRun, Part
+from apsim.nn.on_ap.layer_run import Choice, Facts, Forecast, LayerRun, Part
 from apsim.nn.on_ap.seconds import Seconds
 
 __all__ = ["Checkpoint", "identity", "read", "write"]
 
-SCHEMA = "apsim.checkpoint/2"
+SCHEMA = "apsim.checkpoint/3"
 
 
 @dataclass(frozen=True)
@@ -44,6 +44,7 @@ def identity(model: Model, tensors: Mapping[str, Integers], chip: Chip, check: s
     design = chip.design
     plain = [SCHEMA, model.name, model.rule, chip.kind.value, design.rows, design.columns, check]
     plain += ["requant on the ap"] * (chip.requant == "ap")
+    plain += [chip.mapping, chip.cost] * (chip.mapping != "im2col")
     text.update(json.dumps(plain).encode())
     for name in sorted(model.tensors):
         text.update(f"{name}: {model.tensors[name]!r}".encode())
@@ -121,7 +122,16 @@ def _why(error: Exception) -> str:
 def _layer(fields: dict[str, Any]) -> LayerRun:
     parts = tuple(_part(part) for part in fields.pop("parts"))
     shape, host = tuple(fields.pop("shape")), tuple(fields.pop("host"))
-    return LayerRun(parts=parts, shape=shape, host=host, **fields)
+    return LayerRun(parts=parts, shape=shape, host=host, choice=_choice(fields.pop("choice")),
+                    **fields)  # fmt: skip
+
+
+def _choice(fields: dict[str, Any] | None) -> Choice | None:
+    if fields is None:
+        return None
+    facts = fields.pop("facts")
+    costs = tuple((name, cost) for name, cost in fields.pop("costs"))
+    return Choice(costs=costs, facts=facts and Facts(**facts), **fields)
 
 
 def _part(fields: dict[str, Any]) -> Part:

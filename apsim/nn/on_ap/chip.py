@@ -126,7 +126,8 @@ class Chip:
         """
         self.clock.turn("program")
         self.require(function)
-        return self._execute(function, data, 1)[0]
+        out: NDArray[np.uint64] = self._execute(function, data, 1)[0]
+        return out
 
     def execute_next(
         self, function: Function, data: NDArray[np.uint64], first: bool
@@ -152,7 +153,8 @@ class Chip:
         program = load.program
         if not np.array_equal(tall.program.code.steps, program.code.steps):
             raise ProgramError(f"{load.name}: loads side by side must have one program")
-        return self._execute(tall, data, loads)[0]
+        out: NDArray[np.uint64] = self._execute(tall, data, loads)[0]
+        return out
 
     def _execute(
         self, function: Function, data: NDArray[np.uint64], loads: int

@@ -9,69 +9,30 @@ from __future__ import annotations
 
 import math
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from apsim import cost
 from apsim.closed_form import spread
 from apsim.cost.technology import Technology
+from apsim.nn.on_ap.layer_run import Choice, Facts
 from apsim.nn.on_ap.tasks import Loads, Setting, Task, WeightedSums
 
 if TYPE_CHECKING:
     from apsim.closed_form import WeightPlan
 
-__all__ = ["Choice", "Facts", "asked", "cheaper"]
-
-UNITS = {"energy": "J", "cycles": "cycles", "latency": "cycles on the chip"}
-
-
-@dataclass(frozen=True)
-class Facts:
-    """How a layer's weights stand in the program: of a layer's groups together.
-
-    `chunk`, `width`, `together` are those of the first group; `digits` and `bytes` of the
-    instruction stream are of a load of each group.  `pixels` rows of `held` hold data.
-    `split` CAPs share the words of a sum where the loads of the layer are spread over a chip,
-    which takes `latency` cycles.
-    """
-
-    chunk: int
-    width: int
-    together: int
-    columns: int
-    digits: int
-    bytes: int
-    pixels: int
-    held: int
-    split: int
-    latency: int
-
-    @property
-    def utilization(self) -> float:
-        """Share of the rows of all loads that hold a pixel."""
-        return self.pixels / self.held
-
-
-@dataclass(frozen=True)
-class Choice:
-    """The mapping of a layer, why it is that one, and what the mappings cost by forecast."""
-
-    mapping: str
-    why: str = "asked for"
-    costs: tuple[tuple[str, float], ...] = ()
-    facts: Facts | None = None
+__all__ = ["asked", "cheaper", "cost_of", "facts"]
 
 
 def asked(mapping: str, body: Sequence[Task], on: Setting) -> Choice:
     """A mapping that was named."""
-    return Choice(mapping, facts=_facts(body, on))
+    return Choice(mapping, facts=facts(body, on))
 
 
 def cheaper(
     offers: Mapping[str, Sequence[Task]], refused: Mapping[str, str], on: Setting
 ) -> Choice:
     """The offer of the least forecast cost."""
-    costs = {name: _cost(body, on) for name, body in offers.items()}
+    costs = {name: cost_of(body, on) for name, body in offers.items()}
     best = min(costs, key=lambda name: costs[name])
     if refused:
         why = "; ".join(refused.values())
@@ -79,10 +40,11 @@ def cheaper(
         other = max(costs, key=lambda name: costs[name] if name != best else -math.inf)
         ratio = costs[other] / costs[best] if costs[best] else math.inf
         why = f"{ratio:.3g} times less {on.cost} than {other} by forecast"
-    return Choice(best, why, tuple(costs.items()), _facts(offers[best], on))
+    return Choice(best, why, tuple(costs.items()), facts(offers[best], on))
 
 
-def _facts(body: Sequence[Task], on: Setting) -> Facts | None:
+def facts(body: Sequence[Task], on: Setting) -> Facts | None:
+    """How weights stand in the program, None where they do not."""
     sums = [task for task in body if isinstance(task, WeightedSums)]
     if not sums:
         return None
@@ -95,8 +57,8 @@ def _facts(body: Sequence[Task], on: Setting) -> Facts | None:
     )  # fmt: skip
 
 
-def _cost(body: Sequence[Task], on: Setting) -> float:
-    """What the products of a layer cost by forecast."""
+def cost_of(body: Sequence[Task], on: Setting) -> float:
+    """What the products of a layer cost by forecast: J, cycles, or cycles on the chip."""
     if on.cost == "cycles":
         return float(sum(task.forecast.predicted.total for task in body))
     if on.cost == "latency":
@@ -105,9 +67,9 @@ def _cost(body: Sequence[Task], on: Setting) -> float:
 
 
 def _latency(body: Sequence[Task], on: Setting) -> float:
-    facts = _facts(body, on)
-    if facts is not None:
-        return float(facts.latency)
+    there = facts(body, on)
+    if there is not None:
+        return float(there.latency)
     loads = sum(task.forecast.loads for task in body)
     cycles = sum(task.forecast.predicted.total for task in body)
     return -(-loads // on.caps) * cycles / max(loads, 1)
@@ -121,11 +83,11 @@ def _energy(task: Task, technology: Technology) -> float:
 
 
 def _weights_energy(plan: WeightPlan, t: Technology) -> float:
-    """Joules of a pixel: a pass of an addition compares three cells and writes two in an eighth."""
+    """Joules of a pixel: a pass compares three cells, and in an eighth of all writes two."""
     terms, counts = plan.terms, plan.counts
     preset = plan.groups * (1 + plan.together * plan.width) + plan.live * plan.short
     cells = counts.compare * 2 / 8 + terms["populate"].write + preset
-    return (
+    return float(
         counts.compare * t.compare_energy(3)
         + cells * t.cell_write_energy
         + counts.read * t.read_energy
@@ -137,10 +99,10 @@ def _load_energy(loads: Loads, t: Technology) -> float:
     sizes = dict(loads.sizes)
     rows, sums = loads.fold.groups * sizes["j"], loads.fold.groups
     if loads.function == "merge":
-        return (rows - sums) * sizes["width"] * _moved(t)
+        return float((rows - sums) * sizes["width"] * _moved(t))
     a, w = sizes["Ma"], sizes["Mw"]
     multiplied = a * w * (4 * t.compare_energy(4) + 4 * 2 / 16 * t.cell_write_energy)
-    return (
+    return float(
         rows * (multiplied + (a + w) * t.cell_write_energy)
         + (rows - sums) * (a + w) * _moved(t)
     )  # fmt: skip

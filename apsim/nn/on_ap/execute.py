@@ -33,8 +33,7 @@ from apsim.nn.model.windows import plane, window_counts
 from apsim.nn.model.words import holding
 from apsim.nn.on_ap import patches, tasks, work
 from apsim.nn.on_ap.chip import Chip
-from apsim.nn.on_ap.choices import Choice
-from apsim.nn.on_ap.layer_run import Part
+from apsim.nn.on_ap.layer_run import Choice, Part
 from apsim.nn.on_ap.plan import Plan, plan_of
 from apsim.nn.on_ap.tasks import Requantization, Setting, Task
 

@@ -33,8 +33,7 @@ from apsim.nn.model import (
 from apsim.nn.model.windows import kernel_of
 from apsim.nn.model.words import Words, common, holding
 from apsim.nn.on_ap import choices, layer_recipes, tasks
-from apsim.nn.on_ap.choices import Choice
-from apsim.nn.on_ap.layer_run import NOTHING, Forecast
+from apsim.nn.on_ap.layer_run import NOTHING, Choice, Forecast
 from apsim.nn.on_ap.tasks import Requantization, Setting, Task
 
 __all__ = ["MAPPINGS", "PLANS", "Plan", "plan_of", "predicted"]

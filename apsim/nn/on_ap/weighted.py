@@ -38,8 +38,6 @@ def weighted_sums(
     watch = Watch(chip)
     run = _by_digits if chip.engine == "fused" and not chip.literal else _by_steps
     sums = run(chip, task, x, weights, progress)
-    chip.clock.turn("unload")
-    sums -= program.subtracted(task.plan, weights, task.words)[:, None]
     chip.clock.turn("program")
     return sums, watch.part(task)
 
@@ -50,6 +48,8 @@ def _by_digits(
     """The kernel that expands digits, over planes of pixels."""
     plan = task.plan
     presets = program.presets(weights, plan.bits)
+    offsets = program.subtracted(plan, weights, task.words)
+    digits.prepare(_luts())
     if plan.chunk:
         presets = np.zeros_like(presets)
     chip.clock.turn("load")
@@ -64,8 +64,8 @@ def _by_digits(
     chip.clock.turn("unload")
     chip.note(done.counts, done.activity, task.fold.loads)
     sums = np.empty((plan.outputs, len(x)), np.int64)
-    for line, accumulator in zip(sums, done.planes, strict=True):
-        line[:] = words_of(accumulator)[: len(x)]
+    for line, accumulator, offset in zip(sums, done.planes, offsets, strict=True):
+        np.subtract(words_of(accumulator)[: len(x)].view(np.int64), offset, out=line)
     return sums
 
 
@@ -80,7 +80,7 @@ def _luts() -> digits.Luts:
 def _by_steps(
     chip: Chip, task: WeightedSums, x: Integers, weights: Integers, progress: Progress
 ) -> Integers:
-    """Load after load, each group of outputs a program of its own on the cells of the one before."""
+    """Load after load, each group of outputs a program on the cells that the one before left."""
     plan, sums = task.plan, np.empty((task.plan.outputs, len(x)), np.int64)
     for load in task.fold.ranges():
         pixels = x[load.start : load.stop]
@@ -90,6 +90,6 @@ def _by_steps(
             chip.clock.turn("load")
             data = function.words(pixels)
             out = chip.execute_next(function, data, outputs.start == 0)
-            sums[outputs.start : outputs.stop, load.start : load.stop] = out
+            sums[outputs.start : outputs.stop, load.start : load.stop] = function.results(out)
             progress(len(load) * plan.words * len(outputs))
     return sums
