@@ -111,8 +111,7 @@ def spread(plan: WeightPlan, loads: int, caps: int) -> tuple[int, int]:
         rounds = -(-units * split // caps)
         return math.ceil(rounds * (alone / split + (split - 1).bit_length() * merge))
 
-    splits = [1 << k for k in range(plan.words.bit_length()) if 1 << k <= max(caps, 1)]
-    best = min(splits, key=cycles)
+    best = min(range(1, max(min(plan.words, caps), 1) + 1), key=cycles)
     return cycles(best), best
 
 

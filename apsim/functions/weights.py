@@ -85,7 +85,8 @@ def group(
         f"weighted sums {outputs.start} to {outputs.stop - 1}", kind, layout, rows,
         Operation("weighted sums", lambda layout: list(build(layout))),
         tuple(f"A{k}" for k in range(max(plan.chunk, 1))), layout["P0"], np.arange(rows), arrange,
-        subtracted(plan, mine, words)[:, None], ports=len(outputs),
+        subtracted(plan, mine, words)[:, None] if len(outputs) > 1
+        else int(subtracted(plan, mine, words)[0]), ports=len(outputs),
     )  # fmt: skip
 
 

@@ -36,7 +36,7 @@ from apsim.nn.on_ap import choices, layer_recipes, tasks
 from apsim.nn.on_ap.layer_run import NOTHING, Choice, Forecast
 from apsim.nn.on_ap.tasks import Requantization, Setting, Task
 
-__all__ = ["MAPPINGS", "PLANS", "Plan", "plan_of", "predicted"]
+__all__ = ["MAPPINGS", "PLANS", "Plan", "body_of", "chosen", "plan_of", "predicted"]
 
 
 @dataclass(frozen=True)
@@ -143,22 +143,26 @@ def _linear(model: Model, layer: Linear, on: Setting) -> Plan:
 def _weighted(
     model: Model, layer: Conv2d | Linear, on: Setting, host: tuple[str, ...] = ()
 ) -> Plan:  # fmt: skip
-    choice, body = _mapped(layer, _count(model, layer.output, on), _words(model, layer), on)
+    choice, body = chosen(model, layer, on)
     return replace(_from_sums(model, layer, on, body, host=host), choice=choice)
 
 
-def _mapped(
-    layer: Weighted, outputs: int, act: Words, on: Setting
-) -> tuple[Choice, tuple[Task, ...]]:
-    """The layer's products by the mapping that is asked for, or by the one that costs less."""
+def body_of(model: Model, layer: Weighted, on: Setting) -> tuple[Task, ...]:
+    """A layer's products by the mapping that is asked for; `ProgramError` where it does not fit."""
+    outputs = _count(model, layer.output, on)
+    return MAPPINGS[on.mapping](layer, outputs, _words(model, layer), on)
+
+
+def chosen(model: Model, layer: Weighted, on: Setting) -> tuple[Choice, tuple[Task, ...]]:
+    """A layer's products by the mapping that is asked for, or by the one that costs less."""
     if on.mapping != "auto":
-        body = MAPPINGS[on.mapping](layer, outputs, act, on)
+        body = body_of(model, layer, on)
         return choices.asked(on.mapping, body, on), body
     offers: dict[str, tuple[Task, ...]] = {}
     refused: dict[str, str] = {}
-    for name, make in MAPPINGS.items():
+    for name in MAPPINGS:
         try:
-            offers[name] = make(layer, outputs, act, on)
+            offers[name] = body_of(model, layer, replace(on, mapping=name))
         except ProgramError as error:
             refused[name] = str(error)
     if not offers:
