@@ -181,7 +181,7 @@ HOW = {
     "one array": "it is one array, not an archive",
     "a layer lacks a number": "is not a usable checkpoint.*macs",
     "no name of its run": "it lacks run",
-    "another version": "wanted a checkpoint of apsim.checkpoint/2, got 'apsim.checkpoint/9'",
+    "another version": "wanted a checkpoint of apsim.checkpoint/3, got 'apsim.checkpoint/9'",
 }
 
 
