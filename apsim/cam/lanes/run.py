@@ -225,7 +225,7 @@ class Runner:
         """Run the groups of some lane words; gives their number."""
         program, tile = self.program, self.operands.tile(where)
         width, numbers = len(tile.live), self._numbers()
-        planes = _planes(program.schedule.slots + MORE, program.columns + 1, width)
+        planes = room(program.schedule.slots + MORE, program.columns + 1, width)
         planes[-1, :-1] = tile.live
         bits = np.zeros((program.places, width), np.uint64)
         self._walk(self.walk, planes, tile, tile.live, tile.ends, bits, numbers)
@@ -312,7 +312,7 @@ class Runner:
         return told
 
 
-def _planes(*shape: int) -> Words:
+def room(*shape: int) -> Words:
     """The thread's planes uint64[slots, lines, words] at a multiple of 64 bytes.
 
     They hold what the last walk left there: a walk clears what it enters.  Lines are an odd

@@ -202,7 +202,7 @@ class _Scheduler:
             slots = tuple([self.slot[block] for block in here])
             which = self.standing.setdefault(slots, len(self.standing))
             self.ops.append((VERTICAL, chunk.start, chunk.stop, which, 0))
-            for block in [blocks[k] for k in chunk.last]:
+            for block in dict.fromkeys([blocks[k] for k in chunk.last]):
                 if final[block] == at and self._is_spent(block, number):
                     self.position[block] = number + 1
                     self._bring(block, len(self.program.stretches))
