@@ -16,27 +16,16 @@ from functools import cached_property
 import numpy as np
 from numpy.typing import NDArray
 
+from apsim import encoding
 from apsim.cam import frame, step
-from apsim.cam.lanes import columns, kernel
+from apsim.cam.lanes import kernel
+from apsim.cam.lanes.columns import ColumnSteps, Move, Pass
 from apsim.cam.lanes.regular import NEEDED
 from apsim.cam.lanes.schedule import FRESH, HORIZONTAL, VERTICAL, Schedule
-from apsim.cam.lut_step import LutStep
+from apsim.cam.lut_step import Generated, LutStep
 from apsim.cam.needs import used
 from apsim.cam.plan import Plan, operations, plan
-from apsim.encoding import (
-    BODY,
-    GATE,
-    KEYS,
-    OP,
-    PARALLEL,
-    PORT,
-    SOURCE,
-    TARGET,
-    WIDTH,
-    WRITE,
-    WRITES,
-    Code,
-)  # fmt: skip
+from apsim.encoding import Code
 from apsim.step import Gate, Op
 
 __all__ = ["Chosen", "Rows", "Walk"]
@@ -48,11 +37,13 @@ Key = tuple[int, int, int, int, int]
 """What names rows: FRESH; HORIZONTAL, steps from, to, whether on a block of zeros, whether words
 are put out; VERTICAL, steps from, to, slots, whether all groups act at once."""
 
-Chosen = frozenset[LutStep | columns.ColumnSteps]
+Chosen = frozenset[Generated]
 """What has code of its own."""
 
 CLEAR: Key = (FRESH, 0, 0, 0, 0)
-SAID = [OP, GATE, PORT, SOURCE, TARGET, WIDTH, KEYS]  # by a vertical step, besides its bits
+SAYS = [
+    getattr(encoding, name) for name in ["OP", "GATE", "PORT", "SOURCE", "TARGET", "WIDTH", "KEYS"]
+]  # by a vertical step, besides its bits
 MOST_SLOTS, MOST_PARTS = 5, 8  # of vertical steps in one visit; beyond, registers run out
 
 
@@ -71,7 +62,7 @@ class Vertical:
     write: Bits
 
     @property
-    def passes(self) -> columns.Pass:
+    def passes(self) -> Pass:
         """A pass, and how each written line flips, found as for horizontal passes."""
         once = [[s for s, _ in bits].count for bits in (self.key, self.write)]
         known = {s: b for s, b in self.key if once[0](s) == once[1](s) == 1}
@@ -79,13 +70,14 @@ class Vertical:
             (s, b, step.COUNTED if s not in known else step.KNOWN if known[s] != b else step.NEVER)
             for s, b in self.write
         )
-        return columns.Pass(Gate(self.gate), self.key, write)
+        return Pass(Gate(self.gate), self.key, write)
 
     def is_moved_by(self, after: list[Vertical]) -> bool:
         """Whether it reads a row whose tags the next step writes, and no other after it."""
-        reads = self.op == Op.READ and self.key[0][1] == 1 and self.port < 0 and not self.gate
+        reads = self.op == Op.READ and self.port < 0 and not self.gate
         spent = len(after) < 2 or after[1].op not in (Op.WRITE, Op.WRITE_TAG)
-        return reads and bool(after) and after[0].op == Op.WRITE_TAG and spent
+        one = len(self.key) == 1 and self.key[0][1] == 1
+        return reads and one and bool(after) and after[0].op == Op.WRITE_TAG and spent
 
 
 @dataclass(frozen=True)
@@ -93,7 +85,7 @@ class Visit:
     """Vertical steps that can be carried out in one visit of each column of some slots."""
 
     alone: list[Vertical]
-    steps: columns.ColumnSteps
+    steps: ColumnSteps
     slots: tuple[int, ...]
 
 
@@ -140,9 +132,9 @@ class Rows:
         return Walk(ops, chosen, [one for rows, tables in made for one in (rows, *tables)])
 
     @cached_property
-    def often(self) -> dict[LutStep | columns.ColumnSteps, int]:
+    def often(self) -> dict[Generated, int]:
         """What may have code of its own, and on how many lines of lanes it is carried out."""
-        found = Counter[LutStep | columns.ColumnSteps]()
+        found = Counter[Generated]()
         keys, which = self._ops
         many = np.bincount(which[:, 0], minlength=len(keys)).tolist()
         for key, times in zip(keys, many, strict=True):
@@ -164,6 +156,7 @@ class Rows:
         """What is walked: keys of rows, and (which key, slot, first step, block) one by one."""
         made: list[tuple[int, int, int, int]] = []
         known: dict[Key, int] = {}
+        key: Key
         alike, fresh = self._alike(), -1
         for kind, start, stop, which, block in self.schedule.ops:
             goes_on = kind == HORIZONTAL and which == fresh
@@ -187,12 +180,12 @@ class Rows:
         The same is what steps say, and their bits; lines by their ranks among the chunk's.
         """
         bits, steps = used(self.code), self.code.steps
-        said = np.zeros((len(steps), len(SAID) + 1 + int(bits.place.max(initial=0))), np.int64)
-        said[:, : len(SAID)] = steps[:, SAID]
-        said[bits.step, len(SAID) + bits.place] = 1 + 2 * self.schedule.ranks + bits.bit
+        said = np.zeros((len(steps), len(SAYS) + 1 + int(bits.place.max(initial=0))), np.int64)
+        said[:, : len(SAYS)] = steps[:, SAYS]
+        said[bits.step, len(SAYS) + bits.place] = 1 + 2 * self.schedule.ranks + bits.bit
         at_once = np.zeros(len(steps), np.int64)
-        for start in np.flatnonzero(steps[:, BODY]).tolist():
-            at_once[start : start + steps[start, BODY]] = steps[start, PARALLEL]
+        for start in np.flatnonzero(steps[:, encoding.BODY]).tolist():
+            at_once[start : start + steps[start, encoding.BODY]] = steps[start, encoding.PARALLEL]
         known: dict[tuple[bytes, int], tuple[int, int, int]] = {}
         chunks = {(op[1], op[2]) for op in self.schedule.ops if op[0] == VERTICAL}
         return {
@@ -244,7 +237,7 @@ class Rows:
             if row[frame.FN] == kernel.take.address:
                 pairs = [[row[frame.TABLE] + k, 1] for k in range(row[frame.COUNT])]
             elif row[frame.FN] == step.fill.address:
-                first, many = self.plan.steps[row[frame.INDEX], [WRITE, WRITES]]
+                first, many = self.plan.steps[row[frame.INDEX], [encoding.WRITE, encoding.WRITES]]
                 pairs = self.plan.pool[first : first + many, :2].tolist()
             lines = {line for line, _ in pairs}
             if not lines or len(lines) < len(pairs) or known & lines:
@@ -269,7 +262,8 @@ class Rows:
                 (slots[rank], int(bit))
                 for rank, bit in zip(self.schedule.ranks[entries], bits.bit[entries], strict=True)
             )
-            *said, keys = self.code.steps[index, SAID].tolist()
+            op, gate, port, source, target, width, keys = self.code.steps[index, SAYS].tolist()
+            said = op, gate, port, source, target, width
             yield Vertical(index - start, *said, pairs[:keys], pairs[keys:])
 
 
@@ -289,13 +283,13 @@ def _grouped(steps: list[Vertical]) -> Iterator[Vertical | Visit]:
 
 def _visit(steps: list[Vertical], first: int) -> Visit | None:
     """The steps from the first on that one visit may do: passes, and rows moved up by one."""
-    parts: list[columns.Pass | columns.Move] = []
+    parts: list[Pass | Move] = []
     widths, at = set[int](), first
     while at < len(steps) and len(parts) < MOST_PARTS:
         part = _part(steps, at)
         until = at + (part.steps if part else 1)
         slots = {s for one in steps[first:until] for s, _ in (*one.key, *one.write)}
-        if isinstance(part, columns.Move):
+        if isinstance(part, Move):
             widths.add(steps[at + 1].width)
         if part is None or len(slots) > MOST_SLOTS or len(widths) > 1:
             break
@@ -307,10 +301,10 @@ def _visit(steps: list[Vertical], first: int) -> Visit | None:
         return None
     named: dict[int, int] = {}
     numbered = tuple(part.on(lambda slot: named.setdefault(slot, len(named))) for part in parts)
-    return Visit(alone, columns.ColumnSteps(numbered), tuple(named))
+    return Visit(alone, ColumnSteps(numbered), tuple(named))
 
 
-def _part(steps: list[Vertical], at: int) -> columns.Pass | columns.Move | None:
+def _part(steps: list[Vertical], at: int) -> Pass | Move | None:
     """What a visit does for a step, or for a row's reading and the writing of its tags."""
     one, after = steps[at], steps[at + 1 : at + 3]
     if one.op == Op.PASS:
@@ -319,7 +313,7 @@ def _part(steps: list[Vertical], at: int) -> columns.Pass | columns.Move | None:
         return None
     (slot, _), write = one.key[0], after[0]
     up = write.key[0][0] == slot and write.target == 0 and write.source == -1
-    return columns.Move(slot) if up else None
+    return Move(slot) if up else None
 
 
 def _latches_inside(gates: list[int], outside: list[int]) -> bool:
@@ -353,7 +347,7 @@ class _Made:
     def begun(self, pairs: Sequence[Sequence[int]], index: int) -> Row:
         """Lines of zeros that are stored, or ones over them."""
         spans: list[list[int]] = []
-        for line, bit in sorted(pairs):
+        for line, bit in sorted(map(tuple, pairs)):
             if spans and sum(spans[-1][:2]) == line and spans[-1][2] == bit:
                 spans[-1][1] += 1
             else:

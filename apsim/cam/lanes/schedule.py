@@ -137,13 +137,14 @@ class _Scheduler:
         self.meets = [_lines_of(stretch) for stretch in stretches]
         self.last = {block: n for n, lines in enumerate(self.meets) for block in lines}
         ranks = self._cut()
-        for shared in range(program.size, program.size + program.shared):
-            self._enter(shared)
-            self.position[shared] = len(stretches)  # the caller brings them through
+        shared = range(program.size, program.size + program.shared)
+        for block in shared:
+            self._enter(block)
+            self.position[block] = len(stretches)  # the caller brings them through
         for block in range(program.size):
             self._bring(block, len(stretches))
-        shared = tuple(self.slot[program.size + k] for k in range(program.shared))
-        return Schedule(self.ops, list(self.standing), ranks, self.many, shared)
+        places = tuple(self.slot[block] for block in shared)
+        return Schedule(self.ops, list(self.standing), ranks, self.many, places)
 
     def _cut(self) -> Numbers:
         """The chunks of each loop; gives the ranks of all entries."""
