@@ -190,15 +190,16 @@ def put_columns(frame, row):  # type: ignore[no-untyped-def]
 
 @Operation
 def move(frame, row):  # type: ignore[no-untyped-def]
-    """Vertical WRITE_TAG: COUNT columns of a slot from column X on := those of another.
+    """Vertical WRITE_TAG: COUNT columns from column X on := column tags from column Y on.
 
-    TABLE is (slot to, slot from); columns from Y on are taken, zeros from outside of them.
-    Where Z, the slot was read by the step before, INDEX: these are the tags, as yet uncounted.
+    TABLE begins with the slot; zeros come from outside of the columns.  Where Z >= 0, the tags
+    are those of slot Z, which the step before, INDEX, has read: as yet uncounted.
     """
-    width, target, source, reads = row[at.COUNT], row[at.X], row[at.Y], row[at.Z]
-    slots, column, flips = pointer(row[at.TABLE]), frame[COLUMN], nothing()
-    to = frame[at.BASE] + slots[0] * frame[at.LINE]
-    tags = frame[at.BASE] + slots[1] * frame[at.LINE]
+    width, target, source, reads = row[at.COUNT], row[at.X], row[at.Y], row[at.Z] >= 0
+    to = frame[at.BASE] + pointer(row[at.TABLE])[0] * frame[at.LINE]
+    column, tags, flips = frame[COLUMN], frame[at.TAGS], nothing()
+    if reads:
+        tags = frame[at.BASE] + row[at.Z] * frame[at.LINE]
     index = row[at.INDEX]
     if reads:
         matches = nothing()

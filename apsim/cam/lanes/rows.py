@@ -24,8 +24,8 @@ from apsim.cam.lanes.regular import NEEDED
 from apsim.cam.lanes.schedule import FRESH, HORIZONTAL, VERTICAL, Schedule
 from apsim.cam.lut_step import Generated, LutStep
 from apsim.cam.needs import used
-from apsim.cam.plan import Plan, operations, plan
-from apsim.encoding import Code
+from apsim.cam.plan import Plan, operations, plan, vertical
+from apsim.encoding import GATE, OP, SOURCE, TARGET, WIDTH, Code
 from apsim.step import Gate, Op
 
 __all__ = ["Chosen", "Rows", "Walk"]
@@ -49,17 +49,18 @@ MOST_SLOTS, MOST_PARTS = 5, 8  # of vertical steps in one visit; beyond, registe
 
 @dataclass(frozen=True)
 class Vertical:
-    """A vertical step, by its place in its chunk: keys and written bits are (slot, bit)."""
+    """A vertical step, by its place in its chunk: keys and written bits are (slot, bit).
+
+    `row` is its row of the code, as if its bits stood in a pool of their own.
+    """
 
     index: int
-    op: int
-    gate: int
-    port: int
-    source: int
-    target: int
-    width: int
+    row: list[int]
     key: Bits
     write: Bits
+
+    def __getitem__(self, which: int) -> int:
+        return self.row[which]
 
     @property
     def passes(self) -> Pass:
@@ -70,14 +71,14 @@ class Vertical:
             (s, b, step.COUNTED if s not in known else step.KNOWN if known[s] != b else step.NEVER)
             for s, b in self.write
         )
-        return Pass(Gate(self.gate), self.key, write)
+        return Pass(Gate(self[GATE]), self.key, write)
 
     def is_moved_by(self, after: list[Vertical]) -> bool:
         """Whether it reads a row whose tags the next step writes, and no other after it."""
-        reads = self.op == Op.READ and self.port < 0 and not self.gate
-        spent = len(after) < 2 or after[1].op not in (Op.WRITE, Op.WRITE_TAG)
+        reads = self[OP] == Op.READ and self[encoding.PORT] < 0 and not self[GATE]
+        spent = len(after) < 2 or after[1][OP] not in (Op.WRITE, Op.WRITE_TAG)
         one = len(self.key) == 1 and self.key[0][1] == 1
-        return reads and one and bool(after) and after[0].op == Op.WRITE_TAG and spent
+        return reads and one and bool(after) and after[0][OP] == Op.WRITE_TAG and spent
 
 
 @dataclass(frozen=True)
@@ -205,12 +206,12 @@ class Rows:
             made.begin([(line, 0) for line in range(self.columns)])
         for part in self._parts(key) if key[0] == VERTICAL else ():
             if isinstance(part, Visit) and part.steps in chosen:
-                made.one_by_one(alone, self.schedule.slots)
+                made.one_by_one(alone)
                 made.visit(part)
                 alone = []
             else:
                 alone += part.alone if isinstance(part, Visit) else [part]
-        made.one_by_one(alone, self.schedule.slots)
+        made.one_by_one(alone)
         return made.done()
 
     def _horizontal(self, key: Key, chosen: Chosen) -> tuple[Numbers, list[Numbers]]:
@@ -262,9 +263,10 @@ class Rows:
                 (slots[rank], int(bit))
                 for rank, bit in zip(self.schedule.ranks[entries], bits.bit[entries], strict=True)
             )
-            op, gate, port, source, target, width, keys = self.code.steps[index, SAYS].tolist()
-            said = op, gate, port, source, target, width
-            yield Vertical(index - start, *said, pairs[:keys], pairs[keys:])
+            row = self.code.steps[index].tolist()
+            keys = row[encoding.WRITE] = row[encoding.KEYS]
+            row[encoding.KEY] = 0
+            yield Vertical(index - start, row, pairs[:keys], pairs[keys:])
 
 
 def _kind(key: Key) -> int:
@@ -290,14 +292,14 @@ def _visit(steps: list[Vertical], first: int) -> Visit | None:
         until = at + (part.steps if part else 1)
         slots = {s for one in steps[first:until] for s, _ in (*one.key, *one.write)}
         if isinstance(part, Move):
-            widths.add(steps[at + 1].width)
+            widths.add(steps[at + 1][WIDTH])
         if part is None or len(slots) > MOST_SLOTS or len(widths) > 1:
             break
         parts.append(part)
         at = until
     alone = steps[first:at]
-    outside = [one.gate for one in (*steps[:first], *steps[at:])]
-    if not parts or not _latches_inside([one.gate for one in alone], outside):
+    outside = [one[GATE] for one in (*steps[:first], *steps[at:])]
+    if not parts or not _latches_inside([one[GATE] for one in alone], outside):
         return None
     named: dict[int, int] = {}
     numbered = tuple(part.on(lambda slot: named.setdefault(slot, len(named))) for part in parts)
@@ -307,12 +309,12 @@ def _visit(steps: list[Vertical], first: int) -> Visit | None:
 def _part(steps: list[Vertical], at: int) -> Pass | Move | None:
     """What a visit does for a step, or for a row's reading and the writing of its tags."""
     one, after = steps[at], steps[at + 1 : at + 3]
-    if one.op == Op.PASS:
-        return one.passes if one.gate != Gate.PREFIX and one.key else None
+    if one[OP] == Op.PASS:
+        return one.passes if one[GATE] != Gate.PREFIX and one.key else None
     if not one.is_moved_by(after):
         return None
     (slot, _), write = one.key[0], after[0]
-    up = write.key[0][0] == slot and write.target == 0 and write.source == -1
+    up = write.key[0][0] == slot and (write[TARGET], write[SOURCE]) == (0, -1)
     return Move(slot) if up else None
 
 
@@ -357,52 +359,25 @@ class _Made:
         return [kernel.begin.address, 0, table, len(spans), index, ones, len(pairs) - ones, 0]
 
     def visit(self, visit: Visit) -> None:
-        width = max(one.width for one in visit.alone)
+        width = max(one[WIDTH] for one in visit.alone)
         code, first = visit.steps.address, visit.alone[0].index
         self.rows.append([code, 0, self.table([visit.slots]), width, first, 0, 0, 0])
 
-    def one_by_one(self, steps: list[Vertical], tags: int) -> None:
-        at = 0
-        while at < len(steps):
-            one, after = steps[at], steps[at + 1 : at + 3]
-            if one.is_moved_by(after):
-                self.move(after[0], one.key[0][0], one.index, reads=True)
-                at += 1
-            else:
-                self.single(one, tags)
-            at += 1
-
-    def single(self, one: Vertical, tags: int) -> None:
-        """A step by itself, its tags through memory."""
-        if one.op == Op.WRITE_TAG:
-            self.move(one, tags, one.index, reads=False)
-        elif one.op == Op.WRITE_ALL:
-            bits = self.table([(*pair, 0) for pair in one.write])
-            self.rows.append([step.fill.address, 0, bits, len(one.write), one.index, 0, 0, 0])
-        elif one.op == Op.WRITE:
-            self.step(one, step.KEPT | step.ONLY, key=(), write=one.write)
-        elif one.gate:
-            self.gated(one)
-        else:
-            keeps = 0 if one.op == Op.PASS else step.KEEPS
-            self.step(one, keeps, one.key, one.write if one.op == Op.PASS else ())
-        if one.op == Op.READ and one.port == 0:
-            put = [kernel.put_columns.address, 0, 0, one.width, one.index, 0, one.source, 0]
-            self.rows.append(put)
-
-    def step(self, one: Vertical, flags: int, key: Bits, write: Bits) -> None:
-        table = self.table([(*pair, step.COUNTED) for pair in (*key, *write)])
-        row = [step.step.address, 0, table, len(key), one.index, flags, 0, len(write)]
-        self.rows.append(row)
-
-    def gated(self, one: Vertical) -> None:
-        """Matches kept, turned into tags by the chain, and written by."""
-        self.step(one, step.KEEPS | step.SILENT, one.key, ())
-        self.rows.append([kernel.chain.address, 0, 0, one.gate, one.index, 0, 0, 0])
-        if one.op == Op.PASS:
-            self.step(one, step.KEPT | step.ONLY | step.PART, (), one.write)
-
-    def move(self, one: Vertical, source: int, index: int, *, reads: bool) -> None:
-        slots = self.table([one.key[0][0], source])
-        row = [kernel.move.address, 0, slots, one.width, index, one.target, one.source, reads]
-        self.rows.append(row)
+    def one_by_one(self, steps: list[Vertical]) -> None:
+        """Steps by themselves, their tags through memory but where a row moves."""
+        ops, read = (kernel.chain, kernel.move, kernel.put_columns), -1
+        for at, one in enumerate(steps):
+            entries = self.table([(*pair, step.COUNTED) for pair in (*one.key, *one.write)])
+            if one.is_moved_by(steps[at + 1 : at + 3]):
+                read = one.key[0][0]
+                continue
+            rows = vertical(
+                one.row, one.index, entries, kernel.chain, kernel.move, kernel.put_columns
+            )
+            for row in rows:
+                if read >= 0:
+                    row[frame.INDEX], row[frame.Z] = one.index - 1, read
+                if one[OP] == Op.PASS and not one[GATE]:
+                    row[frame.X] = 0  # nobody looks at the tags
+                self.rows.append(row)
+            read = -1
