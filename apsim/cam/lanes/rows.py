@@ -371,10 +371,7 @@ class _Made:
             if one.is_moved_by(steps[at + 1 : at + 3]):
                 read = one.key[0][0]
                 continue
-            rows = vertical(
-                one.row, one.index, entries, kernel.chain, kernel.move, kernel.put_columns
-            )
-            for row in rows:
+            for row in vertical(one.row, one.index, entries, *ops):
                 if read >= 0:
                     row[frame.INDEX], row[frame.Z] = one.index - 1, read
                 if one[OP] == Op.PASS and not one[GATE]:
