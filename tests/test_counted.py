@@ -11,7 +11,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from apsim import functions, ops
-from apsim.cam import FusedCam, PackedCam, dense, packed
+from apsim.cam import DenseCam, FusedCam, PackedCam, packed
 from apsim.cam.base import Cam, Execution
 from apsim.counts import Counts
 from apsim.errors import CountError
@@ -58,7 +58,7 @@ def skipping(which: int, act: Callable[..., Any]) -> Callable[..., Any]:
 def test_a_definition_that_skips_one_step_is_found_out(
     name: str, which: int, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(dense, "_act", skipping(which, dense._act))
+    monkeypatch.setattr(DenseCam, "_act", skipping(which, DenseCam._act))
     with pytest.raises(CountError, match=r"carried out"):
         ran(name, "dense")
 

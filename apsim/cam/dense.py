@@ -34,12 +34,22 @@ Words = NDArray[np.uint64]
 
 @dataclass
 class Lines:
-    """One direction of the array: `cells[line]` is a line across it, `tag` a bit per crossing."""
+    """One direction of the array; vertically that of some groups of rows.
 
-    cells: Array  # [lines, crossings]; a view, so that writes reach the array
-    tag: Array  # [crossings]
-    generate: Array  # latch G of the tag chain
-    kill: Array  # latch K of the tag chain
+    `tag` and the latches `generate` and `kill` of the tag chain hold a bit for each crossing:
+    bool[rows] horizontally, bool[groups, columns] vertically, where `table` [groups, slots]
+    says which row is meant by a line.
+    """
+
+    cells: Array
+    table: Numbers | None
+    tag: Array
+    generate: Array
+    kill: Array
+
+    def place(self, line: int) -> tuple[slice | Numbers, slice | int]:
+        """Where a line lies: an index into `cells` that gives an array of the tag's shape."""
+        return (slice(None), line) if self.table is None else (self.table[:, line], slice(None))
 
 
 class DenseCam:
@@ -98,85 +108,80 @@ class DenseCam:
         return Execution.of(totals, lines, code.steps[:, OP])
 
     def _horizontal(self, code: Code, step: Numbers, data: Words, out: Words) -> Numbers:
-        lines = Lines(self._cells.T, self._tag, self._tag, self._tag)
-        word = step[PORT], slice(None)
-        return _act(lines, step, *_operands(code, step), data, out, word)
+        lines = Lines(self._cells, None, self._tag, self._tag, self._tag)
+        return self._act(lines, code, step, data, out, slice(None))
 
     def _loop(
         self, code: Code, start: int, span: int, data: Words, out: Words, totals: Numbers
     ) -> None:
-        head = code.steps[start]
-        parallel = bool(head[PARALLEL])
-        segments = int(head[GROUPS]) if parallel else 1
+        head, body = code.steps[start], code.steps[start : start + span]
+        table = code.rows[head[TABLE] : head[TABLE] + head[GROUPS] * head[SLOTS]]
+        table, parallel = table.reshape(head[GROUPS], head[SLOTS]), bool(head[PARALLEL])
+        segments = len(table) if parallel else 1
         if self._vertical.shape[1] != segments:
             self._vertical = np.zeros((3, segments, self.columns), bool)
-        for group, table in enumerate(_tables(code, head)):
-            lines = Lines(self._cells, *self._vertical[:, group if parallel else 0])
-            for index in range(start, start + span):
-                step = code.steps[index]
-                key, write = _operands(code, step)
-                key[:, 0], write[:, 0] = table[key[:, 0]], table[write[:, 0]]
-                totals[:, index] += _act(lines, step, key, write, data, out, (step[PORT], group))
+        for batch in self._batches(body, table, parallel):
+            own = self._vertical[:, batch if parallel else slice(None)]
+            latches = own.copy() if parallel else np.repeat(own, len(table[batch]), axis=1)
+            lines = Lines(self._cells, table[batch], *latches)
+            for index, step in enumerate(body, start):
+                totals[:, index] += self._act(lines, code, step, data, out, batch)
+            own[:] = latches[:, -own.shape[1] :]
 
+    def _batches(self, body: Numbers, table: Numbers, parallel: bool) -> Iterator[slice]:
+        """Groups that go through the body of a loop together: one after another."""
+        return (slice(group, group + 1) for group in range(len(table)))
 
-def _tables(code: Code, head: Numbers) -> Iterator[Numbers]:
-    for group in range(head[GROUPS]):
-        first = head[TABLE] + group * head[SLOTS]
-        yield code.rows[first : first + head[SLOTS]]
+    def _act(
+        self, lines: Lines, code: Code, step: Numbers, data: Words, out: Words, groups: slice
+    ) -> Numbers:
+        """Carry out one step; give what it did (see `Execution.of`)."""
+        key = code.pool[step[KEY] : step[KEY] + step[KEYS]].tolist()
+        write = code.pool[step[WRITE] : step[WRITE] + step[WRITES]].tolist()
+        op, word, numbers = Op(step[OP]), (step[PORT], groups), np.zeros(5, np.int64)
+        numbers[0] = lines.tag.size
+        if op in COMPARES:
+            self._compare(lines, key, Gate(step[GATE]))
+            numbers[1:3] = lines.tag.size, np.count_nonzero(lines.tag)
+        if op is Op.READ and step[PORT] >= 0:
+            put_out(lines.tag, step, out, word)
+        if op in (Op.PASS, Op.WRITE, Op.WRITE_ALL):
+            where = np.ones_like(lines.tag) if op is Op.WRITE_ALL else lines.tag
+            for line, bit in write:
+                ones = where if bit else np.zeros_like(where)
+                numbers[3:] += self._drive(lines.place(line), where, ones)
+        if op in (Op.WRITE_TAG, Op.WRITE_DATA):
+            where, value = line_data(lines.tag, step, data, word)
+            numbers[3:] += self._drive(lines.place(key[0][0]), where, where & value)
+        return numbers
 
+    def _compare(self, lines: Lines, key: list[list[int]], gate: Gate) -> None:
+        match = np.ones_like(lines.tag)
+        for line, bit in key:
+            cells = lines.cells[lines.place(line)]
+            match &= cells if bit else ~cells
+        match = self._sensed(match)
+        lines.tag[:] = through_chain(match, gate, lines.generate, lines.kill)
 
-def _operands(code: Code, step: Numbers) -> tuple[Numbers, Numbers]:
-    key = code.pool[step[KEY] : step[KEY] + step[KEYS]].copy()
-    write = code.pool[step[WRITE] : step[WRITE] + step[WRITES]].copy()
-    return key, write
+    def _sensed(self, match: Array) -> Array:
+        """What match lines tell of matches: all of them."""
+        return match
 
+    def _drive(
+        self, place: tuple[slice | Numbers, slice | int], where: Array, ones: Array
+    ) -> tuple[int, int]:
+        """Write a line where `where`, with 1 where `ones`; give cells driven and changed."""
+        old = self._cells[place]
+        new = self._written(place, where, old & ~where | ones)
+        changed = np.count_nonzero(new != old)  # before the write: `old` may be a view
+        self._cells[place] = new
+        return int(np.count_nonzero(where)), int(changed)
 
-def _act(
-    lines: Lines,
-    step: Numbers,
-    key: Numbers,
-    write: Numbers,
-    data: Words,
-    out: Words,
-    word: tuple[int, int | slice],
-) -> Numbers:
-    """Carry out one step on one direction; give what it did (see `Execution.of`)."""
-    op = Op(step[OP])
-    numbers = np.zeros(5, np.int64)
-    numbers[0] = len(lines.tag)
-    if op in COMPARES:
-        _compare(lines, key, Gate(step[GATE]))
-        numbers[1:3] = len(lines.tag), lines.tag.sum()
-    if op is Op.READ and step[PORT] >= 0:
-        put_out(lines.tag, step, out, word)
-    if op in (Op.PASS, Op.WRITE):
-        numbers[3:] = _write(lines, write, lines.tag)
-    if op is Op.WRITE_ALL:
-        numbers[3:] = _write(lines, write, np.ones_like(lines.tag))
-    if op in (Op.WRITE_TAG, Op.WRITE_DATA):
-        where, value = line_data(lines.tag, step, data, word)
-        old = lines.cells[key[0, 0]].copy()
-        lines.cells[key[0, 0], where] = value[where]
-        numbers[3:] = where.sum(), (old != lines.cells[key[0, 0]]).sum()
-    return numbers
-
-
-def _compare(lines: Lines, key: Numbers, gate: Gate) -> None:
-    match = np.ones_like(lines.tag)
-    for line, bit in key:
-        match &= lines.cells[line] == bool(bit)
-    lines.tag[:] = through_chain(match, gate, lines.generate, lines.kill)
-
-
-def _write(lines: Lines, write: Numbers, where: Array) -> tuple[int, int]:
-    flipped = 0
-    for line, bit in write:
-        flipped += int((lines.cells[line, where] != bool(bit)).sum())
-        lines.cells[line, where] = bool(bit)
-    return int(where.sum()) * len(write), flipped
-
-
-# The others are for one line of tags, or for a line [..., columns] for each of several groups.
+    def _written(
+        self, place: tuple[slice | Numbers, slice | int], where: Array, new: Array
+    ) -> Array:
+        """What cells of a line become that are to become `new`: that."""
+        return new
 
 
 def through_chain(match: Array, gate: Gate, generate: Array, kill: Array) -> Array:

@@ -9,7 +9,9 @@ folder nothing is kept.  Under NUMBA_DISABLE_JIT=1 kernels run as the Python tha
 
 from __future__ import annotations
 
+import atexit
 import functools
+import gc
 import hashlib
 import os
 import pickle
@@ -28,6 +30,8 @@ from numba.core.compiler import CompileResult
 __all__ = ["PLAIN", "Operation", "cache_folder", "kernel", "plain", "small", "sources_digest"]
 
 Function = TypeVar("Function", bound=Callable[..., Any])
+
+atexit.register(gc.freeze)  # a last look for garbage in all of numba would find nothing
 
 PLAIN = bool(getattr(config, "DISABLE_JIT"))  # noqa: B009 - numba sets it at run time
 """Whether kernels run as plain Python."""

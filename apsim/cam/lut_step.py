@@ -10,6 +10,7 @@ from __future__ import annotations
 
 import linecache
 import threading
+from abc import ABC, abstractmethod
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from functools import cache, cached_property
@@ -20,7 +21,7 @@ from typing import Any
 from apsim.cam import jit
 from apsim.cam.step import COUNTED, KNOWN
 
-__all__ = ["NAMES", "LutStep", "Pass", "made_of", "source", "worth"]
+__all__ = ["NAMES", "Generated", "LutStep", "Pass", "made_of", "source", "worth"]
 
 Key = tuple[tuple[int, int], ...]
 Writes = tuple[tuple[int, int, int], ...]
@@ -36,9 +37,44 @@ SPEED = 4e8
 """Vectors of 512 rows that `step` brings through a pass in a second, about."""
 
 
+class Generated(ABC):
+    """Passes that may have code of their own: Python made from them, that numba compiles."""
+
+    passes: tuple[Any, ...]
+
+    @property
+    @abstractmethod
+    def lines(self) -> int:
+        """How many lines the passes use."""
+
+    @property
+    @abstractmethod
+    def text(self) -> str:
+        """The Python: one function of a frame and a row."""
+
+    @property
+    def address(self) -> int:
+        """Where the operation's machine code begins; made, or loaded, the first time."""
+        return operation_of(self).address
+
+
+@cache
+def operation_of(one: Generated) -> jit.Operation:
+    """The operation of passes that have code of their own."""
+    text = one.text
+    name = f"<{type(one).__name__} {abs(hash(text)):x}>"
+    linecache.cache[name] = len(text), None, text.splitlines(True), name
+    scope: dict[str, Any] = {"__name__": __name__}
+    exec(compile(text, name, "exec"), scope)
+    return jit.Operation(scope["operation"], text)
+
+
 @dataclass(frozen=True)
-class LutStep:
-    """Passes on lines that are numbered as they come, and whether the last tag is kept."""
+class LutStep(Generated):
+    """Passes on lines that are numbered as they come, and whether the last tag is kept.
+
+    The operation: COUNT steps on the lines of a row of TABLE, passes from INDEX on.
+    """
 
     passes: tuple[Pass, ...]
     keep: bool = False
@@ -48,25 +84,10 @@ class LutStep:
         """How many lines the passes use."""
         return 1 + max(line for key, writes in self.passes for line, *_ in (*key, *writes))
 
-    @cached_property
-    def operation(self) -> jit.Operation:
-        """The operation: COUNT steps on the lines of a row of TABLE, passes from INDEX on."""
-        text = source(self)
-        name = f"<lut step {abs(hash(text)):x}>"
-        linecache.cache[name] = len(text), None, text.splitlines(True), name
-        scope: dict[str, Any] = {"__name__": __name__}
-        exec(compile(text, name, "exec"), scope)
-        return jit.Operation(scope["lut_step"], text)
-
     @property
-    def address(self) -> int:
-        """Where the operation's machine code begins; made, or loaded, the first time."""
-        return _operation(self).address
-
-
-@cache
-def _operation(one: LutStep) -> jit.Operation:
-    return one.operation
+    def text(self) -> str:
+        """The Python that numba compiles."""
+        return source(self)
 
 
 def made_of(passes: Sequence[Pass], keep: bool = False) -> tuple[LutStep, tuple[int, ...]]:
@@ -83,10 +104,10 @@ def made_of(passes: Sequence[Pass], keep: bool = False) -> tuple[LutStep, tuple[
 
 
 _lock = threading.Lock()
-_done: dict[LutStep, float] = {}
+_done: dict[Generated, float] = {}
 
 
-def worth(one: LutStep, vectors: int) -> bool:
+def worth(one: Generated, vectors: int) -> bool:
     """Whether a LUT step that comes on so many vectors more runs as code of its own.
 
     It does from where `step` would have taken as long for it, in this process, as it takes to
@@ -98,7 +119,7 @@ def worth(one: LutStep, vectors: int) -> bool:
         done = _done[one] = _done.get(one, 0.0) + vectors * len(one.passes) / SPEED
     if done > COMPILING:
         return True
-    return done > LOADING and _operation(one).is_kept
+    return done > LOADING and operation_of(one).is_kept
 
 
 HEAD = """\
@@ -106,7 +127,7 @@ from apsim.cam.frame import *
 from apsim.cam.vector import load, nothing, offset, ones, pointer, splat, store, total
 
 
-def lut_step(frame, row):
+def operation(frame, row):
     base, line, full = frame[BASE] + row[AT], frame[LINE], frame[FULL]
     live, vectors, tags = frame[LIVE], frame[VECTORS], frame[TAGS] + row[AT]
     table, alive, weight = pointer(row[TABLE]), frame[ALIVE], frame[WEIGHT]

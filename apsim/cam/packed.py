@@ -8,7 +8,6 @@ steps have code of their own.  numba is imported when the first program runs, no
 from __future__ import annotations
 
 from concurrent.futures import ThreadPoolExecutor
-from dataclasses import dataclass
 from functools import cache
 from types import SimpleNamespace
 from typing import TYPE_CHECKING
@@ -36,14 +35,6 @@ NOWHERE = -1  # no address
 
 NOTHING = np.zeros(1, np.int64)
 _NO_WORDS = np.zeros((0, 0), np.uint64)
-
-
-@dataclass(frozen=True)
-class Saved:
-    """A snapshot of a packed array."""
-
-    planes: Words
-    latches: Words
 
 
 class PackedCam:
@@ -92,13 +83,13 @@ class PackedCam:
         self._planes[:-2] = 0
         self._planes[:-2].view(np.uint8)[:, : octets.shape[1]] = octets
 
-    def snapshot(self) -> Saved:
+    def snapshot(self) -> tuple[Words, Words]:
         """Cells, tags and latches."""
-        return Saved(self._planes.copy(), self._latches.copy())
+        return self._planes.copy(), self._latches.copy()
 
-    def restore(self, saved: Saved) -> None:
+    def restore(self, saved: tuple[Words, Words]) -> None:
         """Return to a snapshot."""
-        self._planes[:], self._latches = saved.planes, saved.latches.copy()
+        self._planes[:], self._latches = saved[0], saved[1].copy()
 
     def execute(self, code: Code, data: Words | None = None, out: Words | None = None) -> Execution:
         """Carry out encoded steps in order; see `Cam.execute`."""

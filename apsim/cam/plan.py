@@ -34,7 +34,7 @@ from apsim.encoding import (
 # isort: on
 from apsim.step import Mode, Op
 
-__all__ = ["Piece", "Plan", "Repeated", "Section", "operations", "plan"]
+__all__ = ["Piece", "Plan", "Repeated", "Section", "operations", "plan", "vertical"]
 
 Numbers = NDArray[np.int64]
 Flags = NDArray[np.bool_]
@@ -430,22 +430,29 @@ def _repeated(of: Plan, start: int) -> Repeated:
     rows = [
         row
         for number, one in enumerate(body.tolist())
-        for row in _vertical(one, start + number, -ENTRY * first)
+        for row in vertical(one, start + number, -ENTRY * first)
     ]
     table = np.ascontiguousarray(_table(head, of.rows))
     made = np.array(rows, np.int64).reshape(-1, frame.ROW_SIZE)
     return Repeated(made, pool, table.reshape(head[GROUPS], head[SLOTS]), bool(head[PARALLEL]))
 
 
-def _vertical(one: list[int], index: int, pool: int) -> Iterator[list[int]]:
-    """The operations of a vertical step."""
+def vertical(
+    one: list[int],
+    index: int,
+    pool: int,
+    gate: Operation = step.gate,
+    move: Operation = step.move,
+    put: Operation = step.put_row,
+) -> Iterator[list[int]]:
+    """The operations of a vertical step, whose bits stand in a pool at an address."""
     op, key, write = one[OP], pool + ENTRY * one[KEY], pool + ENTRY * one[WRITE]
     if op in COMPARES:
         writes = one[WRITES] if op == Op.PASS and not one[GATE] else 0
         flags = step.KEEPS | step.SILENT * (one[GATE] > 0)
         yield [step.step.address, 0, key, one[KEYS], index, flags, 0, writes]
     if op in COMPARES and one[GATE]:
-        yield [step.gate.address, 0, 0, one[GATE], index, 0, 0, 0]
+        yield [gate.address, 0, 0, one[GATE], index, 0, 0, 0]
     if op == Op.WRITE or (op == Op.PASS and one[GATE]):
         flags = step.KEPT | step.ONLY | step.PART * (op == Op.PASS)
         yield [step.step.address, 0, write, 0, index, flags, 0, one[WRITES]]
@@ -453,6 +460,6 @@ def _vertical(one: list[int], index: int, pool: int) -> Iterator[list[int]]:
         yield [step.fill.address, 0, write, one[WRITES], index, 0, 0, 0]
     if op in (Op.WRITE_TAG, Op.WRITE_DATA):
         port = one[PORT] if op == Op.WRITE_DATA else -1
-        yield [step.move.address, 0, key, one[WIDTH], index, one[TARGET], one[SOURCE], port]
+        yield [move.address, 0, key, one[WIDTH], index, one[TARGET], one[SOURCE], port]
     if op == Op.READ and one[PORT] >= 0:
-        yield [step.put_row.address, 0, 0, one[WIDTH], index, one[PORT], one[SOURCE], 0]
+        yield [put.address, 0, 0, one[WIDTH], index, one[PORT], one[SOURCE], 0]

@@ -124,12 +124,6 @@ def fill(frame, row):  # type: ignore[no-untyped-def]
 
 
 @small
-def count(frame, which, index, many):  # type: ignore[no-untyped-def]
-    """Add to one of the numbers of a step."""
-    pointer(frame[which])[index] += many
-
-
-@small
 def written(frame, index, cells, flipped):  # type: ignore[no-untyped-def]
     """Count a step that wrote, whatever matched."""
     pointer(frame[TIMES])[index] += frame[WEIGHT]
@@ -185,9 +179,9 @@ def gate(frame, row):  # type: ignore[no-untyped-def]
 
     The chain runs along a line: cin[k+1] = G[k] | !K[k] & cin[k], or the OR of all above.
     """
-    tags, latch_g, latch_k = chain(frame)
+    at, line, size = frame[TAGS], frame[LINE], 8 * frame[VECTORS]
+    tags, latch_g, latch_k = words(at), words(at + line), words(at + 2 * line)
     carry, above, matched = ZERO, False, 0
-    size = 8 * frame[VECTORS]
     for number in range(size):
         word = size - 1 - number if row[COUNT] == PREFIX else number
         tag = tags[word]
@@ -204,13 +198,6 @@ def gate(frame, row):  # type: ignore[no-untyped-def]
         tags[word] = tag
         matched += popcount(tag)
     pointer(frame[MATCHED])[row[INDEX]] += matched
-
-
-@small
-def chain(frame):  # type: ignore[no-untyped-def]
-    """Column tags, latch G and latch K."""
-    tags, line = frame[TAGS], frame[LINE]
-    return words(tags), words(tags + line), words(tags + 2 * line)
 
 
 @small

@@ -7,6 +7,7 @@ for debuggers, coverage, and tests that hold the compiled kernels against it.
 from __future__ import annotations
 
 import ctypes
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -49,30 +50,18 @@ class Vector:
         return Vector(~self.words)
 
 
-class Numbers:
-    """Numbers (int64) at an address."""
+class At:
+    """Numbers (int64), or words (uint64), at an address."""
 
-    def __init__(self, address: int) -> None:
-        self.address = address
+    def __init__(self, address: int, kind: type[np.int64 | np.uint64] = np.int64) -> None:
+        self.address, self.kind = int(address), kind
 
-    def __getitem__(self, k: int) -> int:
-        return ctypes.c_int64.from_address(self.address + 8 * int(k)).value
+    def __getitem__(self, k: int) -> Any:
+        word = ctypes.c_int64.from_address(self.address + 8 * int(k)).value
+        return word if self.kind is np.int64 else np.int64(word).astype(np.uint64)
 
-    def __setitem__(self, k: int, number: int) -> None:
-        ctypes.c_int64.from_address(self.address + 8 * int(k)).value = int(number)
-
-
-class WordsAt:
-    """Words (uint64) at an address."""
-
-    def __init__(self, address: int) -> None:
-        self.address = address
-
-    def __getitem__(self, k: int) -> np.uint64:
-        return np.uint64(ctypes.c_uint64.from_address(self.address + 8 * int(k)).value)
-
-    def __setitem__(self, k: int, word: np.uint64) -> None:
-        ctypes.c_uint64.from_address(self.address + 8 * int(k)).value = int(word)
+    def __setitem__(self, k: int, word: Any) -> None:
+        ctypes.c_int64.from_address(self.address + 8 * int(k)).value = int(word)
 
 
 def _at(address: int, v: int) -> Words:
@@ -132,17 +121,17 @@ def widened(address: int, number: int) -> Vector:
     return Vector(word.view(np.uint8).astype(np.uint64))
 
 
-def pointer(address: int) -> Numbers:
-    return Numbers(int(address))
+def pointer(address: int) -> At:
+    return At(address)
 
 
-def words(address: int) -> WordsAt:
-    return WordsAt(int(address))
+def words(address: int) -> At:
+    return At(address, np.uint64)
 
 
-def offset(numbers: Numbers, by: int) -> Numbers:
-    return Numbers(numbers.address + 8 * int(by))
+def offset(numbers: At, by: int) -> At:
+    return At(numbers.address + 8 * int(by))
 
 
-def invoke(address: int, frame: Numbers, row: Numbers) -> None:
+def invoke(address: int, frame: At, row: At) -> None:
     jit.plain(address)(frame, row)

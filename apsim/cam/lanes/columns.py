@@ -8,18 +8,15 @@ Tags and carries stay in registers, and cells travel once to memory and back.
 
 from __future__ import annotations
 
-import linecache
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
-from functools import cache, cached_property
-from string import ascii_lowercase
-from typing import Any
+from functools import cached_property
 
-from apsim.cam.jit import Operation
+from apsim.cam.lut_step import NAMES, Generated
 from apsim.cam.step import COUNTED, KNOWN
 from apsim.step import Gate
 
-__all__ = ["ColumnSteps", "Move", "Pass", "source"]
+__all__ = ["ColumnSteps", "Move", "Pass"]
 
 
 @dataclass(frozen=True)
@@ -75,55 +72,35 @@ class Move:
 
 
 @dataclass(frozen=True)
-class ColumnSteps:
-    """Passes and moves of one visit; slots are numbered as they come."""
+class ColumnSteps(Generated):
+    """Passes and moves of one visit; slots are numbered as they come.
+
+    The operation: COUNT columns move; TABLE has the slots, INDEX is the first step.
+    """
 
     passes: tuple[Pass | Move, ...]
 
-    @property
+    @cached_property
     def lines(self) -> int:
         """How many slots they use."""
         return 1 + max(slot for one in self.passes for slot in one.slots)
 
     @property
-    def address(self) -> int:
-        """Where the operation's machine code begins; made, or loaded, the first time."""
-        return operation_of(self).address
-
-    @cached_property
-    def operation(self) -> Operation:
-        """The operation: COUNT columns move; TABLE has the slots, INDEX is the first step."""
-        text = source(self)
-        name = f"<columns {abs(hash(text)):x}>"
-        linecache.cache[name] = len(text), None, text.splitlines(True), name
-        scope: dict[str, Any] = {"__name__": __name__}
-        exec(compile(text, name, "exec"), scope)
-        return Operation(scope["columns"], text)
+    def text(self) -> str:
+        """The Python that numba compiles."""
+        return HEAD + "\n".join("    " + line for line in _Source(self).lines()) + "\n"
 
 
-@cache
-def operation_of(one: ColumnSteps) -> Operation:
-    """One operation for equal steps."""
-    return one.operation
-
-
-FRAME = "ALIVE", "BASE", "COMPARED", "COUNT", "FLIPPED", "INDEX", "LINE", "MATCHED", "TABLE"
-HEAD = f"""\
-from apsim.cam.frame import {", ".join(FRAME)}
-from apsim.cam.frame import TIMES, WEIGHT, WRITTEN
+HEAD = """\
+from apsim.cam.frame import *
 from apsim.cam.lanes.kernel import COLUMN, COLUMNS, LANES, LANES_ALIVE, LANES_FULL, LANES_LIVE
 from apsim.cam.vector import load, nothing, ones, pointer, store, total
 
 
-def columns(frame, row):
+def operation(frame, row):
     base, slot, column = frame[BASE], frame[LINE], frame[COLUMN]
     table, index, width = pointer(row[TABLE]), row[INDEX], row[COUNT]
 """
-
-
-def source(steps: ColumnSteps) -> str:
-    """The operation as Python: what numba compiles, and what a reader may read."""
-    return HEAD + "\n".join("    " + line for line in _Source(steps).lines()) + "\n"
 
 
 @dataclass(frozen=True)
@@ -145,7 +122,7 @@ class _Source:
     @property
     def names(self) -> str:
         """A name for each slot."""
-        return ascii_lowercase[: self.of.lines]
+        return NAMES[: self.of.lines]
 
     @property
     def counters(self) -> list[str]:

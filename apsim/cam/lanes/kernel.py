@@ -8,32 +8,7 @@ moved columns into slots, and counts what it did.
 
 from __future__ import annotations
 
-from apsim.cam.frame import (
-    ALIVE,
-    BASE,
-    COMPARED,
-    COUNT,
-    COUNTERS,
-    FLIPPED,
-    FN,
-    FRAME,
-    INDEX,
-    LINE,
-    LIVE,
-    MATCHED,
-    OUT,
-    OUT_PORT,
-    ROW_SIZE,
-    TABLE,
-    TAGS,
-    TIMES,
-    VECTORS,
-    WEIGHT,
-    WRITTEN,
-    X,
-    Y,
-    Z,
-)  # fmt: skip
+from apsim.cam import frame as at
 from apsim.cam.jit import Operation, kernel
 from apsim.cam.vector import (
     gather,
@@ -58,26 +33,26 @@ __all__ = [
 ]  # fmt: skip
 
 # More numbers of a frame.
-SLOT = FRAME  # bytes from a slot to the next
-COLUMN = FRAME + 1  # and from a column of it to the next
-COLUMNS = FRAME + 2
-LANES = FRAME + 3  # vectors of a column; of these, how many have only living lanes
-LANES_FULL = FRAME + 4
-LANES_LIVE = FRAME + 5  # the line of living lanes
-LANES_ALIVE = FRAME + 6  # their number
-PACKED = FRAME + 7  # an operand as planes [blocks, bits, words], its port
-BITS = FRAME + 8
-PLANE = FRAME + 9  # words of a plane
-PORT = FRAME + 10
-OTHER = FRAME + 11  # the other operand, words [blocks, many]
-MANY = FRAME + 12
-STARTS = FRAME + 13  # of each vector, the first of its words in a plane; ANYHOW, or AS_BEFORE
-WHERE = FRAME + 14  # of each lane word, its word in a plane
-WHICH = FRAME + 15  # and its word of the other operand
-GATHERED = FRAME + 16  # a line for these
-BLOCK = FRAME + 17  # the block in the slot
-PLACES = FRAME + 18  # planes that are put out
-LANE_FRAME = FRAME + 19
+SLOT = at.FRAME  # bytes from a slot to the next
+COLUMN = at.FRAME + 1  # and from a column of it to the next
+COLUMNS = at.FRAME + 2
+LANES = at.FRAME + 3  # vectors of a column; of these, how many have only living lanes
+LANES_FULL = at.FRAME + 4
+LANES_LIVE = at.FRAME + 5  # the line of living lanes
+LANES_ALIVE = at.FRAME + 6  # their number
+PACKED = at.FRAME + 7  # an operand as planes [blocks, bits, words], its port
+BITS = at.FRAME + 8
+PLANE = at.FRAME + 9  # words of a plane
+PORT = at.FRAME + 10
+OTHER = at.FRAME + 11  # the other operand, words [blocks, many]
+MANY = at.FRAME + 12
+STARTS = at.FRAME + 13  # of each vector, the first of its words in a plane; ANYHOW, or AS_BEFORE
+WHERE = at.FRAME + 14  # of each lane word, its word in a plane
+WHICH = at.FRAME + 15  # and its word of the other operand
+GATHERED = at.FRAME + 16  # a line for these
+BLOCK = at.FRAME + 17  # the block in the slot
+PLACES = at.FRAME + 18  # planes that are put out
+LANE_FRAME = at.FRAME + 19
 
 ANYHOW, AS_BEFORE = -1, -2
 
@@ -100,13 +75,14 @@ def walk(frames_address, given_address, ops_address, many):  # type: ignore[no-u
     for number in range(many):
         op = offset(ops, OP_SIZE * number)
         frame, whole = offset(frames, LANE_FRAME * op[KIND]), offset(given, LANE_FRAME * op[KIND])
-        at, rows = op[IN_SLOT] * whole[SLOT], pointer(op[ROWS])
-        frame[BASE], frame[TAGS], frame[BLOCK] = whole[BASE] + at, whole[TAGS] + at, op[HOLDS]
-        for counter in range(TIMES, TIMES + COUNTERS):
+        by, rows = op[IN_SLOT] * whole[SLOT], pointer(op[ROWS])
+        frame[at.BASE], frame[at.TAGS] = whole[at.BASE] + by, whole[at.TAGS] + by
+        frame[BLOCK] = op[HOLDS]
+        for counter in range(at.TIMES, at.TIMES + at.COUNTERS):
             frame[counter] = whole[counter] + 8 * op[FIRST]
         for k in range(op[MANY_ROWS]):
-            row = offset(rows, ROW_SIZE * k)
-            invoke(row[FN], frame, row)
+            row = offset(rows, at.ROW_SIZE * k)
+            invoke(row[at.FN], frame, row)
 
 
 @kernel("void(int64, int64, int64, int64, int64, int64, int64, int64)")
@@ -143,19 +119,19 @@ def begin(frame, row):  # type: ignore[no-untyped-def]
 
     TABLE has COUNT rows (first line, how many, bit); X lines get ones, Y hold the zeros they get.
     """
-    spans, line, live, index = pointer(row[TABLE]), frame[LINE], frame[LIVE], row[INDEX]
-    for k in range(row[COUNT]):
-        first, many = frame[BASE] + spans[3 * k] * line, spans[3 * k + 1]
+    spans, line, live, index = pointer(row[at.TABLE]), frame[at.LINE], frame[at.LIVE], row[at.INDEX]
+    for k in range(row[at.COUNT]):
+        first, many = frame[at.BASE] + spans[3 * k] * line, spans[3 * k + 1]
         if spans[3 * k + 2]:
             for number in range(many):
-                for v in range(frame[VECTORS]):
+                for v in range(frame[at.VECTORS]):
                     store(first + number * line, v, load(live, v))
         else:
             zero(first, many * line)
     if index >= 0:
-        pointer(frame[TIMES])[index] += frame[WEIGHT]
-        pointer(frame[WRITTEN])[index] += frame[ALIVE] * (row[X] + row[Y])
-        pointer(frame[FLIPPED])[index] += frame[ALIVE] * row[X]
+        pointer(frame[at.TIMES])[index] += frame[at.WEIGHT]
+        pointer(frame[at.WRITTEN])[index] += frame[at.ALIVE] * (row[at.X] + row[at.Y])
+        pointer(frame[at.FLIPPED])[index] += frame[at.ALIVE] * row[at.X]
 
 
 @Operation
@@ -164,15 +140,15 @@ def take(frame, row):  # type: ignore[no-untyped-def]
 
     Where Z the lines are of zeros that nobody has stored yet.
     """
-    packs, block, live, vectors = row[X] == frame[PORT], frame[BLOCK], frame[LIVE], frame[VECTORS]
-    starts, gathered = pointer(frame[STARTS]), frame[GATHERED]
-    keep, one = splat(row[Z] - 1), splat(1)
+    packs, block = row[at.X] == frame[PORT], frame[BLOCK]
+    live, vectors, starts = frame[at.LIVE], frame[at.VECTORS], pointer(frame[STARTS])
+    gathered, keep, one = frame[GATHERED], splat(row[at.Z] - 1), splat(1)
     if not packs:
         for v in range(vectors):
             others = frame[OTHER] + 8 * frame[MANY] * block
             store(gathered, v, gather(others, load(frame[WHICH], v)))
-    for bit in range(row[COUNT]):
-        place, target = row[Y] + bit, frame[BASE] + (row[TABLE] + bit) * frame[LINE]
+    for bit in range(row[at.COUNT]):
+        place, target = row[at.Y] + bit, frame[at.BASE] + (row[at.TABLE] + bit) * frame[at.LINE]
         plane = frame[PACKED] + 8 * frame[PLANE] * (block * frame[BITS] + place)
         above, flips, new = place >= frame[BITS], nothing(), nothing()
         for v in range(vectors):
@@ -185,27 +161,27 @@ def take(frame, row):  # type: ignore[no-untyped-def]
             bits = new & load(live, v)
             flips += ones(bits ^ (load(target, v) & keep))
             store(target, v, bits)
-        index = row[INDEX] + bit
-        pointer(frame[TIMES])[index] += frame[WEIGHT]
-        pointer(frame[WRITTEN])[index] += frame[ALIVE]
-        pointer(frame[FLIPPED])[index] += total(flips)
+        index = row[at.INDEX] + bit
+        pointer(frame[at.TIMES])[index] += frame[at.WEIGHT]
+        pointer(frame[at.WRITTEN])[index] += frame[at.ALIVE]
+        pointer(frame[at.FLIPPED])[index] += total(flips)
 
 
 @Operation
 def put(frame, row):  # type: ignore[no-untyped-def]
     """READ: plane Y of the words out := the row tags, which `step` has made and counted."""
-    out = frame[OUT] + row[Y] * frame[OUT_PORT]
-    for v in range(frame[VECTORS]):
-        store(out, v, load(frame[TAGS], v))
+    out = frame[at.OUT] + row[at.Y] * frame[at.OUT_PORT]
+    for v in range(frame[at.VECTORS]):
+        store(out, v, load(frame[at.TAGS], v))
 
 
 @Operation
 def put_columns(frame, row):  # type: ignore[no-untyped-def]
     """Vertical READ: the words out := COUNT column tags from column Y on, 0 above them."""
     for place in range(frame[PLACES]):
-        column, out = row[Y] + place, frame[OUT] + place * frame[OUT_PORT]
-        inside = place < row[COUNT] and 0 <= column < frame[COLUMNS]
-        tags, kept = frame[TAGS], splat(-1) if inside else nothing()
+        column, out = row[at.Y] + place, frame[at.OUT] + place * frame[at.OUT_PORT]
+        inside = place < row[at.COUNT] and 0 <= column < frame[COLUMNS]
+        tags, kept = frame[at.TAGS], splat(-1) if inside else nothing()
         if inside:
             tags += column * frame[COLUMN]
         for v in range(frame[LANES]):
@@ -214,23 +190,25 @@ def put_columns(frame, row):  # type: ignore[no-untyped-def]
 
 @Operation
 def move(frame, row):  # type: ignore[no-untyped-def]
-    """Vertical WRITE_TAG: COUNT columns of a slot from column X on := those of another.
+    """Vertical WRITE_TAG: COUNT columns from column X on := column tags from column Y on.
 
-    TABLE is (slot to, slot from); columns from Y on are taken, zeros from outside of them.
-    Where Z, the slot was read by the step before, INDEX: these are the tags, as yet uncounted.
+    TABLE begins with the slot; zeros come from outside of the columns.  Where Z >= 0, the tags
+    are those of slot Z, which the step before, INDEX, has read: as yet uncounted.
     """
-    width, target, source, reads = row[COUNT], row[X], row[Y], row[Z]
-    slots, column, flips = pointer(row[TABLE]), frame[COLUMN], nothing()
-    to, tags = frame[BASE] + slots[0] * frame[LINE], frame[BASE] + slots[1] * frame[LINE]
-    index = row[INDEX]
+    width, target, source, reads = row[at.COUNT], row[at.X], row[at.Y], row[at.Z] >= 0
+    to = frame[at.BASE] + pointer(row[at.TABLE])[0] * frame[at.LINE]
+    column, tags, flips = frame[COLUMN], frame[at.TAGS], nothing()
+    if reads:
+        tags = frame[at.BASE] + row[at.Z] * frame[at.LINE]
+    index = row[at.INDEX]
     if reads:
         matches = nothing()
         for number in range(frame[COLUMNS]):
             for v in range(frame[LANES]):
                 matches += ones(load(tags + number * column, v))
-        pointer(frame[TIMES])[index] += frame[WEIGHT]
-        pointer(frame[COMPARED])[index] += frame[ALIVE]
-        pointer(frame[MATCHED])[index] += total(matches)
+        pointer(frame[at.TIMES])[index] += frame[at.WEIGHT]
+        pointer(frame[at.COMPARED])[index] += frame[at.ALIVE]
+        pointer(frame[at.MATCHED])[index] += total(matches)
         index += 1
     for number in range(width):
         place = width - 1 - number if target > source else number
@@ -244,9 +222,9 @@ def move(frame, row):  # type: ignore[no-untyped-def]
             bits = load(taken_from, v) & keep
             flips += ones(bits ^ load(goes, v))
             store(goes, v, bits)
-    pointer(frame[TIMES])[index] += frame[WEIGHT]
-    pointer(frame[WRITTEN])[index] += width * frame[LANES_ALIVE]
-    pointer(frame[FLIPPED])[index] += total(flips)
+    pointer(frame[at.TIMES])[index] += frame[at.WEIGHT]
+    pointer(frame[at.WRITTEN])[index] += width * frame[LANES_ALIVE]
+    pointer(frame[at.FLIPPED])[index] += total(flips)
 
 
 @Operation
@@ -255,23 +233,23 @@ def chain(frame, row):  # type: ignore[no-untyped-def]
 
     Column by column in every lane: cin' = G | !K & cin, or the OR of all from above.
     """
-    tags, latch_g = frame[TAGS], frame[TAGS] + frame[LINE]
-    latch_k, column, last = latch_g + frame[LINE], frame[COLUMN], frame[COLUMNS] - 1
+    tags, latch_g = frame[at.TAGS], frame[at.TAGS] + frame[at.LINE]
+    latch_k, column, last = latch_g + frame[at.LINE], frame[COLUMN], frame[COLUMNS] - 1
     matches = nothing()
     for v in range(frame[LANES]):
         carry = nothing()
         for number in range(frame[COLUMNS]):
-            at = column * (last - number if row[COUNT] == PREFIX else number)
-            tag = load(tags + at, v)
-            if row[COUNT] == PREFIX:
+            place = column * (last - number if row[at.COUNT] == PREFIX else number)
+            tag = load(tags + place, v)
+            if row[at.COUNT] == PREFIX:
                 tag = carry = carry | tag
-            elif row[COUNT] == LOAD_G:
-                store(latch_g + at, v, tag)
+            elif row[at.COUNT] == LOAD_G:
+                store(latch_g + place, v, tag)
             else:
-                if row[COUNT] == LOAD_K:
-                    store(latch_k + at, v, tag)
+                if row[at.COUNT] == LOAD_K:
+                    store(latch_k + place, v, tag)
                 tag &= carry
-                carry = load(latch_g + at, v) | (carry & ~load(latch_k + at, v))
-            store(tags + at, v, tag)
+                carry = load(latch_g + place, v) | (carry & ~load(latch_k + place, v))
+            store(tags + place, v, tag)
             matches += ones(tag)
-    pointer(frame[MATCHED])[row[INDEX]] += total(matches)
+    pointer(frame[at.MATCHED])[row[at.INDEX]] += total(matches)

@@ -93,12 +93,14 @@ class Tile:
     @property
     def live(self) -> Words:
         """The lanes that live."""
-        return self.told[2].view(np.uint64)
+        live: Words = self.told[2].view(np.uint64)
+        return live
 
     @property
     def ends(self) -> Words:
         """Those that are last in a load."""
-        return self.told[3].view(np.uint64)
+        ends: Words = self.told[3].view(np.uint64)
+        return ends
 
     @cached_property
     def gathered(self) -> Words:
@@ -186,7 +188,8 @@ def words_of(planes: Words) -> Words:
         raise ValueError(f"wanted at most 64 planes, got {len(planes)}")
     planes, words = np.ascontiguousarray(planes), np.empty(64 * planes.shape[1], np.uint64)
     octets = np.zeros(64, np.uint8)
-    to_words(address(planes), *planes.shape, address(words), address(octets))
+    bits, width = planes.shape
+    to_words(address(planes), bits, width, address(words), address(octets))
     return words
 
 

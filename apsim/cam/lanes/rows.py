@@ -16,27 +16,16 @@ from functools import cached_property
 import numpy as np
 from numpy.typing import NDArray
 
+from apsim import encoding
 from apsim.cam import frame, step
-from apsim.cam.lanes import columns, kernel
+from apsim.cam.lanes import kernel
+from apsim.cam.lanes.columns import ColumnSteps, Move, Pass
 from apsim.cam.lanes.regular import NEEDED
 from apsim.cam.lanes.schedule import FRESH, HORIZONTAL, VERTICAL, Schedule
-from apsim.cam.lut_step import LutStep
+from apsim.cam.lut_step import Generated, LutStep
 from apsim.cam.needs import used
-from apsim.cam.plan import Plan, operations, plan
-from apsim.encoding import (
-    BODY,
-    GATE,
-    KEYS,
-    OP,
-    PARALLEL,
-    PORT,
-    SOURCE,
-    TARGET,
-    WIDTH,
-    WRITE,
-    WRITES,
-    Code,
-)  # fmt: skip
+from apsim.cam.plan import Plan, operations, plan, vertical
+from apsim.encoding import GATE, OP, SOURCE, TARGET, WIDTH, Code
 from apsim.step import Gate, Op
 
 __all__ = ["Chosen", "Rows", "Walk"]
@@ -48,30 +37,33 @@ Key = tuple[int, int, int, int, int]
 """What names rows: FRESH; HORIZONTAL, steps from, to, whether on a block of zeros, whether words
 are put out; VERTICAL, steps from, to, slots, whether all groups act at once."""
 
-Chosen = frozenset[LutStep | columns.ColumnSteps]
+Chosen = frozenset[Generated]
 """What has code of its own."""
 
 CLEAR: Key = (FRESH, 0, 0, 0, 0)
-SAID = [OP, GATE, PORT, SOURCE, TARGET, WIDTH, KEYS]  # by a vertical step, besides its bits
+SAYS = [
+    getattr(encoding, name) for name in ["OP", "GATE", "PORT", "SOURCE", "TARGET", "WIDTH", "KEYS"]
+]  # by a vertical step, besides its bits
 MOST_SLOTS, MOST_PARTS = 5, 8  # of vertical steps in one visit; beyond, registers run out
 
 
 @dataclass(frozen=True)
 class Vertical:
-    """A vertical step, by its place in its chunk: keys and written bits are (slot, bit)."""
+    """A vertical step, by its place in its chunk: keys and written bits are (slot, bit).
+
+    `row` is its row of the code, as if its bits stood in a pool of their own.
+    """
 
     index: int
-    op: int
-    gate: int
-    port: int
-    source: int
-    target: int
-    width: int
+    row: list[int]
     key: Bits
     write: Bits
 
+    def __getitem__(self, which: int) -> int:
+        return self.row[which]
+
     @property
-    def passes(self) -> columns.Pass:
+    def passes(self) -> Pass:
         """A pass, and how each written line flips, found as for horizontal passes."""
         once = [[s for s, _ in bits].count for bits in (self.key, self.write)]
         known = {s: b for s, b in self.key if once[0](s) == once[1](s) == 1}
@@ -79,13 +71,14 @@ class Vertical:
             (s, b, step.COUNTED if s not in known else step.KNOWN if known[s] != b else step.NEVER)
             for s, b in self.write
         )
-        return columns.Pass(Gate(self.gate), self.key, write)
+        return Pass(Gate(self[GATE]), self.key, write)
 
     def is_moved_by(self, after: list[Vertical]) -> bool:
         """Whether it reads a row whose tags the next step writes, and no other after it."""
-        reads = self.op == Op.READ and self.key[0][1] == 1 and self.port < 0 and not self.gate
-        spent = len(after) < 2 or after[1].op not in (Op.WRITE, Op.WRITE_TAG)
-        return reads and bool(after) and after[0].op == Op.WRITE_TAG and spent
+        reads = self[OP] == Op.READ and self[encoding.PORT] < 0 and not self[GATE]
+        spent = len(after) < 2 or after[1][OP] not in (Op.WRITE, Op.WRITE_TAG)
+        one = len(self.key) == 1 and self.key[0][1] == 1
+        return reads and one and bool(after) and after[0][OP] == Op.WRITE_TAG and spent
 
 
 @dataclass(frozen=True)
@@ -93,7 +86,7 @@ class Visit:
     """Vertical steps that can be carried out in one visit of each column of some slots."""
 
     alone: list[Vertical]
-    steps: columns.ColumnSteps
+    steps: ColumnSteps
     slots: tuple[int, ...]
 
 
@@ -140,9 +133,9 @@ class Rows:
         return Walk(ops, chosen, [one for rows, tables in made for one in (rows, *tables)])
 
     @cached_property
-    def often(self) -> dict[LutStep | columns.ColumnSteps, int]:
+    def often(self) -> dict[Generated, int]:
         """What may have code of its own, and on how many lines of lanes it is carried out."""
-        found = Counter[LutStep | columns.ColumnSteps]()
+        found = Counter[Generated]()
         keys, which = self._ops
         many = np.bincount(which[:, 0], minlength=len(keys)).tolist()
         for key, times in zip(keys, many, strict=True):
@@ -164,6 +157,7 @@ class Rows:
         """What is walked: keys of rows, and (which key, slot, first step, block) one by one."""
         made: list[tuple[int, int, int, int]] = []
         known: dict[Key, int] = {}
+        key: Key
         alike, fresh = self._alike(), -1
         for kind, start, stop, which, block in self.schedule.ops:
             goes_on = kind == HORIZONTAL and which == fresh
@@ -187,12 +181,12 @@ class Rows:
         The same is what steps say, and their bits; lines by their ranks among the chunk's.
         """
         bits, steps = used(self.code), self.code.steps
-        said = np.zeros((len(steps), len(SAID) + 1 + int(bits.place.max(initial=0))), np.int64)
-        said[:, : len(SAID)] = steps[:, SAID]
-        said[bits.step, len(SAID) + bits.place] = 1 + 2 * self.schedule.ranks + bits.bit
+        said = np.zeros((len(steps), len(SAYS) + 1 + int(bits.place.max(initial=0))), np.int64)
+        said[:, : len(SAYS)] = steps[:, SAYS]
+        said[bits.step, len(SAYS) + bits.place] = 1 + 2 * self.schedule.ranks + bits.bit
         at_once = np.zeros(len(steps), np.int64)
-        for start in np.flatnonzero(steps[:, BODY]).tolist():
-            at_once[start : start + steps[start, BODY]] = steps[start, PARALLEL]
+        for start in np.flatnonzero(steps[:, encoding.BODY]).tolist():
+            at_once[start : start + steps[start, encoding.BODY]] = steps[start, encoding.PARALLEL]
         known: dict[tuple[bytes, int], tuple[int, int, int]] = {}
         chunks = {(op[1], op[2]) for op in self.schedule.ops if op[0] == VERTICAL}
         return {
@@ -212,12 +206,12 @@ class Rows:
             made.begin([(line, 0) for line in range(self.columns)])
         for part in self._parts(key) if key[0] == VERTICAL else ():
             if isinstance(part, Visit) and part.steps in chosen:
-                made.one_by_one(alone, self.schedule.slots)
+                made.one_by_one(alone)
                 made.visit(part)
                 alone = []
             else:
                 alone += part.alone if isinstance(part, Visit) else [part]
-        made.one_by_one(alone, self.schedule.slots)
+        made.one_by_one(alone)
         return made.done()
 
     def _horizontal(self, key: Key, chosen: Chosen) -> tuple[Numbers, list[Numbers]]:
@@ -244,7 +238,7 @@ class Rows:
             if row[frame.FN] == kernel.take.address:
                 pairs = [[row[frame.TABLE] + k, 1] for k in range(row[frame.COUNT])]
             elif row[frame.FN] == step.fill.address:
-                first, many = self.plan.steps[row[frame.INDEX], [WRITE, WRITES]]
+                first, many = self.plan.steps[row[frame.INDEX], [encoding.WRITE, encoding.WRITES]]
                 pairs = self.plan.pool[first : first + many, :2].tolist()
             lines = {line for line, _ in pairs}
             if not lines or len(lines) < len(pairs) or known & lines:
@@ -269,8 +263,10 @@ class Rows:
                 (slots[rank], int(bit))
                 for rank, bit in zip(self.schedule.ranks[entries], bits.bit[entries], strict=True)
             )
-            *said, keys = self.code.steps[index, SAID].tolist()
-            yield Vertical(index - start, *said, pairs[:keys], pairs[keys:])
+            row = self.code.steps[index].tolist()
+            keys = row[encoding.WRITE] = row[encoding.KEYS]
+            row[encoding.KEY] = 0
+            yield Vertical(index - start, row, pairs[:keys], pairs[keys:])
 
 
 def _kind(key: Key) -> int:
@@ -289,37 +285,37 @@ def _grouped(steps: list[Vertical]) -> Iterator[Vertical | Visit]:
 
 def _visit(steps: list[Vertical], first: int) -> Visit | None:
     """The steps from the first on that one visit may do: passes, and rows moved up by one."""
-    parts: list[columns.Pass | columns.Move] = []
+    parts: list[Pass | Move] = []
     widths, at = set[int](), first
     while at < len(steps) and len(parts) < MOST_PARTS:
         part = _part(steps, at)
         until = at + (part.steps if part else 1)
         slots = {s for one in steps[first:until] for s, _ in (*one.key, *one.write)}
-        if isinstance(part, columns.Move):
-            widths.add(steps[at + 1].width)
+        if isinstance(part, Move):
+            widths.add(steps[at + 1][WIDTH])
         if part is None or len(slots) > MOST_SLOTS or len(widths) > 1:
             break
         parts.append(part)
         at = until
     alone = steps[first:at]
-    outside = [one.gate for one in (*steps[:first], *steps[at:])]
-    if not parts or not _latches_inside([one.gate for one in alone], outside):
+    outside = [one[GATE] for one in (*steps[:first], *steps[at:])]
+    if not parts or not _latches_inside([one[GATE] for one in alone], outside):
         return None
     named: dict[int, int] = {}
     numbered = tuple(part.on(lambda slot: named.setdefault(slot, len(named))) for part in parts)
-    return Visit(alone, columns.ColumnSteps(numbered), tuple(named))
+    return Visit(alone, ColumnSteps(numbered), tuple(named))
 
 
-def _part(steps: list[Vertical], at: int) -> columns.Pass | columns.Move | None:
+def _part(steps: list[Vertical], at: int) -> Pass | Move | None:
     """What a visit does for a step, or for a row's reading and the writing of its tags."""
     one, after = steps[at], steps[at + 1 : at + 3]
-    if one.op == Op.PASS:
-        return one.passes if one.gate != Gate.PREFIX and one.key else None
+    if one[OP] == Op.PASS:
+        return one.passes if one[GATE] != Gate.PREFIX and one.key else None
     if not one.is_moved_by(after):
         return None
     (slot, _), write = one.key[0], after[0]
-    up = write.key[0][0] == slot and write.target == 0 and write.source == -1
-    return columns.Move(slot) if up else None
+    up = write.key[0][0] == slot and (write[TARGET], write[SOURCE]) == (0, -1)
+    return Move(slot) if up else None
 
 
 def _latches_inside(gates: list[int], outside: list[int]) -> bool:
@@ -353,7 +349,7 @@ class _Made:
     def begun(self, pairs: Sequence[Sequence[int]], index: int) -> Row:
         """Lines of zeros that are stored, or ones over them."""
         spans: list[list[int]] = []
-        for line, bit in sorted(pairs):
+        for line, bit in sorted(map(tuple, pairs)):
             if spans and sum(spans[-1][:2]) == line and spans[-1][2] == bit:
                 spans[-1][1] += 1
             else:
@@ -363,52 +359,22 @@ class _Made:
         return [kernel.begin.address, 0, table, len(spans), index, ones, len(pairs) - ones, 0]
 
     def visit(self, visit: Visit) -> None:
-        width = max(one.width for one in visit.alone)
+        width = max(one[WIDTH] for one in visit.alone)
         code, first = visit.steps.address, visit.alone[0].index
         self.rows.append([code, 0, self.table([visit.slots]), width, first, 0, 0, 0])
 
-    def one_by_one(self, steps: list[Vertical], tags: int) -> None:
-        at = 0
-        while at < len(steps):
-            one, after = steps[at], steps[at + 1 : at + 3]
-            if one.is_moved_by(after):
-                self.move(after[0], one.key[0][0], one.index, reads=True)
-                at += 1
-            else:
-                self.single(one, tags)
-            at += 1
-
-    def single(self, one: Vertical, tags: int) -> None:
-        """A step by itself, its tags through memory."""
-        if one.op == Op.WRITE_TAG:
-            self.move(one, tags, one.index, reads=False)
-        elif one.op == Op.WRITE_ALL:
-            bits = self.table([(*pair, 0) for pair in one.write])
-            self.rows.append([step.fill.address, 0, bits, len(one.write), one.index, 0, 0, 0])
-        elif one.op == Op.WRITE:
-            self.step(one, step.KEPT | step.ONLY, key=(), write=one.write)
-        elif one.gate:
-            self.gated(one)
-        else:
-            keeps = 0 if one.op == Op.PASS else step.KEEPS
-            self.step(one, keeps, one.key, one.write if one.op == Op.PASS else ())
-        if one.op == Op.READ and one.port == 0:
-            put = [kernel.put_columns.address, 0, 0, one.width, one.index, 0, one.source, 0]
-            self.rows.append(put)
-
-    def step(self, one: Vertical, flags: int, key: Bits, write: Bits) -> None:
-        table = self.table([(*pair, step.COUNTED) for pair in (*key, *write)])
-        row = [step.step.address, 0, table, len(key), one.index, flags, 0, len(write)]
-        self.rows.append(row)
-
-    def gated(self, one: Vertical) -> None:
-        """Matches kept, turned into tags by the chain, and written by."""
-        self.step(one, step.KEEPS | step.SILENT, one.key, ())
-        self.rows.append([kernel.chain.address, 0, 0, one.gate, one.index, 0, 0, 0])
-        if one.op == Op.PASS:
-            self.step(one, step.KEPT | step.ONLY | step.PART, (), one.write)
-
-    def move(self, one: Vertical, source: int, index: int, *, reads: bool) -> None:
-        slots = self.table([one.key[0][0], source])
-        row = [kernel.move.address, 0, slots, one.width, index, one.target, one.source, reads]
-        self.rows.append(row)
+    def one_by_one(self, steps: list[Vertical]) -> None:
+        """Steps by themselves, their tags through memory but where a row moves."""
+        ops, read = (kernel.chain, kernel.move, kernel.put_columns), -1
+        for at, one in enumerate(steps):
+            entries = self.table([(*pair, step.COUNTED) for pair in (*one.key, *one.write)])
+            if one.is_moved_by(steps[at + 1 : at + 3]):
+                read = one.key[0][0]
+                continue
+            for row in vertical(one.row, one.index, entries, *ops):
+                if read >= 0:
+                    row[frame.INDEX], row[frame.Z] = one.index - 1, read
+                if one[OP] == Op.PASS and not one[GATE]:
+                    row[frame.X] = 0  # nobody looks at the tags
+                self.rows.append(row)
+            read = -1

@@ -19,25 +19,14 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 from numpy.typing import NDArray
 
+from apsim import encoding
 from apsim.cam import frame
 from apsim.cam.base import Execution, lines_of
 from apsim.cam.lanes.operands import Operands, Tile, words_of
 from apsim.cam.lanes.regular import Regular
 from apsim.cam.lanes.schedule import Schedule, schedule
 from apsim.cam.needs import needs
-from apsim.encoding import (
-    BODY,
-    GROUPS,
-    MODE,
-    OP,
-    PARALLEL,
-    PLACE,
-    PORT,
-    WIDTH,
-    WRITE,
-    WRITES,
-    Code,
-)  # fmt: skip
+from apsim.encoding import Code
 from apsim.errors import CountError, ProgramError
 from apsim.step import Mode, Op
 
@@ -70,9 +59,11 @@ class Outcome:
 def predicted(code: Code, rows: int, columns: int) -> Numbers:
     """How often a load carries each step out, and on how many lines it compares: int64[2, n]."""
     times = np.ones(len(code), np.int64)
-    for start in np.flatnonzero(code.steps[:, BODY]).tolist():
-        if not code.steps[start, PARALLEL]:
-            times[start : start + code.steps[start, BODY]] = code.steps[start, GROUPS]
+    for start in np.flatnonzero(code.steps[:, encoding.BODY]).tolist():
+        if not code.steps[start, encoding.PARALLEL]:
+            times[start : start + code.steps[start, encoding.BODY]] = code.steps[
+                start, encoding.GROUPS
+            ]
     _, compared = lines_of(code, rows, columns)
     return np.stack([times, times * compared])
 
@@ -112,9 +103,11 @@ class LaneProgram:
     def places(self) -> int:
         """Bits of the words that the program puts out in port 0."""
         steps = self.code.steps
-        puts = steps[(steps[:, OP] == Op.READ) & (steps[:, PORT] == 0)]
-        vertical = puts[:, MODE] == Mode.VERTICAL
-        return int(np.where(vertical, puts[:, WIDTH], puts[:, PLACE] + 1).max(initial=1))
+        puts = steps[(steps[:, encoding.OP] == Op.READ) & (steps[:, encoding.PORT] == 0)]
+        vertical = puts[:, encoding.MODE] == Mode.VERTICAL
+        return int(
+            np.where(vertical, puts[:, encoding.WIDTH], puts[:, encoding.PLACE] + 1).max(initial=1)
+        )
 
     def prepare(self, words: int, *, fused: bool) -> Walk:
         """The operations for so many lane words; LUT steps have their own code where worth it."""
@@ -162,7 +155,9 @@ class LaneProgram:
                 f"of the {self.parts[step]} that it has in each load"
             )
         _, compared, matched, written, flipped = numbers
-        return Execution(times, compared, matched, written, flipped, self.code.steps[:, OP])
+        return Execution(
+            times, compared, matched, written, flipped, self.code.steps[:, encoding.OP]
+        )
 
     def _tile(self, words: int, threads: int) -> int:
         """Lane words of a tile: planes that stay close to a core, as much work for each thread."""
@@ -179,7 +174,7 @@ class LaneProgram:
         parts = np.full(len(self.code), self.size + self.regular.shared, np.int64)
         for stretch in self.regular.stretches:
             if stretch.lines:
-                at_once = bool(self.code.steps[stretch.start, PARALLEL])
+                at_once = bool(self.code.steps[stretch.start, encoding.PARALLEL])
                 parts[stretch.start : stretch.stop] = len(stretch.lines) if at_once else 1
         return parts
 
@@ -202,8 +197,10 @@ class LaneProgram:
         for stretch in self.regular.stretches:
             for index in range(stretch.start, stretch.stop) if stretch.lines else ():
                 row = self.code.steps[index]
-                if row[OP] == Op.WRITE_ALL and row[MODE] == Mode.VERTICAL:
-                    pool = self.code.pool[row[WRITE] : row[WRITE] + row[WRITES]]
+                if row[encoding.OP] == Op.WRITE_ALL and row[encoding.MODE] == Mode.VERTICAL:
+                    pool = self.code.pool[
+                        row[encoding.WRITE] : row[encoding.WRITE] + row[encoding.WRITES]
+                    ]
                     if any(stretch.lines[0][s] == self.size + shared for s in pool[:, 0]):
                         return index
         raise ProgramError("a shared row is never cleared")
@@ -225,7 +222,7 @@ class Runner:
         """Run the groups of some lane words; gives their number."""
         program, tile = self.program, self.operands.tile(where)
         width, numbers = len(tile.live), self._numbers()
-        planes = _planes(program.schedule.slots + MORE, program.columns + 1, width)
+        planes = room(program.schedule.slots + MORE, program.columns + 1, width)
         planes[-1, :-1] = tile.live
         bits = np.zeros((program.places, width), np.uint64)
         self._walk(self.walk, planes, tile, tile.live, tile.ends, bits, numbers)
@@ -312,7 +309,7 @@ class Runner:
         return told
 
 
-def _planes(*shape: int) -> Words:
+def room(*shape: int) -> Words:
     """The thread's planes uint64[slots, lines, words] at a multiple of 64 bytes.
 
     They hold what the last walk left there: a walk clears what it enters.  Lines are an odd

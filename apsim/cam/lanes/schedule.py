@@ -134,16 +134,18 @@ class _Scheduler:
 
     def run(self) -> Schedule:
         program, stretches = self.program, self.program.stretches
+        self.through = len(stretches)
         self.meets = [_lines_of(stretch) for stretch in stretches]
         self.last = {block: n for n, lines in enumerate(self.meets) for block in lines}
         ranks = self._cut()
-        for shared in range(program.size, program.size + program.shared):
-            self._enter(shared)
-            self.position[shared] = len(stretches)  # the caller brings them through
+        shared = range(program.size, program.size + program.shared)
+        for block in shared:
+            self._enter(block)
+            self.position[block] = self.through  # the caller brings them through
         for block in range(program.size):
-            self._bring(block, len(stretches))
-        shared = tuple(self.slot[program.size + k] for k in range(program.shared))
-        return Schedule(self.ops, list(self.standing), ranks, self.many, shared)
+            self._bring(block, self.through)
+        places = tuple(self.slot[block] for block in shared)
+        return Schedule(self.ops, list(self.standing), ranks, self.many, places)
 
     def _cut(self) -> Numbers:
         """The chunks of each loop; gives the ranks of all entries."""
@@ -166,20 +168,21 @@ class _Scheduler:
 
     def _bring(self, block: int, until: int) -> None:
         """Carry a block through all stretches before `until`."""
-        if block not in self.position:
+        position = self.position
+        if block not in position:
             self._enter(block)
-        while (number := self.position[block]) < until:
+        while (number := position[block]) < until:
             stretch = self.program.stretches[number]
-            for line in self.meets[number].get(block, ()):
-                self._meet(number, line)
-            if not stretch.lines:
+            if stretch.lines:
+                for line in self.meets[number].get(block, ()):
+                    self._meet(number, line)
+            else:
                 slot = self.slot[block]
                 self.ops.append((HORIZONTAL, stretch.start, stretch.stop, slot, block))
-            if self.position[block] == number:
-                self.position[block] = number + 1
-        through = until == len(self.program.stretches) and block in self.slot
-        if through and 0 < block < self.program.size:  # block 0 and shared rows keep theirs
-            self.free.append(self.slot.pop(block))
+            if position[block] == number:
+                position[block] = number + 1
+        if until == self.through and 0 < block < self.program.size and block in self.slot:
+            self.free.append(self.slot.pop(block))  # block 0 and shared rows keep theirs
 
     def _meet(self, number: int, line: int) -> None:
         """Carry out a loop's body for one line, after the earlier lines that share its blocks."""
@@ -202,10 +205,10 @@ class _Scheduler:
             slots = tuple([self.slot[block] for block in here])
             which = self.standing.setdefault(slots, len(self.standing))
             self.ops.append((VERTICAL, chunk.start, chunk.stop, which, 0))
-            for block in [blocks[k] for k in chunk.last]:
+            for block in dict.fromkeys([blocks[k] for k in chunk.last]):
                 if final[block] == at and self._is_spent(block, number):
                     self.position[block] = number + 1
-                    self._bring(block, len(self.program.stretches))
+                    self._bring(block, self.through)
 
     def _waiting(self, number: int, block: int, line: int) -> list[int]:
         """Lines before this one that the block has not met yet."""

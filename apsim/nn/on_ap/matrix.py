@@ -44,7 +44,7 @@ class Batch:
 
 
 @dataclass(frozen=True)
-class _Order:
+class Order:
     """Lanes over the columns of x ("u") or over the rows of the weights ("i").
 
     Lane word w holds 64 values of one index (`inner`), all with one value of the other.
@@ -55,7 +55,7 @@ class _Order:
     over_weights: bool
 
     @classmethod
-    def best(cls, i: int, u: int) -> _Order:
+    def best(cls, i: int, u: int) -> Order:
         """The order that leaves few lanes of a word idle, and has many words for each value."""
         one, other = cls(i, u, False), cls(u, i, True)
         return other if other.effort < one.effort else one
@@ -109,7 +109,7 @@ def dot_products(
     clock = clock or Clock()
     clock.turn("program")
     (u, length), i = x.shape, len(weights)
-    order = _Order.best(i, u)
+    order = Order.best(i, u)
     groups = fold.size if fold.full else fold.rest
     function = make(groups)
     program = _program(function, groups, length)
@@ -156,7 +156,7 @@ def _listed(ran: Code, load: Function) -> NDArray[np.int64]:
 
 
 def _operands(
-    function: Function, x: Integers, weights: Integers, order: _Order, fold: Fold
+    function: Function, x: Integers, weights: Integers, order: Order, fold: Fold
 ) -> Operands:
     """One operand as planes, the other as words; until then in no wider type than they need."""
     fields, port = (function.layout["A"], function.layout["B"]), int(order.over_weights)
