@@ -305,7 +305,8 @@ def _pieces(of: Plan) -> Iterator[Piece]:
     numbers = dict(
         zip(at.tolist(), of.steps[at][:, [KEY, KEYS, WRITE, WRITES]].tolist(), strict=True)
     )
-    entries = np.flatnonzero(horizontal.repeat(of.steps[:, KEYS] + of.steps[:, WRITES]))
+    first = int(of.steps[:1, KEY].sum())  # not 0 where the steps are a stretch of a program
+    entries = np.flatnonzero(horizontal.repeat(of.steps[:, KEYS] + of.steps[:, WRITES])) + first
     pool = dict(zip(entries.tolist(), map(tuple, of.pool[entries].tolist()), strict=True))
     keep = of.keep.tolist()
     for start, passes in zip(starts.tolist(), of.steps[starts, PASSES].tolist(), strict=True):

@@ -55,9 +55,9 @@ class Function:
     """A function on an AP: `arrange(*operands)` gives patterns [rows] for each input field.
 
     Results stand in words `places` of the output; `unbias` is what the reader subtracts
-    from an offset-binary sum (of several ports [ports, 1]), `shape` the shape of the result.  `elsewhere` gives the same
-    function on another AP kind, or raises `ProgramError` where it is not offered there.
-    `ports` words of each row are put out.
+    from an offset-binary sum (for several ports [ports, 1]), `shape` the shape of the result.
+    `elsewhere` gives the same function on another AP kind, or raises `ProgramError` where it
+    is not offered there.  `ports` words of each row are put out.
     """
 
     name: str

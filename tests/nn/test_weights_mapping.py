@@ -16,12 +16,13 @@ from apsim import cost, lut, nn
 from apsim.cam import digits
 from apsim.cam.lanes import planes_of
 from apsim.closed_form import weights as closed
+from apsim.debug.layer_load import image_of
 from apsim.debug.targets import Wanted, open_target
 from apsim.errors import InputError, ProgramError
 from apsim.functions import weights as program
 from apsim.nn.model import Conv2d
 from apsim.nn.model.words import Words
-from apsim.nn.on_ap import plan, tasks, work
+from apsim.nn.on_ap import patches, plan, tasks, work
 from apsim.nn.on_ap.chip import Chip
 from apsim.nn.on_ap.layer_run import Part
 from apsim.nn.on_ap.tasks import Setting
@@ -70,7 +71,7 @@ class Layer:
         return _sums(_chip(engine, rows=self.rows), self.x, self.w, self.act)
 
 
-def _assert_right(layer: Layer, sums: Array, part: Part) -> None:
+def assert_right(layer: Layer, sums: Array, part: Part) -> None:
     """sums == w x, counted == closed form times loads == named terms"""
     assert np.array_equal(sums, layer.w @ layer.x.T)
     loads = -(-len(layer.x) // layer.rows)
@@ -84,7 +85,7 @@ def _assert_right(layer: Layer, sums: Array, part: Part) -> None:
 def test_random_layers_are_exact_and_counted(seeds: range) -> None:
     for seed in seeds:
         layer = Layer.random(seed, 1500)
-        _assert_right(layer, *layer.run())
+        assert_right(layer, *layer.run())
 
 
 @pytest.mark.parametrize("seeds", [range(5), pytest.param(range(5, 1005), marks=pytest.mark.long)])
@@ -99,7 +100,7 @@ def test_every_engine_does_the_same(seeds: range) -> None:
             assert (part.counts, part.activity, part.loads) == (
                 other.counts, other.activity, other.loads,
             )  # fmt: skip
-        _assert_right(layer, sums, part)
+        assert_right(layer, sums, part)
 
 
 @pytest.mark.parametrize("pixels", [1, 63, 64, 65, 511, 512, 513, 1537])
@@ -140,7 +141,7 @@ def test_hard_weights_times_the_least_and_the_most(what: str, engine: str) -> No
         low = -128 if act.signed else 0
         x = np.array([[low] * w.shape[1], [low + 255] * w.shape[1], [low + 1] * w.shape[1]])
         layer = Layer(x, w, act, 4800)
-        _assert_right(layer, *layer.run(engine))
+        assert_right(layer, *layer.run(engine))
 
 
 @given(conv2d_cases(widest=8))
@@ -270,9 +271,9 @@ def test_the_kernel_takes_the_passes_that_it_is_given() -> None:
 def test_the_kernel_is_the_python_that_it_is_written_in() -> None:
     """Under NUMBA_DISABLE_JIT=1: a layer in chunks, on a load that is not full"""
     code = (
-        "from tests.nn.test_weights_mapping import *\n"
+        "from tests.nn.test_weights_mapping import Layer, assert_right\n"
         "layer = Layer.random(3, 60)\n"
-        "_assert_right(layer, *layer.run())\n"
+        "assert_right(layer, *layer.run())\n"
     )
     done = subprocess.run(
         [sys.executable, "-c", code], cwd=ROOT, env=os.environ | {"NUMBA_DISABLE_JIT": "1"},
@@ -282,16 +283,20 @@ def test_the_kernel_is_the_python_that_it_is_written_in() -> None:
 
 
 def test_the_debugger_opens_one_group_of_outputs() -> None:
-    """All steps of a group run, and its accumulators hold the sums"""
-    session = open_target(Wanted("run", model="digits", layer="conv1", mapping="weights", load=1))
-    session.go_to(2 * len(session.timeline))
+    """All steps of a group run: its accumulators hold the layer's sums, and what is subtracted"""
     model = sources.model("digits")
     layer: Any = model.layers[0]
-    w = layer.weights.reshape(len(layer.weights), -1)
-    _, found = closed(w, model.tensors["input" if "input" in model.tensors else "x"].bits, 160)
-    first = next(iter(list(program.groups(found))[1:]))
-    assert session.machine.layout == program.layout_of(found, "u")
-    assert session.counts.read == len(first) * found.width
+    act, w = model.tensors[model.input], layer.weights.reshape(len(layer.weights), -1)
+    found = closed(w, act.bits, 160)[1]
+    (_, outputs, *_) = program.groups(found)
+    session = open_target(Wanted("run", model="digits", layer="conv1", mapping="weights", load=1))
+    session.go_to(2 * len(session.timeline))
+    (x,) = patches.columns(*patches.narrow(act, image_of(model), layer, act.zero_point))
+    sums = w.astype(np.int64) @ x.T.astype(np.int64) + program.subtracted(found, w)[:, None]
+    for k, o in enumerate(outputs):
+        assert np.array_equal(session.machine.peek(f"P{k}"), sums[o])
+    assert not session.machine.peek("C").any()
+    assert session.counts.read == len(outputs) * found.width
 
 
 def test_a_run_says_how_each_layer_is_laid_out() -> None:

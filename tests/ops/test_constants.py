@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from itertools import product
+from itertools import pairwise, product
 
 import numpy as np
 import pytest
@@ -19,7 +19,7 @@ def test_digits_are_canonical() -> None:
         digits = list(canonical_digits(constant))
         assert sum(sign << place for place, sign in digits) == constant
         places = [place for place, _ in digits]
-        assert all(high - low > 1 for low, high in zip(places, places[1:], strict=False))
+        assert all(high - low > 1 for low, high in pairwise(places))
 
 
 def _machine(bits: int, width: int, engine: str = "strict", kind: str = "u") -> Machine:

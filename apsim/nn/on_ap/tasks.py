@@ -26,8 +26,8 @@ from apsim.nn.on_ap.mapping import Fold, chunks, fold_sums, fold_windows, fold_w
 from apsim.nn.rules.recipes import Share
 
 __all__ = [
-    "Loads", "Requantization", "Setting", "Task", "WeightedSums", "add", "products", "relu", "requantized",
-    "weighted_sums", "window_maxima", "window_sums",
+    "Loads", "Requantization", "Setting", "Task", "WeightedSums", "add", "products", "relu",
+    "requantized", "weighted_sums", "window_maxima", "window_sums",
 ]  # fmt: skip
 
 Sizes = tuple[tuple[str, Any], ...]

@@ -146,8 +146,8 @@ def mappings_rows(layers: Sequence[LayerMappings]) -> list[dict[str, Any]]:
     """The layers as flat rows, for CSV."""
     found = []
     for layer in layers:
-        row: dict[str, Any] = {"layer": layer.name, "bits_a": layer.bits[0], "bits_w": layer.bits[1],
-                               "taken": layer.choice.mapping}  # fmt: skip
+        row: dict[str, Any] = {"layer": layer.name, "taken": layer.choice.mapping}
+        row |= dict(zip(("bits_a", "bits_w"), layer.bits, strict=True))
         for name in plan.MAPPINGS:
             row |= {f"{name}_{cost}": _cost(layer, name, cost) for cost in COSTS}
         facts = layer.facts
