@@ -99,6 +99,9 @@ def _entry(model: Model, name: str, entry: Entry) -> None:
     _need(entry.rounding in known, place, "a rounding mode", repr(entry.rounding))
     finite = math.isfinite(entry.factor) and entry.factor != 0 and math.isfinite(entry.shift)
     _need(finite, place, "a finite factor and shift", (entry.factor, entry.shift))
+    known_steps = all(kind in ("add", "sub", "mul", "div") and math.isfinite(by)
+                      for kind, by in entry.steps)  # fmt: skip
+    _need(known_steps, place, "steps of add, sub, mul and div", entry.steps)
 
 
 def _layer(model: Model, layer: Layer, place: str) -> None:
