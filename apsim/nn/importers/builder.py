@@ -31,7 +31,7 @@ from apsim.nn.model import (
     Weighted,
 )
 from apsim.nn.model.words import holding
-from apsim.nn.rules import factors
+from apsim.nn.rules import factors, ranges
 from apsim.nn.rules.rounding import round_real
 
 __all__ = ["PLACEHOLDER", "Builder"]
@@ -130,13 +130,15 @@ class Builder:
         clip = factors.Clip(*self._clip(value.bounds, target), target.parity, target.rounding)
         if value.layer is None:
             return self._rescale(value, name, target, clip)
-        tensor = replace(target.tensor, shape=self._shape_before(value))
-        output = name
         if value.chain:
-            output = self.new_name(f"{name} (before {value.chain[0].layer.op})")
-        self.tensors[output] = tensor
-        self._requantized(value, output, tensor, clip, self._relu_of(value, target))
-        return self._chain(output, value.chain, name, value)
+            shape = self._shape_before(value)
+            bare = self.new_name(f"{name} (before {value.chain[0].layer.op})")
+            made = self.finish(replace(value, chain=(), shape=shape), bare, target)
+            return self._chain(made, value.chain, name, value)
+        tensor = replace(target.tensor, shape=value.shape)
+        self.tensors[name] = tensor
+        self._requantized(value, name, tensor, clip, self._relu_of(value, target))
+        return name
 
     def _requantized(
         self, value: Pending, output: str, tensor: Tensor, clip: factors.Clip, relu: bool
@@ -147,7 +149,7 @@ class Builder:
         if isinstance(layer, Weighted):
             key = ("sums", layer.inputs, id(layer.weights), id(layer.bias))
             before = self.made.get(key)
-            if before is not None and self.rule != "tflite" and self._sums_shared(before[1], layer):
+            if before is not None and self._sums_shared(*before, layer):
                 layer = self._of_sums(before[1], output)
             else:
                 self.made[key] = (layer, output)
@@ -158,19 +160,15 @@ class Builder:
         layer = replace(layer, requant=PLACEHOLDER)  # type: ignore[call-arg]
         self.emit(factors.refill(self._model(layer), layer, self.rule, clip), tensor, value.nodes)
 
-    def _sums_shared(self, output: str, layer: Weighted) -> bool:
-        """Whether sums that another layer made serve this one: the same unit and shift."""
-        first = self._maker(output)
-        first = first if isinstance(first, Weighted) else self._maker(first.inputs[0])
-        if not isinstance(first, Weighted):
-            return False
-        same = np.array_equal(first.weight_scale, layer.weight_scale)  # type: ignore[arg-type]
+    def _sums_shared(self, first: Weighted, output: str, layer: Weighted) -> bool:
+        """Whether the sums of a layer that made `output` serve another: unit and shift agree."""
+        scales = [np.asarray(one.weight_scale, np.float64) for one in (first, layer)]
         shifts = [np.zeros(1) if one.shift is None else one.shift for one in (first, layer)]
-        rank = len(self.tensors[first.output].shape)
-        flat = np.size(layer.weight_scale) == 1 and not any(np.any(shift) for shift in shifts)
-        if not flat and rank not in (1, 3):  # factors of a `Requantize` run along its first axis
-            return False
-        return same and np.array_equal(*np.broadcast_arrays(*shifts))
+        single = scales[1].size == 1 and not any(shift.any() for shift in shifts)
+        if not single and len(self.tensors[output].shape) not in (1, 3):
+            return False  # the factors of a `Requantize` run along its first axis
+        pairs = (np.broadcast_arrays(*pair) for pair in (scales, shifts))
+        return self.rule != "tflite" and all(np.array_equal(a, b) for a, b in pairs)
 
     def _of_sums(self, output: str, name: str) -> Requantize:
         """A requantization of the sums that `output` was made of, which get a tensor now."""
@@ -244,12 +242,10 @@ class Builder:
         given = self.tensors[layer.inputs[0]]
         steps = rules.one_scale(given) * np.asarray(layer.weight_scale, np.float64)
         shift = np.zeros(1) if layer.shift is None else layer.shift
-        reach = np.abs(layer.weights.astype(np.int64)).reshape(len(layer.weights), -1).sum(1)
-        top = max(
-            int(r) * max(given.hi, -given.lo) + abs(int(b))
-            for r, b in zip(reach, layer.bias, strict=True)
-        )
-        bits = holding(-top - 1, top).bits
+        within = ranges.of_layer(self._model(layer), layer)
+        low = min(int((within.low + layer.bias).min()), int(within.low.min()))
+        high = max(int((within.high + layer.bias).max()), int(within.high.max()))
+        bits = holding(min(low, -1), high).bits
         wide = bits if exact else 32 if bits <= 32 else 64
         return Tensor(shape, wide, True, _one_or_all(steps), shift=_one_or_all(shift))
 
@@ -347,7 +343,9 @@ class Builder:
 
         False where they are not made here, or not for this clip alone.
         """
-        if name in self.shared or (name not in self.entries and not self._narrow_layer(name, lo, hi)):
+        if name in self.shared or (
+            name not in self.entries and not self._narrow_layer(name, lo, hi)
+        ):
             return False
         tensor = self.tensors.pop(name)
         words = holding(min(lo, tensor.zero_point), max(hi, tensor.zero_point))

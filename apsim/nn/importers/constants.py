@@ -38,8 +38,9 @@ class ConstReal:
 
     @property
     def real(self) -> Floats:
-        """The real values, in float64."""
-        return np.asarray(self.less_zero * self.scale, np.float64)
+        """The real values, rounded to float32 as DequantizeLinear gives them, in float64."""
+        with np.errstate(over="ignore"):
+            return np.asarray(self.less_zero * self.scale, np.float32).astype(np.float64)
 
     def moved(self, move: Callable[[Array], Array]) -> ConstReal:
         """The same constant with its values elsewhere: `move` reshapes, reorders or picks them."""

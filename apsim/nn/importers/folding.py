@@ -27,15 +27,15 @@ OWN = (
 MOVES = ("Reshape", "Transpose", "Squeeze", "Unsqueeze", "Flatten", "Identity", "Shape", "Dropout")
 ON_SHAPES = ("Gather", "Slice", "Concat", "Squeeze", "Unsqueeze", "Identity", "Reshape", "Cast")
 ELEMENTWISE = (
-    "Abs", "Add", "And", "Cast", "CastLike", "Ceil", "Div", "Equal", "Erf", "Exp", "Floor", "Greater",
-    "GreaterOrEqual", "Identity", "Less", "LessOrEqual", "Log", "Max", "Min", "Mod", "Mul", "Neg",
-    "Not", "Or", "Pow", "Reciprocal", "Relu", "Round", "Sigmoid", "Sign", "Sqrt", "Sub", "Sum", "Tanh",
-    "Where", "Xor",
+    "Abs", "Add", "And", "Cast", "CastLike", "Ceil", "Div", "Equal", "Erf", "Exp", "Floor",
+    "Greater", "GreaterOrEqual", "Identity", "Less", "LessOrEqual", "Log", "Max", "Min", "Mod",
+    "Mul", "Neg", "Not", "Or", "Pow", "Reciprocal", "Relu", "Round", "Sigmoid", "Sign", "Sqrt",
+    "Sub", "Sum", "Tanh", "Where", "Xor",
 )  # fmt: skip
 SMALLER = (
-    "Concat", "Dropout", "Flatten", "GatherElements", "GatherND", "ReduceMax", "ReduceMean", "ReduceMin",
-    "ReduceProd", "ReduceSum", "Reshape", "ScatterElements", "ScatterND", "Shape", "Size", "Slice",
-    "Softmax", "Split", "Squeeze", "Transpose", "Unsqueeze",
+    "Concat", "Dropout", "Flatten", "GatherElements", "GatherND", "ReduceMax", "ReduceMean",
+    "ReduceMin", "ReduceProd", "ReduceSum", "Reshape", "ScatterElements", "ScatterND", "Shape",
+    "Size", "Slice", "Softmax", "Split", "Squeeze", "Transpose", "Unsqueeze",
 )  # fmt: skip
 
 
@@ -85,9 +85,10 @@ def _evaluated(walk: Walk, node: Node, given: dict[str, Array]) -> Sequence[Cons
     walk.folded += values
     if values > MOST_VALUES or operations > MOST_OPERATIONS or walk.folded > MOST_IN_ALL:
         raise node.refuse(
-            f"its constants would take {max(values, walk.folded):.2g} values and {operations:.2g} "
-            "operations to work out", f"at most {MOST_VALUES} values and {MOST_OPERATIONS} operations",
-        )  # fmt: skip
+            f"its constants would take {max(values, walk.folded):.2g} values and "
+            f"{operations:.2g} operations to work out",
+            f"at most {MOST_VALUES} values and {MOST_OPERATIONS} operations",
+        )
     try:
         return onnx_file.evaluate(node, given, walk.graph.opset)
     except Exception as error:  # whatever the evaluator cannot do is a node that we cannot do

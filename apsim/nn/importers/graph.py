@@ -16,7 +16,8 @@ import numpy.typing as npt
 from apsim.errors import ModelError
 
 __all__ = [
-    "Array", "Const", "Fate", "Graph", "Input", "Node", "Refusal", "all_refused", "blaming", "island",
+    "Array", "Const", "Fate", "Graph", "Input", "Node", "Refusal", "all_refused", "blaming",
+    "island",
 ]  # fmt: skip
 
 Array = npt.NDArray[Any]

@@ -23,7 +23,7 @@ from apsim.nn.rules.rounding import round_real
 __all__ = ["HANDLERS"]
 
 DOMAINS = (
-    "qonnx.custom_op.general", "onnx.brevitas", "finn.custom_op.general", "qonnx.custom_op.intquant",
+    "qonnx.custom_op.general", "onnx.brevitas", "finn.custom_op.general",
 )  # fmt: skip
 ROUNDING = {
     "ROUND": "half-even",

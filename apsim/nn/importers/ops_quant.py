@@ -154,13 +154,13 @@ def _bounded(walk: Walk, node: Node, lo: float, hi: float) -> Value:
         return value.clipped(lo, hi, node.index)
     name = walk.build.settle(value, node.inputs[0])
     tensor = walk.build.tensors[name]
-    ends = [int(min(max(end, lo), hi)) for end in (tensor.lo, tensor.hi)]
+    first, last = (int(min(max(end, lo), hi)) for end in (tensor.lo, tensor.hi))
     alone = name == node.inputs[0] and walk.uses[name] == 1  # no other name, no other user
     wanted = node.outputs[0]
-    if alone and wanted not in walk.build.tensors and walk.build.narrow(name, *ends, wanted):
+    if alone and wanted not in walk.build.tensors and walk.build.narrow(name, first, last, wanted):
         walk.build.fate(node, f"the width of tensor {wanted!r}")
         return replace(value, source=wanted)
-    return _narrowed(walk, node, name, *ends)
+    return _narrowed(walk, node, name, first, last)
 
 
 def _narrowed(walk: Walk, node: Node, name: str, lo: int, hi: int) -> Pending:

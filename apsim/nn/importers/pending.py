@@ -13,7 +13,7 @@ The rule: a value is an object; that two nodes speak of the same one is never re
 from __future__ import annotations
 
 import math
-from collections.abc import Sequence
+from collections.abc import Hashable, Sequence
 from dataclasses import dataclass, replace
 
 from apsim.nn.importers.constants import Const, ConstReal
@@ -108,7 +108,7 @@ class Pending:
         return not self.chain and not self.bounds.any
 
     @property
-    def core(self) -> tuple[int | str, ...]:
+    def core(self) -> tuple[Hashable, ...]:
         """What the value is made of before any bounds: equal for the same values only."""
         of = (self.source, id(self.layer), *map(id, self.parts), self.axis)
         return (*of, *(id(step) for step in self.chain))
