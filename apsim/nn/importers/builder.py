@@ -146,19 +146,20 @@ class Builder:
         """A layer with its requantization; one with weights that ran before runs only once."""
         layer = value.layer
         assert layer is not None
+        first = layer if isinstance(layer, Weighted) else None
         if isinstance(layer, Weighted):
             key = ("sums", layer.inputs, id(layer.weights), id(layer.bias))
             before = self.made.get(key)
             if before is not None and self._sums_shared(*before, layer):
-                layer = self._of_sums(before[1], output)
-            else:
-                self.made[key] = (layer, output)
+                layer, first = self._of_sums(before[1], output), None
         if isinstance(layer, Weighted | Add | Requantize):
             layer = replace(layer, relu=relu)
         if not isinstance(layer, Requantize):
             layer = replace(layer, output=output)
         layer = replace(layer, requant=PLACEHOLDER)  # type: ignore[call-arg]
         self.emit(factors.refill(self._model(layer), layer, self.rule, clip), tensor, value.nodes)
+        if first is not None:
+            self.made.setdefault(key, (first, output))
 
     def _sums_shared(self, first: Weighted, output: str, layer: Weighted) -> bool:
         """Whether the sums of a layer that made `output` serve another: unit and shift agree."""

@@ -89,7 +89,7 @@ def add_bias(
     shift = np.broadcast_to(had + sign * laid(np.asarray(real, np.float64)), len(layer.weights))
     if not np.isfinite(shift).all():
         raise node.refuse("an added constant that is NaN or infinite")
-    return replace(value, layer=replace(layer, shift=shift) if shift.any() else layer)
+    return replace(value, layer=replace(layer, shift=shift if shift.any() else None))
 
 
 def channel_axis(value: Pending) -> int:

@@ -135,6 +135,7 @@ def _layer(model: Model, layer: Layer, place: str) -> None:
 def _requant(layer: Layer, requant: Requant | None, output: Tensor, place: str) -> None:
     if requant is None:
         return
+    _need(bool(output.shape), place, "an output with an axis beside the batch", "the batch alone")
     channels = output.shape[-1 if isinstance(layer, Linear) else 0]
     for name in ("scale", "mantissa", "exponent", "offset"):
         size = getattr(requant, name).size
