@@ -157,10 +157,35 @@ class Drawn:
             q = self.node("Relu", [q])
         if self.chance(0.1):
             q = self.node("Identity", [q])
+        shape = value.shape
+        if self.chance(0.15):
+            q, shape = self._moved_integers(q, shape, kind)
+        if self.chance(0.06):
+            q = self.node("Cast", [q], to=TensorProto.FLOAT)  # the integers themselves
+            return Value(self.node("Mul", [q, self.const(Float(0.5))]), shape)
         other = self.chance(0.1)
         if other:
-            constants = [self.const(Float(step * 3)), self.const(kind(max(info.min, int(zero) - 1)))]
-        return Value(self.node("DequantizeLinear", [q, *constants]), value.shape)
+            constants = [
+                self.const(Float(step * 3)),
+                self.const(kind(max(info.min, int(zero) - 1))),
+            ]
+        return Value(self.node("DequantizeLinear", [q, *constants]), shape)
+
+    def _moved_integers(self, q: str, shape: tuple[int, ...], kind: Any) -> tuple[str, Any]:
+        """Integers reordered, joined with themselves or pooled before they are real again."""
+        op = self.one_of("Transpose", "Concat", "MaxPool", "Reshape", "Cast")
+        if op == "Transpose":
+            perm = [0, *range(1, len(shape))][:1] + list(range(1, len(shape)))[::-1]
+            return self.node(op, [q], perm=perm), tuple(shape[axis] for axis in perm)
+        if op == "Concat" and len(shape) > 1:
+            return self.node(op, [q, q], axis=1), (shape[0], 2 * shape[1], *shape[2:])
+        if op == "MaxPool" and len(shape) == 4 and self.opset >= 12 and kind in (np.int8, np.uint8):
+            return self.node(op, [q], kernel_shape=[1, 1], strides=[1, 2]), (
+                *shape[:3], (shape[3] - 1) // 2 + 1)  # fmt: skip
+        if op == "Reshape":
+            whole = int(np.prod(shape[1:]))
+            return self.node(op, [q, self.const(np.array([0, -1], np.int64))]), (shape[0], whole)
+        return q, shape
 
     def _quant(self, value: Value, coarse: int) -> Value:
         bits = self.one_of(1, 2, 3, 4, 5, 7.3, 8, 2.6)
@@ -196,11 +221,37 @@ class Drawn:
         zeros = self.rng.integers(0, 3, count).astype(kind)
         if count == 1 and shape[axis] != 1:
             scales, zeros = scales[0], zeros[0]
-        written = {} if axis == 1 and self.chance(0.5) else {"axis": axis - len(shape) * self.size(0, 1)}
+        written = (
+            {} if axis == 1 and self.chance(0.5) else {"axis": axis - len(shape) * self.size(0, 1)}
+        )
         if self.opset < 13:
             written, scales, zeros = {}, np.ravel(scales)[0], np.ravel(zeros)[0]
         given = [self.const(integers), self.const(scales), self.const(zeros)]
+        if self.chance(0.2):
+            return self._weights_moved(integers, shape, axis, given, written)
         return self.node("DequantizeLinear", given, **written)
+
+    def _weights_moved(
+        self, integers: Array, shape: tuple[int, ...], axis: int, given: list[str], written: Any
+    ) -> str:
+        """The same weights, moved to where they belong before or after they are dequantized."""
+        order = [int(one) for one in self.rng.permutation(len(shape))]
+        back = [int(one) for one in np.argsort(order)]
+        if self.chance(0.5):  # integers first
+            turned = self.node("Transpose", [self.const(integers.transpose(order))], perm=back)
+            return self.node("DequantizeLinear", [turned, *given[1:]], **written)
+        if self.chance(0.5):
+            written = {"axis": order.index(axis)} if written or axis != 1 or order != back else {}
+            written = {} if self.opset < 13 else {"axis": order.index(axis)}
+            real = self.node(
+                "DequantizeLinear", [self.const(integers.transpose(order)), *given[1:]], **written
+            )
+            return self.node("Transpose", [real], perm=back)
+        real = self.node("DequantizeLinear", given, **written)
+        flat = self.node("Reshape", [real, self.const(np.array([shape[0], -1], np.int64))])
+        if self.chance(0.3):  # another order of the values altogether
+            flat = self.node("Reshape", [flat, self.const(np.array([-1, 1], np.int64))])
+        return self.node("Reshape", [flat, self.const(np.array(shape, np.int64))])
 
     def _beside(self, shape: tuple[int, ...], axis: int, make: Any) -> Array:
         """One number, or a vector along an axis, in the fullest form or from the last axis."""
@@ -314,7 +365,9 @@ class Drawn:
         return tuple(int(n) for n in self.evaluate([self.nodes[-1].output[0]])[0].shape)
 
     def pool(self, value: Value) -> Value:
-        op = self.one_of("MaxPool", "AveragePool", "GlobalAveragePool", "GlobalMaxPool", "ReduceMean")
+        op = self.one_of(
+            "MaxPool", "AveragePool", "GlobalAveragePool", "GlobalMaxPool", "ReduceMean"
+        )
         if op.startswith("Global"):
             return self._result(op, [value.name])
         if op == "ReduceMean":
@@ -328,8 +381,10 @@ class Drawn:
         if self.chance(0.6):
             written["strides"] = [self.size(1, 2), self.size(1, 2)]
         if self.chance(0.3):
-            pads = [min(self.size(0, 1), size - 1) for size in kernel]
-            written["pads"] = pads * 2  # with uneven ones the evaluator's MaxPool goes wrong
+            pads = [min(self.size(0, 1), kernel[i % 2] - 1) for i in range(4)]
+            if op == "MaxPool":  # with uneven ones the evaluator's goes wrong
+                pads = [min(pads)] * 4
+            written["pads"] = pads
         if self.chance(0.2):
             written["ceil_mode"] = 1 if op == "AveragePool" else 0
         if op == "AveragePool" and self.chance(0.4):
@@ -345,6 +400,15 @@ class Drawn:
         if op == "Flatten":
             axis = self.one_of(1, 1, 1, 0, 2, -1)
             return self._result(op, [value.name], **({} if self.chance(0.3) else {"axis": axis}))
+        if op == "Reshape" and self.chance(0.3):  # as exporters write it
+            whole = self.node("Shape", [value.name])
+            index, axis = self.one_of((0, 0), (1, 0), (0, 0)), {"axis": 0}
+            first = self.node("Gather", [whole, self.const(np.array([index[0]], np.int64))], **axis)
+            if self.chance(0.15):
+                first = self.node("Mul", [first, self.const(np.array([1], np.int64))])
+            rest = self.const(np.array([-1], np.int64))
+            wanted = self.node("Concat", [first, rest], **axis)
+            return self._result(op, [value.name, wanted])
         if op == "Reshape":
             whole = int(np.prod(value.shape[1:]))
             wanted = self.one_of([0, -1], [value.shape[0], -1], [-1, whole], [value.shape[0], 1, whole],
@@ -355,9 +419,21 @@ class Drawn:
                 self.rng.permutation(rank))  # fmt: skip
             return self._result(op, [value.name], perm=[int(axis) for axis in perm])
         if op in ("Squeeze", "Unsqueeze"):
-            axes = [i for i, size in enumerate(value.shape) if size == 1 and (i or self.chance(0.1))]
+            axes = [
+                i for i, size in enumerate(value.shape) if size == 1 and (i or self.chance(0.1))
+            ]
             if op == "Unsqueeze":
-                axes = list(self.one_of([1], [-1], [rank], [2, 1] if self.opset >= 13 else [1, 2], [-1, -2], [0], [1, 2]))
+                axes = list(
+                    self.one_of(
+                        [1],
+                        [-1],
+                        [rank],
+                        [2, 1] if self.opset >= 13 else [1, 2],
+                        [-1, -2],
+                        [0],
+                        [1, 2],
+                    )
+                )
             if not axes:
                 return value
             if self.opset >= 13:

@@ -36,7 +36,9 @@ def verdict(seed: int) -> str:
     try:
         imported = lower(graph_of(graph.proto, f"seed {seed}"))
     except ApsimError as error:
-        assert any(f"{part} " in str(error) for part in ("node", "output", "tensor", "layer")), error
+        assert any(f"{part} " in str(error) for part in ("node", "output", "tensor", "layer")), (
+            error
+        )
         assert "\n" not in str(error)
         return "refused"
     return compared(graph, imported, expected)

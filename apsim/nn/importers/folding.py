@@ -46,7 +46,8 @@ def fold(walk: Walk, node: Node) -> bool:
         return True
     values = [walk.values.get(name) for name in node.inputs if name]
     constant = all(isinstance(value, Const | ConstReal) for value in values)
-    if not constant or node.domain or node.op in OWN or not (values or node.op in SOURCES):
+    own = node.domain or node.op in OWN or "subgraph" in node.attributes
+    if not constant or own or not (values or node.op in SOURCES):
         return False
     if node.op in MOVES and isinstance(values[0], ConstReal):
         return False

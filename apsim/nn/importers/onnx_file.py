@@ -96,6 +96,7 @@ def _external_data(onnx: Any, model: Any, where: Path) -> None:
 def graph_of(model: Any, name: str, shape: Sequence[int] | None = None) -> Graph:
     """The records of an ONNX model that is already in memory."""
     opset = max((o.version for o in model.opset_import if o.domain in ("", "ai.onnx")), default=21)
+    _all_text(model)
     _each_once(model)
     constants = {t.name: _constant(t) for t in model.graph.initializer}
     nodes = tuple(_node(index, proto, opset) for index, proto in enumerate(model.graph.node))
@@ -112,6 +113,17 @@ def graph_of(model: Any, name: str, shape: Sequence[int] | None = None) -> Graph
         if output not in made and output not in {one.name for one in inputs}:
             raise ModelError(f"output {output!r} is made by no node")
     return Graph(name, nodes, constants, inputs, outputs, model.doc_string, opset)
+
+
+def _all_text(model: Any) -> None:
+    """Refuse names that are no text: protobuf gives those as bytes."""
+    graph = model.graph
+    named = [*graph.input, *graph.output, *graph.initializer, *graph.node]
+    names = [one.name for one in named] + [node.op_type for node in graph.node]
+    names += [name for node in graph.node for name in (*node.input, *node.output, node.domain)]
+    for name in names:
+        if not isinstance(name, str):
+            raise ModelError(f"a name that is not UTF-8: {name!r}")
 
 
 def _each_once(model: Any) -> None:

@@ -61,7 +61,7 @@ def _flatten(walk: Walk, node: Node) -> Value:
     if constant is not None:
         return constant
     value = _given(walk, node)
-    if axis not in (1, -len(value.shape)):
+    if axis % (1 + len(value.shape)) != 1 and axis != 1:
         raise node.refuse(f"axis {axis}", "Flatten with axis = 1")
     return _move(node, value, Flatten, (math.prod(value.shape),))
 

@@ -120,9 +120,11 @@ class Walk:
 
     def _handler(self, node: Node, handlers: Mapping[tuple[str, str], Handler]) -> Handler:
         handler = handlers.get((node.domain, node.op))
+        if "subgraph" in node.attributes:
+            raise node.refuse("a subgraph of its own", "its operators in the graph itself")
         if handler is None:
             known = sorted({op for domain, op in handlers if domain in ("", node.domain)})
-            near = difflib.get_close_matches(node.op, known, n=3, cutoff=0.5)
+            near = difflib.get_close_matches(node.op, known, n=3, cutoff=0.7)
             why = f"this operator has no integer form here{self.in_real_numbers(node)}"
             raise node.refuse(why, " or ".join(near or LAYERS))
         known_defaults = {**node.defaults, **handler.defaults}

@@ -128,6 +128,8 @@ def fill_pool(rule: str, layer: AvgPool, x: Tensor, y: Tensor, clip: Clip) -> Av
     if rule == "ort-f32":  # QLinearGlobalAveragePool: sx / (sy * count), in float32
         count = np.float32(layer.kernel[0] * layer.kernel[1])
         factor = np.float64(np.float32(one_scale(x)) / (np.float32(one_scale(y)) * count))
+    if clip.rounding == "sign":
+        raise ModelError(f"layer {layer.name!r}: the sign of a mean; quantize it to 2 bits or more")
     if rule == "tflite" and factor != 1:
         raise ModelError(f"layer {layer.name!r}: tflite averages without rescaling, got {factor}")
     height, width = layer.kernel
