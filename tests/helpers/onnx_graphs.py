@@ -20,6 +20,7 @@ Float = np.float32
 QONNX = "qonnx.custom_op.general"
 TYPES = (np.int8, np.uint8, np.int16, np.uint16)
 ODD_NAMES = ("x (quantized)", "a b", "c/d:0", "sums", "\u00fc", "r1 (after max_pool 0)", "q.w", "1")
+MOVES = ("Flatten", "Reshape", "Transpose", "Squeeze", "Unsqueeze", "Identity", "Cast", "Dropout")
 MODES = {
     "ROUND": np.round, "HALF_EVEN": np.round, "CEIL": np.ceil, "FLOOR": np.floor,
     "ROUND_TO_ZERO": np.trunc, "DOWN": np.trunc,
@@ -88,7 +89,7 @@ class Graph:
 
     proto: Any
     x: Array
-    quantized: dict[str, tuple[str, float, float]] = field(default_factory=dict)
+    quantized: dict[str, tuple[str, float]] = field(default_factory=dict)
 
 
 class Drawn:
@@ -100,7 +101,7 @@ class Drawn:
         self.nodes: list[Any] = []
         self.constants: list[Any] = []
         self.names: set[str] = set()
-        self.quantized: dict[str, tuple[str, float, float]] = {}
+        self.quantized: dict[str, tuple[str, float]] = {}
         self.integer: dict[str, str] = {}
 
     def chance(self, p: float) -> bool:
@@ -148,7 +149,7 @@ class Drawn:
         step = Float(self.scale(False) * 2.0**coarse)
         constants = [self.const(step if self.chance(0.8) else [step]), self.const(zero)]
         q = self.node("QuantizeLinear", [value.name, *constants])
-        self.quantized[q] = (value.name, float(step), float(zero))
+        self.quantized[q] = (value.name, float(step))
         if self.chance(0.2) and self.opset >= 12:
             ends = sorted(self.rng.integers(max(info.min, -100), 100, 2))
             ends = ends[::-1] if self.chance(0.1) else ends
@@ -203,9 +204,11 @@ class Drawn:
         """Constant weights with scales along `out`, at times along another axis."""
         if self.chance(0.3):
             real = (self.rng.integers(-40, 40, shape) / 8).astype(Float)
-            parts = [self._beside(shape, out, lambda n: [self.scale() for _ in range(n)]),
-                     np.zeros(1, Float),
-                     self._beside(shape, out, lambda n: self.rng.choice([2, 3, 4, 8], n))]  # fmt: skip
+            parts = [
+                self._beside(shape, out, lambda n: [self.scale() for _ in range(n)]),
+                np.zeros(1, Float),
+                self._beside(shape, out, lambda n: self.rng.choice([2, 3, 4, 8], n)),
+            ]
             if self.chance(0.2):
                 parts[2] = np.ones(1)
             names = [self.const(part.astype(Float)) for part in parts]
@@ -395,8 +398,7 @@ class Drawn:
 
     def move(self, value: Value) -> Value:
         rank = len(value.shape)
-        op = self.one_of("Flatten", "Reshape", "Transpose", "Squeeze", "Unsqueeze", "Identity", "Cast",
-                         "Dropout")  # fmt: skip
+        op = self.one_of(*MOVES)
         if op == "Flatten":
             axis = self.one_of(1, 1, 1, 0, 2, -1)
             return self._result(op, [value.name], **({} if self.chance(0.3) else {"axis": axis}))
@@ -411,7 +413,8 @@ class Drawn:
             return self._result(op, [value.name, wanted])
         if op == "Reshape":
             whole = int(np.prod(value.shape[1:]))
-            wanted = self.one_of([0, -1], [value.shape[0], -1], [-1, whole], [value.shape[0], 1, whole],
+            batch = value.shape[0]
+            wanted = self.one_of([0, -1], [batch, -1], [-1, whole], [batch, 1, whole],
                                  [-1, *value.shape[2:]], [0, 1, -1], [1, -1])  # fmt: skip
             return self._result(op, [value.name, self.const(np.array(wanted, np.int64))])
         if op == "Transpose":
@@ -472,7 +475,7 @@ class Drawn:
         kind, rank = self.size(0, 9), len(value.shape)
         if kind <= 3 and rank == 4:
             made, coarse = self.convolution(value), 2
-        elif kind <= 5 and rank in (2, 3) or kind <= 1:
+        elif (kind <= 5 and rank in (2, 3)) or kind <= 1:
             made, coarse = self.dense(value), 2
         elif kind == 6 and rank == 4:
             made, coarse = self.pool(value), 0

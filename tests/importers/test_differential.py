@@ -65,7 +65,7 @@ def explained(graph: Graph, imported: Imported, ours: Any, first: Any) -> str:
     for name in names:
         differ = theirs[name].astype(np.int64) != ours[imported.holds[name]]
         if differ.any():
-            source, scale, zero = graph.quantized[name]
+            source, scale = graph.quantized[name]
             steps = theirs[source][differ].astype(np.float64) / scale
             far = np.abs(steps % 1 - 0.5).max()
             assert far < TIE, f"{name!r}: {far} from a half, {first}"

@@ -113,8 +113,8 @@ def test_weights_that_hold_nothing_are_refused(tmp_path: Path, shape: tuple[int,
 
 
 def test_names_that_are_no_text_are_refused(tmp_path: Path) -> None:
-    path = save(tmp_path / "model.onnx", [*quantized(), *CONV, node("Add", "c0 oddoddodd", "c"), *END],
-                w=KERNEL, oddoddodd=np.float32(1))  # fmt: skip
+    nodes = [*quantized(), *CONV, node("Add", "c0 oddoddodd", "c"), *END]
+    path = save(tmp_path / "model.onnx", nodes, w=KERNEL, oddoddodd=np.float32(1))
     path.write_bytes(path.read_bytes().replace(b"oddoddodd", b"odd\xff\xfe\xfdodd"))
     with pytest.raises(ModelError, match=r"a name that is not UTF-8: b'odd\\xff"):
         importers.read(path)

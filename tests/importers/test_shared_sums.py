@@ -24,8 +24,10 @@ KERNEL = np.arange(-18, 18).reshape(2, 2, 3, 3).astype(np.int8)
 PER_CHANNEL = np.array([0.25, 0.125], np.float32)
 CONV = [*quantized(), node("DequantizeLinear", "w t", "v", axis=0), node("Conv", "r v b", "c")]
 ONE = [*CONV, *quantized("c", "q1", "y")]
-TWO = [*CONV, node("QuantizeLinear", "c big k", "q2"), node("DequantizeLinear", "q2 big k", "p"),
-       *quantized("c", "q1", "o"), node("Add", "o p", "sum"), *quantized("sum", "q3", "y")]  # fmt: skip
+TWO = [
+    *CONV, node("QuantizeLinear", "c big k", "q2"), node("DequantizeLinear", "q2 big k", "p"),
+    *quantized("c", "q1", "o"), node("Add", "o p", "sum"), *quantized("sum", "q3", "y"),
+]  # fmt: skip
 MORE: dict[str, Any] = {"w": KERNEL, "t": PER_CHANNEL, "b": np.array([0.3, -7.1], np.float32),
                         "big": np.float32(4), "k": np.int8(-5)}  # fmt: skip
 
