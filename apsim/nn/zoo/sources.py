@@ -149,6 +149,8 @@ def _from_file(path: str, network: Model) -> dict[str, Integers]:
     """Each input's integers; the file has just them, under the model file's names or ours."""
     wanted = list(dict.fromkeys(map(network.called, network.inputs)))
     arrays = _read(path, wanted)
+    if len(arrays) == len(wanted) == 1 and is_made_up(wanted[0]):  # the file has no name for it
+        arrays = {wanted[0]: next(iter(arrays.values()))}
     names = {name: name if name in arrays else network.called(name) for name in network.inputs}
     if set(names.values()) != set(arrays):
         raise InputError(
@@ -164,6 +166,11 @@ def _from_file(path: str, network: Model) -> dict[str, Integers]:
         for name, values in given.items()
     }
     return exact.checked_inputs(network, integers)
+
+
+def is_made_up(name: str) -> bool:
+    """Whether an importer named a tensor that its file does not name: t0, t1, ..."""
+    return name[:1] == "t" and name[1:].isdigit()
 
 
 def _read(path: str, names: Sequence[str]) -> dict[str, Any]:
