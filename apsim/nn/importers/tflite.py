@@ -18,8 +18,8 @@ from apsim.errors import ModelError
 from apsim.nn.importers import tflite_borders, tflite_file, tflite_moves, tflite_state, tflite_words
 from apsim.nn.importers.graph import Array, blaming
 from apsim.nn.importers.onnx import Imported
-from apsim.nn.importers.tflite_file import Operator, TfliteTensor
-from apsim.nn.importers.tflite_lowering import PLACEHOLDER, Handler, Lowering
+from apsim.nn.importers.tflite_file import Operator, TfliteGraph, TfliteTensor
+from apsim.nn.importers.tflite_lowering import PLACEHOLDER, Handler, Lowering, batches_of
 from apsim.nn.importers.width import width_of
 from apsim.nn.model import AvgPool, Concat, Conv2d, Linear, MatMul, MaxPool, Model, Sum
 from apsim.nn.model.windows import kernel_of
@@ -41,9 +41,21 @@ def read_tflite(path: str | os.PathLike[str], *, rule: str = "tflite") -> Import
     Raises `Blocked`, a `ModelError` with all operators that cannot be imported.
     """
     with blaming(path):
-        low = Lowering(tflite_file.read(path), rule)
+        return _lowered(tflite_file.read(path), rule)
+
+
+def _lowered(file: TfliteGraph, rule: str) -> Imported:
+    """The network of a file: one image of its batch, or all of them where they meet."""
+    batches = batches_of(file)
+    for batch in batches:
+        low = Lowering(file, rule, batch)
         tflite_borders.prepare(low)
-        return low.run(HANDLERS, tflite_borders.left, tflite_state.states)
+        try:
+            return low.run(HANDLERS, tflite_borders.left, tflite_state.states)
+        except ModelError:
+            if batch == batches[-1]:
+                raise
+    raise ModelError("no batch")
 
 
 def _weights(
@@ -97,29 +109,32 @@ def _bias(low: Lowering, operator: Operator, place: int, outputs: int, wide: boo
     if index < 0:
         return np.zeros(outputs, np.int64)
     file = low.file.tensors[index]
-    kinds = ("int32", "int64") if wide else ("int32",)
-    if file.type not in kinds:
-        raise operator.refuse(f"a bias of type {file.type}", " or ".join(kinds))
+    kind = "int64" if wide and not _keeps_32_bits(operator) else "int32"
+    if file.type != kind:
+        marked = wide and file.type in ("int32", "int64")
+        beside = f" where QuantizedBiasType is {operator.option('QuantizedBiasType')}" * marked
+        raise operator.refuse(f"a bias of type {file.type}{beside}", kind)
     values = low.constant(operator, place)
     if values.shape != (outputs,):
         raise operator.refuse(f"biases {list(values.shape)}", f"[{outputs}]")
     return values.astype(np.int64)
 
 
-def _biased(low: Lowering, operator: Operator, layer: Any, place: int = 2) -> Any:
-    """The layer with its own bias and the input's zero point in its bias.
+def _keeps_32_bits(operator: Operator) -> bool:
+    """Whether sums of 16-bit words are kept in 32 bits: the operator's option says so."""
+    return operator.option("QuantizedBiasType") == 2
 
-    Sums of 16-bit words whose bias has 32 bits are kept in 32 bits.
-    """
+
+def _biased(low: Lowering, operator: Operator, layer: Any, place: int = 2) -> Any:
+    """The layer with its own bias and the input's zero point in its bias."""
     x = low.tensors[layer.inputs[0]]
     own = _bias(low, operator, place, len(layer.weights), x.bits == 16)
     sums = layer.weights.reshape(len(layer.weights), -1).sum(axis=1, dtype=np.int64)
     index = operator.inputs[place] if place < len(operator.inputs) else -1
-    narrow = index >= 0 and low.file.tensors[index].type == "int32"
-    narrow = narrow or (index < 0 and operator.option("QuantizedBiasType") == 2)
-    return replace(
-        layer, bias=own - x.zero_point * sums, sum_bits=32 if x.bits == 16 and narrow else 0
-    )
+    if index < 0 and x.bits == 16 and operator.op == "CONV_2D":
+        raise operator.refuse("16-bit words without a bias, which TFLite's kernels do not take")
+    narrow = x.bits == 16 and index >= 0 and _keeps_32_bits(operator)
+    return replace(layer, bias=own - x.zero_point * sums, sum_bits=32 if narrow else 0)
 
 
 def _require_words(low: Lowering, operator: Operator, *indices: int) -> None:
@@ -247,6 +262,8 @@ def _two_activations(low: Lowering, operator: Operator) -> None:
     if len(operator.inputs) > 2 and operator.inputs[2] >= 0:
         raise operator.refuse("computed weights with a bias", "no bias")
     _require_words(low, operator, *operator.inputs[:2])
+    if low.batch > 1:
+        raise operator.refuse("images of a batch that meet each other", "a file for one image")
     length = low.file.tensors[operator.inputs[1]].shape[-1]
     a, b = (_rows(low, low.as_file(i), length) for i in operator.inputs[:2])
     a, b = (_as_matrix(low, one) for one in (a, b))
@@ -302,6 +319,10 @@ def _reduce(low: Lowering, operator: Operator) -> None:
     shape = low.file.tensors[operator.inputs[0]].shape
     axes = sorted({int(axis) % len(shape) for axis in low.constant(operator, 1).ravel()})
     batched = low.batched(shape)
+    x, y = (low.quantized(i) for i in (operator.inputs[0], operator.outputs[0]))
+    if operator.op == "SUM" and x.signed and (x.scale, x.zero_point) != (y.scale, y.zero_point):
+        raise operator.refuse("a sum at another scale, which TFLite's own kernels round in two "
+                              "ways", "equal scales, or uint8")  # fmt: skip
     if not axes or (batched and 0 in axes):
         raise operator.refuse(f"a sum over axes {axes}", "axes after the batch")
     name = low.as_file(operator.inputs[0])

@@ -43,7 +43,8 @@ _RESIZE = ("AlignCorners", "HalfPixelCenters")
 OPTIONS: Mapping[str, tuple[str, tuple[str, ...]]] = {
     "CONV_2D": ("Conv2DOptions", (*_DILATED, "QuantizedBiasType")),
     "DEPTHWISE_CONV_2D": ("DepthwiseConv2DOptions", (*_DILATED, "DepthMultiplier")),
-    "TRANSPOSE_CONV": ("TransposeConvOptions", (*_WINDOW, "FusedActivationFunction")),
+    "TRANSPOSE_CONV": ("TransposeConvOptions",
+                       (*_WINDOW, "FusedActivationFunction", "QuantizedBiasType")),
     "FULLY_CONNECTED": ("FullyConnectedOptions",
                         (*_FUSED, "WeightsFormat", "KeepNumDims", "QuantizedBiasType")),
     "BATCH_MATMUL": ("BatchMatMulOptions", ("AdjX", "AdjY")),

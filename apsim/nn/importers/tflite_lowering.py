@@ -37,7 +37,7 @@ from apsim.nn.model import (
 from apsim.nn.model.check import verify
 from apsim.nn.rules import factors
 
-__all__ = ["PLACEHOLDER", "Handler", "Lowering"]
+__all__ = ["PLACEHOLDER", "Handler", "Lowering", "activation", "batches_of"]
 
 TO_PLANES, FROM_PLANES = (2, 0, 1), (1, 2, 0)
 PLACEHOLDER: Requant = rules.requant("onnx-exact", 1.0, lo=0, hi=1)  # made anew by `refill`
@@ -63,10 +63,10 @@ class Variable:
 class Lowering:
     """One import: the file's tensors by index, and where each stands in the new network."""
 
-    def __init__(self, file: TfliteGraph, rule: str) -> None:
+    def __init__(self, file: TfliteGraph, rule: str, batch: int) -> None:
         self.file = file
         self.rule = rule
-        self.batch = _batch(file)
+        self.batch = batch
         self.tensors: dict[str, Tensor] = {}
         self.layers: list[Layer] = []
         self.inputs: list[str] = []
@@ -493,15 +493,15 @@ class Lowering:
         return np.asarray(first[0])
 
 
-def _batch(file: TfliteGraph) -> int:
-    """The first axis of what goes in, where all that is computed shares it; else 0."""
+def batches_of(file: TfliteGraph) -> tuple[int, ...]:
+    """What the batch of a file may be, 0 where no axis is one: the likeliest first."""
     firsts = {file.tensors[i].shape[0] for i in file.inputs if len(file.tensors[i].shape) > 1}
     if not firsts or 1 in firsts:
-        return 1
+        return (1,)
     made = [i for one in file.operators for i in one.outputs]
     shapes = [file.tensors[i].shape[:1] for i in (*file.inputs, *made)]
     size = min(firsts)
-    return size if all(shape == (size,) for shape in shapes) else 0
+    return (size, 0) if all(shape == (size,) for shape in shapes) else (0,)
 
 
 def _require_quantization(tensor: TfliteTensor) -> None:

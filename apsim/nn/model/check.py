@@ -158,7 +158,7 @@ def _layer(model: Model, layer: Layer, place: str) -> None:
 def _requant(layer: Layer, requant: Requant | None, output: Tensor, place: str) -> None:
     if requant is None:
         return
-    channels = output.shape[-1 if isinstance(layer, Linear) else 0]
+    channels = output.shape[-1 if isinstance(layer, Linear) else 0] if output.shape else 1
     for name in ("scale", "mantissa", "exponent", "offset"):
         size = getattr(requant, name).size
         _need(size in (1, channels), place, f"1 or {channels} entries of {name}", size)
@@ -339,8 +339,8 @@ def _interpolate(layer: Interpolate, shapes: list[Shape], place: str, model: Mod
         shaped = lines.ndim == 2 and lines.shape[1] == 3
         _need(shaped, place, "neighbours and weights [n, 3]", list(lines.shape))
         near = lines[:, :2].min() >= 0 and lines[:, :2].max() < size
-        weighed = lines[:, 2].min() >= 0 and lines[:, 2].max() <= 1024
-        _need(bool(near and weighed), place, f"neighbours in 0..{size - 1}, weights in 0..1024",
+        weighed = np.abs(lines[:, 2]).max() <= 1024
+        _need(bool(near and weighed), place, f"neighbours in 0..{size - 1}, weights to 1024",
               [lines.min(axis=0).tolist(), lines.max(axis=0).tolist()])  # fmt: skip
     return (shapes[0][0], len(layer.rows), len(layer.columns))
 
