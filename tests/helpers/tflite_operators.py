@@ -157,7 +157,9 @@ def reduction(op: str) -> Callable[[Draw], TfliteCase]:
         keep = d.flag()
         x = d.tensor("x", shape)
         reduced = {axis % 4 for axis in axes}
-        kept = tuple(1 if i in reduced else n for i, n in enumerate(shape) if keep or i not in reduced)
+        kept = tuple(
+            1 if i in reduced else n for i, n in enumerate(shape) if keep or i not in reduced
+        )
         equal = d.flag() or (op == "SUM" and d.dtype != "uint8")
         y = d.like("y", kept, x) if equal else d.tensor("y", kept)
         specs = [x, ints("axes", axes), y]
