@@ -115,7 +115,8 @@ def test_a_part_whose_terms_explain_too_little_does_not_match() -> None:
 def test_a_forecast_is_made_without_any_program() -> None:
     """The equations and the fold alone: no table, no kernel is loaded."""
     code = (
-        "import sys; from apsim.nn.on_ap import forecast, mapping; from apsim.program import ApKind\n"
+        "from apsim.nn.on_ap import forecast, mapping\n"
+        "from apsim.program import ApKind\n"
         "from apsim import program\n"
         "def refuse(*a): raise AssertionError('a program was made')\n"
         "program.Operation.on = program.Microprogram.counts = refuse\n"
