@@ -14,7 +14,7 @@ from apsim.nn.importers import onnx_file, ops_qlinear, ops_quant, ops_real, ops_
 from apsim.nn.importers.graph import Array, Const, Fate, Graph, Node, blaming
 from apsim.nn.importers.pending import Pending, Source
 from apsim.nn.importers.walk import QUANTIZE_FIRST, Handler, Walk
-from apsim.nn.model import Model
+from apsim.nn.model import Model, Origin
 from apsim.nn.model.check import verify
 
 __all__ = ["Imported", "from_onnx", "lower", "read_onnx"]
@@ -27,10 +27,11 @@ OWN_CONSTANTS = ("QuantizeLinear", "DequantizeLinear", "Clip", "Quant", "Bipolar
 
 @dataclass(frozen=True)
 class Imported:
-    """A network and what became of every node of the file it came from."""
+    """A network, what became of every node of its file, and which tensors they share."""
 
     model: Model
     fates: tuple[Fate, ...]
+    origins: tuple[Origin, ...] = ()
 
 
 def from_onnx(

@@ -88,7 +88,6 @@ def _quantize(low: Lowering, operator: Operator) -> None:
     meant = low.file.tensors[output]
     if _same(low.means[index], meant):
         low.flat[output] = low.as_file(index)
-        low.note(output, low.flat[output])
         low.became[operator.index] = f"the entry of input {low.flat[output]!r}"
     elif index in low.file.inputs:
         entry = Entry(low.name(index), rounding="half-away")

@@ -27,6 +27,7 @@ from apsim.nn.model import (
     Entry,
     Layer,
     Model,
+    Origin,
     Rearrange,
     Requant,
     Reshape,
@@ -82,7 +83,6 @@ class Lowering:
         self.entering: set[int] = set()  # reals that are not yet quantized
         self.variables: dict[int, tuple[str, str]] = {}  # handles
         self.kept: dict[tuple[str, str], Variable] = {}
-        self.notes: list[tuple[str, int, tuple[int, ...]]] = []
         self.became: dict[int, str] = {}
         self.blockers: list[Blocker] = []
         self.lost: set[int] = set()
@@ -110,7 +110,14 @@ class Lowering:
             self.file.name, self.rule, tuple(self.inputs), tuple(dict.fromkeys(outputs)),
             self.tensors, tuple(self.layers), entries=self.entries, states=kept,
         )  # fmt: skip
-        return Imported(verify(model), tuple(self._fate(one) for one in self.file.operators))
+        fates = tuple(self._fate(one) for one in self.file.operators)
+        return Imported(verify(model), fates, self._origins())
+
+    def _origins(self) -> tuple[Origin, ...]:
+        """Where the file holds the network's integers, or real numbers that they stand for."""
+        found = [Origin(made, self.name(i), i, TO_PLANES) for i, made in self.planes.items()]
+        found += [Origin(made, self.name(i), i) for i, made in self.flat.items()]
+        return tuple(one for one in found if one.tensor in self.tensors)
 
     def _declare_inputs(self) -> None:
         for index in self.file.inputs:
@@ -128,7 +135,6 @@ class Lowering:
         self.inputs.append(name)
         if entry is not None:
             self.entries[name] = entry
-        self.note(index, name)
         return name
 
     def _lower(
@@ -218,10 +224,6 @@ class Lowering:
         """A variable of the file by its name."""
         return self.kept.setdefault(key, Variable())
 
-    def note(self, index: int, name: str, axes: tuple[int, ...] = ()) -> None:
-        """Say that a tensor of the file, its axes in another order, is one of the network."""
-        self.notes.append((name, index, axes))
-
     def shape(self, index: int) -> tuple[int, ...]:
         """The shape of a tensor of the file without the batch."""
         shape = self.file.tensors[index].shape
@@ -290,7 +292,6 @@ class Lowering:
         if index not in self.planes:
             flat = self.flat[index]
             self.planes[index] = self._transposed(flat, TO_PLANES, f"{flat} (CHW)")
-            self.note(index, self.planes[index], TO_PLANES)
         return self.planes[index]
 
     def as_file(self, index: int) -> str:
@@ -304,7 +305,6 @@ class Lowering:
                 self.flat[index] = self.reshaped(planes, (*shape[1:], shape[0]), name)
             else:
                 self.flat[index] = self._transposed(planes, FROM_PLANES, name)
-            self.note(index, self.flat[index])
         return self.flat[index]
 
     def _lay_out(self, index: int) -> None:
@@ -378,7 +378,6 @@ class Lowering:
     def stands(self, index: int, name: str, planes: bool) -> None:
         """Note where a tensor of the file stands."""
         (self.planes if planes else self.flat)[index] = name
-        self.note(index, name, TO_PLANES if planes else ())
 
     def rearranged(
         self, what: str, inputs: Sequence[int], outputs: Sequence[int],

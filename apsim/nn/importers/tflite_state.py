@@ -67,7 +67,6 @@ def _read(low: Lowering, operator: Operator) -> None:
         raise ModelError(f"a variable of shape {list(variable.start.shape)}")
     low.tensors[name] = tensor
     low.flat[output] = name
-    low.note(output, name)
     variable.read = variable.now = output
     low.became[operator.index] = f"state {name!r}"
 

@@ -26,11 +26,12 @@ from apsim.nn.model.network import (
     Transpose,
     Weighted,
 )
+from apsim.nn.model.origin import Origin
 from apsim.nn.model.tensor import Entry, Floats, Integers, Requant, Tensor
 
 __all__ = [
     "Add", "ArgMax", "AvgPool", "Concat", "Conv2d", "Entry", "Flatten", "Floats", "Integers",
-    "Interpolate", "Layer", "Linear", "MatMul", "MaxPool", "Maximum", "Model", "Multiply",
+    "Interpolate", "Layer", "Linear", "MatMul", "MaxPool", "Maximum", "Model", "Multiply", "Origin",
     "Rearrange", "Relu", "Requant", "Requantize", "Reshape", "Softmax", "State", "Sum", "Table",
     "Tensor", "Transpose", "Weighted",
 ]  # fmt: skip
