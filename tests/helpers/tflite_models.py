@@ -134,7 +134,7 @@ def model(
 
 
 def network(specs: list[TensorSpec], operators: list[OperatorSpec]) -> bytes:
-    """A model of several operators: its inputs are made by none of them, the last gives its outputs."""
+    """A model of several operators: none of them makes its inputs, the last gives its outputs."""
     builder = Builder()
     b = builder.b
     buffers = [builder.buffer(None), *(builder.buffer(spec.data) for spec in specs)]

@@ -11,8 +11,9 @@ from dataclasses import dataclass
 
 from apsim.errors import ModelError
 
-__all__ = ["Blocked", "Blocker"]
+__all__ = ["NO_FORM", "Blocked", "Blocker"]
 
+MOST_REASONS = 3  # of one kind of operator
 NO_FORM = "no exact integer form yet"
 
 
@@ -30,12 +31,19 @@ class Blocked(ModelError):
 
     def __init__(self, blockers: Sequence[Blocker]) -> None:
         self.blockers = tuple(blockers)
-        alike: dict[tuple[str, str], list[Blocker]] = {}
+        alike: dict[str, list[Blocker]] = {}
         for one in blockers:
-            alike.setdefault((one.op, one.why), []).append(one)
+            alike.setdefault(one.op, []).append(one)
         lines = [
-            f"{op} x{len(many)} (first: {many[0].place}): {why}"
-            for (op, why), many in sorted(alike.items(), key=lambda item: -len(item[1]))
+            f"{op} x{len(some)} (first: {some[0].place}): {_reasons(some)}"
+            for op, some in sorted(alike.items(), key=lambda item: -len(item[1]))
         ]
         many = f"{len(self.blockers)} operator{'s' * (len(self.blockers) != 1)}"
         super().__init__(f"{many} cannot be imported: {'; '.join(lines)}")
+
+
+def _reasons(blockers: Sequence[Blocker]) -> str:
+    """The different reasons of one kind of operator, the first of them in full."""
+    reasons = list(dict.fromkeys(one.why for one in blockers))
+    more = len(reasons) - MOST_REASONS
+    return ", or ".join(reasons[:MOST_REASONS]) + (f", and {more} more" if more > 0 else "")

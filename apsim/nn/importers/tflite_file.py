@@ -25,6 +25,7 @@ from apsim.nn.model import Floats
 
 __all__ = ["Operator", "TfliteGraph", "TfliteTensor", "read"]
 
+MOST_VALUES = 1 << 28  # of a tensor
 # element types of the schema: (name, numpy type, bits); None where no number of ours is meant
 TYPES = {
     0: ("float32", "f4", 32), 1: ("float16", "f2", 16), 2: ("int32", "i4", 32),
@@ -256,7 +257,7 @@ def _tensor(model: Any, proto: Any, name: str) -> TfliteTensor:
         raise ValueError(f"tensor {name!r} has element type {proto.Type()}, which no schema knows")
     kind, code, bits = TYPES[proto.Type()]
     shape = tuple(_vector(proto, "Shape"))
-    if any(size < 0 for size in shape):
+    if any(size < 0 for size in shape) or prod(shape) > MOST_VALUES:
         raise ValueError(f"tensor {name!r} has shape {list(shape)}")
     scale, zero, axis = np.zeros(0), np.zeros(0, np.int64), 0
     quantization = proto.Quantization()
