@@ -20,7 +20,7 @@ import numpy as np
 from apsim.counts import Activity, Counts
 from apsim.errors import InputError
 from apsim.files import replacing
-from apsim.nn.model import Integers, Layer, Model, Weighted
+from apsim.nn.model import Integers, Layer, Model
 from apsim.nn.on_ap.chip import Chip
 from apsim.nn.on_ap.layer_run import Forecast, LayerRun, Part
 from apsim.nn.on_ap.seconds import Seconds
@@ -49,9 +49,9 @@ def identity(model: Model, tensors: Mapping[str, Integers], chip: Chip, check: s
         text.update(f"{name}: {model.tensors[name]!r}".encode())
     for layer in model.layers:
         text.update(_layer_text(layer).encode())
-        if isinstance(layer, Weighted):
-            text.update(np.ascontiguousarray(layer.weights).tobytes())
-            text.update(np.ascontiguousarray(layer.bias).tobytes())
+        for values in vars(layer).values():
+            if isinstance(values, np.ndarray):
+                text.update(np.ascontiguousarray(values).tobytes())
     for name in sorted(tensors):
         text.update(name.encode() + np.ascontiguousarray(tensors[name]).tobytes())
     return text.hexdigest()

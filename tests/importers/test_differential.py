@@ -57,13 +57,14 @@ def compared(graph: Graph, imported: Imported, expected: list[Any]) -> str:
 
 def explained(graph: Graph, imported: Imported, ours: Any, first: Any) -> str:
     """A tie, where the first quantization that differs met one in the evaluator's float32."""
-    names = [n for n in graph.quantized if imported.holds.get(n) in ours]
+    held = {origin.name: origin.tensor for origin in imported.origins}
+    names = [n for n in graph.quantized if n in held]
     more = [graph.quantized[n][0] for n in names]
     proto = with_outputs(graph.proto, [*names, *more])
     keys = [output.name for output in proto.graph.output]
     theirs = dict(zip(keys, by_reference(proto, graph.x), strict=True))
     for name in names:
-        differ = theirs[name].astype(np.int64) != ours[imported.holds[name]]
+        differ = theirs[name].astype(np.int64) != ours[held[name]]
         if differ.any():
             source, scale = graph.quantized[name]
             steps = theirs[source][differ].astype(np.float64) / scale

@@ -30,7 +30,8 @@ def blaming(path: str | os.PathLike[str]) -> Iterator[None]:
         yield
     except ModelError as error:
         text = str(error)
-        raise ModelError(text if text.startswith(str(path)) else f"{path}: {text}") from None
+        error.args = (text if text.startswith(str(path)) else f"{path}: {text}",)
+        raise  # the same error, with what it knows of the blockers
     except (ArithmeticError, AttributeError, LookupError, TypeError, ValueError) as error:
         reason = " ".join(str(error).split())[:300]
         raise ModelError(f"{path}: damaged, or made against its specification: {reason}") from error

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import os
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 
 from apsim.errors import ModelError
 from apsim.nn.importers import (
@@ -22,7 +22,7 @@ from apsim.nn.importers import (
 from apsim.nn.importers.graph import Fate, Graph, Node, Refusal, all_refused, blaming
 from apsim.nn.importers.pending import Blocked, Pending, Source
 from apsim.nn.importers.walk import QUANTIZE_FIRST, Handler, Walk
-from apsim.nn.model import Model
+from apsim.nn.model import Model, Origin
 from apsim.nn.model.check import verify
 
 __all__ = ["Imported", "from_onnx", "lower", "read_onnx"]
@@ -35,15 +35,11 @@ HANDLERS: Mapping[tuple[str, str], Handler] = {
 
 @dataclass(frozen=True)
 class Imported:
-    """A network and what became of every node of the file it came from.
-
-    `holds` gives, for a tensor that the file names, the tensor of the network that holds
-    exactly its integers.
-    """
+    """A network, what became of every node of its file, and which tensors they share."""
 
     model: Model
     fates: tuple[Fate, ...]
-    holds: Mapping[str, str] = field(default_factory=dict)
+    origins: tuple[Origin, ...] = ()
 
 
 def from_onnx(
@@ -79,7 +75,7 @@ def lower(graph: Graph, rule: str = "onnx-exact") -> Imported:
     model = walk.build.model(graph.name, outputs, graph.about)
     if not model.inputs:
         raise ModelError(f"no input of the model is ever quantized: {QUANTIZE_FIRST}")
-    return Imported(verify(model), walk.build.report(), _held(walk))
+    return Imported(verify(model), walk.build.report(), _origins(walk))
 
 
 def _needed(graph: Graph) -> set[int]:
@@ -102,14 +98,13 @@ def _folded(walk: Walk, node: Node) -> bool:
         return True
 
 
-def _held(walk: Walk) -> dict[str, str]:
-    """The tensor of the network that holds the integers of each tensor that the file names."""
-    return {
-        name: value.source
+def _origins(walk: Walk) -> tuple[Origin, ...]:
+    """The tensors that the file names and that hold the integers of one of the network's."""
+    return tuple(
+        Origin(value.source, name)
         for name, value in walk.values.items()
-        if isinstance(value, Pending) and value.integer and value.plain
-        and value.source in walk.build.tensors
-    }  # fmt: skip
+        if isinstance(value, Pending) and value.plain and value.source in walk.build.tensors
+    )
 
 
 def _output(walk: Walk, name: str) -> str:

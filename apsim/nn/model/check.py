@@ -16,19 +16,29 @@ from apsim.errors import ModelError
 from apsim.nn import rules
 from apsim.nn.model import (
     Add,
+    ArgMax,
     AvgPool,
     Concat,
     Conv2d,
     Entry,
     Flatten,
+    Interpolate,
     Layer,
     Linear,
+    MatMul,
+    Maximum,
     MaxPool,
     Model,
+    Multiply,
+    Rearrange,
     Relu,
     Requant,
     Requantize,
     Reshape,
+    Softmax,
+    State,
+    Sum,
+    Table,
     Tensor,
     Transpose,
     Weighted,
@@ -41,6 +51,7 @@ __all__ = ["verify", "weights_range"]
 WIDEST_ACTIVATION, WIDEST_WEIGHT, WIDEST_ACCUMULATOR = 16, 17, 64
 FARTHEST = 1200  # of an exponent: float64 reaches 1074 and 53 bits more
 LARGEST = 1 << 31  # what strides and the like, and the values of one tensor, stay below
+WIDEST_FACTOR = 24  # of a product of two words
 Shape = tuple[int, ...]
 
 
@@ -53,6 +64,8 @@ def verify(model: Model, where: str = "") -> Model:
             _tensor(name, tensor)
         for name, entry in model.entries.items():
             _entry(model, name, entry)
+        for state in model.states:
+            _state(model, state)
         for index, layer in enumerate(model.layers):
             _layer(model, layer, f"layer {index} {layer.name!r} ({layer.op})")
     except ModelError as error:
@@ -71,6 +84,10 @@ def _names(model: Model) -> None:
     for name in model.inputs:
         _need(name in model.tensors, "inputs", "a tensor of the model", repr(name))
         made.add(name)
+    for state in model.states:
+        known = state.read in model.tensors and state.read not in made
+        _need(known, "states", "a tensor of the model that nothing else makes", repr(state.read))
+        made.add(state.read)
     for layer in model.layers:
         place = f"layer {layer.name!r}"
         for name in layer.inputs:
@@ -78,7 +95,7 @@ def _names(model: Model) -> None:
         _need(layer.output in model.tensors, place, "a declared output", repr(layer.output))
         _need(layer.output not in made, place, "a new output", repr(layer.output))
         made.add(layer.output)
-    for name in model.outputs:
+    for name in (*model.outputs, *(state.written for state in model.states)):
         _need(name in made, "outputs", "a tensor that some layer makes", repr(name))
     names = [layer.name for layer in model.layers]
     twice = sorted({name for name in names if names.count(name) > 1})
@@ -108,10 +125,27 @@ def _entry(model: Model, name: str, entry: Entry) -> None:
     _need(known_steps, place, "steps of add, sub, mul and div", entry.steps)
 
 
+def _state(model: Model, state: State) -> None:
+    """What is written must be what can be read, and so must the start."""
+    place = f"state {state.read!r}"
+    read, written = model.tensors[state.read], model.tensors[state.written]
+    same = (read.shape, read.lo, read.hi) == (written.shape, written.lo, written.hi)
+    _need(same, place, f"{read} written to it", written)
+    _need(state.start.shape == read.shape, place, f"a start {list(read.shape)}",
+          list(state.start.shape))  # fmt: skip
+    _inside(state.start, read, place, "a start")
+
+
+def _inside(values: np.ndarray[Any, Any], tensor: Tensor, place: str, what: str) -> None:
+    ends = (int(values.min()), int(values.max())) if values.size else (tensor.lo, tensor.lo)
+    fits = values.dtype.kind in "iu" and tensor.lo <= ends[0] and ends[1] <= tensor.hi
+    _need(fits, place, f"{what} in {tensor.lo}..{tensor.hi}", f"{ends[0]}..{ends[1]}")
+
+
 def _layer(model: Model, layer: Layer, place: str) -> None:
-    wanted = 2 if isinstance(layer, Add) else len(layer.inputs) or 1
-    if not isinstance(layer, Concat | Add):
-        wanted = 1
+    wanted = len(layer.inputs) or 1
+    if not isinstance(layer, Concat | Rearrange):
+        wanted = 2 if isinstance(layer, _OF_TWO) else 1
     _need(len(layer.inputs) == wanted, place, f"{wanted} inputs", len(layer.inputs))
     inputs = [model.tensors[name] for name in layer.inputs]
     for name, tensor in zip(layer.inputs, inputs, strict=True):
@@ -135,8 +169,7 @@ def _layer(model: Model, layer: Layer, place: str) -> None:
 def _requant(layer: Layer, requant: Requant | None, output: Tensor, place: str) -> None:
     if requant is None:
         return
-    _need(bool(output.shape), place, "an output with an axis beside the batch", "the batch alone")
-    channels = output.shape[-1 if isinstance(layer, Linear) else 0]
+    channels = output.shape[-1 if isinstance(layer, Linear) else 0] if output.shape else 1
     for name in ("scale", "mantissa", "exponent", "offset"):
         size = getattr(requant, name).size
         _need(size in (1, channels), place, f"1 or {channels} entries of {name}", size)
@@ -147,8 +180,8 @@ def _requant(layer: Layer, requant: Requant | None, output: Tensor, place: str) 
         getattr(requant, name).dtype.kind == "i" for name in ("mantissa", "exponent", "offset")
     )
     _need(whole, place, "signed integers as mantissa, exponent and offset", "others")
-    fits = bool((mantissas > 0).all() and (mantissas < 1 << 32).all())
-    _need(fits, place, "mantissas from 1 to 2**32 - 1", mantissas.ravel()[:4])
+    fits = bool((mantissas >= 0).all() and (mantissas < 1 << 32).all())
+    _need(fits, place, "mantissas from 0 to 2**32 - 1", mantissas.ravel()[:4])
     near = bool((np.abs(exponents) <= FARTHEST).all())
     _need(near, place, f"exponents of at most {FARTHEST}", exponents.ravel()[:4])
     clip = (requant.lo, requant.hi)
@@ -323,6 +356,105 @@ def _concat(layer: Concat, shapes: list[Shape], place: str, model: Model) -> Sha
     return (*shapes[0][:axis], joined, *shapes[0][axis + 1 :])
 
 
+def _table(layer: Table, shapes: list[Shape], place: str, model: Model) -> Shape:
+    given, output = model.tensors[layer.inputs[0]], model.tensors[layer.output]
+    _need(given.bits <= WIDEST_ACTIVATION, place, "an input of at most 16 bits", given.bits)
+    lines = layer.values.shape[:1]
+    _need(layer.values.shape == (*lines, 1 << given.bits), place,
+          f"tables of {1 << given.bits} values", list(layer.values.shape))  # fmt: skip
+    _inside(layer.values, output, place, "values")
+    _spread(layer.which, shapes[0], place)
+    known = layer.which.min() >= 0 and layer.which.max() < lines[0]
+    _need(bool(known), place, f"one of {lines[0]} tables", f"{layer.which.max()}")
+    return shapes[0]
+
+
+def _spread(values: np.ndarray[Any, Any], shape: Shape, place: str) -> None:
+    """One value, or an array that numpy lays along the given shape."""
+    try:
+        fits = values.size > 0 and np.broadcast_shapes(values.shape, shape or (1,)) == (
+            shape or (1,)
+        )
+    except ValueError:
+        fits = False
+    _need(fits, place, f"an array that broadcasts to {list(shape)}", list(values.shape))
+
+
+def _rearrange(layer: Rearrange, shapes: list[Shape], place: str, model: Model) -> Shape:
+    output, words = model.tensors[layer.output], _sum(math.prod(shape) for shape in shapes)
+    index = layer.index
+    known = index.dtype.kind in "iu" and index.min() >= -1 and index.max() < words
+    _need(bool(known), place, f"places in -1..{words - 1}", f"{index.min()}..{index.max()}")
+    _spread(layer.fill, output.shape, place)
+    if (index < 0).any():
+        _inside(layer.fill + output.zero_point, output, place, "constants")
+    kinds = [model.tensors[name] for name in layer.inputs]
+    fits = all(output.lo <= one.lo and one.hi <= output.hi for one in kinds)
+    _need(fits or bool((index < 0).all()), place, "an output as wide as its inputs", output)
+    return index.shape
+
+
+def _two_alike(layer: Layer, shapes: list[Shape], place: str, model: Model) -> Shape:
+    for name in layer.inputs:
+        narrow = model.tensors[name].bits <= WIDEST_FACTOR
+        _need(narrow, place, f"inputs of at most {WIDEST_FACTOR} bits", model.tensors[name].bits)
+    return _add(layer, shapes, place, model)  # type: ignore[arg-type]
+
+
+def _reduced(layer: Sum, shapes: list[Shape], place: str, model: Model) -> Shape:
+    rank, shape = len(shapes[0]), model.tensors[layer.output].shape
+    sound = bool(layer.axes) and len(set(layer.axes)) == len(layer.axes)
+    sound = sound and all(0 <= axis < rank for axis in layer.axes)
+    _need(sound, place, "axes of the input, each once", layer.axes)
+    kept = [size for axis, size in enumerate(shapes[0]) if axis not in layer.axes]
+    _need(math.prod(kept) == math.prod(shape), place, f"{math.prod(kept)} sums", list(shape))
+    return shape
+
+
+def _matmul(layer: MatMul, shapes: list[Shape], place: str, model: Model) -> Shape:
+    a, b = shapes
+    _need(len(a) == len(b) >= 2 and a[:-2] == b[:-2], place, "two inputs of equal leading axes",
+          shapes)  # fmt: skip
+    inner, outer = (b[-1], b[-2]) if layer.transposed else (b[-2], b[-1])
+    _need(a[-1] == inner, place, f"{a[-1]} values to multiply", inner)
+    for name in layer.inputs:
+        narrow = model.tensors[name].bits <= WIDEST_ACTIVATION
+        _need(narrow, place, f"an input of at most 16 bits ({name})", model.tensors[name].bits)
+    return (*a[:-1], outer)
+
+
+def _interpolate(layer: Interpolate, shapes: list[Shape], place: str, model: Model) -> Shape:
+    _need(len(shapes[0]) == 3, place, "an input [C, H, W]", list(shapes[0]))
+    for lines, size in zip((layer.rows, layer.columns), shapes[0][1:], strict=True):
+        shaped = lines.ndim == 2 and lines.shape[1] == 3
+        _need(shaped, place, "neighbours and weights [n, 3]", list(lines.shape))
+        near = lines[:, :2].min() >= 0 and lines[:, :2].max() < size
+        weighed = np.abs(lines[:, 2]).max() <= 1024
+        _need(bool(near and weighed), place, f"neighbours in 0..{size - 1}, weights to 1024",
+              [lines.min(axis=0).tolist(), lines.max(axis=0).tolist()])  # fmt: skip
+    return (shapes[0][0], len(layer.rows), len(layer.columns))
+
+
+def _softmax(layer: Softmax, shapes: list[Shape], place: str, model: Model) -> Shape:
+    given, output = model.tensors[layer.inputs[0]], model.tensors[layer.output]
+    wide = {8: (8, 16), 16: (16,)}.get(given.bits, ())
+    _need(output.bits in wide, place, "8 or 16 bits in, and as many out", f"{given} {output}")
+    _need(math.isfinite(layer.factor) and layer.factor > 0, place, "a positive finite factor",
+          layer.factor)  # fmt: skip
+    _need(bool(shapes[0]), place, "an input of at least one axis", list(shapes[0]))
+    return shapes[0]
+
+
+def _arg_max(layer: ArgMax, shapes: list[Shape], place: str, model: Model) -> Shape:
+    shape, axis = shapes[0], layer.axis
+    _need(0 <= axis < len(shape), place, "an axis of the input", axis)
+    _need(shape[axis] - 1 <= model.tensors[layer.output].hi, place, f"{shape[axis]} places at most",
+          model.tensors[layer.output])  # fmt: skip
+    kept, given = (*shape[:axis], *shape[axis + 1 :]), model.tensors[layer.output].shape
+    _need(math.prod(kept) == math.prod(given), place, f"output shape {list(kept)}", list(given))
+    return given
+
+
 def _sum(sizes: Iterable[int]) -> int:
     return int(np.sum(list(sizes)))
 
@@ -339,4 +471,14 @@ _SHAPES: dict[type[Layer], Callable[[Any, list[Shape], str, Model], Shape]] = {
     Reshape: _reshape,
     Transpose: _transpose,
     Concat: _concat,
+    Table: _table,
+    Rearrange: _rearrange,
+    Multiply: _two_alike,
+    Maximum: _two_alike,
+    Sum: _reduced,
+    MatMul: _matmul,
+    Interpolate: _interpolate,
+    Softmax: _softmax,
+    ArgMax: _arg_max,
 }
+_OF_TWO = (Add, Multiply, Maximum, MatMul)

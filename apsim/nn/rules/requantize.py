@@ -69,6 +69,8 @@ def requant(
         rounding = "floor"
     if rounding not in (None, mode) and rule.startswith(("ort", "tflite")):
         raise ModelError(f"rule {rule} rounds in one way only, it cannot round {rounding}")
+    if rule == "tflite":
+        mantissa, exponent = np.where(exponent > 62, 0, mantissa), np.minimum(exponent, 62)
     if rule == "tflite-16x8":
         mantissa, exponent = _reduced(mantissa, exponent)
     shift = np.atleast_1d(np.asarray(offset, np.int64))
