@@ -260,11 +260,15 @@ def _branches(layer: Add, inputs: list[Tensor], place: str) -> list[tuple[int, i
             for m, t in zip(layer.multipliers, inputs, strict=True)
         ]
     _need(0 <= layer.branch_shift <= 32, place, "a branch shift of 0..32", layer.branch_shift)
-    for tensor, zero in zip(inputs, layer.branch_zero_points, strict=True):
-        wide = max(abs(tensor.lo - zero), abs(tensor.hi - zero)) << layer.branch_shift
-        _need(wide < 1 << 62, place, "branches of at most 62 bits", wide.bit_length())
-    tops = [1 << (branch.width - 1) for branch in layer.branches]
-    return [(-top * abs(m), top * abs(m)) for top, m in zip(tops, layer.multipliers, strict=True)]
+    ends = []
+    for tensor, zero, branch, times in zip(
+        inputs, layer.branch_zero_points, layer.branches, layer.multipliers, strict=True
+    ):
+        far = [(end - zero) << layer.branch_shift for end in (tensor.lo, tensor.hi)]
+        _need(max(map(abs, far)) < 1 << 62, place, "branches of at most 62 bits", far)
+        rounded = [int(end) * times for end in rules.scale(np.array(far), branch, axis=0)]
+        ends.append((min(rounded), max(rounded)))  # a rounded branch rises with its word
+    return ends
 
 
 def _conv2d(layer: Conv2d, shapes: list[Shape], place: str, model: Model) -> Shape:
