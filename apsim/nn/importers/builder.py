@@ -23,11 +23,15 @@ from apsim.nn.model import (
     Concat,
     Entry,
     Layer,
+    MatMul,
     Model,
+    Multiply,
+    Rearrange,
     Relu,
     Requantize,
     Reshape,
     Tensor,
+    Transpose,
     Weighted,
 )
 from apsim.nn.model.words import holding
@@ -37,7 +41,8 @@ from apsim.nn.rules.rounding import round_real
 __all__ = ["PLACEHOLDER", "Builder"]
 
 PLACEHOLDER = rules.requant("onnx-exact", 1.0, lo=0, hi=1)  # made anew by `factors.refill`
-ROUNDING = (Weighted, Add, AvgPool, Requantize)
+RECTIFIED = (Weighted, Add, Requantize, Multiply, MatMul)
+ROUNDING = (*RECTIFIED, AvgPool)
 
 
 class Builder:
@@ -94,6 +99,7 @@ class Builder:
     def enter(self, source: Source, name: str, target: Target) -> str:
         """Quantize a real input of the graph: it becomes an input tensor of the network."""
         lo, hi = self._clip(source.bounds, target)
+        self._check_padding(source, target, lo, hi)
         key = ("enter", source.name, source.steps, lo, hi, target)
         raw = self._once(key, None, lambda: self._enter(source, name, target, lo, hi))
         return self._chain(raw, source.chain, name)
@@ -128,6 +134,7 @@ class Builder:
         if value.source and self._alike(value, target):
             return self._chain(value.source, value.chain, name, value)
         clip = factors.Clip(*self._clip(value.bounds, target), target.parity, target.rounding)
+        self._check_padding(value, target, clip.lo, clip.hi)
         if value.layer is None:
             return self._rescale(value, name, target, clip)
         if value.chain:
@@ -139,6 +146,13 @@ class Builder:
         self.tensors[name] = tensor
         self._requantized(value, name, tensor, clip, self._relu_of(value, target))
         return name
+
+    def _check_padding(self, value: Pending | Source, target: Target, lo: int, hi: int) -> None:
+        """Zeros put beside a value before it is rounded stay zeros afterwards."""
+        steps = (step.layer for step in value.chain)
+        padded = any(isinstance(step, Rearrange) and (step.index < 0).any() for step in steps)
+        if padded and (target.rounding == "sign" or not lo <= target.tensor.zero_point <= hi):
+            raise ModelError("padding with a zero that the quantization after it makes no zero")
 
     def _requantized(
         self, value: Pending, output: str, tensor: Tensor, clip: factors.Clip, relu: bool
@@ -152,8 +166,10 @@ class Builder:
             before = self.made.get(key)
             if before is not None and self._sums_shared(*before, layer):
                 layer, first = self._of_sums(before[1], output), None
-        if isinstance(layer, Weighted | Add | Requantize):
+        if isinstance(layer, RECTIFIED):
             layer = replace(layer, relu=relu)
+        elif relu:
+            clip = replace(clip, lo=max(clip.lo, tensor.zero_point))
         if not isinstance(layer, Requantize):
             layer = replace(layer, output=output)
         layer = replace(layer, requant=PLACEHOLDER)  # type: ignore[call-arg]
@@ -216,19 +232,31 @@ class Builder:
         if value.parts and not bounds.any:
             return self._settle_parts(value, name)
         layer = value.layer
-        if isinstance(layer, Weighted | Add) and not value.chain and (relu_only or not bounds.any):
-            return self._accumulators(value, layer, name)
+        if isinstance(layer, Weighted | Add) and (relu_only or not bounds.any):
+            return self._sums_out(value, layer, name)
         raise ModelError(
             f"tensor {name!r}: a result that is not rounded before it is used or given out; "
             "put QuantizeLinear and DequantizeLinear after it"
         )
+
+    def _sums_out(self, value: Pending, layer: Weighted | Add, name: str) -> str:
+        """The accumulators of a layer, in the shape that was asked for."""
+        if not value.chain:
+            return self._accumulators(value, layer, name)
+        bare = replace(value, chain=(), shape=self._shape_before(value))
+        made = self.settle(bare, self.new_name(f"{name} (sums)"))
+        if any(
+            isinstance(part, tuple) for part in (self.tensors[made].scale, self.tensors[made].shift)
+        ):
+            raise ModelError(f"tensor {name!r}: sums with a scale for each channel, reordered")
+        return self._chain(made, value.chain, name, value)
 
     def _accumulators(self, value: Pending, layer: Weighted | Add, name: str) -> str:
         """A last layer whose output is its accumulator, in its own unit."""
         inputs = [self.tensors[one] for one in layer.inputs]
         bare = replace(layer, output=name, requant=None, relu=value.bounds.relu)
         if isinstance(bare, Add):
-            zeros = inputs[0].zero_point + inputs[1].zero_point
+            zeros = inputs[0].zero_point + bare.multipliers[1] * inputs[1].zero_point
             if inputs[0].scale != inputs[1].scale:
                 raise ModelError(f"tensor {name!r}: unequal scales added and not rounded")
             tensor = Tensor(value.shape, max(t.bits for t in inputs) + 2, True, inputs[0].scale)
@@ -291,6 +319,25 @@ class Builder:
         layer = Requantize(name=name, inputs=(made,), output=name, relu=relu, requant=PLACEHOLDER)
         filled = factors.refill(self._model(layer), layer, self.rule, clip)
         return self.emit(filled, tensor, value.nodes)
+
+    def reshaped(self, name: str, shape: tuple[int, ...]) -> str:
+        """The same integers in another shape, made once."""
+        return self._moved(name, shape, Reshape(name="", inputs=(name,), output=""), shape)
+
+    def transposed(self, name: str, axes: tuple[int, ...]) -> str:
+        """The same integers with their axes in another order, made once."""
+        shape = tuple(self.tensors[name].shape[axis] for axis in axes)
+        return self._moved(
+            name, axes, Transpose(name="", inputs=(name,), output="", axes=axes), shape
+        )
+
+    def _moved(self, name: str, how: Hashable, layer: Layer, shape: tuple[int, ...]) -> str:
+        def make() -> str:
+            output = self.new_name(f"{name} ({layer.op})")
+            tensor = replace(self.tensors[name], shape=shape)
+            return self.emit(replace(layer, name=output, output=output), tensor)
+
+        return self._once(("moved", name, layer.op, how), None, make)
 
     def renamed(self, name: str, scale: float, zero_point: int) -> str:
         """The same integers with another real meaning, in a tensor of their own."""

@@ -13,6 +13,7 @@ from apsim.errors import ModelError
 from apsim.nn.importers import (
     folding,
     onnx_file,
+    ops_moves,
     ops_qlinear,
     ops_qonnx,
     ops_quant,
@@ -29,7 +30,7 @@ __all__ = ["Imported", "from_onnx", "lower", "read_onnx"]
 
 HANDLERS: Mapping[tuple[str, str], Handler] = {
     **ops_real.HANDLERS, **ops_shape.HANDLERS, **ops_quant.HANDLERS, **ops_qlinear.HANDLERS,
-    **ops_qonnx.HANDLERS,
+    **ops_qonnx.HANDLERS, **ops_moves.HANDLERS,
 }  # fmt: skip
 
 

@@ -12,10 +12,11 @@ from dataclasses import replace
 
 import numpy as np
 
-from apsim.nn.importers.constants import Const, ConstReal, collapsed
+from apsim.nn.importers.constants import Const, ConstReal, collapsed, spread
 from apsim.nn.importers.graph import Array, Node
 from apsim.nn.importers.ops_quant import quantized, require_finite
-from apsim.nn.importers.pending import Target, Value
+from apsim.nn.importers.ops_real import plus_constant
+from apsim.nn.importers.pending import Pending, Source, Target, Value
 from apsim.nn.importers.walk import Handler, Walk, handles
 from apsim.nn.model import AvgPool, Tensor
 from apsim.nn.rules.rounding import round_real
@@ -162,6 +163,51 @@ def _trunc(walk: Walk, node: Node) -> Value:
     return replace(made, integer=False, source=renamed)
 
 
+def _multi_threshold(walk: Walk, node: Node) -> Value:
+    """FINN MultiThreshold: how many thresholds a value reaches, times out_scale, plus out_bias.
+
+    Evenly spaced thresholds are a quantization that rounds down; one alone is a sign.
+    """
+    thresholds = np.asarray(walk.constant(node, 1), np.float64)
+    scale, bias = float(node.attribute("out_scale", 1.0)), float(node.attribute("out_bias", 0.0))
+    if thresholds.ndim != 2 or not thresholds.size or not np.isfinite(thresholds).all():
+        raise node.refuse(f"thresholds {list(thresholds.shape)}", "[channels or 1, thresholds]")
+    if not (math.isfinite(scale) and scale > 0):
+        raise node.refuse(f"out_scale {scale:g}", "a positive out_scale")
+    first, count = thresholds[:, 0], thresholds.shape[1]
+    if count == 1 and bias == -scale / 2:
+        signs = _above(walk, node, first)
+        target = walk.target(np.array(scale / 2), np.zeros(1), -1, 1, node)
+        made = quantized(walk, node, signs, replace(target, rounding="sign"))
+        return replace(made, integer=False)
+    step = float(thresholds[0, 1] - thresholds[0, 0]) if count > 1 else 1.0
+    even = step > 0 and np.array_equal(thresholds, first[:, None] + step * np.arange(count))
+    zero = -bias / scale
+    if not even or zero % 1 or step != float(np.float32(step)):
+        raise node.refuse("thresholds that are not evenly spaced, or an out_bias between two steps",
+                          "evenly spaced thresholds, out_bias a multiple of out_scale")  # fmt: skip
+    if isinstance(walk.value(node, 0), Source):
+        raise node.refuse("several thresholds of a real input", "Quant")
+    value = _above(walk, node, first - step)
+    target = replace(walk.target(np.array(step), np.zeros(1), 0, count, node), rounding="floor")
+    made = quantized(walk, node, value, target)
+    source = walk.interpret(made.source, float(np.float32(scale)), int(zero))
+    return replace(made, integer=False, source=source)
+
+
+def _above(walk: Walk, node: Node, thresholds: Array) -> Value:
+    """How far a value lies above thresholds, one or one for each channel."""
+    value = walk.value(node, 0)
+    layout = str(node.attribute("data_layout", "NCHW"))
+    if layout not in ("NCHW", "NC", "NHWC"):
+        raise node.refuse(f"data_layout {layout}", "NCHW, NC or NHWC")
+    if not isinstance(value, Pending | Source) or (thresholds == 0).all():
+        return value
+    rank = 1 + len(value.shape)
+    axis = rank - 1 if layout == "NHWC" else min(1, rank - 1)
+    return plus_constant(walk, node, value, Const(spread(thresholds, axis, rank)), -1)
+
+
 def _number(walk: Walk, node: Node, index: int) -> float:
     values = walk.constant(node, index)
     if values.size != 1 or not math.isfinite(values.item()):
@@ -177,4 +223,7 @@ for _domain in DOMAINS:
         (_domain, "IntQuant"): QUANT,
         (_domain, "BipolarQuant"): handles(_bipolar_quant, inputs=2),
         (_domain, "Trunc"): handles(_trunc, "rounding_mode", 5),
+        (_domain, "MultiThreshold"): handles(
+            _multi_threshold, "data_layout out_bias out_dtype out_scale", 2
+        ),
     }

@@ -14,7 +14,8 @@ from apsim.nn.importers.graph import Array, Node
 from apsim.nn.importers.ops_real import name_of, pool_mean
 from apsim.nn.importers.pending import Chained, Pending, Source, Value
 from apsim.nn.importers.walk import ANY, Handler, Walk, handles
-from apsim.nn.model import Flatten, Layer, Reshape, Transpose
+from apsim.nn.model import ArgMax, AvgPool, Flatten, Layer, Reshape, Tensor, Transpose
+from apsim.nn.model.words import holding
 
 __all__ = ["HANDLERS", "joined"]
 
@@ -250,27 +251,85 @@ def _shape(walk: Walk, node: Node) -> Value:
     return Const(np.array(part, np.int64), batch=-1 in part)
 
 
-def _mean(walk: Walk, node: Node) -> Value:
-    """The mean over both axes of a plane is a global average pool."""
+def _reduced(walk: Walk, node: Node) -> Value:
+    """The mean or the sum over axes: an average pool over a line of what is added."""
     x = walk.tensor(node, 0)
-    given = walk.build.tensors[x].shape
-    axes = sorted(_axes(walk, node, 1 + len(given)))
-    if len(given) != 3 or axes != [2, 3]:
-        raise node.refuse(f"a mean over axes {axes}", "a mean over axes 2 and 3 of [N, C, H, W]")
-    value = pool_mean(walk, replace(node, attributes={}, defaults={}), x)
-    kept = node.attribute("keepdims", 1)
-    return value if kept else _move(node, value, Flatten, (given[0],))
+    shape = walk.build.tensors[x].shape
+    axes = _reduced_axes(walk, node, 1 + len(shape))
+    kept = [axis - 1 for axis in range(1, 1 + len(shape)) if axis not in axes]
+    gone = [axis - 1 for axis in axes]
+    plain = replace(node, attributes={}, defaults={})
+    if [*kept, *gone] != list(range(len(shape))):
+        x = walk.build.transposed(x, (*kept, *gone))
+    outer, words = (math.prod(shape[axis] for axis in part) for part in (kept, gone))
+    if len(shape) == 3 and axes == [2, 3]:
+        value = pool_mean(walk, plain, x)
+    else:
+        value = pool_mean(walk, plain, walk.build.reshaped(x, (outer, 1, words)))
+    if node.op == "ReduceSum":
+        assert isinstance(value.layer, AvgPool)
+        value = replace(value, layer=replace(value.layer, gain=float(words)))
+    keep = node.attribute("keepdims", 1)
+    result = [1 if axis + 1 in axes else shape[axis] for axis in range(len(shape))]
+    result = result if keep else [shape[axis] for axis in kept]
+    return _move(node, value, Flatten if len(result) == 1 else Reshape, result)
 
 
-def _last_only(walk: Walk, node: Node) -> Value:
+def _reduced_axes(walk: Walk, node: Node, rank: int) -> list[int]:
+    axes = sorted(_axes(walk, node, rank))
+    if not axes and not node.attribute("noop_with_empty_axes", 0):
+        axes = list(range(rank))
+    if not axes or 0 in axes or len(set(axes)) != len(axes):
+        raise node.refuse(f"a mean or sum over axes {axes}", "axes from 1 on")
+    return axes
+
+
+def _last_only(walk: Walk, node: Node) -> Sequence[Value]:
     """Softmax and the like at the very end: it does not change which class wins."""
-    if node.outputs[0] not in walk.graph.outputs or walk.uses[node.outputs[0]] > 1:
+    if any(walk.uses.get(name, 0) > (name in walk.graph.outputs) for name in node.outputs):
         where = walk.in_real_numbers(node)
         raise node.refuse(
             f"a nonlinear function inside the network{where}", "Relu, Clip or MaxPool"
         )
     walk.build.fate(node, "left to the host: the model ends with this node's input")
-    return walk.value(node, 0)
+    return [walk.value(node, 0)] * len(node.outputs)
+
+
+def _arg_max(walk: Walk, node: Node) -> Value:
+    """Where the greatest value of an axis stands, the first of equal ones."""
+    if node.attribute("select_last_index", 0):
+        raise node.refuse("the last of equal values", "select_last_index = 0")
+    axis, keep = int(node.attribute("axis", 0)), bool(node.attribute("keepdims", 1))
+    return _place(walk, node, axis, keep, node.op == "ArgMin", node.outputs[0])
+
+
+def _top_k(walk: Walk, node: Node) -> Sequence[Value]:
+    """The place of the greatest value; the value itself is left out."""
+    count = walk.whole(node, 1).ravel() if walk.has(node, 1) else [node.attribute("k", 0)]
+    if [int(n) for n in count] != [1] or not node.attribute("largest", 1):
+        raise node.refuse(f"the {[int(n) for n in count]} greatest or least values", "the greatest")
+    if len(node.outputs) < 2 or walk.uses.get(node.outputs[0]):
+        raise node.refuse("the greatest value", "its place alone, the second output")
+    place = _place(walk, node, int(node.attribute("axis", -1)), True, False, node.outputs[1])
+    return [place, place]
+
+
+def _place(
+    walk: Walk, node: Node, axis: int, keep: bool, least: bool, output: str
+) -> Pending:  # fmt: skip
+    value = walk.pending(node, 0)
+    rank = 1 + len(value.shape)
+    if axis % rank == 0 or not -rank <= axis < rank:
+        raise node.refuse(f"axis {axis} of {rank} axes", "an axis from 1 on")
+    x = walk.build.settle(value, node.inputs[0])
+    tensor, along = walk.build.tensors[x], axis % rank - 1
+    if isinstance(tensor.scale, tuple) or isinstance(tensor.shift, tuple):
+        raise node.refuse("channels of unequal scales compared", "one scale")
+    sizes = [1 if i == along else n for i, n in enumerate(value.shape) if keep or i != along]
+    words = holding(0, value.shape[along] - 1)
+    layer = ArgMax(name=name_of(node), inputs=(x,), output=output, axis=along, least=least)
+    made = walk.build.emit(layer, Tensor(tuple(sizes), words.bits, False), [node.index])
+    return Pending(tuple(sizes), source=made, integer=True, nodes=(node.index,))
 
 
 HANDLERS: dict[tuple[str, str], Handler] = {
@@ -284,7 +343,11 @@ HANDLERS: dict[tuple[str, str], Handler] = {
     ("", "Dropout"): handles(_dropout, "ratio seed", 3),
     ("", "Cast"): handles(_cast, "to"),
     ("", "Shape"): handles(_shape, "end start"),
-    ("", "ReduceMean"): handles(_mean, "axes keepdims", 2),
+    ("", "ReduceMean"): handles(_reduced, "axes keepdims", 2),
+    ("", "ReduceSum"): handles(_reduced, "axes keepdims", 2),
     ("", "Softmax"): handles(_last_only, "axis"),
     ("", "LogSoftmax"): handles(_last_only, "axis"),
+    ("", "ArgMax"): handles(_arg_max, "axis keepdims select_last_index"),
+    ("", "ArgMin"): handles(_arg_max, "axis keepdims select_last_index"),
+    ("", "TopK"): handles(_top_k, "axis k largest sorted", 2, 2),
 }

@@ -17,9 +17,20 @@ from collections.abc import Hashable, Sequence
 from dataclasses import dataclass, replace
 
 from apsim.nn.importers.constants import Const, ConstReal
-from apsim.nn.model import Layer, Tensor, Weighted
+from apsim.nn.model import (
+    Flatten,
+    Layer,
+    Linear,
+    Rearrange,
+    Reshape,
+    Tensor,
+    Transpose,
+    Weighted,
+)
 
 __all__ = ["Blocked", "Bounds", "Chained", "Pending", "Source", "Target", "Value"]
+
+REORDERED = (Flatten, Reshape, Transpose)
 
 
 @dataclass(frozen=True)
@@ -99,8 +110,30 @@ class Pending:
 
     @property
     def weighted(self) -> Weighted | None:
-        """The layer with weights whose unrounded result this is, nothing done to it yet."""
-        return self.layer if self.fresh and isinstance(self.layer, Weighted) else None
+        """The layer with weights whose unrounded result this is, reordered at most."""
+        return self.layer if self.reordered and isinstance(self.layer, Weighted) else None
+
+    @property
+    def reordered(self) -> bool:
+        """Whether nothing was done to the layer's result but to shape it anew."""
+        return not self.bounds.any and all(isinstance(s.layer, REORDERED) for s in self.chain)
+
+    @property
+    def channel_axis(self) -> int:
+        """Where the channels of a layer's result lie in [N, *shape]; -1 where they were split."""
+        before = self.chain[0].before if self.chain else self.shape
+        axis = len(before) - 1 if isinstance(self.layer, Linear) else 0
+        for step in self.chain:
+            axis = _followed(step, axis)
+            if axis < 0:
+                return -1
+        return 1 + axis
+
+    @property
+    def padded(self) -> bool:
+        """Whether zeros were put beside the values."""
+        steps = (step.layer for step in self.chain)
+        return any(isinstance(step, Rearrange) and bool((step.index < 0).any()) for step in steps)
 
     @property
     def fresh(self) -> bool:
@@ -121,6 +154,15 @@ class Pending:
     def clipped(self, lo: float, hi: float, *nodes: int) -> Pending:
         """The value after a clip to lo..hi."""
         return replace(self, bounds=self.bounds.then(lo, hi), nodes=(*self.nodes, *nodes))
+
+
+def _followed(step: Chained, axis: int) -> int:
+    """Where an axis lies after a step, -1 where it is no axis of its own any more."""
+    if isinstance(step.layer, Transpose):
+        return step.layer.axes.index(axis)
+    ahead, size = math.prod(step.before[:axis]), step.before[axis]
+    same = (i for i, n in enumerate(step.shape) if n == size and math.prod(step.shape[:i]) == ahead)
+    return next(same, -1)
 
 
 @dataclass(frozen=True)

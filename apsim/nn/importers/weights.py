@@ -16,7 +16,7 @@ from apsim.nn.importers.constants import Const, ConstReal, along
 from apsim.nn.importers.graph import Array, Node
 from apsim.nn.importers.pending import Pending, Value
 from apsim.nn.importers.walk import Walk
-from apsim.nn.model import Floats, Integers, Linear, Weighted
+from apsim.nn.model import Floats, Integers, Weighted
 from apsim.nn.model.words import holding
 
 __all__ = ["add_bias", "fold_zero_point", "scale_outputs", "weight_fields"]
@@ -27,6 +27,8 @@ WIDEST_BIAS = 1 << 63
 
 def weight_fields(node: Node, value: Value, transpose: bool = False) -> dict[str, Any]:
     """The fields of a layer with these weights [O, ...]; raises where they are not quantized."""
+    if isinstance(value, Const) and _whole(value.array):
+        value = _as_integers(value.array)
     if isinstance(value, Const) and value.array.dtype.kind == "f":
         raise node.refuse(
             "the weights are real numbers", "weights through QuantizeLinear and DequantizeLinear"
@@ -49,6 +51,20 @@ def weight_fields(node: Node, value: Value, transpose: bool = False) -> dict[str
     }
 
 
+def _whole(real: Array) -> bool:
+    """Whether real weights are small integers, as FINN writes them."""
+    small = real.dtype.kind == "f" and real.size > 0 and bool((np.abs(real) < 1 << 15).all())
+    return small and np.array_equal(real, np.rint(real))
+
+
+def _as_integers(real: Array) -> ConstReal:
+    """Real weights that are integers, at scale 1."""
+    lo, hi = min(int(real.min()), 0), int(real.max())
+    one = (1,) * real.ndim
+    integers = real.astype(np.int8 if holding(lo, hi).bits <= 7 else np.int16)
+    return ConstReal(integers, np.ones(one), np.zeros(one, np.int64), lo, hi)
+
+
 def _without_zero(value: ConstReal) -> tuple[Integers, int, bool]:
     """The integers less their zero points, and the width that holds them."""
     words = holding(value.lo, value.hi)
@@ -68,8 +84,8 @@ def add_bias(
     real and is added before rounding.  `own` marks an operator's own bias [channels].
     """
     layer = value.weighted
-    assert layer is not None
-    shape, axis = (value.shape, channel_axis(value)) if not own else ((), 0)
+    assert layer is not None  # its own bias comes first
+    shape, axis = (value.shape, value.channel_axis) if not own else ((), 0)
 
     def laid(values: Array) -> Array:
         if own and np.shape(values) != (len(layer.weights),):
@@ -90,11 +106,6 @@ def add_bias(
     if not np.isfinite(shift).all():
         raise node.refuse("an added constant that is NaN or infinite")
     return replace(value, layer=replace(layer, shift=shift if shift.any() else None))
-
-
-def channel_axis(value: Pending) -> int:
-    """Where the channels of accumulators [N, *shape] lie."""
-    return len(value.shape) if isinstance(value.layer, Linear) else 1
 
 
 def _plus(node: Node, value: Pending, added: Array, sign: int) -> Pending:
@@ -124,7 +135,7 @@ def scale_outputs(node: Node, value: Pending, factors: Array) -> Pending:
     """The accumulators of `value` times a constant along their channels."""
     layer = value.weighted
     assert layer is not None
-    by = along(node, np.asarray(factors, np.float64), value.shape, channel_axis(value))
+    by = along(node, np.asarray(factors, np.float64), value.shape, value.channel_axis)
     if not (np.isfinite(by).all() and (by != 0).all()):
         raise node.refuse("a factor that is zero or not finite", "factors other than zero")
     scale = np.asarray(layer.weight_scale) * np.abs(by)

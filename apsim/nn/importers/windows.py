@@ -5,11 +5,11 @@ The rule: `auto_pad` and `ceil_mode` are resolved to numbers here; no layer know
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 from apsim.nn.importers.graph import Node
 
-__all__ = ["Window", "window_of"]
+__all__ = ["Window", "lifted", "window_of"]
 
 FAR = 1 << 31  # what strides, pads and kernels stay below
 
@@ -26,6 +26,18 @@ class Window:
     dilation: tuple[int, int]
     padding: tuple[int, int, int, int]
     counted: tuple[int, int, int, int]
+
+
+def lifted(node: Node) -> Node:
+    """A node with windows over one axis as one with windows over a plane of height 1."""
+    attributes = dict(node.attributes)
+    for name in ("strides", "dilations", "kernel_shape"):
+        if len(attributes.get(name, ())) == 1:
+            attributes[name] = [1, *attributes[name]]
+    if len(attributes.get("pads", ())) == 2:
+        first, last = attributes["pads"]
+        attributes["pads"] = [0, first, 0, last]
+    return replace(node, attributes=attributes)
 
 
 def window_of(node: Node, kernel: tuple[int, ...], plane: tuple[int, ...]) -> Window:
