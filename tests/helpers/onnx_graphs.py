@@ -20,6 +20,9 @@ Float = np.float32
 QONNX = "qonnx.custom_op.general"
 TYPES = (np.int8, np.uint8, np.int16, np.uint16)
 ODD_NAMES = ("x (quantized)", "a b", "c/d:0", "sums", "\u00fc", "r1 (after max_pool 0)", "q.w", "1")
+PLACES = (
+    "Pad", "Slice", "Split", "Gather", "Resize", "DepthToSpace", "SpaceToDepth", "Tile",
+)  # fmt: skip
 MOVES = ("Flatten", "Reshape", "Transpose", "Squeeze", "Unsqueeze", "Identity", "Cast", "Dropout")
 MODES = {
     "ROUND": np.round, "HALF_EVEN": np.round, "CEIL": np.ceil, "FLOOR": np.floor,
@@ -73,6 +76,20 @@ class Quant(OpRun):  # type: ignore[misc]
             hi = 2.0 ** (bits - 1) - 1 if signed else 2.0**bits - 1 - narrow
             q = MODES[rounding_mode](np.clip(q, lo, hi))
         return (((q - zero) * scale).astype(Float),)
+
+
+class MultiThreshold(OpRun):  # type: ignore[misc]
+    """FINN MultiThreshold, by its definition: how many thresholds are reached."""
+
+    op_domain = QONNX
+
+    def _run(
+        self, x: Array, thresholds: Array, out_scale: Any = 1.0, out_bias: Any = 0.0, **_: Any
+    ) -> Any:
+        shape = [1] * x.ndim
+        shape[1 if x.ndim > 1 else 0] = len(thresholds)
+        found = sum((x >= column.reshape(shape)).astype(Float) for column in thresholds.T)
+        return ((found * Float(out_scale) + Float(out_bias)).astype(Float),)
 
 
 @dataclass
@@ -141,6 +158,8 @@ class Drawn:
 
     def quantize(self, value: Value, coarse: int = 0) -> Value:
         """QuantizeLinear and DequantizeLinear, with a Clip between at times, or Quant."""
+        if self.chance(0.07):
+            return self._thresholds(value, coarse)
         if self.chance(0.35):
             return self._quant(value, coarse)
         kind = self.one_of(*TYPES[:2], *TYPES)
@@ -187,6 +206,21 @@ class Drawn:
             whole = int(np.prod(shape[1:]))
             return self.node(op, [q, self.const(np.array([0, -1], np.int64))]), (shape[0], whole)
         return q, shape
+
+    def _thresholds(self, value: Value, coarse: int) -> Value:
+        """MultiThreshold with evenly spaced thresholds, or one, or uneven ones."""
+        rows = value.shape[1] if len(value.shape) > 1 and self.chance(0.5) else 1
+        count = self.one_of(1, 1, 3, 4)
+        step = float(self.scale(False) * 2.0**coarse)
+        first = self.rng.integers(-4, 5, (rows, 1)) * step / 2
+        table = first + step * np.arange(count)
+        if self.chance(0.1):
+            table = np.sort(self.rng.integers(-9, 9, (rows, count)), axis=1) / 2
+        scale = self.one_of(0.5, 1.0, 2.0)
+        bias = self.one_of(0.0, -scale / 2, -scale, 2 * scale, 0.1)
+        name = self.node("MultiThreshold", [value.name, self.const(table.astype(Float))], QONNX,
+                         out_scale=scale, out_bias=bias)  # fmt: skip
+        return Value(name, value.shape)
 
     def _quant(self, value: Value, coarse: int) -> Value:
         bits = self.one_of(1, 2, 3, 4, 5, 7.3, 8, 2.6)
@@ -321,8 +355,9 @@ class Drawn:
         return value
 
     def convolution(self, value: Value) -> Value:
-        _, channels, height, width = value.shape
-        kernel = (self.size(1, min(3, height)), self.size(1, min(3, width)))
+        channels, *plane = value.shape[1:]
+        height, axes = plane[0], len(plane)
+        kernel = tuple(self.size(1, min(3, size)) for size in plane)
         groups = channels if self.chance(0.2) else 1
         outs = groups * self.size(1, 2) if groups > 1 else self.size(1, 4)
         if self.chance(0.3):
@@ -330,9 +365,9 @@ class Drawn:
         shape = (outs, channels // groups, *kernel)
         written: dict[str, Any] = {"group": groups} if groups > 1 or self.chance(0.3) else {}
         if self.chance(0.5):
-            written["strides"] = [self.size(1, 2), self.size(1, 2)]
+            written["strides"] = [self.size(1, 2) for _ in kernel]
         if self.chance(0.4):
-            written["pads"] = [self.size(0, 2) for _ in range(4)]
+            written["pads"] = [self.size(0, 2) for _ in range(2 * axes)]
         elif self.chance(0.3):
             written["auto_pad"] = self.one_of("SAME_UPPER", "SAME_LOWER", "VALID")
         if self.chance(0.3):
@@ -363,6 +398,64 @@ class Drawn:
     def _result(self, op: str, given: list[str], **written: Any) -> Value:
         return Value(self.node(op, given, **written), self.shape_of_last())
 
+    def place(self, value: Value) -> Value:
+        """An operator that moves values, pads them or leaves some out."""
+        rank, op = len(value.shape), self.one_of(*PLACES)
+        axis = self.size(0 if self.chance(0.1) else 1, rank - 1) if rank > 1 else 0
+        size = value.shape[axis]
+        given = [value.name]
+        if op == "Pad" and self.opset >= 11:
+            pads = np.zeros((2, rank), np.int64)
+            pads[:, axis] = self.size(0, 2), self.size(-1 if size > 1 else 0, 2)
+            extra = [self.const(Float(self.one_of(0, 0, 1.5)))] if self.chance(0.5) else []
+            mode = self.one_of("constant", "constant", "edge", "reflect" if size > 2 else "edge")
+            return self._result(op, [*given, self.const(pads.ravel()), *extra], mode=mode)
+        if op == "Slice" and self.opset >= 10:
+            step = self.one_of(1, 1, 2, -1)
+            ends = (self.size(0, size - 1), size) if step > 0 else (size - 1, -size - 1)
+            parts = [[ends[0]], [self.one_of(ends[1], 1 << 40 if step > 0 else -(1 << 40))],
+                     [axis - rank * self.size(0, 1)], [step]]  # fmt: skip
+            return self._result(op, [*given, *(self.const(np.array(p)) for p in parts)])
+        if op == "Split" and size > 1 and self.opset >= 13:
+            cut = self.size(1, size - 1)
+            outputs = [self.name(), self.name()]
+            given.append(self.const(np.array([cut, size - cut])))
+            self.nodes.append(helper.make_node(op, given, outputs, axis=axis))
+            sizes = (cut, size - cut)
+            which = self.size(0, 1)
+            shape = (*value.shape[:axis], sizes[which], *value.shape[axis + 1 :])
+            return Value(outputs[which], shape)
+        if op == "Gather":
+            index = self.rng.integers(-size, size, self.one_of((), (2,), (1, 2)))
+            return self._result(op, [*given, self.const(index)], axis=axis)
+        if op == "Resize" and rank == 4 and self.opset >= 11:
+            scales = np.array([1, 1, self.one_of(1, 2, 3), self.one_of(1, 2, 0.5)], Float)
+            if min(int(n * s) for n, s in zip(value.shape, scales, strict=True)) < 1:
+                return value
+            how = self.one_of("asymmetric", "half_pixel", "align_corners")
+            near = self.one_of("floor", "ceil", "round_prefer_floor", "round_prefer_ceil")
+            return self._result(op, [*given, "", self.const(scales)], mode="nearest",
+                                coordinate_transformation_mode=how, nearest_mode=near)  # fmt: skip
+        if op in ("DepthToSpace", "SpaceToDepth") and rank == 4:
+            return self._result(op, given, blocksize=self.one_of(1, 2))
+        if op == "Tile":
+            times = np.ones(rank, np.int64)
+            times[axis] = self.size(1, 2)
+            return self._result(op, [*given, self.const(times)])
+        return value
+
+    def pair(self, first: Value, second: Value) -> Value:
+        """Two tensors of one shape, or one and numbers, into one."""
+        op = self.one_of("Mul", "Sub", "Sum", "Max", "Min", "Add")
+        if first.shape == second.shape and self.chance(0.8):
+            return self._result(op, [first.name, second.name])
+        ends = [self.const(Float(self.rng.integers(-4, 5) / 2)) for _ in range(self.size(1, 2))]
+        if op in ("Max", "Min"):
+            return self._result(
+                op, [first.name, *ends] if self.chance(0.7) else [*ends, first.name]
+            )
+        return self._result("Sub", [ends[0], first.name])
+
     def shape_of_last(self) -> tuple[int, ...]:
         """The shape of the last node's output, as the evaluator finds it."""
         return tuple(int(n) for n in self.evaluate([self.nodes[-1].output[0]])[0].shape)
@@ -374,9 +467,10 @@ class Drawn:
         if op.startswith("Global"):
             return self._result(op, [value.name])
         if op == "ReduceMean":
-            axes = self.one_of([2, 3], [-1, -2], [3], [1, 2, 3])
+            op = self.one_of("ReduceMean", "ReduceSum")
+            axes = self.one_of([2, 3], [-1, -2], [3], [1, 2, 3], [1], [1, 3])
             written: dict[str, Any] = {"keepdims": self.size(0, 1)}
-            if self.opset >= 18:
+            if self.opset >= (18 if op == "ReduceMean" else 13):
                 return self._result(op, [value.name, self.const(np.array(axes))], **written)
             return self._result(op, [value.name], axes=axes, **written)
         kernel = [self.size(1, min(3, size)) for size in value.shape[2:]]
@@ -472,8 +566,13 @@ class Drawn:
 
     def step(self, value: Value, values: list[Value]) -> Value:
         """One more layer, quantized again where it needs to be."""
-        kind, rank = self.size(0, 9), len(value.shape)
-        if kind <= 3 and rank == 4:
+        kind, rank = self.size(0, 11), len(value.shape)
+        if kind == 10:
+            made, coarse = self.place(value), 0
+            return made if self.chance(0.6) else self.quantize(self.clips(made))
+        if kind == 11:
+            made, coarse = self.pair(value, values[self.size(0, len(values) - 1)]), 1
+        elif kind <= 3 and rank in (3, 4) and (rank == 4 or self.chance(0.5)):
             made, coarse = self.convolution(value), 2
         elif (kind <= 5 and rank in (2, 3)) or kind <= 1:
             made, coarse = self.dense(value), 2
@@ -518,10 +617,13 @@ class Drawn:
         return by_reference(self.model(outputs), self.x)
 
 
+OWN = [QuantizeLinear, DequantizeLinear, Quant, MultiThreshold]
+
+
 def by_reference(proto: Any, x: Array) -> list[Array]:
     """The outputs of a model by ONNX's reference evaluator."""
     with np.errstate(all="ignore"):
-        judge = ReferenceEvaluator(proto, new_ops=[QuantizeLinear, DequantizeLinear, Quant])
+        judge = ReferenceEvaluator(proto, new_ops=OWN)
         return [np.asarray(value) for value in judge.run(None, {"x": x})]
 
 

@@ -182,7 +182,7 @@ def _extreme(walk: Walk, node: Node) -> Value:
         value = tensors[0]
         if isinstance(value, Pending) and value.integer:
             raise node.refuse(f"{node.op} of integers and constants", "Clip")
-        for constant in (one for one in values if one is not value):
+        for constant in (one for one in values if isinstance(one, Const | ConstReal)):
             end = single(node, _numbers(constant), value.shape)
             low, high = (-math.inf, end) if least else (end, math.inf)
             value = _clipped(value, low, high, node)
