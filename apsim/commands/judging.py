@@ -56,7 +56,7 @@ def held(args: argparse.Namespace) -> Held | None:
 
 def _own_or_none(args: argparse.Namespace, model: Model) -> Case | None:
     """The user's own inputs, where they are one batch of the network's."""
-    if not getattr(args, "input", None) or getattr(model, "states", ()):
+    if not getattr(args, "input", None) or getattr(model, "states", None):
         return None
     return _own(args, model)
 
