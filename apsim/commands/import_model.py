@@ -8,7 +8,7 @@ from __future__ import annotations
 import argparse
 from typing import TYPE_CHECKING
 
-from apsim.commands.judging import add_check_option, held
+from apsim.commands.judging import add_check_option, told
 
 if TYPE_CHECKING:
     from apsim.nn.importers import Imported
@@ -44,9 +44,7 @@ def _run(args: argparse.Namespace) -> int:
     if not args.quiet:
         print("\n".join(map(str, imported.fates)))
     print(_summary(imported, args.output))
-    found = held(args)
-    if found is not None:
-        print(found.line)
+    found = told(args)
     return 0 if found is None or found.passed else 1
 
 

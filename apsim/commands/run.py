@@ -13,6 +13,8 @@ from apsim.commands.judging import add_check_option
 from apsim.errors import InputError
 
 if TYPE_CHECKING:
+    from apsim.nn.judges.against import Verdict
+    from apsim.nn.judges.held import Held
     from apsim.nn.model import Model
     from apsim.nn.on_ap.chip import Chip
     from apsim.nn.runtime import Run
@@ -98,15 +100,13 @@ def _run(args: argparse.Namespace) -> int:
     )  # fmt: skip
     x, labels = sources.inputs(model, args.images, args.input, seed=args.seed)
     theirs = judging.answers(args, model)
-    held = judging.held(args)
-    if held is not None:
-        print(held.line)
-        if not held.passed:
-            return 1
+    held = judging.told(args)
+    if held is not None and not held.passed:
+        return 1
     done = _watched(args, model, x, chip, labels)
     _show(done)
     verdict = judging.verdict(args, theirs, done)
-    _write(done, args, judging.as_json(held, verdict))
+    _write(done, args, held, verdict)
     return 0 if done.passed and (verdict is None or verdict.agreed) else 1
 
 
@@ -166,14 +166,16 @@ def _show(run: Run) -> None:
         console.print(line, highlight=False, soft_wrap=True, markup=False)
 
 
-def _write(run: Run, args: argparse.Namespace, judged: dict[str, Any]) -> None:
+def _write(
+    run: Run, args: argparse.Namespace, held: Held | None = None, verdict: Verdict | None = None
+) -> None:
     from apsim.files import write_json
     from apsim.report.run.tables import run_json
 
     if args.output:
         _save_outputs(run, args.output, args.tensors)
     if args.json:
-        write_json(args.json, {**run_json(run), **judged})
+        write_json(args.json, {**run_json(run), **judging.as_json(held, verdict)})
         print(f"wrote {args.json}")
 
 
