@@ -100,12 +100,21 @@ def _folded(walk: Walk, node: Node) -> bool:
 
 
 def _origins(walk: Walk) -> tuple[Origin, ...]:
-    """The tensors that the file names and that hold the integers of one of the network's."""
-    return tuple(
+    """Where the file holds the network's integers, as such or as real values on their grid.
+
+    A name of what was left to the host is none; the host's input is.
+    """
+    named = {name: value for name, value in walk.values.items() if name not in walk.left}
+    ends = {walk.left[name]: walk.values[name] for name in walk.left}
+    found = [
         Origin(value.source, name)
-        for name, value in walk.values.items()
+        for name, value in named.items()
         if isinstance(value, Pending) and value.plain and value.source in walk.build.tensors
-    )
+    ]
+    for name, value in ends.items():
+        if isinstance(value, Pending):
+            found.append(Origin(walk.build.settle(value, name), name))
+    return tuple(dict.fromkeys(found))
 
 
 def _output(walk: Walk, name: str) -> str:

@@ -222,6 +222,8 @@ def _nearest(node: Node, was: int, size: int, scale: float) -> Array:
     rounding = str(node.attribute("nearest_mode", "round_prefer_floor"))
     if how == "asymmetric" and "nearest_mode" not in {**node.defaults, **node.attributes}:
         rounding = "floor"
+    if how == "align_corners" and was * scale % 1:
+        raise node.refuse(f"corners aligned at {was} * {scale:g} places", "a whole number of them")
     out = np.arange(size, dtype=np.float64)
     places = {
         "half_pixel": (out + 0.5) / scale - 0.5,

@@ -292,6 +292,7 @@ def _last_only(walk: Walk, node: Node) -> Sequence[Value]:
             f"a nonlinear function inside the network{where}", "Relu, Clip or MaxPool"
         )
     walk.build.fate(node, "left to the host: the model ends with this node's input")
+    walk.left[node.outputs[0]] = node.inputs[0]
     return [walk.value(node, 0)] * len(node.outputs)
 
 

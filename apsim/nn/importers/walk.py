@@ -66,6 +66,7 @@ class Walk:
         self.build = Builder(graph, rule)
         self.values: dict[str, Value] = dict(graph.constants)
         self.blockers: list[Refusal] = []
+        self.left: dict[str, str] = {}  # outputs that the host computes, and from what
         self.folded = 0  # values of constants that were worked out
         self.batch = next((one.shape[0] for one in graph.inputs if one.shape), None)
         self.uses: dict[str, int] = dict.fromkeys(graph.outputs, 1)
