@@ -18,7 +18,7 @@ import numpy as np
 
 from apsim.nn import exact
 from apsim.nn.judges import ties
-from apsim.nn.judges.reading import Array, Exact, Reading
+from apsim.nn.judges.reading import Array, Exact, Reading, Rounding
 from apsim.nn.model import Floats, Integers, Layer, Model, Origin, Tensor
 
 __all__ = ["Agreement", "agreed", "compare", "merged", "origins_of"]
@@ -156,6 +156,8 @@ class _Judge:
             layer, found = makers.get(one.tensor), self.exact.get(one.name)
             if layer is None or found is None or found.rounding is None or not one.total:
                 continue
+            if self._takes_integers_of(layer, found.rounding):
+                continue
             steps = ties.unrounded(self.model, layer, self.tensors)
             if steps is None or any(place.axes for place in self.places[one.tensor]):
                 continue
@@ -165,6 +167,13 @@ class _Judge:
             if wrong.any():
                 before = _first(steps, found.rounding.steps, wrong)
                 self.judged[at] = replace(one, parted=int(wrong.sum()), before=before)
+
+    def _takes_integers_of(self, layer: Layer, rounding: Rounding) -> bool:
+        """Whether a layer clips what was rounded before it: it rounds nothing of its own."""
+        names = (place.name for given in layer.inputs for place in self.places[given])
+        before = (self.exact.get(name) for name in names)
+        roundings = [one.rounding for one in before if one is not None and one.rounding is not None]
+        return any(one.steps is rounding.steps for one in roundings)
 
     def take(self, what: str, layer: Layer | None, name: str, made: Integers) -> None:
         """Judge one tensor in each of its places; what follows goes on with the judge's."""
