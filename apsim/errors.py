@@ -12,6 +12,7 @@ __all__ = [
     "MissingExtra",
     "ModelError",
     "ProgramError",
+    "shown",
 ]
 
 
@@ -47,3 +48,18 @@ class MissingExtra(ApsimError):
             f"this needs the package {package!r}, which is not installed; "
             f"install it with: pip install 'apsim[{extra}]'"
         )
+
+
+def shown(name: object) -> str:
+    """A name from a file as people may see it: signs that steer a terminal or a text are escaped.
+
+    Escape sequences, control characters, line ends, marks of direction and lone surrogates
+    are spelled as Python spells them; all else is as it was.
+
+    >>> shown("conv\x1b]0;x\x07")
+    'conv\\x1b]0;x\\x07'
+    """
+    text = str(name)
+    if text.isprintable():
+        return text
+    return "".join(c if c.isprintable() else c.encode("unicode_escape").decode() for c in text)

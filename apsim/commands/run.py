@@ -115,7 +115,7 @@ def _watched(
                 save=save, resume=args.resume,
             )  # fmt: skip
         except KeyboardInterrupt as stop:
-            raise KeyboardInterrupt(bar.left_by(save)) from stop
+            raise type(stop)(bar.left_by(save)) from stop
 
 
 def _judge(args: argparse.Namespace, model: Model, x: dict[str, Any]) -> dict[str, Any]:

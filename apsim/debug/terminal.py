@@ -19,6 +19,7 @@ from apsim.debug.commands import completions, do, find
 from apsim.debug.session import Session
 from apsim.debug.shell import Shell
 from apsim.errors import ApsimError
+from apsim.process import Terminated
 
 __all__ = ["PROMPT", "Shell", "converse", "equipped", "new_console", "prompt", "run_script"]
 
@@ -46,7 +47,9 @@ def converse(shell: Shell, read: Callable[[str], str] = input) -> int:
         while shell.running:
             try:
                 line = read(PROMPT)
-            except KeyboardInterrupt:
+            except KeyboardInterrupt as stop:
+                if isinstance(stop, Terminated):
+                    raise
                 shell.say("")
                 continue
             except EOFError:
