@@ -27,6 +27,7 @@ from apsim.files import read_bytes, read_text
 __all__ = ["MOST_TOML", "parse_json", "parse_toml", "read_arrays", "read_json"]
 
 MOST_TOML = 1 << 20  # bytes of a table that a person writes
+MOST_DIGITS = 40  # of one whole number
 MOST_DOTS = 16  # parts of one key
 MOST_DEPTH = 64  # brackets within brackets
 MOST_ENTRIES = 100_000  # of an archive
@@ -43,8 +44,9 @@ def parse_json(text: str, where: str, error: type[ApsimError] = InputError) -> A
     try:
         _refuse_depth(text)
         return json.loads(
-            text, parse_constant=_finite, parse_float=_finite, object_pairs_hook=_once
-        )
+            text, parse_constant=_finite, parse_float=_finite, parse_int=_whole,
+            object_pairs_hook=_once,
+        )  # fmt: skip
     except (ValueError, RecursionError) as reason:
         raise error(f"{where}: not JSON that can be used: {reason}") from None
 
@@ -62,7 +64,9 @@ def parse_toml(text: str, where: str, error: type[ApsimError] = InputError) -> d
         if re.search(rf"(?<![\w\"'-])(?:[\w\"'-]++\s*+\.\s*+){{{MOST_DOTS}}}", text):
             raise ValueError(f"wanted keys of at most {MOST_DOTS} parts")
         _refuse_depth(text)
-        return tomllib.loads(text)
+        table = tomllib.loads(text)
+        _refuse_large(table)
+        return table
     except (ValueError, RecursionError, AttributeError) as reason:  # of `a.b` after a[0]
         raise error(f"{where}: {reason}") from None
 
@@ -73,6 +77,20 @@ def _refuse_depth(text: str) -> None:
     marks = re.sub(r"[^\[\]{}]+", "", re.sub(r'"[^"\n]*"', "", unescaped))
     if max(accumulate(map(_STEPS.__getitem__, marks)), default=0) > MOST_DEPTH:
         raise ValueError(f"wanted at most {MOST_DEPTH} brackets within each other")
+
+
+def _refuse_large(value: Any) -> None:
+    """Refuse whole numbers outside TOML's 64 bits."""
+    if isinstance(value, dict | list):
+        for item in value.values() if isinstance(value, dict) else value:
+            _refuse_large(item)
+    elif isinstance(value, int):
+        _refuse(not -(2**63) <= value < 2**63, "wanted whole numbers of at most 64 bits")
+
+
+def _whole(text: str) -> int:
+    _refuse(len(text) > MOST_DIGITS, f"wanted numbers of at most {MOST_DIGITS} digits")
+    return int(text)
 
 
 def _finite(text: str) -> float:

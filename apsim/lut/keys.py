@@ -6,12 +6,12 @@ The rule: no key is ignored; one that is not known is refused with the nearest t
 from __future__ import annotations
 
 import re
-import tomllib
 from difflib import get_close_matches
 from typing import Any
 
 from apsim.errors import LutError
 from apsim.lut.tables import Place
+from apsim.readers import parse_toml
 
 __all__ = ["REQUIRED", "WALKS", "check_name", "place_of", "read_keys", "text_place"]
 
@@ -24,10 +24,11 @@ CHOICES = {"walk": WALKS, "minimal": ("proved", "not proved")}
 def read_keys(text: str, origin: str, required: tuple[str, ...] = REQUIRED) -> dict[str, Any]:
     """The keys of a LUT file, each known and of its kind; raises `LutError` with the line."""
     try:
-        keys = tomllib.loads(text)
-    except tomllib.TOMLDecodeError as error:
-        found = re.fullmatch(r"(.*) \(at (?:line (\d+), column \d+|end of document)\)", str(error))
-        message, line = found.groups() if found else (str(error), None)
+        keys = parse_toml(text, "", LutError)
+    except LutError as error:
+        reason = str(error).removeprefix(": ")
+        found = re.fullmatch(r"(.*) \(at (?:line (\d+), column \d+|end of document)\)", reason)
+        message, line = found.groups() if found else (reason, None)
         raise Place(origin, int(line or 0)).error(f": not valid TOML: {message}") from error
     for key in keys:
         if key not in REQUIRED + OPTIONAL:

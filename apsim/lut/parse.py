@@ -11,11 +11,13 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
+from apsim import files
 from apsim.errors import LutError
 from apsim.lut.check import prove, settle
 from apsim.lut.keys import place_of, read_keys, text_place
 from apsim.lut.model import Bits, Lut, Pass, State
 from apsim.lut.tables import Place, Row, Table, cover, read_table
+from apsim.readers import MOST_TOML
 
 __all__ = ["load", "parse", "read_text", "read_truth"]
 
@@ -27,11 +29,7 @@ def load(path: str | Path) -> Lut:
 
 def read_text(path: str | Path) -> str:
     """The text of a LUT or truth file; raises `LutError` where there is none."""
-    try:
-        return Path(path).read_text(encoding="utf-8")
-    except (OSError, UnicodeDecodeError) as error:
-        reason = getattr(error, "strerror", None) or error
-        raise LutError(f"cannot read the LUT file {path}: {reason}") from error
+    return files.read_text(path, MOST_TOML, LutError)
 
 
 def parse(text: str, *, origin: str = "LUT") -> Lut:

@@ -21,6 +21,7 @@ from apsim.nn import exact
 from apsim.nn.model import Integers, Model, store
 from apsim.nn.rules import precision, real, scales
 from apsim.nn.zoo import bundled, datasets, synthetic
+from apsim.readers import read_arrays
 
 __all__ = ["budget_widths", "inputs", "model", "parse_bits", "parse_shape"]
 
@@ -93,7 +94,7 @@ def budget_widths(name: str, budget: str) -> list[int]:
 def parse_bits(text: str) -> int | list[int]:
     """One width for all layers, or one for each: "8" or "8,4,8"; raises `InputError`."""
     parts = [part.strip() for part in text.split(",")]
-    if not all(part.isdigit() for part in parts):
+    if not all(part.isdecimal() and part.isascii() and len(part) < 10 for part in parts):
         raise InputError(f"--bits: wanted numbers such as 8 or 8,4,8, got {text!r}")
     widths = [int(part) for part in parts]
     return widths[0] if len(widths) == 1 else widths
@@ -104,7 +105,9 @@ def parse_shape(text: str | None) -> list[int] | None:
     if text is None:
         return None
     parts = [part.strip() for part in text.replace("x", ",").split(",")]
-    if not all(part.isdigit() and int(part) > 0 for part in parts):
+    if not all(
+        part.isdecimal() and part.isascii() and len(part) < 10 and int(part) > 0 for part in parts
+    ):
         raise InputError(f"--shape: wanted sizes such as 1,3,224,224, got {text!r}")
     return [int(part) for part in parts]
 
@@ -167,16 +170,7 @@ def _from_file(path: str, network: Model) -> dict[str, Integers]:
 
 
 def _read(path: str, names: Sequence[str]) -> dict[str, Any]:
-    try:
-        with open(path, "rb") as stream:
-            loaded = np.load(stream, allow_pickle=False)
-            if isinstance(loaded, np.ndarray):
-                return {names[0]: loaded} if len(names) == 1 else {"(the one array)": loaded}
-            return {name: loaded[name] for name in loaded.files}
-    except (OSError, ValueError, EOFError) as error:
-        if "pickle" in str(error):
-            raise InputError(f"{path}: not an .npy or .npz file of numbers") from None
-        reason = error.strerror if isinstance(error, OSError) and error.strerror else error
-        raise InputError(f"cannot read inputs from {path}: {reason}") from error
-    except Exception as error:  # zipfile has errors of its own for truncated archives
-        raise InputError(f"cannot read inputs from {path}: {error}") from error
+    loaded = read_arrays(path)
+    if isinstance(loaded, dict):
+        return loaded
+    return {names[0]: loaded} if len(names) == 1 else {"(the one array)": loaded}
