@@ -51,13 +51,13 @@ class MissingExtra(ApsimError):
 
 
 def shown(name: object) -> str:
-    """A name from a file as people may see it: signs that steer a terminal or a text are escaped.
+    r"""A name from a file as people may see it: signs that steer a terminal or a text are escaped.
 
     Escape sequences, control characters, line ends, marks of direction and lone surrogates
     are spelled as Python spells them; all else is as it was.
 
-    >>> shown("conv\x1b]0;x\x07")
-    'conv\\x1b]0;x\\x07'
+    >>> print(shown(chr(27) + "]0;title"))
+    \x1b]0;title
     """
     text = str(name)
     if text.isprintable():

@@ -161,27 +161,38 @@ def _locked(path: str | os.PathLike[str]) -> IO[bytes]:
 
 
 def read_bytes(
-    path: str | os.PathLike[str], most: int = MOST_TEXT, error: type[ApsimError] = InputError
+    path: str | os.PathLike[str],
+    most: int = MOST_TEXT,
+    error: type[ApsimError] = InputError,
+    what: str = "",
 ) -> bytes:
-    """All bytes of a file; raises `error` where it cannot be read or has more than `most`."""
+    """All bytes of a file; raises `error` where it cannot be read or has more than `most`.
+
+    `what` is what the file should be: "the checkpoint".
+    """
+    named = f"cannot read {what} {path}".replace("  ", " ")
     try:
         with open(path, "rb") as stream:
             found = stream.read(most + 1)
     except (OSError, ValueError) as reason:  # a NUL in the name is a ValueError
-        raise error(f"cannot read {path}: {getattr(reason, 'strerror', None) or reason}") from None
+        raise error(f"{named}: {getattr(reason, 'strerror', None) or reason}") from None
     if len(found) > most:
-        raise error(f"cannot read {path}: wanted at most {most:,} bytes")
+        raise error(f"{named}: wanted at most {most:,} bytes")
     return found
 
 
 def read_text(
-    path: str | os.PathLike[str], most: int = MOST_TEXT, error: type[ApsimError] = InputError
+    path: str | os.PathLike[str],
+    most: int = MOST_TEXT,
+    error: type[ApsimError] = InputError,
+    what: str = "",
 ) -> str:
     """The UTF-8 text of a file, without a byte order mark; raises as `read_bytes`."""
     try:
-        return read_bytes(path, most, error).decode("utf-8-sig")
+        return read_bytes(path, most, error, what).decode("utf-8-sig")
     except UnicodeDecodeError:
-        raise error(f"cannot read {path}: it is not UTF-8 text") from None
+        named = f"cannot read {what} {path}".replace("  ", " ")
+        raise error(f"{named}: it is not UTF-8 text") from None
 
 
 def drop_temporaries() -> None:

@@ -48,7 +48,7 @@ def parse_json(text: str, where: str, error: type[ApsimError] = InputError) -> A
             object_pairs_hook=_once,
         )  # fmt: skip
     except (ValueError, RecursionError) as reason:
-        raise error(f"{where}: not JSON that can be used: {reason}") from None
+        raise error(f"{where}: it is not JSON that can be used: {reason}") from None
 
 
 def read_json(path: str | os.PathLike[str], error: type[ApsimError] = InputError) -> Any:
@@ -108,9 +108,12 @@ def _once(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
 
 
 def read_arrays(
-    path: str | os.PathLike[str], error: type[ApsimError] = InputError
+    path: str | os.PathLike[str], error: type[ApsimError] = InputError, what: str = ""
 ) -> Array | dict[str, Array]:
-    """The numbers of an .npz archive by name, or of an .npy file; raises `error`."""
+    """The numbers of an .npz archive by name, or of an .npy file; raises `error`.
+
+    `what` is what the file should be: "the checkpoint".
+    """
     try:
         with _opened(path) as stream:
             size = stream.seek(0, os.SEEK_END)
@@ -119,14 +122,12 @@ def read_arrays(
             stream.seek(0)
             return _archive(stream, size) if packed else _array(stream, size)
     except MemoryError:
-        raise error(f"cannot read {path}: not enough memory") from None
-    except OSError as reason:
-        raise error(f"cannot read {path}: {reason.strerror or reason}") from None
-    except ApsimError:
-        raise
+        why = "not enough memory"
+    except (OSError, ApsimError) as reason:
+        why = str(getattr(reason, "strerror", None) or reason).removeprefix(f"cannot read {path}: ")
     except Exception as reason:  # whatever damage makes zipfile, zlib and numpy raise
-        why = str(reason) or type(reason).__name__
-        raise error(f"cannot read {path}: not a whole .npy or .npz of numbers: {why}") from None
+        why = f"not a whole .npy or .npz of numbers: {str(reason) or type(reason).__name__}"
+    raise error(f"cannot read {what} {path}: {why}".replace("  ", " "))
 
 
 def _opened(path: str | os.PathLike[str]) -> IO[bytes]:
@@ -157,7 +158,7 @@ def _array(stream: IO[bytes], size: int, which: str = "") -> Array:
     _refuse(version not in ((1, 0), (2, 0)), f"{which}wanted format 1.0 or 2.0, got {version}")
     read = np.lib.format.read_array_header_1_0, np.lib.format.read_array_header_2_0
     shape, by_column, kind = read[version[0] - 1](stream)
-    _refuse(kind.kind not in NUMBERS, f"{which}wanted numbers, got {kind}")
+    _refuse(kind.kind not in NUMBERS, f"{which}it must hold numbers, got {kind}")
     _refuse(len(shape) > 32 or any(n < 0 for n in shape), f"{which}wanted a shape, got {shape}")
     wanted, there = math.prod(shape) * kind.itemsize, size - stream.tell()
     _refuse(wanted != there, f"{which}its header says {wanted:,} bytes, there are {there:,}")

@@ -134,7 +134,7 @@ def _images(args: argparse.Namespace, model: Model) -> tuple[dict[str, Any], Any
 def _labels(path: str, wanted: int) -> Any:
     from apsim.readers import read_arrays
 
-    labels = read_arrays(path)
+    labels = read_arrays(path, what="labels from")
     if isinstance(labels, dict) or labels.shape != (wanted,) or labels.dtype.kind not in "iu":
         shape, kind = getattr(labels, "shape", "no"), getattr(labels, "dtype", "archive")
         raise InputError(f"{path}: wanted {wanted} whole numbers, got shape {shape} of {kind}")

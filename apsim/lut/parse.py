@@ -29,7 +29,7 @@ def load(path: str | Path) -> Lut:
 
 def read_text(path: str | Path) -> str:
     """The text of a LUT or truth file; raises `LutError` where there is none."""
-    return files.read_text(path, MOST_TOML, LutError)
+    return files.read_text(path, MOST_TOML, LutError, "the LUT file")
 
 
 def parse(text: str, *, origin: str = "LUT") -> Lut:

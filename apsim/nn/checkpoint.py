@@ -114,11 +114,13 @@ def _digest(head: Mapping[str, Any], tensors: Mapping[str, Integers]) -> str:
 
 
 def _parts_of(path: str | os.PathLike[str]) -> tuple[dict[str, Any], dict[str, Integers]]:
-    arrays = read_arrays(path)
+    arrays = read_arrays(path, what="the checkpoint")
     if not isinstance(arrays, dict) or "head" not in arrays or arrays["head"].dtype != np.uint8:
-        raise InputError(f"{path} is not a usable checkpoint: it lacks head")
+        raise InputError(f"{path} is not a checkpoint: it lacks an entry head of bytes")
     text = arrays.pop("head").tobytes().decode(errors="replace")
-    head = schemas.check(parse_json(text, f"{path}: entry 'head'"), SCHEMA, str(path))
+    head = schemas.check(
+        parse_json(text, f"{path}: entry 'head'"), SCHEMA, f"the checkpoint {path}"
+    )
     return head, {name.removeprefix("tensor/"): array for name, array in arrays.items()}
 
 

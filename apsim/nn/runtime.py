@@ -184,7 +184,10 @@ class _Progress:
                 self.watcher.advance(layer, done.macs)
 
     def _require(self, found: Checkpoint, path: str | os.PathLike[str]) -> None:
-        """Refuse a checkpoint that has forgotten tensors which this run is to keep."""
+        """Refuse a checkpoint of other layers, or without tensors which this run is to keep."""
+        names = [layer.name for layer in found.layers]
+        if names != [layer.name for layer in self.model.layers[: len(names)]]:
+            raise InputError(f"{path}: wanted the first layers of {self.model.name}, got {names}")
         made = [layer.output for layer in self.model.layers[: len(found.layers)]]
         lost = [name for name in (*self.model.inputs, *made) if name not in found.tensors]
         if self.keep == "all" and lost:

@@ -43,7 +43,7 @@ def save(model: Model, path: str | os.PathLike[str]) -> None:
 def load(path: str | os.PathLike[str]) -> Model:
     """Read a model; raises `ModelError` that names the file and the place in it."""
     where = Path(path)
-    arrays = read_arrays(where, ModelError)
+    arrays = read_arrays(where, ModelError, "the model")
     if not isinstance(arrays, dict):
         raise ModelError(f"{where}: expected an .npz archive, got a single array")
     if _TEXT not in arrays or arrays[_TEXT].dtype != np.uint8:

@@ -170,7 +170,7 @@ def _from_file(path: str, network: Model) -> dict[str, Integers]:
 
 
 def _read(path: str, names: Sequence[str]) -> dict[str, Any]:
-    loaded = read_arrays(path)
+    loaded = read_arrays(path, what="inputs from")
     if isinstance(loaded, dict):
         return loaded
     return {names[0]: loaded} if len(names) == 1 else {"(the one array)": loaded}

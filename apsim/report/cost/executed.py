@@ -107,7 +107,7 @@ class ExecutedCost:
 
 def read_run(path: str) -> dict[str, Any]:
     """The JSON of `apsim run --json`; raises `InputError` where it is something else."""
-    found = schemas.check(read_json(path), SCHEMA, path)
+    found = schemas.check(read_json(path), SCHEMA, f"the run {path}")
     for what in ("counts", "predicted", "paper"):
         for kind, total in found["totals"][what].items():
             counted = sum(layer[what][kind] for layer in found["layers"])
