@@ -44,6 +44,7 @@ MODULES = {"import": "import_model"}
 ONE_THREAD = ("OPENBLAS_NUM_THREADS", "1")
 """Threads of numpy's BLAS go on spinning after a product, on cores that the emulator wants."""
 
+KEPT = "files that it said it wrote are kept, nothing else; start it again"
 BROKEN_PIPE = 141
 DEFECT = 70
 
@@ -71,7 +72,7 @@ def main(argv: Sequence[str] | None = None) -> int:
     except ApsimError as error:
         return _say(f"apsim: error: {error}", 2)
     except KeyboardInterrupt as stop:
-        return _say(process.ended_by(*stop.args), process.code())
+        return _say(process.ended_by(*(stop.args or (KEPT,))), process.code())
     except BrokenPipeError:
         process.quiet()
         return BROKEN_PIPE

@@ -109,7 +109,7 @@ def test_ctrl_c_is_one_line_and_exit_130(
 
     verb(action)
     assert cli.main(["probe"]) == 130
-    assert capsys.readouterr() == ("", "apsim: interrupted\n")
+    assert capsys.readouterr() == ("", f"apsim: interrupted; {cli.KEPT}\n")
 
 
 def test_a_reader_that_stops_reading_causes_no_noise() -> None:

@@ -12,13 +12,14 @@ from collections.abc import Collection, Mapping
 from dataclasses import dataclass
 from importlib.resources import files
 from pathlib import Path
+from types import MappingProxyType
 from typing import Any
 
 from apsim.errors import InputError
 from apsim.files import read_text
 from apsim.readers import parse_toml
 
-__all__ = ["Quantity", "nearest", "parse_quantity", "read_table", "table_names"]
+__all__ = ["Quantity", "WithConstants", "nearest", "parse_quantity", "read_table", "table_names"]
 
 # unit: (SI unit, factor)
 UNITS: Mapping[str, tuple[str, float]] = {
@@ -63,6 +64,18 @@ class Quantity:
     def si(self) -> float:
         """The value in SI units."""
         return self.value * UNITS[self.unit][1]
+
+
+class WithConstants:
+    """A record whose read-only `constants` go into pickles and copies, too."""
+
+    constants: Mapping[str, Quantity]
+
+    def __getstate__(self) -> dict[str, Any]:
+        return vars(self) | {"constants": dict(self.constants)}
+
+    def __setstate__(self, state: dict[str, Any]) -> None:
+        vars(self).update(state | {"constants": MappingProxyType(state["constants"])})
 
 
 def parse_quantity(where: str, entry: object, dimension: str) -> Quantity:

@@ -196,7 +196,7 @@ MISTAKES: dict[str, tuple[tuple[str, ...], str]] = {
     "an unwritable output": ((*SMALL, "--output", "."), "cannot write .: Is a directory"),
     "an unwritable checkpoint": ((*SMALL, "--checkpoint", "no/c"), "cannot write no/c"),
     "no checkpoint": ((*SMALL, "--resume", "c"), "cannot read the checkpoint c: No such file"),
-    "a model for a checkpoint": ((*SMALL, "--resume", "small.npz"), "is not a checkpoint: it lacks"),
+    "a model for a checkpoint": ((*SMALL, "--resume", "small.npz"), "is not a checkpoint: it"),
 }  # fmt: skip
 
 
