@@ -53,7 +53,7 @@ class _Parser(argparse.ArgumentParser):
     """A parser whose errors read like apsim's own: one message, exit code 2."""
 
     def error(self, message: str) -> NoReturn:
-        self.exit(2, f"apsim: error: {message} (see: {self.prog} --help)\n")
+        self.exit(2, f"apsim: error: {shown(message)} (see: {self.prog} --help)\n")
 
 
 class _Version(argparse.Action):
