@@ -23,7 +23,7 @@ from apsim.nn.rules import precision, real, scales
 from apsim.nn.zoo import bundled, datasets, synthetic
 from apsim.readers import read_arrays
 
-__all__ = ["budget_widths", "inputs", "model", "parse_bits", "parse_shape"]
+__all__ = ["budget_widths", "inputs", "model", "named_arrays", "parse_bits", "parse_shape"]
 
 BUDGET = "hawq:"
 BUDGETS = {  # HAWQ-V3's names, and the paper's in Table VII
@@ -151,7 +151,7 @@ def _first(images: int | None, arrays: dict[str, Integers]) -> dict[str, Integer
 def _from_file(path: str, network: Model) -> dict[str, Integers]:
     """Each input's integers; the file has just them, under the model file's names or ours."""
     wanted = list(dict.fromkeys(map(network.called, network.inputs)))
-    arrays = _read(path, wanted)
+    arrays = named_arrays(path, wanted)
     names = {name: name if name in arrays else network.called(name) for name in network.inputs}
     if set(names.values()) != set(arrays):
         raise InputError(
@@ -169,7 +169,8 @@ def _from_file(path: str, network: Model) -> dict[str, Integers]:
     return exact.checked_inputs(network, integers)
 
 
-def _read(path: str, names: Sequence[str]) -> dict[str, Any]:
+def named_arrays(path: str, names: Sequence[str]) -> dict[str, Any]:
+    """The arrays of an .npy or .npz file by name; raises `InputError` where it is no such file."""
     loaded = read_arrays(path, what="inputs from")
     if isinstance(loaded, dict):
         return loaded
