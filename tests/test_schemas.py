@@ -19,6 +19,7 @@ from apsim.errors import InputError
 
 EXPLORE = "[axes]\nnetwork = 'alexnet'\nbits = [8, 99]\n"
 RUN_SWEEP = "kind = 'run'\nimages = 1\n[axes]\nmodel = 'digits'\n"
+PLAN = "settings = 'fluid.json'\n[[batch]]\nimages = 1\n[[batch]]\nenergy = 1e-6\n"
 COMMANDS = [
     "run digits --images 1 --json run.json --checkpoint run.npz",
     "run digits --images 1 --ap 1d --requant ap --json run-ap.json",
@@ -27,7 +28,8 @@ COMMANDS = [
     "check --function add --ap 2d --json check.json",
     "check --ap analytic --function add --json equations.json",
     "faults digits --images 1 --repeats 1 --workers 1 --json faults.json",
-    "fluid --from 2 --to 3 --accuracy 0.9 --json fluid.json",
+    "fluid --from 2 --to 3 --points 2 --json fluid.json",
+    "run digits --schedule plan.toml --json schedule.json",
     "paper --json paper.json",
     "debug add --script script.txt",
     "debug digits:conv1 -x step -x save\\ layer-session.json -x quit",
@@ -46,6 +48,7 @@ def written(tmp_path_factory: pytest.TempPathFactory) -> dict[str, Any]:
     (folder / "script.txt").write_text("break bit 3\nwatch B\nset A[0] = 1\nsave session.json\n")
     with pytest.MonkeyPatch.context() as patch:
         patch.chdir(folder)
+        (folder / "plan.toml").write_text(PLAN)
         for command in COMMANDS:
             words = [word.replace("\\", " ") for word in command.replace("\\ ", "\\").split()]
             assert main(words) == 0, command
