@@ -19,7 +19,7 @@ from contextlib import contextmanager, suppress
 from typing import NoReturn
 
 from apsim import process
-from apsim.errors import ApsimError, InputError, shown
+from apsim.errors import ApsimError, InputError, shown, shown_lines
 
 __all__ = ["VERBS", "main"]
 
@@ -87,7 +87,7 @@ def main(argv: Sequence[str] | None = None) -> int:
 def _say(line: str, code: int) -> int:
     """Print the last line, its names as data; give the exit code."""
     with suppress(OSError):
-        print("\n".join(map(shown, line.split("\n"))), file=sys.stderr)
+        print(shown_lines(line), file=sys.stderr)
     return code
 
 

@@ -14,6 +14,7 @@ __all__ = [
     "Place",
     "ProgramError",
     "shown",
+    "shown_lines",
 ]
 
 
@@ -78,3 +79,8 @@ def shown(name: object) -> str:
     if text.isprintable():
         return text
     return "".join(c if c.isprintable() else c.encode("unicode_escape").decode() for c in text)
+
+
+def shown_lines(text: object) -> str:
+    """A text of several lines, each as `shown` has it."""
+    return "\n".join(map(shown, str(text).split("\n")))

@@ -9,6 +9,7 @@ from __future__ import annotations
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from difflib import get_close_matches
+from html import escape
 from typing import Any
 
 import numpy as np
@@ -36,6 +37,8 @@ class Field:
     kind: str = "u"
 
     def __post_init__(self) -> None:
+        if not self.name.isprintable():
+            raise LayoutError(f"wanted a name that can be printed, got {self.name!r}")
         if self.kind not in KINDS:
             raise LayoutError(f"field {self.name!r}: wanted a kind u, s or o, got {self.kind!r}")
         if not 1 <= self.width <= WIDEST:
@@ -207,7 +210,7 @@ class Layout(Mapping[str, Field]):
 
     def _repr_html_(self) -> str:
         rows = "".join(
-            f"<tr><td>{f.name}</td><td>{f.column}–{f.column + f.width - 1}</td>"
+            f"<tr><td>{escape(f.name)}</td><td>{f.column}–{f.column + f.width - 1}</td>"
             f"<td>{f.width}</td><td>{KINDS[f.kind]}</td></tr>"
             for f in self.values()
         )

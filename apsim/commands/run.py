@@ -159,11 +159,13 @@ def _judge(args: argparse.Namespace, model: Model, x: dict[str, Any]) -> dict[st
 
 def _agreed(args: argparse.Namespace, theirs: dict[str, Any], run: Run) -> bool:
     """Print how each layer compares with another implementation; whether all are equal."""
+    from apsim.errors import shown
     from apsim.nn import oracle
     from apsim.report.run.agreement import agreement_lines
 
     judged, model = oracle.compare(run.model, run.tensors, theirs), run.model
-    print("\n".join(agreement_lines(judged, len(model.layers), args.against, model.rule)))
+    lines = agreement_lines(judged, len(model.layers), args.against, model.rule)
+    print("\n".join(map(shown, lines)))
     return all(one.equal for one in judged)
 
 

@@ -22,7 +22,7 @@ from apsim import lut, schemas
 from apsim.counts import Phase
 from apsim.debug.session import Session
 from apsim.encoding import encode
-from apsim.errors import ApsimError, InputError
+from apsim.errors import ApsimError, InputError, shown
 from apsim.files import write_json
 from apsim.layout import Field, Layout
 from apsim.lut.model import Lut
@@ -88,7 +88,7 @@ def _rebuilt(found: dict[str, Any], engine: str) -> Session:
     machine = Machine(found["rows"], layout, columns=found["columns"], engine=engine)
     tables = {name: lut.parse(text, origin=name) for name, text in found["luts"].items()}
     programs = [
-        Microprogram(tuple(_read_item(item, tables) for item in part["items"]), part["name"])
+        Microprogram(tuple(_read_item(item, tables) for item in part["items"]), shown(part["name"]))
         for part in found["programs"]
     ]
     _set_tag(machine, _unpacked(found["start"]["tag"], (machine.rows,)))
@@ -157,6 +157,7 @@ def _read_step(found: dict[str, Any], tables: dict[str, Lut]) -> Step:
     for name in ("key", "write"):
         values[name] = tuple((int(line), int(bit)) for line, bit in values.get(name, ()))
     values["table"] = tables.get(values.get("table", ""))
+    values |= {name: shown(values[name]) for name in ("label", "text") if name in values}
     return Step(**values)
 
 

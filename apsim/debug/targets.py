@@ -167,7 +167,8 @@ def _words(
     for value in values:
         if not place.lowest <= value <= place.highest:
             raise InputError(
-                f"--set {place.name}: wanted {place.lowest} to {place.highest}, got {value}"
+                f"--set {place.name}: wanted values from {place.lowest} to {place.highest}, "
+                f"got {value}"
             )
     return np.resize(np.array(values, dtype=object), count).astype(kind)
 

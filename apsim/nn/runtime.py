@@ -11,12 +11,13 @@ import time
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass, field
+from html import escape
 
 import numpy as np
 import numpy.typing as npt
 
 from apsim.counts import Counts
-from apsim.errors import InputError, ProgramError
+from apsim.errors import InputError, ProgramError, shown
 from apsim.nn import checkpoint, exact
 from apsim.nn.checkpoint import Checkpoint
 from apsim.nn.model import Integers, Layer, Model, Weighted
@@ -89,7 +90,10 @@ class Run:
              layer.predicted.total, layer.bit_exact and layer.counts_match)
             for layer in self.layers
         )  # fmt: skip
-        rows = "".join(f"<tr>{''.join(f'<td>{cell}</td>' for cell in line)}</tr>" for line in lines)
+        rows = "".join(
+            f"<tr>{''.join(f'<td>{escape(shown(cell))}</td>' for cell in line)}</tr>"
+            for line in lines
+        )
         names = "".join(f"<th>{name}</th>" for name in head)
         return f"<table><tr>{names}</tr>{rows}</table>"
 
