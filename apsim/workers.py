@@ -45,6 +45,8 @@ def over_processes(
     Raises `ApsimError` where workers keep dying.
     """
     left = dict(enumerate(jobs))
+    if not left:
+        return
     for _ in range(TRIES):
         try:
             for number, result in _pool(work, left, workers):

@@ -44,7 +44,7 @@ def in_bytes(good: bytes, random: Random) -> bytes:
     return random.choice((
         good[:at], bytes(flipped), bytes(flipped), good[:at] + good[end:],
         good[:at] + odd + good[at:],
-        good[:at] + odd + good[at + len(odd) :], good[:at] + good[at:end] * 1000 + good[end:],
+        good[:at] + odd + good[at + len(odd) :], good[:at] + good[at:end] * 200 + good[end:],
         good[other:] + good[:other], good + good, b"", b"\x00" * 100,
     ))  # fmt: skip
 

@@ -55,6 +55,12 @@ def start(command: str, folder: Path) -> subprocess.Popen[str]:
     )  # fmt: skip
 
 
+def finish(command: str, folder: Path) -> None:
+    with start(command, folder) as process:
+        _, err = process.communicate()
+    assert (process.returncode, err) == (0, "")
+
+
 def without_seconds(value: Any) -> Any:
     if isinstance(value, dict):
         return {k: without_seconds(v) for k, v in value.items() if "seconds" not in k}
@@ -81,17 +87,17 @@ def contents(folder: Path) -> dict[str, Any]:
 
 def killed(command: str, folder: Path, number: int, wait: float) -> tuple[int, float, str]:
     """Start, wait, send the signal to the process (Ctrl-C to all of its group); how it ended."""
-    process = start(command, folder)
-    try:
-        _, err = process.communicate(timeout=wait)
-        return process.returncode, 0.0, err
-    except subprocess.TimeoutExpired:
-        (os.killpg if number == signal.SIGINT else os.kill)(process.pid, number)
-    began = time.monotonic()
-    if number == signal.SIGPIPE:  # which Python ignores: a broken pipe is an error of writing
-        os.kill(process.pid, signal.SIGTERM)
-    _, err = process.communicate(timeout=60)
-    return process.returncode, time.monotonic() - began, err
+    with start(command, folder) as process:
+        try:
+            _, err = process.communicate(timeout=wait)
+            return process.returncode, 0.0, err
+        except subprocess.TimeoutExpired:
+            (os.killpg if number == signal.SIGINT else os.kill)(process.pid, number)
+        began = time.monotonic()
+        if number == signal.SIGPIPE:  # which Python ignores: a broken pipe is an error of writing
+            os.kill(process.pid, signal.SIGTERM)
+        _, err = process.communicate(timeout=60)
+        return process.returncode, time.monotonic() - began, err
 
 
 @pytest.mark.long
@@ -102,7 +108,7 @@ def test_a_command_killed_ten_times_ends_as_one_that_was_left_alone(
     """60 kills: files whole at each, no temporaries but after KILL, one line, the same end"""
     whole = prepared(tmp_path / "whole")
     began = time.monotonic()
-    assert start(COMMANDS[verb], whole).wait() == 0
+    finish(COMMANDS[verb], whole)
     length, random = time.monotonic() - began, Random(verb)
     folder = prepared(tmp_path / "killed")
     for k in range(10):
@@ -121,7 +127,7 @@ def test_a_command_killed_ten_times_ends_as_one_that_was_left_alone(
         if verb != "explore":
             contents(folder)
     again = verb == "run" and (folder / "c.npz").exists()
-    assert start(RESUMED[verb] if again else COMMANDS[verb], folder).wait() == 0
+    finish(RESUMED[verb] if again else COMMANDS[verb], folder)
     assert contents(folder) == contents(whole)
 
 

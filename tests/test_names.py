@@ -99,7 +99,4 @@ def test_a_field_and_a_look_up_table_are_named_by_what_can_be_printed() -> None:
     with pytest.raises(LayoutError, match="wanted a name that can be printed"):
         Field("A\x1b", 0, 8)
     with pytest.raises(LutError, match="`about` must be text that can be printed"):
-        reader.parse(
-            LUT,
-            origin="x.toml",
-        )
+        reader.parse(LUT, origin="x.toml")
