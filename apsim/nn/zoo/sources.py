@@ -23,7 +23,9 @@ from apsim.nn.rules import precision, real, scales
 from apsim.nn.zoo import bundled, datasets, synthetic
 from apsim.readers import read_arrays
 
-__all__ = ["budget_widths", "inputs", "model", "named_arrays", "parse_bits", "parse_shape"]
+__all__ = [
+    "budget_widths", "file_inputs", "inputs", "model", "named_arrays", "parse_bits", "parse_shape",
+]  # fmt: skip
 
 BUDGET = "hawq:"
 BUDGETS = {  # HAWQ-V3's names, and the paper's in Table VII
@@ -146,6 +148,12 @@ def _first(images: int | None, arrays: dict[str, Integers]) -> dict[str, Integer
         return arrays
     _require_images(images, min(len(values) for values in arrays.values()))
     return {name: values[:images] for name, values in arrays.items()}
+
+
+def file_inputs(network: Model, images: int | None, path: str) -> dict[str, Any]:
+    """The first images of a file as they stand there, by the names it gives them."""
+    names = list(dict.fromkeys(map(network.called, network.inputs)))
+    return _first(images, named_arrays(path, names))
 
 
 def _from_file(path: str, network: Model) -> dict[str, Integers]:
