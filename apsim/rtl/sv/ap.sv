@@ -4,6 +4,10 @@
 // segment s is bit s*COLUMNS + c of `vtag`.  VERTICAL = 0 leaves out keys on rows and column
 // tags; CHAIN = 0 leaves out the carry/prefix chain across the column tags.
 
+// Three modules in one file; with VERTICAL = 0 some wires have no reader:
+// verilator lint_off DECLFILENAME
+// verilator lint_off UNUSEDSIGNAL
+
 // One column: its cells, how they compare, and what is written into them.
 module ap_column #(
     parameter ROWS = 4,
@@ -190,6 +194,8 @@ module ap #(
       assign below = ~({COLUMNS{1'b1}} << ({1'b0, first} + {1'b0, width}));
       assign fill = below & ({COLUMNS{1'b1}} << first);
       assign put = moved[COLUMNS-1:0] & fill;
+      logic [COLUMNS-1:0] into;  // the word from outside, from column `first` on
+      assign into = data[COLUMNS-1:0] << first;
       for (genvar s = 0; s < SEGMENTS; s++) begin : g_segment
         logic [COLUMNS-1:0] matched, written;
         logic acts;
@@ -208,8 +214,6 @@ module ap #(
             .moved(moved[s*COLUMNS+:COLUMNS]), .tag(vtag[s*COLUMNS+:COLUMNS])
         );
       end
-      logic [COLUMNS-1:0] into;  // the word from outside, from column `first` on
-      assign into = data[COLUMNS-1:0] << first;
     end else begin : g_horizontal
       assign {fill, put} = '0;
       assign {vwrite, vline} = '0;
