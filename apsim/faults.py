@@ -18,8 +18,8 @@ from apsim.cam.base import Cam
 from apsim.cam.faulty import Faults, FaultyCam
 from apsim.counts import Activity, Counts
 from apsim.functions import Function
-from apsim.nn.chip import Chip, Design
 from apsim.nn.model import Integers, Model
+from apsim.nn.on_ap.chip import Chip, Design
 from apsim.nn.runtime import Run, run
 from apsim.program import ApKind
 from apsim.workers import over_processes

@@ -23,10 +23,12 @@ from numpy.typing import NDArray
 
 from apsim import functions
 from apsim.cli import ONE_THREAD
-from apsim.nn import matrix, runtime, synthetic
-from apsim.nn.chip import Chip
-from apsim.nn.mapping import fold_sums
+from apsim.nn import runtime
 from apsim.nn.model import Conv2d, Linear, Model
+from apsim.nn.on_ap import matrix
+from apsim.nn.on_ap.chip import Chip
+from apsim.nn.on_ap.mapping import fold_sums
+from apsim.nn.zoo import synthetic
 from apsim.program import ApKind
 from benchmarks.timing import Goal, alternating, report
 

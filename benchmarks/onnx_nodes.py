@@ -23,12 +23,13 @@ from typing import Any
 import numpy as np
 
 from apsim.errors import ApsimError, ModelError
-from apsim.nn import exact, real
+from apsim.nn import exact
 from apsim.nn.importers.onnx import HANDLERS, lower
 from apsim.nn.importers.onnx_file import graph_of
 from apsim.nn.importers.pending import ConstReal
 from apsim.nn.importers.walk import Walk
 from apsim.nn.model import Model
+from apsim.nn.rules import real
 
 QUANTIZATION = ("QuantizeLinear", "DequantizeLinear")
 INTEGERS = re.compile(r"qlinear|integer|quantizelinear|u?int(2|4|8|16)(_|$)")

@@ -26,9 +26,11 @@ from apsim.cost.estimate import Cost, estimate
 from apsim.cost.technology import technology
 from apsim.counts import Activity
 from apsim.files import write_json
-from apsim.nn import runtime, scales, sources, synthetic
-from apsim.nn.chip import Chip
+from apsim.nn import runtime
 from apsim.nn.model import Model
+from apsim.nn.on_ap.chip import Chip
+from apsim.nn.rules import scales
+from apsim.nn.zoo import sources, synthetic
 
 # Table VII, normalised to uniform 8 bits: (energy, latency), higher is better
 PAPER = {

@@ -1,7 +1,7 @@
 """Train the bundled network: handwritten digits, one set of weights for every width.
 
     python -m venv train-venv && train-venv/bin/pip install torch scikit-learn numpy
-    PYTHONPATH=. train-venv/bin/python scripts/train_digits.py apsim/nn/data
+    PYTHONPATH=. train-venv/bin/python scripts/train_digits.py apsim/nn/zoo/data
 
 Writes digits.npz (the model) and digits_test.npz (360 test images with their labels).
 Each step trains the widest setting and a random one (2 to 8 bits, layer by layer), with
@@ -21,9 +21,10 @@ from sklearn.model_selection import train_test_split
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from apsim.nn import exact, precision, real, rules, store
+from apsim.nn import exact, rules
 from apsim.nn import model as records
-from apsim.nn.model import Model
+from apsim.nn.model import Model, store
+from apsim.nn.rules import precision, real
 
 CHANNELS, WIDEST = 16, 8
 WIDTHS = (8, 8, 4, 8)  # conv1, conv2, conv3, classifier, as shipped
@@ -209,4 +210,4 @@ def main(folder: Path) -> None:
 
 
 if __name__ == "__main__":
-    main(Path(sys.argv[1] if len(sys.argv) > 1 else "apsim/nn/data"))
+    main(Path(sys.argv[1] if len(sys.argv) > 1 else "apsim/nn/zoo/data"))

@@ -14,7 +14,7 @@ from apsim.errors import InputError
 from apsim.layout import Layout
 from apsim.machine import Machine
 from apsim.program import Microprogram, Mode, Op
-from tests.strategies import cells, programs
+from tests.helpers.strategies import cells, programs
 
 ROWS, COLUMNS = 13, 6
 

@@ -13,7 +13,7 @@ from apsim.counts import Activity, Counts, Phase
 from apsim.errors import ApsimError, InputError, LayoutError, ProgramError
 from apsim.layout import Layout
 from apsim.machine import Machine
-from tests.benches import words
+from tests.helpers.benches import words
 
 
 def adder() -> Machine:

@@ -9,7 +9,9 @@ import pytest
 import apsim
 from apsim import lut, nn, ops
 from apsim.check import Conformance
-from apsim.nn import datasets, real, runtime
+from apsim.nn import runtime
+from apsim.nn.rules import real
+from apsim.nn.zoo import datasets
 
 
 class Texts(HTMLParser):

@@ -13,7 +13,7 @@ from apsim.encoding import encode
 from apsim.errors import ProgramError
 from apsim.layout import Layout
 from apsim.program import ApKind, Loop, Microprogram, Mode, Op, Step
-from tests.strategies import programs
+from tests.helpers.strategies import programs
 
 VERTICAL = Step(Op.PASS, Mode.VERTICAL, ((0, 1),), ((1, 1),))
 HORIZONTAL = Step(Op.PASS, Mode.HORIZONTAL, ((0, 1),), ((1, 1),))

@@ -15,10 +15,10 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from conftest import ROOT
 
 from apsim import nn
-from apsim.nn import real
+from apsim.nn.rules import real
+from tests.conftest import ROOT
 
 README = ROOT / "README.md"
 TEXT = README.read_text()

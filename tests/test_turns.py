@@ -14,7 +14,7 @@ from apsim.closed_form import realisable
 from apsim.errors import ProgramError
 from apsim.program import ApKind, Item, Loop, Microprogram, Mode, Op, Step
 from apsim.turns import Turns, Unrolled
-from tests import random_programs
+from tests.helpers import random_programs
 
 SIZES = st.sampled_from([1, 2, 3, 4, 5]) | st.integers(1, 70)
 PASS = Step(Op.PASS, Mode.VERTICAL, ((2, 1), (0, 0)), ((0, 1),), label="pass")

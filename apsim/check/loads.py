@@ -9,10 +9,10 @@ from __future__ import annotations
 import numpy as np
 
 from apsim.check.subject import Integers, Params
-from apsim.nn.chip import Chip
-from apsim.nn.part import Part
-from apsim.nn.parts import products
-from apsim.nn.words import Words
+from apsim.nn.model.words import Words
+from apsim.nn.on_ap.chip import Chip
+from apsim.nn.on_ap.layer_run import Part
+from apsim.nn.on_ap.work import products
 
 __all__ = ["CAP_ROWS", "folded"]
 

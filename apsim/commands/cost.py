@@ -68,8 +68,8 @@ def _run(args: argparse.Namespace) -> int:
 
 def _infer(args: argparse.Namespace, chip: Chip, technology: Technology) -> Inference:
     from apsim import cost
-    from apsim.report.cell_writes import CELL_WRITES
-    from apsim.report.equations import EQUATIONS
+    from apsim.report.paper.cell_writes import CELL_WRITES
+    from apsim.report.paper.equations import EQUATIONS
 
     if args.net in cost.network_names() or args.net.endswith(".csv"):
         network, bits = cost.network(args.net), args.bits or 8
@@ -87,8 +87,8 @@ def _model(name: str) -> tuple[Network, Widths]:
     from pathlib import Path
 
     from apsim import cost, nn
-    from apsim.nn.bundled import BUNDLED
-    from apsim.report.model_costs import network_of, widths_of
+    from apsim.nn.zoo.bundled import BUNDLED
+    from apsim.report.cost.model_rows import network_of, widths_of
 
     if name not in BUNDLED and not Path(name).suffix:
         cost.network(name)  # no model file either: raises with the nearest network's name
@@ -97,7 +97,7 @@ def _model(name: str) -> tuple[Network, Widths]:
 
 
 def _read(args: argparse.Namespace) -> dict[str, Any]:
-    from apsim.report.executed import read_run
+    from apsim.report.cost.executed import read_run
 
     for name in ("bits", "batch", "input"):
         if getattr(args, name) is not None:
@@ -110,9 +110,9 @@ def _read(args: argparse.Namespace) -> dict[str, Any]:
 def _emulate(args: argparse.Namespace, chip: Chip) -> dict[str, Any]:
     """Run the model's own images, or those of --input, on CAPs of the chip's kind and rows."""
     from apsim import nn
-    from apsim.nn import sources
-    from apsim.report.progress import Bar
-    from apsim.report.runs import run_json
+    from apsim.nn.zoo import sources
+    from apsim.report.run.progress import Bar
+    from apsim.report.run.tables import run_json
 
     if args.net.endswith(".csv"):
         raise InputError(f"--activity executed: {args.net} is a layer table and has no weights")
@@ -128,7 +128,7 @@ def _emulate(args: argparse.Namespace, chip: Chip) -> dict[str, Any]:
 
 def _images(args: argparse.Namespace, model: Model) -> tuple[dict[str, Any], Any]:
     """Inputs by tensor name and labels: --batch of them, of a file all where nothing is said."""
-    from apsim.nn import sources
+    from apsim.nn.zoo import sources
 
     wanted = 1 if args.batch is None and args.input is None else args.batch
     try:
@@ -138,7 +138,7 @@ def _images(args: argparse.Namespace, model: Model) -> tuple[dict[str, Any], Any
 
 
 def _averages(args: argparse.Namespace, found: Inference) -> int:
-    from apsim.report import inference_tables as tables
+    from apsim.report.cost import inference_tables as tables
 
     _show(lambda short: tables.inference_table(found, short=short), tables.inference_lines(found))
     _write(args, tables.inference_json(found), tables.inference_rows(found))
@@ -148,8 +148,8 @@ def _averages(args: argparse.Namespace, found: Inference) -> int:
 def _executed(
     args: argparse.Namespace, run: dict[str, Any], chip: Chip, technology: Technology
 ) -> int:
-    from apsim.report import executed_tables as tables
-    from apsim.report.executed import cost_run
+    from apsim.report.cost import executed_tables as tables
+    from apsim.report.cost.executed import cost_run
 
     found = cost_run(run, chip, technology)
     _show(lambda short: tables.executed_table(found, short=short), tables.executed_lines(found))
@@ -171,7 +171,7 @@ def _show(table: Callable[[bool], Table], lines: Sequence[str]) -> None:
 
 def _write(args: argparse.Namespace, whole: dict[str, Any], rows: list[dict[str, Any]]) -> None:
     from apsim.files import write_json, write_text
-    from apsim.report.cost_files import as_csv
+    from apsim.report.cost.files import as_csv
 
     if args.json:
         write_json(args.json, whole)

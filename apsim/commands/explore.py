@@ -134,7 +134,7 @@ def _plot(
     fronts: Mapping[str, Sequence[Mapping[str, Any]]],
 ) -> None:
     from apsim.files import write_text
-    from apsim.report.plots import draw_fronts
+    from apsim.report.paper.plots import draw_fronts
 
     x, y = spec.objectives[:2]
     points = [(r["network"], r[x], r[y]) for r in results if "error" not in r]
@@ -174,7 +174,7 @@ def _accuracy(results: Sequence[Mapping[str, Any]], console: Console) -> bool:
 
 def _write_csv(path: str, results: Sequence[Mapping[str, Any]]) -> None:
     from apsim.files import write_text
-    from apsim.report.cost_files import as_csv
+    from apsim.report.cost.files import as_csv
 
     rows = [{k: _short(v) if isinstance(v, list) else v for k, v in r.items()} for r in results]
     write_text(path, as_csv(rows))

@@ -88,7 +88,7 @@ def _studies(args: argparse.Namespace) -> list[Study]:
 
     from apsim import nn
     from apsim.faults import study
-    from apsim.nn import sources
+    from apsim.nn.zoo import sources
 
     workers = os.cpu_count() or 1 if args.workers is None else args.workers
     for name, value, most in (("repeats", args.repeats, 1000), ("workers", workers, 1024)):
@@ -115,7 +115,7 @@ def _studies(args: argparse.Namespace) -> list[Study]:
 
 def _images(args: argparse.Namespace, model: Model) -> tuple[dict[str, Any], Any]:
     """Inputs by tensor name, and right answers where there are any."""
-    from apsim.nn import sources
+    from apsim.nn.zoo import sources
 
     if args.input is None:
         if args.labels is not None:

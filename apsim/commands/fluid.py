@@ -91,7 +91,7 @@ def _sweep(args: argparse.Namespace) -> Fluid:
 
 
 def _show(args: argparse.Namespace, measured: Fluid, picked: Setting | None) -> None:
-    from apsim.report.fluid import fluid_table, sensitivity_lines
+    from apsim.report.run.fluid import fluid_table, sensitivity_lines
     from apsim.report.screen import screen
 
     console = screen(WIDE)
@@ -108,7 +108,7 @@ def _show(args: argparse.Namespace, measured: Fluid, picked: Setting | None) -> 
 
 def _write(args: argparse.Namespace, measured: Fluid, picked: Setting | None) -> None:
     from apsim.files import write_json, write_text
-    from apsim.report.fluid import fluid_json, fluid_plot
+    from apsim.report.run.fluid import fluid_json, fluid_plot
 
     if args.json:
         write_json(args.json, fluid_json(measured, picked))

@@ -32,8 +32,9 @@ def add_parser(subparsers: argparse._SubParsersAction[argparse.ArgumentParser]) 
 
 
 def _run(args: argparse.Namespace) -> int:
-    from apsim.nn import importers, store
-    from apsim.nn.sources import parse_shape
+    from apsim.nn import importers
+    from apsim.nn.model import store
+    from apsim.nn.zoo.sources import parse_shape
 
     imported = importers.read(args.model, rule=args.rule, shape=parse_shape(args.shape))
     store.save(imported.model, args.output)

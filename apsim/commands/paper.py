@@ -13,8 +13,8 @@ if TYPE_CHECKING:
     from rich.console import Console
     from rich.table import Table
 
-    from apsim.report.executed_paper import Executed
-    from apsim.report.published import Reproduced
+    from apsim.report.paper.executed import Executed
+    from apsim.report.paper.published import Reproduced
 
 __all__ = ["add_parser"]
 
@@ -40,7 +40,7 @@ def add_parser(subparsers: argparse._SubParsersAction[argparse.ArgumentParser]) 
 
 def _run(args: argparse.Namespace) -> int:
     from apsim.files import require_writable, write_json, write_text
-    from apsim.report.reproduce import reproduce
+    from apsim.report.paper.reproduce import reproduce
 
     require_writable(args.html, args.json)
     rows = reproduce()
@@ -48,8 +48,8 @@ def _run(args: argparse.Namespace) -> int:
     _show(rows)
     data = _figures() if args.json or args.html else {}
     if args.html:
-        from apsim.report.paper_page import paper_page
-        from apsim.report.plots import draw_figures
+        from apsim.report.paper.page import paper_page
+        from apsim.report.paper.plots import draw_figures
 
         write_text(args.html, paper_page(rows, draw_figures(data), executed))
         print(f"wrote {args.html}")
@@ -64,7 +64,7 @@ def _execute() -> Executed:
     """Execute, and show what was counted."""
     from rich.table import Table
 
-    from apsim.report.executed_paper import NAMES, execute
+    from apsim.report.paper.executed import NAMES, execute
 
     executed = execute()
     table = Table(*NAMES, title="executed", title_justify="left")
@@ -81,7 +81,7 @@ def _console() -> Console:
 
 
 def _show(rows: Mapping[str, Reproduced]) -> None:
-    from apsim.report.published import TIERS, by_tier
+    from apsim.report.paper.published import TIERS, by_tier
 
     console = _console()
     for tier in TIERS:
@@ -98,7 +98,7 @@ def _show(rows: Mapping[str, Reproduced]) -> None:
 def _table(title: str, rows: Sequence[Reproduced]) -> Table:
     from rich.table import Table
 
-    from apsim.report.paper_page import shown, shown_error, shown_paper, verdict
+    from apsim.report.paper.page import shown, shown_error, shown_paper, verdict
 
     table = Table("where", "quantity", title=title, title_justify="left")
     for name in ("paper", "model", "error"):
@@ -118,7 +118,7 @@ def _table(title: str, rows: Sequence[Reproduced]) -> Table:
 
 
 def _figures() -> dict[str, Any]:
-    from apsim.report import figures
+    from apsim.report.paper import figures
 
     return {f"figure{n}": getattr(figures, f"figure{n}")() for n in range(5, 10)}
 
@@ -130,8 +130,8 @@ def _as_json(
 
     from apsim import cost
     from apsim.closed_form import tables
-    from apsim.report.caveats import caveats, readings
-    from apsim.report.figures import table7, table8
+    from apsim.report.paper.caveats import caveats, readings
+    from apsim.report.paper.figures import table7, table8
 
     cells = [(name, kind) for name in tables.FUNCTIONS for kind in tables.KINDS]
     return {
@@ -153,7 +153,7 @@ def _as_json(
 def _executed_json(executed: Executed) -> dict[str, Any]:
     from dataclasses import asdict
 
-    from apsim.report.executed_tables import executed_json
+    from apsim.report.cost.executed_tables import executed_json
 
     return {
         "holds": executed.holds,

@@ -11,8 +11,8 @@ from typing import TYPE_CHECKING, Any
 from apsim.errors import InputError
 
 if TYPE_CHECKING:
-    from apsim.nn.chip import Chip
     from apsim.nn.model import Model
+    from apsim.nn.on_ap.chip import Chip
     from apsim.nn.runtime import Run
 
 __all__ = ["add_chip_options", "add_parser", "chip_of"]
@@ -65,7 +65,7 @@ def add_chip_options(parser: argparse.ArgumentParser) -> None:
 
 def chip_of(args: argparse.Namespace) -> Chip:
     """The chip that the options name; raises `InputError`."""
-    from apsim.nn.chip import Chip
+    from apsim.nn.on_ap.chip import Chip
 
     kind = args.ap
     if args.tag_chain and not kind.endswith("-tc"):
@@ -80,7 +80,7 @@ def chip_of(args: argparse.Namespace) -> Chip:
 
 def _run(args: argparse.Namespace) -> int:
     from apsim.files import require_writable
-    from apsim.nn import sources
+    from apsim.nn.zoo import sources
 
     require_writable(args.json, args.output, args.checkpoint)
     if args.tensors and not args.output:
@@ -104,7 +104,7 @@ def _watched(
 ) -> Run:
     """Run with a progress bar; an interruption says what is kept."""
     from apsim.nn import runtime
-    from apsim.report.progress import Bar
+    from apsim.report.run.progress import Bar
 
     save = args.checkpoint or args.resume
     with Bar(model, len(next(iter(x.values())))) as bar:
@@ -130,7 +130,7 @@ def _judge(args: argparse.Namespace, model: Model, x: dict[str, Any]) -> dict[st
 def _agreed(args: argparse.Namespace, theirs: dict[str, Any], run: Run) -> bool:
     """Print how each layer compares with another implementation; whether all are equal."""
     from apsim.nn import oracle
-    from apsim.report.agreement import agreement_lines
+    from apsim.report.run.agreement import agreement_lines
 
     judged, model = oracle.compare(run.model, run.tensors, theirs), run.model
     print("\n".join(agreement_lines(judged, len(model.layers), args.against, model.rule)))
@@ -138,7 +138,7 @@ def _agreed(args: argparse.Namespace, theirs: dict[str, Any], run: Run) -> bool:
 
 
 def _show(run: Run) -> None:
-    from apsim.report.runs import run_lines, run_table
+    from apsim.report.run.tables import run_lines, run_table
     from apsim.report.screen import screen
 
     console = screen(WIDE)
@@ -149,7 +149,7 @@ def _show(run: Run) -> None:
 
 def _write(run: Run, args: argparse.Namespace) -> None:
     from apsim.files import write_json
-    from apsim.report.runs import run_json
+    from apsim.report.run.tables import run_json
 
     if args.output:
         _save_outputs(run, args.output, args.tensors)

@@ -70,7 +70,7 @@ def _check_names(args: argparse.Namespace) -> None:
 
 
 def _is_whole_network(args: argparse.Namespace) -> bool:
-    from apsim.nn.bundled import BUNDLED
+    from apsim.nn.zoo.bundled import BUNDLED
 
     name = args.target[0]
     is_model = name in BUNDLED or name.endswith((".npz", ".onnx", ".tflite"))

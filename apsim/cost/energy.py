@@ -2,7 +2,7 @@
 
 The rule: only rows that hold data are charged, as the paper does; an executed array
 charges all its lines, 1.3 to 2.2 times as much at 8 bits, depending on the kind (measured
-in `tests/test_cost_averages.py`).  Parts are what takes the energy (compares, writes,
+in `tests/cost/test_averages.py`).  Parts are what takes the energy (compares, writes,
 reads, mesh, reshaping); functions are what it is spent on.  Every number here assumes
 random bits; `estimate` takes the activity of an executed run.
 """

@@ -14,10 +14,12 @@ from numpy.typing import NDArray
 
 from apsim.errors import InputError
 from apsim.functions import Function
-from apsim.nn import datasets, exact, load, real
-from apsim.nn.chip import PRESETS, Chip
-from apsim.nn.execute import execute
+from apsim.nn import exact, load
 from apsim.nn.model import Integers, Layer, Model
+from apsim.nn.on_ap.chip import PRESETS, Chip
+from apsim.nn.on_ap.execute import execute
+from apsim.nn.rules import real
+from apsim.nn.zoo import datasets
 
 __all__ = ["Load", "find_load", "image_of"]
 

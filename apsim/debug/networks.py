@@ -15,8 +15,8 @@ from apsim.debug.loads import image_of
 from apsim.errors import ApsimError
 from apsim.functions import Function
 from apsim.nn import exact, load
-from apsim.nn.chip import PRESETS, Chip
-from apsim.nn.execute import execute
+from apsim.nn.on_ap.chip import PRESETS, Chip
+from apsim.nn.on_ap.execute import execute
 from apsim.trace.perfetto import Slice, Timeline, slices
 
 __all__ = ["write_timeline"]

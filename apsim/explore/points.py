@@ -37,9 +37,9 @@ def _cost(point: Point) -> dict[str, Any]:
 
     from apsim import cost
     from apsim.cost import chip as load_chip
-    from apsim.report.cell_writes import CELL_WRITES
-    from apsim.report.equations import EQUATIONS
-    from apsim.report.inference_tables import totals
+    from apsim.report.cost.inference_tables import totals
+    from apsim.report.paper.cell_writes import CELL_WRITES
+    from apsim.report.paper.equations import EQUATIONS
 
     changes: dict[str, Any] = {name: point[name] for name in _CHIP_AXES if point[name] is not None}
     technology = cost.technology(point["technology"])
@@ -60,8 +60,8 @@ def _cost(point: Point) -> dict[str, Any]:
 
 def _run(point: Point) -> dict[str, Any]:
     from apsim import nn
-    from apsim.nn import sources
-    from apsim.report.runs import run_json
+    from apsim.nn.zoo import sources
+    from apsim.report.run.tables import run_json
 
     bits = point["bits"]
     text = ",".join(map(str, bits)) if isinstance(bits, list) else bits and str(bits)

@@ -143,7 +143,7 @@ def _mixed(axes: dict[str, list[Any]], table: Mapping[str, Any], where: str) -> 
     from random import Random
 
     from apsim import cost
-    from apsim.report.figures import mix
+    from apsim.report.paper.figures import mix
 
     where = f"{where}, mixes"
     mixes = read_table(where, table["mixes"])

@@ -2,13 +2,15 @@
 
 from typing import TYPE_CHECKING, Any
 
-from apsim.nn import datasets, exact, rules
-from apsim.nn.bundled import load
-from apsim.nn.chip import Chip
-from apsim.nn.layers import Conv2d, Linear
+from apsim.nn import exact, rules
 from apsim.nn.model import Model, Tensor
+from apsim.nn.model.store import save
+from apsim.nn.on_ap.chip import Chip
+from apsim.nn.on_ap.layers import Conv2d, Linear
+from apsim.nn.rules import real
 from apsim.nn.runtime import run
-from apsim.nn.store import save
+from apsim.nn.zoo import datasets
+from apsim.nn.zoo.bundled import load
 
 if TYPE_CHECKING:
     from apsim.nn.importers import from_onnx, from_tflite
@@ -24,6 +26,7 @@ __all__ = [
     "from_onnx",
     "from_tflite",
     "load",
+    "real",
     "rules",
     "run",
     "save",

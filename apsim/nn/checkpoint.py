@@ -20,10 +20,10 @@ import numpy as np
 from apsim.counts import Activity, Counts
 from apsim.errors import InputError
 from apsim.files import replacing
-from apsim.nn.chip import Chip
 from apsim.nn.model import Integers, Layer, Model, Weighted
-from apsim.nn.part import Forecast, LayerRun, Part
-from apsim.nn.seconds import Seconds
+from apsim.nn.on_ap.chip import Chip
+from apsim.nn.on_ap.layer_run import Forecast, LayerRun, Part
+from apsim.nn.on_ap.seconds import Seconds
 
 __all__ = ["Checkpoint", "identity", "read", "write"]
 

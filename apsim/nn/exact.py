@@ -12,8 +12,7 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-from apsim.nn import float32, rules
-from apsim.nn.inputs import checked_inputs
+from apsim.nn import rules
 from apsim.nn.model import (
     Add,
     AvgPool,
@@ -32,7 +31,9 @@ from apsim.nn.model import (
     Transpose,
     Weighted,
 )  # fmt: skip
-from apsim.nn.windows import out_size, window_counts
+from apsim.nn.model.inputs import checked_inputs
+from apsim.nn.model.windows import out_size, window_counts
+from apsim.nn.rules import float32
 
 __all__ = [
     "accumulate", "add", "average_pool", "branches", "checked_inputs", "conv2d", "layer_output",

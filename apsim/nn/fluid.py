@@ -16,10 +16,11 @@ from apsim.cost.estimate import Cost, estimate
 from apsim.cost.technology import Technology
 from apsim.counts import Activity
 from apsim.errors import ApsimError, InputError
-from apsim.nn import exact, real, runtime
-from apsim.nn.chip import Chip
-from apsim.nn.datasets import Dataset
+from apsim.nn import exact, runtime
 from apsim.nn.model import Model
+from apsim.nn.on_ap.chip import Chip
+from apsim.nn.rules import real
+from apsim.nn.zoo.datasets import Dataset
 
 __all__ = ["Budget", "Fluid", "Setting", "pareto", "pick", "sweep"]
 

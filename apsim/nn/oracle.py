@@ -17,8 +17,9 @@ import numpy as np
 import numpy.typing as npt
 
 from apsim.errors import InputError, MissingExtra
-from apsim.nn import exact, real
+from apsim.nn import exact
 from apsim.nn.model import Integers, Layer, Model
+from apsim.nn.rules import real
 
 __all__ = ["ORACLES", "Agreement", "answers", "compare", "oracle_tensors"]
 

@@ -19,12 +19,12 @@ from apsim.counts import Counts
 from apsim.errors import InputError, ProgramError
 from apsim.nn import checkpoint, exact
 from apsim.nn.checkpoint import Checkpoint
-from apsim.nn.chip import Chip
-from apsim.nn.execute import execute, macs
 from apsim.nn.model import Integers, Layer, Model, Weighted
-from apsim.nn.part import LayerRun
-from apsim.nn.recipes import refuse_floats
-from apsim.nn.seconds import Seconds
+from apsim.nn.on_ap.chip import Chip
+from apsim.nn.on_ap.execute import execute, macs
+from apsim.nn.on_ap.layer_run import LayerRun
+from apsim.nn.on_ap.seconds import Seconds
+from apsim.nn.rules.recipes import refuse_floats
 from apsim.nn.verify import verify
 
 __all__ = ["Run", "Watcher", "run"]

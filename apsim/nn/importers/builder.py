@@ -14,7 +14,7 @@ from typing import Any
 import numpy as np
 
 from apsim.errors import ModelError
-from apsim.nn import factors, rules
+from apsim.nn import rules
 from apsim.nn.importers.draft import Draft
 from apsim.nn.importers.pending import Chained, Pending, Source, Target
 from apsim.nn.model import (
@@ -29,6 +29,7 @@ from apsim.nn.model import (
     Tensor,
     Weighted,
 )
+from apsim.nn.rules import factors
 
 __all__ = ["Builder"]
 

@@ -10,12 +10,12 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
 from apsim.errors import ModelError
-from apsim.nn.check import verify
 from apsim.nn.importers import onnx_file, ops_qlinear, ops_quant, ops_real, ops_shape
 from apsim.nn.importers.graph import Array, Const, Fate, Graph, Node, blaming
 from apsim.nn.importers.pending import Pending, Source
 from apsim.nn.importers.walk import QUANTIZE_FIRST, Handler, Walk
 from apsim.nn.model import Model
+from apsim.nn.model.check import verify
 
 __all__ = ["Imported", "from_onnx", "lower", "read_onnx"]
 

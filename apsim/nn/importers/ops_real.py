@@ -14,7 +14,7 @@ from apsim.nn.importers.walk import Handler, Walk
 from apsim.nn.importers.weights import add_bias, fold_zero_point, scale_outputs, weight_fields
 from apsim.nn.importers.windows import window_of
 from apsim.nn.model import Add, AvgPool, Conv2d, Linear, MaxPool
-from apsim.nn.windows import plane
+from apsim.nn.model.windows import plane
 
 __all__ = ["HANDLERS", "convolution", "matrix_product", "pool_mean"]
 

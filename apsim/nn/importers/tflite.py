@@ -31,7 +31,7 @@ from apsim.nn.model import (
     Requantize,
     Reshape,
 )
-from apsim.nn.windows import kernel_of
+from apsim.nn.model.windows import kernel_of
 
 __all__ = ["from_tflite", "read_tflite"]
 

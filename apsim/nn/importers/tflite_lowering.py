@@ -12,8 +12,6 @@ from dataclasses import replace
 import numpy as np
 
 from apsim.errors import ModelError
-from apsim.nn import factors
-from apsim.nn.check import verify
 from apsim.nn.importers.builder import PLACEHOLDER, Builder
 from apsim.nn.importers.graph import Fate, Graph
 from apsim.nn.importers.onnx import Imported
@@ -29,6 +27,8 @@ from apsim.nn.model import (
     Transpose,
     Weighted,
 )
+from apsim.nn.model.check import verify
+from apsim.nn.rules import factors
 
 __all__ = ["Handler", "Lowering"]
 

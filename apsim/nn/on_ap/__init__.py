@@ -1,0 +1,1 @@
+"""Layers on a chip of associative processors: mapping, loads, execution, forecasts."""

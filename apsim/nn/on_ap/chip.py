@@ -1,0 +1,174 @@
+"""A chip of CAPs that runs functions load by load, and adds up what they took.
+
+The rule: a load is one function on one CAP whose cells hold 0 before it; the chip's
+counters hold what its loads executed, and nothing is taken from a formula.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from difflib import get_close_matches
+
+import numpy as np
+from numpy.typing import NDArray
+
+from apsim import cam
+from apsim.cam.base import Cam
+from apsim.counts import Activity, Counts
+from apsim.errors import InputError, ProgramError
+from apsim.functions import Function
+from apsim.nn.on_ap.seconds import Clock
+from apsim.program import ApKind
+
+__all__ = ["PRESETS", "Chip", "Design"]
+
+
+@dataclass(frozen=True)
+class Design:
+    """Sizes of a chip: clusters of CAPs, and a CAP's rows and physical columns.
+
+    `columns` is what the emulator lets a program use; the paper's 16 columns hold two
+    8-bit operands and no product, carry or flag.
+    """
+
+    name: str
+    clusters: int
+    caps: int
+    rows: int
+    columns: int
+    source: str
+
+
+PRESETS = {
+    "bf-imna-lr": Design("bf-imna-lr", 64, 64, 4800, 160, "Rakka et al., BF-IMNA, Table V"),
+}
+
+
+REQUANT = ("host", "ap")
+
+
+class Chip:
+    """CAPs of one AP kind, emulated on arrays of the given engine.
+
+    Loads of dot products run side by side, as lanes, on `threads` threads; one after
+    another where `literal` says so, and on the dense engine.  `requant` says who turns
+    accumulators into activations: the "host", or the "ap" itself.  `clock` says where the
+    time went.
+    """
+
+    def __init__(
+        self,
+        design: Design,
+        *,
+        ap: ApKind | str = "2d",
+        engine: str = "strict",
+        threads: int = 2,
+        literal: bool = False,
+        requant: str = "host",
+    ) -> None:
+        if engine not in cam.ENGINES:
+            cam.make(engine, 1, 1)  # raises with the known names
+        if threads < 1:
+            raise InputError(f"wanted at least one thread, got {threads}")
+        if requant not in REQUANT:
+            raise InputError(f"requant: wanted one of {', '.join(REQUANT)}, got {requant!r}")
+        self.requant = requant
+        self.design, self.kind, self.engine = design, ApKind.named(ap), engine
+        self.threads, self.literal = threads, literal or engine == "dense"
+        self.counts, self.activity, self.loads = Counts(), Activity(), 0
+        self.clock = Clock()
+        self._arrays: dict[tuple[int, int], tuple[Cam, object]] = {}
+
+    @classmethod
+    def preset(
+        cls,
+        name: str,
+        *,
+        ap: ApKind | str = "2d",
+        engine: str = "strict",
+        threads: int = 2,
+        literal: bool = False,
+        requant: str = "host",
+        rows: int | None = None,
+        columns: int | None = None,
+    ) -> Chip:
+        """A published chip by name, its CAPs' rows and columns changed where given."""
+        if name not in PRESETS:
+            near = get_close_matches(name, PRESETS, 1)
+            hint = f"; did you mean {near[0]!r}?" if near else ""
+            raise InputError(f"unknown chip {name!r}: wanted one of {', '.join(PRESETS)}{hint}")
+        design = PRESETS[name]
+        design = Design(
+            name, design.clusters, design.caps, design.rows if rows is None else rows,
+            design.columns if columns is None else columns, design.source,
+        )  # fmt: skip
+        if design.rows < 2 or design.columns < 1:
+            raise InputError(
+                f"wanted CAPs of 2 rows and 1 column at least, got {design.rows} x {design.columns}"
+            )
+        return cls(design, ap=ap, engine=engine, threads=threads, literal=literal, requant=requant)
+
+    def execute(self, function: Function, data: NDArray[np.uint64]) -> NDArray[np.uint64]:
+        """Run one load on a CAP; gives the words put out, [rows or groups].
+
+        Raises `ProgramError` where the function does not fit a CAP.
+        """
+        self.clock.turn("program")
+        self.require(function)
+        return self._execute(function, data, function.program.counts(), 1)
+
+    def execute_beside(
+        self, tall: Function, load: Function, loads: int, data: NDArray[np.uint64]
+    ) -> NDArray[np.uint64]:
+        """Run `loads` loads of a function without vertical steps on one tall array.
+
+        Its rows know nothing of each other, so `tall`, the same function with as many rows
+        as all loads, does to each row what `load` does.  Counts are those of the loads.
+        """
+        self.clock.turn("program")
+        self.require(load)
+        program = load.program
+        if not np.array_equal(tall.program.code.steps, program.code.steps):
+            raise ProgramError(f"{load.name}: loads side by side must have one program")
+        return self._execute(tall, data, program.counts() * loads, loads)
+
+    def _execute(
+        self, function: Function, data: NDArray[np.uint64], counts: Counts, loads: int
+    ) -> NDArray[np.uint64]:
+        """Run a function on an array of zeros, and note what its loads took."""
+        code = function.program.code
+        self.clock.turn("load")
+        array, zero = self._array(function)
+        array.restore(zero)
+        self.clock.turn("passes")
+        out = np.zeros((1, data.shape[1]), np.uint64)
+        execution = array.execute(code, data, out)
+        self.clock.turn("unload")
+        self.note(counts, execution.activity, loads)
+        words: NDArray[np.uint64] = out[0]
+        return words
+
+    def note(self, counts: Counts, activity: Activity, loads: int) -> None:
+        """Add what loads took that ran side by side."""
+        self.counts += counts
+        self.activity += activity
+        self.loads += loads
+
+    def require(self, function: Function) -> None:
+        """Refuse a function that does not fit a CAP, with what it needs and what there is."""
+        design = self.design
+        function.require(design.rows, design.columns, f"a CAP of {design.name}")
+
+    def _array(self, function: Function) -> tuple[Cam, object]:
+        size = function.rows, function.columns
+        if size not in self._arrays:
+            array = cam.make(self.engine, *size)
+            self._arrays[size] = array, array.snapshot()
+        return self._arrays[size]
+
+    def __repr__(self) -> str:
+        design = self.design
+        return (
+            f"<Chip {design.name}: {design.clusters} x {design.caps} CAPs of {design.rows} rows x "
+            f"{design.columns} columns, {self.kind.value} AP, {self.counts}>"
+        )

@@ -1,0 +1,167 @@
+"""Bit fluidity: the same loaded network at other widths, layer by layer (paper, V.B).
+
+The rule: real weights and ranges stay as they are; only integers and factors are made
+anew, so switching costs a rounding of the weights and no rebuild of the network.
+
+A list of widths has one entry for each layer with weights: n for n-bit inputs and n-bit
+weights, or a pair (input bits, weight bits).
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import replace
+
+import numpy as np
+import numpy.typing as npt
+
+from apsim.errors import InputError, ModelError
+from apsim.nn.model import Entry, Floats, Integers, Layer, Model, Requant, Tensor, Weighted
+from apsim.nn.model.check import verify
+from apsim.nn.rules import one_scale
+from apsim.nn.rules.factors import Clip, clip_in, refill
+from apsim.nn.rules.widths import Plan
+
+__all__ = ["Widths", "at", "quantize_weights", "weight_scale", "with_rule"]
+
+Widths = int | Sequence[int | tuple[int, int]]
+_NARROWEST, _WIDEST = 2, 16
+
+
+def weight_scale(real: npt.NDArray[np.floating], bits: int, per_channel: bool = True) -> Floats:
+    """The step of a symmetric grid of `bits` bits for weights [O, ...].
+
+    2 * mean|w| / sqrt(top) (LSQ, Esser et al. 2020), but never coarser than the greatest
+    weight needs: narrow grids cut the tail off, wide ones hold every weight.
+    """
+    top = (1 << (bits - 1)) - 1
+    size = np.abs(real.reshape(len(real) if per_channel else 1, -1)).astype(np.float64)
+    step = np.minimum(size.max(axis=1) / top, 2 * size.mean(axis=1) / np.sqrt(top))
+    return np.where(step > 0, step, 1.0).astype(np.float32).astype(np.float64)
+
+
+def quantize_weights(real: npt.NDArray[np.floating], bits: int, scale: Floats) -> Integers:
+    """Round real weights [O, ...] to the grid of `scale`, saturated to `bits` signed bits."""
+    top = (1 << (bits - 1)) - 1
+    steps = np.rint(real / scale.reshape(-1, *[1] * (real.ndim - 1)))
+    return np.clip(steps, -top - 1, top).astype(np.int8 if bits <= 8 else np.int16)
+
+
+def with_rule(model: Model, rule: str) -> Model:
+    """The model under another requantization rule."""
+    layers = tuple(refill(model, layer, rule) for layer in model.layers)
+    return verify(model.replace(rule=rule, layers=layers))
+
+
+def at(model: Model, bits: Widths) -> Model:
+    """The model with each layer at the widths of `bits` (see the module's header).
+
+    Raises `InputError` where the list does not fit the model, `ModelError` where a
+    tensor has no scale to begin from.
+    """
+    widths = _widths(model, bits)
+    wanted = {layer.name: pair for layer, pair in zip(model.weighted, widths, strict=True)}
+    new = Plan(model, {name: pair[0] for name, pair in wanted.items()}).model_with_tensors()
+    layers, tensors = [], dict(new.tensors)
+    for layer in new.layers:
+        if isinstance(layer, Weighted):
+            old = model.tensors[model.layer(layer.name).inputs[0]]
+            layer = _reweigh(layer, wanted[layer.name][1], old, tensors[layer.inputs[0]])
+            if layer.requant is None:
+                tensors[layer.output] = _accumulator(layer, tensors)
+        layers.append(refill(new, layer, new.rule, _clip(model, new, layer)))
+    entries = {
+        name: _entry(entry, model.tensors[name], tensors[name])
+        for name, entry in model.entries.items()
+    }
+    return verify(new.replace(layers=tuple(layers), tensors=tensors, entries=entries))
+
+
+def _entry(entry: Entry, old: Tensor, new: Tensor) -> Entry:
+    """How numbers enter the same input at another width: real bounds stay where they are."""
+    if old == new:
+        return entry
+    step = one_scale(old) / one_scale(new)
+
+    def moved(end: int | None, whole: int) -> int | None:
+        if end is None or end == whole:
+            return None
+        return round((end - old.zero_point) * step) + new.zero_point
+
+    return replace(entry, lo=moved(entry.lo, old.lo), hi=moved(entry.hi, old.hi))
+
+
+def _accumulator(layer: Weighted, tensors: Mapping[str, Tensor]) -> Tensor:
+    """The output of a layer that gives its accumulators: its unit is sx * sw."""
+    assert layer.weight_scale is not None
+    steps = one_scale(tensors[layer.inputs[0]]) * layer.weight_scale
+    scale = tuple(float(step) for step in steps)
+    return replace(tensors[layer.output], scale=scale[0] if len(scale) == 1 else scale)
+
+
+def _clip(before: Model, after: Model, layer: Layer) -> Clip | None:
+    """The real bounds of a layer's output (a ReLU6's, say) in its new integers."""
+    requant: Requant | None = getattr(layer, "requant", None)
+    new = after.tensors[layer.output]
+    old = before.tensors.get(layer.output)
+    if requant is None or old is None:
+        return Clip(new.lo, new.hi)
+    step = one_scale(old) / one_scale(new)
+    lo, hi = (round((end - old.zero_point) * step) for end in (requant.lo, requant.hi))
+    kept = clip_in(requant)
+    return Clip(
+        new.lo if requant.lo == old.lo else max(new.lo, lo + new.zero_point),
+        new.hi if requant.hi == old.hi else min(new.hi, hi + new.zero_point),
+        new.zero_point if kept.parity else 0,
+        kept.rounding,
+    )
+
+
+def _widths(model: Model, bits: Widths) -> list[tuple[int, int]]:
+    count = len(model.weighted)
+    listed = [bits] * count if isinstance(bits, int) else list(bits)
+    pairs = [(entry, entry) if isinstance(entry, int) else entry for entry in listed]
+    if len(pairs) != count:
+        names = ", ".join(layer.name for layer in model.weighted)
+        raise InputError(f"expected {count} widths, one for each of {names}; got {len(pairs)}")
+    for layer, pair in zip(model.weighted, pairs, strict=True):
+        if not all(_NARROWEST <= width <= _WIDEST for width in pair):
+            raise InputError(f"layer {layer.name!r}: widths must lie in 2..16, got {pair}")
+    return pairs
+
+
+def _reweigh(layer: Weighted, bits: int, old: Tensor, new: Tensor) -> Weighted:
+    """The layer with weights of another width; its input was `old` and is now `new`."""
+    if layer.weight_scale is None:
+        raise ModelError(f"layer {layer.name!r} has no weight scale, so no other width")
+    kept = layer.real_weights is None and bits == layer.weight_bits
+    real = _real_weights(layer)
+    scale = weight_scale(real, bits, layer.weight_scale.size > 1)
+    weights = quantize_weights(real, bits, scale)
+    if kept:
+        scale, weights = layer.weight_scale, layer.weights
+    bias = np.rint(_real_bias(layer, old) / (one_scale(new) * scale)).astype(np.int64)
+    sums = weights.reshape(len(weights), -1).sum(axis=1, dtype=np.int64)
+    return replace(
+        layer,
+        weights=weights,
+        weight_bits=bits,
+        weight_signed=True if not kept else layer.weight_signed,
+        weight_scale=scale,
+        bias=bias - new.zero_point * sums,
+    )
+
+
+def _real_weights(layer: Weighted) -> npt.NDArray[np.floating]:
+    if layer.real_weights is not None:
+        return layer.real_weights
+    assert layer.weight_scale is not None
+    return layer.weights * layer.weight_scale.reshape(-1, *[1] * (layer.weights.ndim - 1))
+
+
+def _real_bias(layer: Weighted, x: Tensor) -> npt.NDArray[np.floating]:
+    if layer.real_bias is not None:
+        return layer.real_bias
+    assert layer.weight_scale is not None
+    sums = layer.weights.reshape(len(layer.weights), -1).sum(axis=1, dtype=np.int64)
+    return np.asarray((layer.bias + x.zero_point * sums) * (one_scale(x) * layer.weight_scale))

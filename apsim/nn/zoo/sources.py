@@ -1,0 +1,182 @@
+"""Networks and inputs by what a user types: a name or a file.
+
+The rule: "digits" brings trained weights and real images, the networks of the
+literature bring seeded random ones, a file brings its own and wants inputs.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from difflib import get_close_matches
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+
+from apsim.cost.network import network as cost_network
+from apsim.cost.precision import assign
+from apsim.errors import InputError
+from apsim.nn import exact
+from apsim.nn.model import Integers, Model, store
+from apsim.nn.rules import precision, real, scales
+from apsim.nn.zoo import bundled, datasets, synthetic
+
+__all__ = ["budget_widths", "inputs", "model", "parse_bits", "parse_shape"]
+
+BUDGET = "hawq:"
+BUDGETS = {  # HAWQ-V3's names, and the paper's in Table VII
+    "latency_0.75": "high", "latency_0.5": "medium", "latency_0.25": "low",
+    "uniform8": "int8", "uniform4": "int4",
+}  # fmt: skip
+Labels = npt.NDArray[np.integer[Any]]
+
+
+def model(
+    name: str, *, bits: str | None = None, rule: str | None = None, seed: int = 0,
+    shape: Sequence[int] | None = None,
+) -> Model:  # fmt: skip
+    """A bundled network, one of the literature, or a file, at the given widths and rule.
+
+    `shape` is the input's, with the batch, where an ONNX file leaves axes open.
+
+    Raises `ModelError` for a file that cannot be used and `InputError` for widths that do
+    not fit.
+    """
+    _require_known(name)
+    if seed < 0:
+        raise InputError(f"--seed: wanted a number from 0 on, got {seed}")
+    if shape is not None and Path(name).suffix != ".onnx":
+        raise InputError(f"--shape: only ONNX files leave axes open, {name} has its own shape")
+    if bits is not None and bits.startswith(BUDGET):
+        found = scales.with_scales(synthetic.network(name, seed=seed))
+        found = found.at(budget_widths(name, bits.removeprefix(BUDGET)))
+        return found if rule is None else precision.with_rule(found, rule)
+    widths = None if bits is None else parse_bits(bits)
+    if name in synthetic.network_names():
+        found = synthetic.network(name, 8 if widths is None else widths, seed=seed)
+        return found if rule is None else precision.with_rule(found, rule)
+    if name in bundled.BUNDLED or Path(name).suffix not in bundled.SUFFIXES:
+        found = bundled.load(name) if name in bundled.BUNDLED else store.load(name)
+        found = found if rule is None else precision.with_rule(found, rule)
+    else:
+        from apsim.nn import importers
+
+        found = importers.read(name, rule=rule, shape=shape).model
+    return found if widths is None else found.at(widths)
+
+
+def _require_known(name: str) -> None:
+    """Refuse a name that is no network's and no file's, with the nearest one."""
+    known = (*bundled.BUNDLED, *synthetic.network_names())
+    if name in known or Path(name).suffix or (name and Path(name).exists()):
+        return
+    near = get_close_matches(name, known, 1)
+    hint = f"; did you mean {near[0]!r}?" if near else ""
+    raise InputError(f"unknown model {name!r}: wanted a file or one of {', '.join(known)}{hint}")
+
+
+def budget_widths(name: str, budget: str) -> list[int]:
+    """HAWQ-V3's widths of a network under a latency budget, one for each layer with weights.
+
+    Raises `InputError` where HAWQ-V3 has no such list.
+    """
+    if budget not in BUDGETS:
+        raise InputError(f"--bits {BUDGET}{budget}: wanted one of {', '.join(BUDGETS)}")
+    network = cost_network(name)
+    if all(layer.hawq_slot is None for layer in network.layers):
+        raise InputError(f"--bits {BUDGET}{budget}: HAWQ-V3's lists are for resnet18, not {name}")
+    pairs = zip(network.layers, assign(network, BUDGETS[budget]), strict=True)
+    return [width for layer, (width, _) in pairs if layer.gemm]
+
+
+def parse_bits(text: str) -> int | list[int]:
+    """One width for all layers, or one for each: "8" or "8,4,8"; raises `InputError`."""
+    parts = [part.strip() for part in text.split(",")]
+    if not all(part.isdigit() for part in parts):
+        raise InputError(f"--bits: wanted numbers such as 8 or 8,4,8, got {text!r}")
+    widths = [int(part) for part in parts]
+    return widths[0] if len(widths) == 1 else widths
+
+
+def parse_shape(text: str | None) -> list[int] | None:
+    """Sizes with the batch first: "1,3,224,224" or "1x3x224x224"; raises `InputError`."""
+    if text is None:
+        return None
+    parts = [part.strip() for part in text.replace("x", ",").split(",")]
+    if not all(part.isdigit() and int(part) > 0 for part in parts):
+        raise InputError(f"--shape: wanted sizes such as 1,3,224,224, got {text!r}")
+    return [int(part) for part in parts]
+
+
+def inputs(
+    network: Model, images: int | None = None, path: str | None = None, *, seed: int = 0
+) -> tuple[dict[str, Integers], Labels | None]:
+    """Quantized inputs by tensor name, and labels where there are any.
+
+    Real values are quantized as the model says; integers are taken as they are.  `images`
+    takes the first of them.  Raises `InputError` for what is not there or does not fit.
+    """
+    if path is not None:
+        return _first(images, _from_file(path, network)), None
+    if network.name == "digits":
+        digits, wanted = datasets.digits(), 16 if images is None else images
+        _require_images(wanted, len(digits))
+        taken = real.quantize(network, digits.images[:wanted])
+        return {network.input: taken}, digits.labels[:wanted]
+    if network.name in synthetic.network_names():
+        wanted = 1 if images is None else images
+        _require_images(wanted)
+        return {network.input: synthetic.inputs(network, wanted, seed=seed)}, None
+    raise InputError(f"model {network.name!r} has no images of its own: give some with --input")
+
+
+def _require_images(wanted: int, most: int | None = None) -> None:
+    if wanted < 1 or (most is not None and wanted > most):
+        span = "at least 1" if most is None else f"1 to {most}"
+        raise InputError(f"--images: wanted {span}, got {wanted}")
+
+
+def _first(images: int | None, arrays: dict[str, Integers]) -> dict[str, Integers]:
+    """The first images of every input, all where no number is given."""
+    if images is None:
+        return arrays
+    _require_images(images, min(len(values) for values in arrays.values()))
+    return {name: values[:images] for name, values in arrays.items()}
+
+
+def _from_file(path: str, network: Model) -> dict[str, Integers]:
+    """Each input's integers; the file has just them, under the model file's names or ours."""
+    wanted = list(dict.fromkeys(map(network.called, network.inputs)))
+    arrays = _read(path, wanted)
+    names = {name: name if name in arrays else network.called(name) for name in network.inputs}
+    if set(names.values()) != set(arrays):
+        raise InputError(
+            f"{path}: wanted an array for each of {', '.join(wanted)} and no other, "
+            f"found {', '.join(arrays) or 'none'}"
+        )
+    for name, values in arrays.items():
+        if values.dtype.kind not in "fiub":
+            raise InputError(f"{path}: input {name!r} must hold numbers, got {values.dtype}")
+    given = {name: arrays[source] for name, source in names.items()}
+    integers = {
+        name: real.quantize(network, values, name) if values.dtype.kind == "f" else values
+        for name, values in given.items()
+    }
+    return exact.checked_inputs(network, integers)
+
+
+def _read(path: str, names: Sequence[str]) -> dict[str, Any]:
+    try:
+        with open(path, "rb") as stream:
+            loaded = np.load(stream, allow_pickle=False)
+            if isinstance(loaded, np.ndarray):
+                return {names[0]: loaded} if len(names) == 1 else {"(the one array)": loaded}
+            return {name: loaded[name] for name in loaded.files}
+    except (OSError, ValueError, EOFError) as error:
+        if "pickle" in str(error):
+            raise InputError(f"{path}: not an .npy or .npz file of numbers") from None
+        reason = error.strerror if isinstance(error, OSError) and error.strerror else error
+        raise InputError(f"cannot read inputs from {path}: {reason}") from error
+    except Exception as error:  # zipfile has errors of its own for truncated archives
+        raise InputError(f"cannot read inputs from {path}: {error}") from error

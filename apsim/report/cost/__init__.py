@@ -1,0 +1,1 @@
+"""Costs of networks as tables, JSON and CSV."""

@@ -1,0 +1,1 @@
+"""The paper's numbers beside the model's: figures, tables, readings, caveats."""

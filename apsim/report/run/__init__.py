@@ -1,0 +1,1 @@
+"""Runs of networks as tables and JSON, and how far they are."""

@@ -1,0 +1,399 @@
+"""Groups side by side as lanes: the sums and every number of the literal execution."""
+
+from __future__ import annotations
+
+import copy
+import pickle
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass, replace
+from functools import cache
+from typing import Any
+
+import numpy as np
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from numpy.typing import NDArray
+
+from apsim import cam, functions
+from apsim.cam._coding import ALONE, UNCODED
+from apsim.cam._compile import PLAIN
+from apsim.cam._tiles import Tiles
+from apsim.cam.base import Execution
+from apsim.cam.lanes import LaneProgram, Operands
+from apsim.cam.transfer import planes_of
+from apsim.encoding import Code
+from apsim.errors import ProgramError
+from apsim.nn.on_ap.matrix import _Order
+from apsim.ops.rows import Groups
+from apsim.program import ApKind, Gate, Loop, Microprogram, Mode, Op, Step
+from tests.helpers import random_programs
+
+KINDS = [kind.value for kind in ApKind]
+Words = NDArray[np.uint64]
+NUMBERS = ("matched", "written", "flipped")
+
+
+@dataclass(frozen=True)
+class Work:
+    """Outputs [i, u], a group of `size` rows for each, `groups` of them in a load of `rows` rows.
+
+    `code(g)` is the program of a load of g groups; a and b hold words [u, size] and [i, size].
+    """
+
+    code: Callable[[int], Code]
+    groups: int
+    size: int
+    shared: int
+    columns: int
+    a: Words
+    b: Words
+    by_group: bool = False  # whether word g is put out for group g, and not for its first row
+
+    @property
+    def outputs(self) -> int:
+        return len(self.a) * len(self.b)
+
+    def loads(self) -> list[range]:
+        starts = range(0, self.outputs, self.groups)
+        return [range(k, min(k + self.groups, self.outputs)) for k in starts]
+
+
+def literally(work: Work, engine: str = "strict") -> tuple[Words, dict[str, Any]]:
+    """Every load on an array of zeros, one by one: words put out, numbers of each step."""
+    out, total = (
+        [],
+        {name: np.zeros(len(work.code(1)), np.int64) for name in ("compared", *NUMBERS)},
+    )
+    for load in work.loads():
+        rows = len(load) * work.size + work.shared
+        data = np.zeros((2, rows), np.uint64)
+        data[0, : len(load) * work.size] = work.a[np.array(load) % len(work.a)].ravel()
+        data[1, : len(load) * work.size] = work.b[np.array(load) // len(work.a)].ravel()
+        words = np.zeros((2, rows), np.uint64)
+        done: Execution = cam.make(engine, rows, work.columns).execute(
+            work.code(len(load)), data, words
+        )
+        for name, numbers in total.items():
+            numbers += getattr(done, name)
+        out.append(words)
+    return np.concatenate(out, axis=1), total
+
+
+def as_lanes(
+    work: Work, *, over_weights: bool = False, least: int = UNCODED, **how: Any
+) -> tuple[Words, dict[str, Any]]:
+    """The same, side by side; lanes run over the columns of one operand or of the other."""
+    i, u = len(work.b), len(work.a)
+    order = _Order(u, i, True) if over_weights else _Order(i, u, False)
+    output = np.arange(work.outputs).reshape(i, u)
+    ends = (output % work.groups == work.groups - 1) | (output == output.size - 1)
+    a, b = np.ascontiguousarray(work.a.T), np.ascontiguousarray(work.b.T)
+    packed, other, port = (b, a, 1) if over_weights else (a, b, 0)
+    operands = Operands(
+        planes_of(packed, 64), other, port, order.pairs(),
+        order.spread(np.ones((i, u), bool)), order.spread(ends),
+    )  # fmt: skip
+    first = len(work.loads()[0])
+    lanes = LaneProgram(work.code(first), first, work.size, work.columns, least)
+    done = lanes.run(operands, **how)
+    numbers = dict(zip(NUMBERS, done.numbers, strict=True))
+    compared = sum(
+        LaneProgram(work.code(len(load)), len(load), work.size, work.columns).compared(
+            len(load) * work.size + work.shared
+        )
+        for load in work.loads()
+    )
+    return order.gather(done.out).ravel(), numbers | {"compared": compared}
+
+
+def agree(work: Work, **how: Any) -> None:
+    """lanes(work) == literal(work): words of first rows, numbers of every step"""
+    words, numbers = literally(work)
+    out, found = as_lanes(work, **how)
+    step = 1 if work.by_group else work.size
+    starts = [
+        k * (work.groups * work.size + work.shared) + np.arange(len(load)) * step
+        for k, load in enumerate(work.loads())
+    ]
+    np.testing.assert_array_equal(out, words[0, np.concatenate(starts)])
+    for name in NUMBERS:
+        np.testing.assert_array_equal(found[name], numbers[name], err_msg=name)
+    assert found["compared"] == numbers["compared"].sum()
+
+
+@st.composite
+def dot_products(draw: st.DrawFn) -> Work:
+    """Dot products of a few words on any AP kind; loads full and partial."""
+    kind, size = draw(st.sampled_from(KINDS)), draw(st.integers(1, 9))
+    bits, bits_b = draw(st.tuples(st.integers(1, 3), st.integers(1, 3)))
+    signs = draw(st.sampled_from(["uu", "us", "su", "ss"]))
+    groups, partial = draw(st.sampled_from([1, 2, 5, 64, 70])), draw(st.booleans())
+
+    def function(count: int) -> functions.Function:
+        return functions.dot_products(
+            bits, count, size, kind=kind, bits_b=bits_b, words=signs[0], words_b=signs[1],
+            clear=True, partial=partial,
+        )  # fmt: skip
+
+    one = function(1)
+    rng = np.random.default_rng(draw(st.integers(0, 99)))
+    u, i = draw(st.integers(1, 140) | st.sampled_from([250, 509])), draw(st.integers(1, 4))
+    code = cache(lambda count: function(count).program.code)
+    return Work(
+        code, groups, size, one.rows - size, one.columns,
+        rng.integers(0, 1 << bits, (u, size), np.uint64),
+        rng.integers(0, 1 << bits_b, (i, size), np.uint64), partial,
+    )  # fmt: skip
+
+
+HOW = st.fixed_dictionaries(
+    {
+        "over_weights": st.booleans(),
+        "threads": st.sampled_from([1, 2]),
+        "tile": st.sampled_from([1, 2, 8, 64]),
+        "least": st.sampled_from([UNCODED, UNCODED, UNCODED, ALONE, 1]),
+    }
+)
+
+
+@settings(max_examples=40)
+@given(dot_products(), HOW)
+def test_dot_products_as_lanes_are_the_loads_one_by_one(work: Work, how: dict[str, Any]) -> None:
+    """lanes == literal for every kind, load size, tile, order of lanes and number of threads"""
+    agree(work, **how)
+
+
+def test_the_literal_execution_is_that_of_the_definition() -> None:
+    """strict(load) == dense(load), so that lanes are held against the definition too"""
+    function = functions.dot_products(3, 3, 5, kind="2d", words_b="s", clear=True)
+    rng = np.random.default_rng(0)
+    work = Work(
+        lambda n: functions.dot_products(
+            3, n, 5, kind="2d", words_b="s", clear=True
+        ).program.code, 3, 5, 1, function.columns,
+        rng.integers(0, 8, (4, 5), np.uint64), rng.integers(0, 8, (2, 5), np.uint64),
+    )  # fmt: skip
+    (words, numbers), (others, more) = literally(work), literally(work, "dense")
+    np.testing.assert_array_equal(words, others)
+    for name in numbers:
+        np.testing.assert_array_equal(numbers[name], more[name])
+
+
+COLUMNS = 5
+
+
+@pytest.fixture(scope="module", autouse=True)
+def nothing_from_before() -> Iterator[None]:
+    """Random passes leave nothing in the user's cache; a tile begins on cells of anyhow."""
+    clean, random = Tiles.planes, np.random.default_rng(11)
+
+    def dirty(self: Tiles, width: int) -> Words:
+        planes = clean(self, width)
+        planes[:] = random.integers(0, 1 << 64, planes.shape, np.uint64)
+        return planes
+
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(Tiles, "planes", dirty)
+        if not PLAIN:
+            patch.setattr("apsim.cam._objects._stored", lambda text: None)
+        yield
+
+
+@st.composite
+def bodies(draw: st.DrawFn, slots: int, *, shared: bool) -> tuple[Step, ...]:
+    """Vertical steps of a loop; where its last slot is a shared row, it is cleared first."""
+    drawn = st.lists(random_programs.steps_along(slots, COLUMNS), min_size=1, max_size=5)
+    steps = [replace(step, port=-1) for step in draw(drawn) if step.op is not Op.WRITE_DATA]
+    clear = Step(Op.WRITE_ALL, Mode.VERTICAL, (), ((slots - 1, 0),))
+    return (clear, *(steps if draw(st.integers(0, 9)) == 0 else tamed(steps)))
+
+
+def tamed(steps: list[Step]) -> list[Step]:
+    """The steps, those that use tags or latches of before turned into others."""
+    kept: list[Step] = []
+    for step in steps:
+        ops, gates = [s.op for s in kept], {s.gate for s in kept}
+        sets = [op for op in ops if op in (Op.PASS, Op.COMPARE, Op.READ)]
+        if step.op in (Op.WRITE, Op.WRITE_TAG) and (not sets or sets[-1] is Op.PASS):
+            continue
+        wild = {Gate.LOAD_K: Gate.LOAD_G not in gates, Gate.CARRY: Gate.LOAD_K not in gates}
+        kept.append(replace(step, gate=Gate.NONE) if wild.get(step.gate) else step)
+    return kept
+
+
+@dataclass(frozen=True)
+class Regularly:
+    """Steps, and loops as (body, lines of blocks, whether a shared row is their last slot)."""
+
+    size: int
+    items: tuple[Any, ...]
+
+    def __call__(self, groups: int) -> Code:
+        items = (
+            item if isinstance(item, Step) else in_groups(*item, groups, self.size)
+            for item in self.items
+        )
+        return Microprogram(tuple(items)).code
+
+
+@st.composite
+def regular_programs(draw: st.DrawFn) -> Regularly:
+    """Programs that treat all groups alike, perhaps with one row behind the groups."""
+    items: list[Any] = []
+    size, spare = draw(st.integers(1, 4)), draw(st.booleans())
+    for _ in range(draw(st.integers(1, 6))):
+        if draw(st.booleans()):
+            step = draw(random_programs.steps_across(COLUMNS))
+            known = any(isinstance(i, Step) and i.op in (0, 1, 4) for i in items)
+            step = replace(step, port=min(step.port, 0)) if step.op is Op.READ else step
+            items += [] if step.op in (Op.WRITE, Op.WRITE_TAG) and not known else [step]
+            continue
+        shared = spare and draw(st.booleans())
+        spare = spare and not shared
+        slots = draw(st.integers(1, min(3, size)))
+        count = 1 if shared else draw(st.integers(1, 3))
+        lines = [draw(st.permutations(range(size)))[:slots] for _ in range(count)]
+        items.append((draw(bodies(slots + shared, shared=shared)), lines, shared))
+
+    return Regularly(size, tuple(items))
+
+
+def in_groups(
+    body: tuple[Step, ...], lines: list[list[int]], shared: bool, groups: int, size: int
+) -> Loop:
+    place = Groups(groups, size)
+    table = place.table(lines)
+    return Loop(body, place.beside(table, 1) if shared else table)
+
+
+@settings(max_examples=100)
+@given(regular_programs(), HOW, st.sampled_from([1, 3, 66]), st.integers(0, 99))
+def test_whatever_is_taken_for_regular_runs_alike(
+    code: Regularly, how: dict[str, Any], groups: int, seed: int
+) -> None:
+    """Regular.of(program) refuses, or lanes(program) == literal(program)"""
+    size = code.size
+    rng = np.random.default_rng(seed)
+    a, b = (rng.integers(0, 1 << 16, (n, size), np.uint64) for n in (67, 2))
+    shared = int(max(code(1).rows.max(initial=-1) + 1 - size, 0))
+    work = Work(cache(code), groups, size, shared, COLUMNS, a, b)
+    try:
+        assert LaneProgram(work.code(groups), groups, size, COLUMNS).regular.groups == groups
+    except ProgramError:
+        return
+    agree(work, **how)
+
+
+def runs_alike(items: list[Any], size: int, *, by_group: bool = False, least: int) -> None:
+    """lanes(program) == literal(program), for words of 16 bits in five columns."""
+    code, rng = Regularly(size, tuple(items)), np.random.default_rng(3)
+    a, b = (rng.integers(0, 1 << 16, (n, size), np.uint64) for n in (5, 2))
+    agree(Work(cache(code), 3, size, 0, COLUMNS, a, b, by_group), least=least, threads=1)
+
+
+TAKEN = [
+    Step(Op.WRITE_DATA, Mode.HORIZONTAL, ((k, 1),), port=k % 2, place=k) for k in range(COLUMNS)
+]
+
+
+def gated(key: list[int], write: list[int], gate: Gate) -> Step:
+    bits = (tuple((slot, 1) for slot in slots) for slots in (key, write))
+    return Step(Op.PASS, Mode.VERTICAL, *bits, gate)
+
+
+MANY_ROWS = (
+    gated([0, 1], [2, 3], Gate.LOAD_G), gated([4], [5], Gate.LOAD_K), gated([4], [5], Gate.CARRY),
+)  # fmt: skip
+WRITE_BETWEEN = (
+    gated([0], [1], Gate.LOAD_G),
+    Step(Op.WRITE_ALL, Mode.VERTICAL, (), ((2, 0),)),
+    gated([1], [2], Gate.LOAD_K),
+    gated([2], [0], Gate.CARRY),
+)
+
+
+@pytest.mark.parametrize("least", [UNCODED, ALONE, 1])
+@pytest.mark.parametrize("body", [MANY_ROWS, WRITE_BETWEEN], ids=["many rows", "a write between"])
+def test_latches_are_kept_for_gated_passes_that_have_other_code(
+    body: tuple[Step, ...], least: int
+) -> None:
+    look = Step(Op.COMPARE, Mode.VERTICAL, tuple((slot, 1) for slot in range(6)))
+    runs_alike([*TAKEN, ((look, *body), [list(range(6))], False)], 6, least=least)
+
+
+@pytest.mark.parametrize("least", [UNCODED, 1])
+@pytest.mark.parametrize("source", [-10_000_000, -1, 0, 2, 4, 10_000_000])
+def test_a_row_read_out_has_zeros_where_there_are_no_columns(source: int, least: int) -> None:
+    """And replaces the whole word that was read out before."""
+    whole, part = (
+        Step(Op.READ, Mode.VERTICAL, ((0, 1),), port=0, source=first, width=width)
+        for first, width in ((0, 5), (source, 4))
+    )
+    runs_alike([*TAKEN, ((whole, part), [[0]], False)], 2, by_group=True, least=least)
+
+
+def operands(**changed: Any) -> Operands:
+    """Operands of one row for five lane words, and what is wrong with them."""
+    live = np.full(5, ~np.uint64(0))
+    right = {
+        "packed": np.zeros((1, 2, 4), np.uint64), "words": np.ones((1, 3), np.uint64), "port": 0,
+        "pairs": np.array([[0, 0], [1, 0], [0, 1], [1, 1], [2, 1]]), "live": live, "ends": live,
+    }  # fmt: skip
+    return Operands(**(right | changed))
+
+
+def taking(port: int, place: int = 0, column: int = 0) -> Code:
+    take = Step(Op.WRITE_DATA, Mode.HORIZONTAL, ((column, 1),), port=port, place=place)
+    return Microprogram((take, Step(Op.READ, Mode.HORIZONTAL, ((column, 1),), port=0))).code
+
+
+@pytest.mark.parametrize(
+    ("program", "wrong"),
+    [
+        (taking(0, column=7), operands()),
+        (taking(2), operands()),
+        (taking(0), operands(pairs=np.full((5, 2), 4))),
+        (taking(0), operands(pairs=np.full((5, 2), -1))),
+        (taking(0), operands(pairs=np.zeros((4, 2), int))),
+        (taking(0), operands(pairs=np.zeros(5, int))),
+        (taking(0), operands(live=np.ones(5, np.int64))),
+        (taking(0), operands(ends=np.zeros(4, np.uint64))),
+        (taking(0), operands(packed=np.asfortranarray(np.zeros((2, 2, 4), np.uint64)))),
+        (taking(0), operands(packed=np.zeros((1, 2, 4), np.int64))),
+        (taking(0), operands(packed=np.zeros((0, 2, 4), np.uint64))),
+    ],
+)
+def test_operands_that_do_not_fit_never_reach_machine_code(program: Code, wrong: Operands) -> None:
+    with pytest.raises(ProgramError, match="the program on lanes wants"):
+        LaneProgram(program, 1, 1, 2).run(wrong)
+
+
+def test_lane_words_may_take_their_words_in_any_order() -> None:
+    """Two lane words for a word, then three: the word that they put out is the word they took."""
+    words = np.array([[0, 1, 0]], np.uint64)
+    out = LaneProgram(taking(1), 1, 1, 2).run(operands(words=words), threads=1).out
+    np.testing.assert_array_equal(out.reshape(5, 64)[:, 0], [0, 0, 1, 1, 1])
+
+
+@pytest.mark.parametrize("place", [1, 2, 63])
+def test_bits_above_those_of_an_operand_are_0(place: int) -> None:
+    ones = np.full((1, 2, 4), ~np.uint64(0))
+    out = LaneProgram(taking(0, place), 1, 1, 2).run(operands(packed=ones), tile=8).out
+    assert (out == (place < 2)).all()
+
+
+def test_no_lanes_at_all_give_nothing() -> None:
+    none = np.zeros(0, np.uint64)
+    empty = operands(packed=np.zeros((1, 2, 0), np.uint64), pairs=np.zeros((0, 2), int),
+                  live=none, ends=none)  # fmt: skip
+    done = LaneProgram(taking(0), 1, 1, 2).run(empty)
+    assert not done.out.size and not done.numbers.any()
+
+
+def test_a_program_on_lanes_is_copied_without_addresses() -> None:
+    """run(copy of a program that ran) == run(program)"""
+    program = LaneProgram(taking(1), 1, 1, 2)
+    first = program.run(operands())
+    other = pickle.loads(pickle.dumps(copy.deepcopy(program))).run(operands())
+    np.testing.assert_array_equal(other.numbers, first.numbers)

@@ -1,0 +1,120 @@
+"""Outputs side by side as lanes: what the loads of a chip give and take, one after another."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from apsim.cam import schedule
+from apsim.encoding import encode
+from apsim.errors import ProgramError
+from apsim.functions import Function, dot_products
+from apsim.nn.model.words import Words
+from apsim.nn.on_ap import matrix, work
+from apsim.nn.on_ap.chip import Chip
+from apsim.nn.on_ap.mapping import Fold
+from apsim.ops.steps import clear_rows, passes
+from apsim.program import ApKind, Loop, Mode
+
+KINDS = [kind.value for kind in ApKind]
+Array = np.ndarray[Any, np.dtype[np.int64]]
+
+
+def words(draw: st.DrawFn) -> Words:
+    return Words(draw(st.integers(2, 5)), draw(st.booleans()))
+
+
+def values(generator: np.random.Generator, shape: tuple[int, int], kind: Words) -> Array:
+    low = -(1 << kind.bits - 1) if kind.signed else 0
+    return generator.integers(low, low + (1 << kind.bits), shape)
+
+
+@st.composite
+def products(draw: st.DrawFn) -> tuple[Array, Array, Words, Words, int]:
+    """x [u, j], weights [i, j], their words, and the rows of a CAP."""
+    i, j, u = draw(st.integers(1, 5)), draw(st.integers(1, 9)), draw(st.integers(1, 90))
+    kinds = words(draw), words(draw)
+    generator = np.random.default_rng(draw(st.integers(0, 999)))
+    rows = draw(st.integers(max(j // 2, 4) + 1, 3 * j + 5))
+    x, w = values(generator, (u, j), kinds[0]), values(generator, (i, j), kinds[1])
+    return x, w, *kinds, rows
+
+
+@pytest.mark.parametrize("engine", ["strict", "fused"])
+@pytest.mark.parametrize("kind", KINDS)
+@given(job=products(), threads=st.sampled_from((1, 2)))
+@settings(max_examples=8)
+def test_lanes_are_the_literal_loads(
+    kind: str, engine: str, job: tuple[Array, Array, Words, Words, int], threads: int
+) -> None:
+    """lanes(x, w) == loads(x, w): sums, counts, loads and all numbers of activity"""
+    x, w, act, weight, rows = job
+    chips = [
+        Chip.preset("bf-imna-lr", ap=kind, rows=rows, engine=engine, threads=threads, literal=lit)
+        for lit in (True, False)
+    ]
+    sums = [work.products(chip, x, w, act, weight, lambda _: None)[0] for chip in chips]
+    np.testing.assert_array_equal(sums[0], w @ x.T)
+    np.testing.assert_array_equal(sums[1], sums[0])
+    assert chips[0].counts == chips[1].counts
+    assert chips[0].loads == chips[1].loads
+    assert chips[0].activity == chips[1].activity
+
+
+@pytest.mark.parametrize("kind", KINDS)
+@pytest.mark.parametrize("shape", [(2, 5, 1300), (700, 5, 3)], ids=["many u", "many i"])
+def test_many_lanes_are_the_literal_loads(kind: str, shape: tuple[int, int, int]) -> None:
+    """The same over several tiles of lanes, whole ones and the last."""
+    generator, eight = np.random.default_rng(5), Words(3, False)
+    i, j, u = shape
+    x, w = values(generator, (u, j), eight), values(generator, (i, j), Words(2, True))
+    chips = [Chip.preset("bf-imna-lr", ap=kind, rows=199, literal=lit) for lit in (True, False)]
+    sums = [work.products(chip, x, w, eight, Words(2, True), lambda _: None)[0] for chip in chips]
+    np.testing.assert_array_equal(sums[0], sums[1])
+    assert chips[0].activity == chips[1].activity
+
+
+def loop(rows: list[list[int]], body: str = "ha2") -> schedule.Regular:
+    """Two groups of three rows under a loop over rows."""
+    steps = tuple(passes(body, {"A": 1, "B": 0}, mode=Mode.VERTICAL))
+    return schedule.Regular.of(encode([Loop(steps, np.array(rows))]), 2, 3)
+
+
+def test_groups_that_are_treated_alike_may_stand_side_by_side() -> None:
+    assert loop([[0, 1], [3, 4]]).shared == 0
+
+
+@pytest.mark.parametrize(
+    "rows",
+    [
+        pytest.param([[0, 1], [3, 5]], id="other rows in the second group"),
+        pytest.param([[0, 3], [3, 0]], id="a row of the other group"),
+        pytest.param([[0, 1], [3, 4], [0, 2]], id="more lines for one group"),
+        pytest.param([[0, 6], [3, 6]], id="a shared row that is not cleared first"),
+    ],
+)
+def test_groups_that_are_not_independent_are_refused(rows: list[list[int]]) -> None:
+    """Only independent groups are batched."""
+    with pytest.raises(ProgramError, match=r"not independent|alike"):
+        loop(rows)
+
+
+def test_a_shared_row_that_is_cleared_first_is_no_obstacle() -> None:
+    steps = (clear_rows([1]), *passes("ha2", {"A": 1, "B": 0}, mode=Mode.VERTICAL))
+    code = encode([Loop(steps, np.array([[0, 6], [3, 6]]))])
+    assert schedule.Regular.of(code, 2, 3).shared == 1
+
+
+def test_a_smaller_load_with_other_steps_is_not_counted_as_if_it_had_run() -> None:
+    """counts are those of steps that ran, or there are none"""
+
+    def make(groups: int) -> Function:
+        return dot_products(4 if groups == 2 else 3, groups, 3)
+
+    x, weights = np.ones((1, 3), np.int64), np.ones((3, 3), np.int64)
+    with pytest.raises(ProgramError, match="must run the same steps"):
+        matrix.dot_products(x, weights, Fold(full=1, size=2, rest=1), make)

@@ -1,0 +1,56 @@
+"""The bar over a run: all of the work, silent where nobody looks, a word when interrupted."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from typing import Any
+
+import pytest
+
+from apsim.nn import runtime
+from apsim.nn.on_ap.chip import Chip
+from apsim.report.run.progress import Bar
+from tests.helpers.networks import integers_in, small_network
+
+MODEL = small_network()
+X = integers_in(MODEL.tensors["x"], 2, 0)
+
+
+def watched(bar: Bar) -> Any:
+    with bar:
+        runtime.run(MODEL, X, Chip.preset("bf-imna-lr"), watcher=bar)
+    (task,) = bar._bar.tasks
+    return task
+
+
+def test_the_bar_is_full_when_the_run_is_done() -> None:
+    """completed == total == all multiplications of the model, for all images"""
+    task = watched(Bar(MODEL, len(X)))
+    products = 2 * (3 * 16 * 2 * 9 + 3 * 9 * 3 + 10 * 3)
+    assert (task.completed, task.total) == (products, products)
+
+
+def test_nothing_is_shown_where_nobody_looks(capfd: pytest.CaptureFixture[str]) -> None:
+    watched(Bar(MODEL, len(X)))
+    assert capfd.readouterr() == ("", "")
+
+
+def test_an_interrupted_run_says_what_it_leaves() -> None:
+    bar = Bar(MODEL, len(X))
+    assert bar.left_by(None) == (
+        "nothing was kept; with --checkpoint FILE an interrupted run can be resumed"
+    )
+    assert bar.left_by("c") == "no further layer was done; c is as it was"
+    bar.finish(MODEL.layers[0], None)  # type: ignore[arg-type]
+    assert bar.left_by("c") == "layers done are kept; go on with: --resume c"
+
+
+def test_names_that_look_like_markup_are_shown_as_they_are(
+    capfd: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("FORCE_COLOR", "1")
+    monkeypatch.setenv("COLUMNS", "100")
+    with Bar(MODEL.replace(name="[/net]"), 1) as bar:
+        bar.advance(replace(MODEL.layers[0], name="[/conv]"), 1)
+        bar._bar.refresh()
+    assert "[/conv]" in capfd.readouterr().err
