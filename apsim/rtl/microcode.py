@@ -10,6 +10,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass, replace
+from itertools import pairwise
 
 import numpy as np
 
@@ -97,7 +98,7 @@ def segments_are_contiguous(program: Microprogram) -> bool:
     for loop in program.items:
         if isinstance(loop, Loop) and loop.parallel:
             spans = sorted((int(rows.min()), int(rows.max())) for rows in loop.rows)
-            if any(last >= first for (_, last), (first, _) in zip(spans, spans[1:], strict=False)):
+            if any(last >= first for (_, last), (first, _) in pairwise(spans)):
                 return False
     return True
 

@@ -87,7 +87,9 @@ def simulate(folder: Path, simulator: str, *, repeat: int = 0, waves: bool = Fal
     done, ran = _run(folder, [simulator, "simulate", f"+repeat={repeat}"], waves)
     ended = ENDED.search(done.stdout)
     if ended is None:
-        raise InputError(f"{simulator} ended early in {folder}: {(done.stdout + done.stderr)[-300:]}")
+        raise InputError(
+            f"{simulator} ended early in {folder}: {(done.stdout + done.stderr)[-300:]}"
+        )
     numbers = [int(number) for number in ended.groups()[1:]]
     failures = tuple((int(c), int(s), int(p), w) for c, s, p, w in FAILURE.findall(done.stdout))
     total = TOTAL.search(done.stdout)

@@ -77,7 +77,9 @@ class Circuit:
                 cells = lines.cells[places[line]]
                 for x, tag in enumerate(lines.tag):
                     where = tag if step.op is Op.WRITE else "1'b1"
-                    cells[x] = self._wire(f"{cells[x]} | {where}" if bit else f"{cells[x]} & ~{where}")
+                    cells[x] = self._wire(
+                        f"{cells[x]} | {where}" if bit else f"{cells[x]} & ~{where}"
+                    )
         else:
             self._write_line(lines, step, int(places[step.key[0][0]]), group)
 
