@@ -37,12 +37,12 @@ class Load:
     @property
     def rows(self) -> int:
         """Rows of the array."""
-        return self.cells.shape[0]
+        return len(self.cells)
 
     @property
     def columns(self) -> int:
         """Columns of the array."""
-        return self.cells.shape[1]
+        return int(self.cells.shape[1])
 
 
 @dataclass(frozen=True)
@@ -106,7 +106,7 @@ def _passes(program: Microprogram) -> Iterator[int]:
 def _input(load: Load, mode: Mode, port: int, place: int, group: int) -> Bits:
     assert load.data is not None
     if mode is Mode.HORIZONTAL:
-        return (load.data[port] >> np.uint64(place) & np.uint64(1)).astype(bool)
+        return np.asarray(load.data[port] >> np.uint64(place) & np.uint64(1), bool)
     return np.array([int(load.data[port, group]) >> k & 1 for k in range(64)], bool)
 
 

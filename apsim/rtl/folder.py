@@ -137,25 +137,27 @@ def _readme(made: Export) -> str:
     load, expected, code = made.load, made.expected, made.code
     counts = expected.counts
     contiguous = "yes" if segments_are_contiguous(load.program) else "no"
-    listing = "\n".join(f"{pc:6d} {word.step}" for pc, word in enumerate(code.listing))
+    when = "after every clock" if expected.whole else "at the end only"
+    listing = "\n".join(f"{pc:6d} {word.step.op.name.lower():10s} {word.step}" for pc, word in enumerate(code.listing))
     return f"""{TITLE}
 
 program   {load.program.name or "program"}
-array     {load.rows} rows x {load.columns} columns, {code.segments} segments at most (contiguous: {contiguous})
-microcode {len(code.words)} words of {_word_bits(made)} bits, {len(code.listing)} in the listing below
-counts    {counts.compare} compares, {counts.write} writes, {counts.read} reads
-clocks    {made.clocks} = {counts.compare} + {made.write_clocks} * {counts.write} + {counts.read}
+array     {load.rows} rows x {load.columns} columns, at most {code.segments} segments at once
+          segments contiguous: {contiguous}
+microcode {len(code.words)} words of {_word_bits(made)} bits
+counts    {counts}
+clocks    {made.clocks} = compares + reads + {made.write_clocks} x writes
 flips     {expected.flips} cells change in all
-trace     {"cells and tags after every clock" if expected.whole else "cells and tags at the end only"}
+compared  cells and tags {when}
 
 ./run icarus        build and run with Icarus Verilog; prints PASS or FAIL
 ./run verilator     the same with Verilator
 WAVES=1 ./run ...   writes ap.vcd too
 
-ap.sv, controller.sv   the circuit            tb.sv               compares after every clock
+ap.sv, controller.sv   the circuit            tb.sv               the comparison
 microcode.hex          a word a line          loops, rows, masks  the rows that loops visit
-cells.hex              cells at the start     data.hex            a line for each write from outside
-expected_out.hex       a line for each read   expected_trace.hex  state after each clock
+cells.hex              cells at the start     data.hex            a line for each write of data
+expected_out.hex       a line for each read   expected_trace.hex  cells and tags
 
 Words by line of microcode.hex:
 {listing}

@@ -84,10 +84,11 @@ def assemble(program: Microprogram, columns: int) -> Microcode:
     lines, slot = max(lines, 1), max((slots - 1).bit_length(), 1)
     words = [_encoded(word, columns, lines, slot) for word in listing]
     words[-1] |= 1
-    headers, rows, masks = _tables(loops, listing)
+    headers, rows, masks = (tuple(table) or (0,) for table in _tables(loops, listing))
     chain = any(word.step.gate is not Gate.NONE for word in listing)
-    tables = tuple(tuple(table) or (0,) for table in (words, headers, rows, masks))
-    return Microcode(listing, *tables, segments, lines, slot, bool(loops), chain)
+    return Microcode(
+        listing, tuple(words), headers, rows, masks, segments, lines, slot, bool(loops), chain
+    )
 
 
 def segments_are_contiguous(program: Microprogram) -> bool:

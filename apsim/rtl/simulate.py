@@ -90,12 +90,14 @@ def simulate(folder: Path, simulator: str, *, repeat: int = 0, waves: bool = Fal
         raise InputError(
             f"{simulator} ended early in {folder}: {(done.stdout + done.stderr)[-300:]}"
         )
-    numbers = [int(number) for number in ended.groups()[1:]]
+    clocks, compares, writes, reads, toggles = map(int, ended.groups()[1:])
     failures = tuple((int(c), int(s), int(p), w) for c, s, p, w in FAILURE.findall(done.stdout))
     total = TOTAL.search(done.stdout)
     passed = ended[1] == "PASS" and done.returncode == 0
-    clocks = int(total[1]) if total else numbers[0]
-    return Outcome(simulator, version, passed, *numbers, failures, build, ran, clocks)
+    return Outcome(
+        simulator, version, passed, clocks, compares, writes, reads, toggles, failures, build, ran,
+        int(total[1]) if total else clocks,
+    )  # fmt: skip
 
 
 def _run(
