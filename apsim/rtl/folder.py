@@ -138,7 +138,10 @@ def _readme(made: Export) -> str:
     counts = expected.counts
     contiguous = "yes" if segments_are_contiguous(load.program) else "no"
     when = "after every clock" if expected.whole else "at the end only"
-    listing = "\n".join(f"{pc:6d} {word.step.op.name.lower():10s} {word.step}" for pc, word in enumerate(code.listing))
+    listing = "\n".join(
+        f"{pc:6d} {word.step.op.name.lower():10s} {word.step}"
+        for pc, word in enumerate(code.listing)
+    )
     return f"""{TITLE}
 
 program   {load.program.name or "program"}

@@ -10,6 +10,7 @@ import re
 import subprocess
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
+from itertools import product
 from pathlib import Path
 from tempfile import TemporaryDirectory
 from time import perf_counter
@@ -153,51 +154,46 @@ def _joined(names: Sequence[str]) -> str:
 def _operation_text(
     known: Specified, function: Function, shapes: Sequence[tuple[int, ...]]
 ) -> Iterator[str]:
+    """A module whose `ok` says that every result is what is specified of operands x0_0, x0_1..."""
     fields = [function.layout[name] for name in function.inputs[: len(shapes)]]
-    sizes = [int(np.prod(shape)) for shape in shapes]
-    names = [[f"x{k}_{word}" for word in range(size)] for k, size in enumerate(sizes)]
-    widths = [field.width for field in fields]
-    ports = [
-        f"input {'signed ' * (field.kind != 'u')}[{field.width - 1}:0] {name}"
-        for field, words in zip(fields, names, strict=True)
-        for name in words
+    words = [
+        [f"x{operand}_{word}" for word in range(int(np.prod(shape)))]
+        for operand, shape in enumerate(shapes)
     ]
-    yield f"module top({', '.join(ports)}, output ok);"
-    circuit = Circuit(function.rows, function.columns, _wiring(function, shapes, widths))
+    named = [(field, name) for field, names in zip(fields, words, strict=True) for name in names]
+    ports = ", ".join(f"input [{field.width - 1}:0] {name}" for field, name in named)
+    yield f"module top({ports}, output ok);"
+    circuit = Circuit(function.rows, function.columns, _wiring(function, shapes))
     circuit.run(function.program)
     yield from circuit.text
-    extended = []
-    for field, words in zip(fields, names, strict=True):
-        extended.append([f"e{name}" for name in words])
-        for name in words:
-            top = f"{name}[{field.width - 1}]" if field.kind != "u" else "1'b0"
-            yield f"wire signed [127:0] e{name} = {{{{{128 - field.width}{{{top}}}}}, {name}}};"
+    width = function.output.width
+    wide = sum(field.width for field in fields) + width + len(named)  # no result is cut off
+    for field, name in named:
+        value = f"{{1'b0, {name}}}" if field.kind == "u" else name
+        yield f"wire signed [{wide}:0] e{name} = $signed({value});"
+    extended = [[f"e{name}" for name in names] for names in words]
     for number, place in enumerate(function.places):
-        width = function.output.width
         bits = [circuit.out[0, int(place), k] for k in range(width)]
-        yield f"wire signed [127:0] w{number} = {known.result(extended, number)};"
+        yield f"wire signed [{wide}:0] w{number} = {known.result(extended, number)};"
         yield f"wire ok{number} = {_joined(bits)} == w{number}[{width - 1}:0];"
     yield f"assign ok = {' & '.join(f'ok{k}' for k in range(len(function.places)))};"
     yield "endmodule"
 
 
-def _wiring(
-    function: Function, shapes: Sequence[tuple[int, ...]], widths: Sequence[int]
-) -> dict[Place, str]:
+def _wiring(function: Function, shapes: Sequence[tuple[int, ...]]) -> dict[Place, str]:
     """Where each bit of each operand goes, found by setting it alone; other bits stay 0."""
     zeros = [np.zeros(shape, np.int64) for shape in shapes]
     if function.words(*zeros).any():
         raise InputError(f"{function.name}: words must be patterns of 0 for 0 to be proved")
     wiring: dict[Place, str] = {}
-    for operand, width in enumerate(widths):
-        signed = function.layout[function.inputs[operand]].kind != "u"
-        for word in range(zeros[operand].size):
-            for bit in range(width):
-                ones = [zero.copy() for zero in zeros]
-                value = -(1 << bit) if signed and bit == width - 1 else 1 << bit
-                ones[operand].flat[word] = value
-                data = function.words(*ones)
-                for port, row in zip(*np.nonzero(data), strict=True):
-                    place = int(data[port, row]).bit_length() - 1
-                    wiring[int(port), int(row), place] = f"x{operand}_{word}[{bit}]"
+    for operand, zero in enumerate(zeros):
+        field = function.layout[function.inputs[operand]]
+        for word, bit in product(range(zero.size), range(field.width)):
+            alone = [zero.copy() for zero in zeros]
+            top = field.kind != "u" and bit == field.width - 1
+            alone[operand].flat[word] = -(1 << bit) if top else 1 << bit
+            data = function.words(*alone)
+            for port, row in zip(*np.nonzero(data), strict=True):
+                place = int(data[port, row]).bit_length() - 1
+                wiring[int(port), int(row), place] = f"x{operand}_{word}[{bit}]"
     return wiring

@@ -58,14 +58,15 @@ def choose(wanted: str | None) -> tuple[str, ...]:
         for name in names:
             tools.find(name)
         return names
+    missing = []
     for name in tools.SIMULATORS:
-        if tools.installed(name):
+        try:
+            tools.find(name)
+        except InputError as error:
+            missing.append(str(error))
+        else:
             return (name,)
-    icarus, verilator = (tools.TOOLS[name].wanted for name in tools.SIMULATORS)
-    raise InputError(
-        f"no simulator is installed: wanted {icarus} or {verilator}, or newer "
-        "(Debian, Ubuntu: apt-get install iverilog, or verilator)"
-    )
+    raise InputError("; ".join(missing))
 
 
 def build_seconds(rows: int) -> int:
