@@ -83,27 +83,42 @@ def _export(args: argparse.Namespace) -> int:
 
 def _written(args: argparse.Namespace, made: Export, folder: Path) -> int:
     from apsim.rtl import write
-    from apsim.rtl.simulate import choose, simulate
 
-    _warn(made, args)
     write(made, folder)
     if args.output:
-        counts = made.expected.counts
-        print(f"wrote {folder} ({counts}; {made.clocks} clocks)")
+        print(f"wrote {folder} ({made.expected.counts}; {made.clocks} clocks)")
+    if not made.expected.whole and not args.end_only:
+        _warn("a trace of every clock is above 16 MiB: only the end is compared")
     if not args.simulate:
         return 0
-    try:
-        names = choose(args.simulator)
-    except InputError as error:
-        where = f"; the folder is complete: {folder}/run" if args.output else ""
-        raise InputError(f"{error}{where}") from None
-    outcomes = [simulate(folder, name, repeat=args.repeat, waves=args.trace) for name in names]
+    outcomes = _simulate(args, made, folder)
     for outcome in outcomes:
         _show(made, outcome)
     if args.trace and args.output:
         print(f"wrote {folder / 'ap.vcd'}")
     _write_json(args, _as_json(made, outcomes))
     return 0 if all(outcome.passed for outcome in outcomes) else 1
+
+
+def _simulate(args: argparse.Namespace, made: Export, folder: Path) -> list[Outcome]:
+    from apsim.rtl.simulate import MANY_ROWS, build_seconds, choose, simulate
+
+    try:
+        names = choose(args.simulator)
+    except InputError as error:
+        where = f"; the folder is complete: {folder}/run" if args.output else ""
+        raise InputError(f"{error}{where}") from None
+    rows = made.load.rows
+    if "verilator" in names and rows > MANY_ROWS:
+        _warn(
+            f"{rows} rows: Verilator builds for about {build_seconds(rows)} s; "
+            "Icarus builds at once (--simulator icarus)"
+        )
+    return [simulate(folder, name, repeat=args.repeat, waves=args.trace) for name in names]
+
+
+def _warn(text: str) -> None:
+    print(f"apsim: warning: {text}", file=sys.stderr)
 
 
 def _load(args: argparse.Namespace) -> Load:
@@ -164,20 +179,6 @@ def _may_replace(folder: Path) -> bool:
     if not sys.stdin.isatty() or not is_export(folder):
         return False
     return input(f"{folder} holds an export: replace it? [y/N] ").strip().lower() in ("y", "yes")
-
-
-def _warn(made: Export, args: argparse.Namespace) -> None:
-    from apsim.rtl.simulate import MANY_ROWS, build_seconds
-
-    rows = made.load.rows
-    if args.simulate and rows > MANY_ROWS and args.simulator in ("verilator", "both"):
-        print(
-            f"apsim: warning: {rows} rows: Verilator builds for about {build_seconds(rows)} s; "
-            "--simulator icarus builds at once",
-            file=sys.stderr,
-        )
-    if not made.expected.whole and not args.end_only:
-        print("apsim: warning: a trace above 16 MiB: only the end is compared", file=sys.stderr)
 
 
 def _show(made: Export, outcome: Outcome) -> None:

@@ -127,7 +127,7 @@ def on_function(function: Function, data: NDArray[np.uint64], engine: str = "str
 def _look_up(name: str, wanted: Wanted) -> Session:
     table = lut.find(name)
     _refuse_unknown(wanted.given, table.columns)
-    rows = _row_count(wanted, 1 if wanted.given else len(table.reachable))
+    rows = _row_count(wanted, ROWS if wanted.given else len(table.reachable))
     widths: dict[str, Any] = {n: wanted.bits if n in table.per_bit else 1 for n in table.columns}
     layout = Layout(**widths)
     given = {n: layout[n].encode(_words(wanted, layout[n], 0, rows)) for n in wanted.given}

@@ -15,7 +15,7 @@ from numpy.typing import NDArray
 from apsim import controller
 from apsim.cam.dense import DenseCam
 from apsim.counts import Counts
-from apsim.program import Loop, Microprogram, Mode, Op
+from apsim.program import Loop, Microprogram, Mode, Op, Step
 from apsim.rtl.microcode import halves
 
 __all__ = ["Expected", "Load", "record", "state_bits"]
@@ -71,23 +71,21 @@ def record(load: Load, segments: int, whole: bool = True) -> Expected:
 
     A trace of more than 16 MiB is not kept: then, as without `whole`, only its last line is.
     """
-    steps = len(load.program) + sum(_passes(load.program))
+    clocks = load.program.counts().total
     bits = state_bits(load.rows, load.columns, segments)
-    whole = whole and steps * bits // 4 <= MOST_TRACE
-    cam = DenseCam(load.rows, load.columns)
+    whole = whole and clocks * bits // 4 <= MOST_TRACE
+    cam, counts, flips = DenseCam(load.rows, load.columns), Counts(), 0
     cam.poke(load.cells)
     out = None if load.out is None else np.zeros_like(load.out)
     inputs, outputs, trace = [], [], []
-    counts, flips = Counts(), 0
     events = controller.steps(load.program, cam, load.data, out, "cycle")
     for event, group in zip(events, _groups(load.program), strict=True):
-        step = event.step
         counts, flips = counts + event.counts, flips + event.activity.flipped
-        if step.op is Op.WRITE_DATA:
-            inputs.append(_input(load, step.mode, step.port, step.place, group))
-        if step.op is Op.READ and step.port >= 0:
-            outputs.append(_output(cam, step.mode, step.source, step.width))
-        if whole or event.index == steps - 1:
+        if event.step.op is Op.WRITE_DATA:
+            inputs.append(_input(load, event.step, group))
+        if event.step.op is Op.READ and event.step.port >= 0:
+            outputs.append(_output(cam, event.step))
+        if whole or event.index == clocks - 1:
             trace.append(_state(cam, segments))
     return Expected(tuple(inputs), tuple(outputs), tuple(trace), whole, counts, flips)
 
@@ -99,25 +97,21 @@ def _groups(program: Microprogram) -> Iterator[int]:
         yield from [group] * len(halves(step))
 
 
-def _passes(program: Microprogram) -> Iterator[int]:
-    return (times for step, times in program.weighted() if step.op is Op.PASS)
-
-
-def _input(load: Load, mode: Mode, port: int, place: int, group: int) -> Bits:
+def _input(load: Load, step: Step, group: int) -> Bits:
+    """A line from outside: a bit for each row, or the word of a group."""
     assert load.data is not None
-    if mode is Mode.HORIZONTAL:
-        return np.asarray(load.data[port] >> np.uint64(place) & np.uint64(1), bool)
-    return np.array([int(load.data[port, group]) >> k & 1 for k in range(64)], bool)
+    if step.mode is Mode.HORIZONTAL:
+        return np.asarray(load.data[step.port] >> np.uint64(step.place) & np.uint64(1), bool)
+    return np.array([int(load.data[step.port, group]) >> k & 1 for k in range(64)], bool)
 
 
-def _output(cam: DenseCam, mode: Mode, source: int, width: int) -> Bits:
-    if mode is Mode.HORIZONTAL:
+def _output(cam: DenseCam, step: Step) -> Bits:
+    """A line to outside: the row tags, or the column tags from `source` on."""
+    if step.mode is Mode.HORIZONTAL:
         return cam.tag
-    line = np.zeros(width, bool)
-    for k in range(width):
-        if 0 <= source + k < cam.columns:
-            line[k] = cam.column_tag[0, source + k]
-    return line
+    around = np.zeros(2 * abs(step.source) + step.width + cam.columns, bool)
+    around[abs(step.source) :][: cam.columns] = cam.column_tag[0]
+    return around[abs(step.source) + step.source :][: step.width]
 
 
 def _state(cam: DenseCam, segments: int) -> Bits:

@@ -10,11 +10,10 @@ import re
 import shutil
 import subprocess
 from dataclasses import dataclass
-from pathlib import Path
 
 from apsim.errors import InputError
 
-__all__ = ["SIMULATORS", "TOOLS", "Tool", "find", "installed"]
+__all__ = ["SIMULATORS", "TOOLS", "Tool", "find"]
 
 
 @dataclass(frozen=True)
@@ -46,7 +45,7 @@ def find(name: str) -> str:
     if shutil.which(tool.command) is None:
         raise InputError(
             f"{tool.command} is not installed: wanted {tool.wanted} or newer "
-            f"(Debian, Ubuntu: apt-get install {Path(tool.command).name})"
+            f"(Debian, Ubuntu: apt-get install {tool.command})"
         )
     done = subprocess.run([tool.command, tool.ask], capture_output=True, text=True, check=False)
     found = re.search(r"\b(\d+)\.(\d+)", done.stdout)
@@ -54,12 +53,3 @@ def find(name: str) -> str:
         came = found.group() if found else f"none told by {tool.command} {tool.ask}"
         raise InputError(f"{tool.command} is too old: wanted version {tool.wanted}, got {came}")
     return found.group()
-
-
-def installed(name: str) -> bool:
-    """Whether a tool is there and new enough."""
-    try:
-        find(name)
-    except InputError:
-        return False
-    return True

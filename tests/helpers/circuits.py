@@ -13,6 +13,7 @@ import pytest
 
 from apsim import functions, lut
 from apsim.debug.targets import Wanted, open_target
+from apsim.errors import InputError
 from apsim.functions import Function, Recipe
 from apsim.program import ApKind, Gate, Item, Loop, Microprogram, Mode, Op, Step
 from apsim.rtl import Export, Load, export, tools, write
@@ -25,8 +26,10 @@ RECIPE = Recipe(
 
 def needs(tool: str) -> None:
     """Skip where a tool is missing or too old, and say which version is wanted."""
-    if not tools.installed(tool):
-        pytest.skip(f"{tools.TOOLS[tool].wanted} or newer is not installed")
+    try:
+        tools.find(tool)
+    except InputError as error:
+        pytest.skip(str(error))
 
 
 def all_functions(kind: str) -> Iterator[tuple[str, Function]]:
