@@ -70,9 +70,9 @@ def test_what_is_given_is_kept_and_outputs_start_clean() -> None:
 
 
 def test_a_state_that_cannot_occur_is_taken_as_given() -> None:
-    """max: both flags at once say that A and B are larger, which the table calls NP"""
-    columns = lut.find("max").columns
-    table, session = opened("max", given={name: [1] for name in columns}, bits=1)
+    """the first bit of an addition finds C clean: the table calls C = 1 not possible"""
+    columns = lut.find("add_first").columns
+    table, session = opened("add_first", given={name: [1] for name in columns}, bits=1)
     assert (1,) * len(columns) not in table.reachable
     assert all(word.tolist() == [1] * 4 for word in words(session).values())
 
