@@ -3,7 +3,8 @@
     python -m venv train-venv && train-venv/bin/pip install torch scikit-learn numpy
     PYTHONPATH=. train-venv/bin/python scripts/train_digits.py apsim/nn/zoo/data
 
-Writes digits.npz (the model) and digits_test.npz (360 test images with their labels).
+Writes digits.npz (the model), digits_test.npz (360 test images with their labels) and
+digits_calibration.npz (360 of the images it was trained on, to choose widths on).
 Each step trains the widest setting and a random one (2 to 8 bits, layer by layer), with
 rounding passed straight through, so that one set of weights serves all widths.
 """
@@ -29,6 +30,7 @@ from apsim.nn.rules import precision, real
 CHANNELS, WIDEST = 16, 8
 WIDTHS = (8, 8, 4, 8)  # conv1, conv2, conv3, classifier, as shipped
 EPOCHS, BATCH, SEED = 240, 64, 7
+CALIBRATION = 360  # training images that are shipped, to choose widths on
 ATTRIBUTION = (
     "Images: Optical Recognition of Handwritten Digits, E. Alpaydin and C. Kaynak, "
     "UCI Machine Learning Repository (1998), https://doi.org/10.24432/C50P49, CC BY 4.0, "
@@ -200,10 +202,15 @@ def main(folder: Path) -> None:
     for widths in ((8,) * 4, WIDTHS, (4,) * 4, (3,) * 4, (2,) * 4):
         print(f"{widths}: {accuracy(model.at(widths), test, test_labels):.2%} of 360")
     store.save(model, folder / "digits.npz")
+    save_images(folder / "digits_test.npz", test, test_labels)
+    save_images(folder / "digits_calibration.npz", learn[:CALIBRATION], learn_labels[:CALIBRATION])
+
+
+def save_images(path: Path, images: np.ndarray, labels: np.ndarray) -> None:
     np.savez_compressed(
-        folder / "digits_test.npz",
-        images=test.astype(np.uint8),
-        labels=test_labels.astype(np.uint8),
+        path,
+        images=images.astype(np.uint8),
+        labels=labels.astype(np.uint8),
         attribution=np.array(ATTRIBUTION),
         licence=np.array("CC BY 4.0"),
     )

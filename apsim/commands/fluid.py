@@ -1,21 +1,31 @@
-"""`apsim fluid`: what each layer's width does to accuracy, cycles, energy and EDP.
+"""`apsim fluid`: the best bit width for each layer under a budget, searched and executed.
 
-The rule: every setting is measured, on real images and on executed passes.
+The rule: widths are chosen on calibration images and executed costs, and scored once on
+test images that the choice never saw.
+
+Example: `apsim fluid --ap 2d-seg --budget 50%`
 """
 
 from __future__ import annotations
 
 import argparse
-from typing import TYPE_CHECKING
+from contextlib import contextmanager
+from typing import TYPE_CHECKING, Any
 
 from apsim.errors import InputError
 
 if TYPE_CHECKING:
-    from apsim.nn.fluid import Budget, Fluid, Setting
+    from collections.abc import Callable, Iterator
+
+    from apsim.nn.model import Model
+    from apsim.nn.search import Images, Judge, Setting, Space
+    from apsim.nn.search.outcome import Outcome
+    from apsim.nn.search.settings import Budget, Candidate
+    from apsim.nn.zoo.sensitivities import Sensitivities
 
 __all__ = ["add_parser"]
 
-WIDE = 120
+WIDE = 130
 
 
 def add_parser(subparsers: argparse._SubParsersAction[argparse.ArgumentParser]) -> None:
@@ -23,96 +33,238 @@ def add_parser(subparsers: argparse._SubParsersAction[argparse.ArgumentParser]) 
     from apsim.commands.run import add_chip_options
 
     parser = subparsers.add_parser(
-        "fluid", help="sweep the bit widths of a network", description=__doc__.split("\n")[0]
+        "fluid", help="find a bit width for each layer", description=__doc__.split("\n")[0]
     )
     add = parser.add_argument
+    add("model", metavar="MODEL", nargs="?", default="digits", help="digits (default), or a file")
+    how = "additive (default): exact front of summed losses; walk: greedy; exhaustive: all"
+    add("--search", choices=("additive", "walk", "exhaustive"), default="additive", help=how)
+    what = "loss of a width: kl (default, needs no labels), loss, or errors"
+    add("--measure", choices=("kl", "loss", "errors"), default="kl", help=what)
+    images = "images to choose on: a number of the bundled ones, or an .npz file (with labels)"
+    add("--calibration", metavar="N|FILE", help=images)
+    add("--input", metavar="FILE", help="images to score and execute on (.npz, with labels)")
+    add("--sensitivities", metavar="FILE", help="losses from a CSV file, or hawq:resnet18")
     add("--from", dest="narrowest", metavar="B", type=int, default=2, help="narrowest (default 2)")
     add("--to", dest="widest", metavar="B", type=int, default=8, help="widest (default 8)")
-    add("--images", metavar="N", type=int, default=1, help="images executed (default 1)")
-    add("--technology", default="sram", help="sram (default) or reram")
+    add("--widths", metavar="B,B", help="these widths alone, such as 4,8")
+    add("--cost", choices=("energy", "cycles"), default="energy", help="what to save")
+    add("--tie", metavar="A=B", action="append", default=[], help="layers that share a width")
+    add("--budget", metavar="P%", help="budget: so far from the narrowest to the widest, in --cost")
     add("--latency", metavar="S", type=float, help="budget: seconds per image at most")
     add("--energy", metavar="J", type=float, help="budget: joules per image at most")
     add("--accuracy", metavar="A", type=float, help="budget: accuracy at least, 0.98 or 98")
-    add("--all", action="store_true", help="show every setting, not the Pareto front alone")
-    add("--json", metavar="FILE", help="write the sweep as JSON")
+    add("--points", metavar="N", type=int, default=12, help="settings shown (default 12)")
+    add("--images", metavar="N", type=int, default=1, help="images executed (default 1)")
+    add("--seed", metavar="S", type=int, default=0, help="seed of random weights and images")
+    add("--tech", "--technology", dest="technology", default="sram", help="sram or reram")
+    add("--json", metavar="FILE", help="write the search as JSON")
+    add("--csv", metavar="FILE", help="write the settings shown as CSV")
     add("--plot", metavar="FILE", help="write a plot as SVG (extra report)")
     add_chip_options(parser)
     parser.set_defaults(run=_run)
 
 
 def _run(args: argparse.Namespace) -> int:
-    from apsim.nn import fluid
+    from apsim.files import require_writable
 
-    if not 2 <= args.narrowest < args.widest <= 8:
-        raise InputError(f"wanted 2 <= --from < --to <= 8, got {args.narrowest}, {args.widest}")
-    budget = _budget(args)
-    measured = _sweep(args)
-    picked = None if budget is None else fluid.pick(measured.settings, budget)
-    _show(args, measured, picked)
-    _write(args, measured, picked)
+    require_writable(args.json, args.csv, args.plot)
+    widths = _widths(args)
+    with _bar() as advance:
+        found = _search(args, widths, advance)
+    _show(found)
+    _write(args, found)
     return 0
 
 
-def _budget(args: argparse.Namespace) -> Budget | None:
-    """The budget that the options ask for; an accuracy above 1 is in percent."""
-    from apsim.nn.fluid import Budget
+def _widths(args: argparse.Namespace) -> tuple[int, ...]:
+    if args.widths is not None:
+        parts = args.widths.split(",")
+        if not all(part.strip().isdecimal() for part in parts):
+            raise InputError(f"--widths: wanted numbers such as 4,8, got {args.widths!r}")
+        widths = tuple(sorted({int(part) for part in parts}))
+    else:
+        widths = tuple(range(args.narrowest, args.widest + 1))
+    if len(widths) < 2 or widths[0] < 2 or widths[-1] > 8:
+        raise InputError(
+            f"wanted at least two widths, 2 <= --from < --to <= 8, got "
+            f"{','.join(map(str, widths)) or f'{args.narrowest}, {args.widest}'}"
+        )
+    return widths
 
-    asked = (args.latency, args.energy, args.accuracy)
-    if all(value is None for value in asked):
-        return None
-    if not all(value is None or value > 0 for value in asked):
-        raise InputError("--latency, --energy, --accuracy: wanted positive numbers")
-    part = args.accuracy
-    return Budget(args.latency, args.energy, part / 100 if part and part > 1 else part)
 
-
-def _sweep(args: argparse.Namespace) -> Fluid:
-    from rich.console import Console
-    from rich.progress import Progress
-
-    from apsim import nn
+def _search(
+    args: argparse.Namespace, widths: tuple[int, ...], advance: Callable[[], None]
+) -> Outcome:
     from apsim.commands.run import chip_of
     from apsim.cost.technology import technology
-    from apsim.nn import fluid
+    from apsim.nn import search
+    from apsim.nn.search.outcome import Outcome
+
+    model = _model(args)
+    test, chosen_on = _images(args, model)
+    bench = search.Bench(
+        model, test, lambda: chip_of(args), technology(args.technology), batch=args.images,
+        check="all" if model.name == "digits" else "sample",
+    )  # fmt: skip
+    judge = None if chosen_on is None else search.Judge(model, chosen_on, args.measure, widths[-1])
+    losses = _losses(args, model, chosen_on, widths, advance)
+    space = _space(args, model, losses, bench.costs(widths, advance), widths[-1])
+    budget = _budget(args, space)
+    tried = search.candidates(space, args.search, judge, advance)
+    picked = None if budget is None else search.pick(tried, budget, args.cost, bench, space)
+    shown = _shown(args, space, tried, picked, judge, widths)
+    scored = None if test.labels is None else search.Judge(model, test, args.measure, widths[-1])
+    settings = []
+    for one in shown:
+        whole = space.whole(one.widths)
+        settings.append(
+            search.Setting(one, bench.execute(whole), scored.score(whole) if scored else None)
+        )
+        advance()
+    return Outcome(
+        model, space, args.search, args.measure, args.images, chosen_on, test, losses.note,
+        tuple(settings), _the(settings, picked), len(tried),
+    )  # fmt: skip
+
+
+def _model(args: argparse.Namespace) -> Model:
+    from apsim.nn.rules import scales
+    from apsim.nn.zoo import sources, synthetic
+
+    model = sources.model(args.model, seed=args.seed)
+    return scales.with_scales(model) if args.model in synthetic.network_names() else model
+
+
+def _images(args: argparse.Namespace, model: Model) -> tuple[Images, Images | None]:
+    """What scores and what chooses, no image in both."""
+    from apsim.nn.zoo import calibration
+
+    test = calibration.test_images(model, args.input)
+    chosen_on = calibration.calibration_images(model, args.calibration)
+    if chosen_on is not None:
+        calibration.require_disjoint(chosen_on, test)
+    return test, chosen_on
+
+
+def _losses(
+    args: argparse.Namespace, model: Model, images: Images | None, widths: tuple[int, ...],
+    advance: Callable[[], None],
+) -> Sensitivities:  # fmt: skip
+    from apsim.nn import search
+    from apsim.nn.zoo import sensitivities
+
+    if args.sensitivities is not None:
+        return sensitivities.read(args.sensitivities, widths)
+    if images is None:
+        raise InputError(
+            f"{model.name} has random weights, nothing can be measured on it: give "
+            "--sensitivities FILE (hawq:resnet18 is shipped) or --calibration FILE"
+        )
+    found = search.measure(model, images, args.measure, widths=widths, watch=advance)
+    return sensitivities.Sensitivities(found.losses)
+
+
+def _space(
+    args: argparse.Namespace, model: Model, losses: Sensitivities, costs: Any, widest: int
+) -> Space:
+    from apsim.nn import search
+    from apsim.nn.zoo.sensitivities import nearest
+
+    known = tuple(layer.name for layer in model.weighted)
+    for name in losses.losses:
+        if name not in known:
+            hint = nearest(name, known)
+            raise InputError(f"{args.sensitivities}: {model.name} has no layer {name!r}{hint}")
+    if not losses.note and (missing := [name for name in known if name not in losses.losses]):
+        raise InputError(f"{args.sensitivities}: layer {missing[0]!r} of {model.name} is missing")
+    ties = (*losses.ties, *(_tie(text) for text in args.tie))
+    only = costs.only(tuple(losses.losses))
+    return search.Space(known, losses.losses, only, args.cost, ties, widest)
+
+
+def _tie(text: str) -> tuple[str, str]:
+    a, equals, b = text.partition("=")
+    if not (a and equals and b):
+        raise InputError(f"--tie: wanted two layers as in conv1=conv2, got {text!r}")
+    return a, b
+
+
+def _budget(args: argparse.Namespace, space: Space) -> Budget | None:
+    """The budget that the options ask for; an accuracy above 1 is in percent."""
+    from apsim.nn import search
+
+    asked = (args.latency, args.energy, args.accuracy)
+    if all(value is None for value in (*asked, args.budget)):
+        return None
+    if not all(value is None or 0 < value < float("inf") for value in asked):
+        raise InputError("--latency, --energy, --accuracy: wanted positive numbers")
+    part = args.accuracy
+    cost = None if args.budget is None else _limit(args.budget, space)
+    accuracy = part / 100 if part and part > 1 else part
+    return search.Budget(args.latency, args.energy, accuracy, cost)
+
+
+def _limit(text: str, space: Space) -> float:
+    from apsim.nn import search
+
+    try:
+        part = float(text.removesuffix("%")) / 100
+    except ValueError:
+        raise InputError(f"--budget: wanted 0 to 100 %, got {text!r}") from None
+    return search.limit(space.costs.of(space.kind), part)
+
+
+def _shown(
+    args: argparse.Namespace, space: Space, tried: tuple[Candidate, ...],
+    picked: Candidate | None, judge: Judge | None, widths: tuple[int, ...],
+) -> list[Candidate]:  # fmt: skip
+    """The points of the front and the uniform widths; with a budget what was picked as well."""
+    from apsim.nn import search
+    from apsim.nn.search.settings import candidate
+
+    if args.points < 2:
+        raise InputError(f"--points: wanted 2 or more, got {args.points}")
+    uniform = [candidate(space, (width,) * len(space.layers), judge) for width in widths]
+    some = [] if picked is not None else search.spread(tried, args.cost, args.points)
+    return list(dict.fromkeys([*some, *([picked] if picked is not None else []), *uniform]))
+
+
+def _the(settings: list[Setting], picked: Candidate | None) -> Setting | None:
+    return next((one for one in settings if picked is not None and one.candidate == picked), None)
+
+
+@contextmanager
+def _bar() -> Iterator[Callable[[], None]]:
+    from rich.console import Console
+    from rich.progress import Progress
 
     console = Console(stderr=True)
     with Progress(console=console, transient=True, disable=not console.is_terminal) as progress:
         task = progress.add_task("settings", total=None)
-        return fluid.sweep(
-            nn.load("digits"),
-            nn.datasets.digits(),
-            lambda: chip_of(args),
-            technology(args.technology),
-            narrowest=args.narrowest,
-            widest=args.widest,
-            batch=args.images,
-            watch=lambda _: progress.advance(task),
-        )
+        yield lambda: progress.advance(task)
 
 
-def _show(args: argparse.Namespace, measured: Fluid, picked: Setting | None) -> None:
-    from apsim.report.run.fluid import fluid_table, sensitivity_lines
+def _show(found: Outcome) -> None:
+    from apsim.report.run.fluid import fluid_lines, fluid_table
     from apsim.report.screen import screen
 
     console = screen(WIDE)
-    console.print(fluid_table(measured, all_settings=args.all))
-    for line in sensitivity_lines(measured):
+    console.print(fluid_table(found))
+    for line in fluid_lines(found):
         console.print(line, highlight=False, soft_wrap=True, markup=False)
-    if picked is not None:
-        widths = ",".join(map(str, picked.widths))
-        print(
-            f"picked: --bits {widths}: accuracy {picked.accuracy:.2%}, "
-            f"{picked.seconds:.3g} s, {picked.joules:.3g} J, EDP {picked.edp:.3g} J s per image"
-        )
 
 
-def _write(args: argparse.Namespace, measured: Fluid, picked: Setting | None) -> None:
+def _write(args: argparse.Namespace, found: Outcome) -> None:
     from apsim.files import write_json, write_text
-    from apsim.report.run.fluid import fluid_json, fluid_plot
+    from apsim.report.run.fluid import fluid_csv, fluid_json, fluid_plot
 
     if args.json:
-        write_json(args.json, fluid_json(measured, picked))
+        write_json(args.json, fluid_json(found))
         print(f"wrote {args.json}")
+    if args.csv:
+        write_text(args.csv, fluid_csv(found))
+        print(f"wrote {args.csv}")
     if args.plot:
-        write_text(args.plot, fluid_plot(measured, picked))
+        write_text(args.plot, fluid_plot(found))
         print(f"wrote {args.plot}")

@@ -46,6 +46,7 @@ def add_parser(subparsers: argparse._SubParsersAction[argparse.ArgumentParser]) 
     add("--json", metavar="FILE", help="write the run as JSON")
     add("--checkpoint", metavar="FILE", help="write what is done after each layer")
     add("--resume", metavar="FILE", help="go on from a checkpoint, which is kept up to date")
+    add("--schedule", metavar="FILE", help="batches under changing budgets (TOML), widths switched")
     add_chip_options(parser)
     parser.set_defaults(run=_run)
 
@@ -83,6 +84,8 @@ def _run(args: argparse.Namespace) -> int:
     from apsim.nn.zoo import sources
 
     require_writable(args.json, args.output, args.checkpoint)
+    if args.schedule:
+        return _stream(args)
     if args.tensors and not args.output:
         raise InputError("--tensors goes with --output FILE, which the tensors are written to")
     chip = chip_of(args)
@@ -97,6 +100,33 @@ def _run(args: argparse.Namespace) -> int:
     agreed = theirs is None or _agreed(args, theirs, done)
     _write(done, args)
     return 0 if done.passed and agreed else 1
+
+
+def _stream(args: argparse.Namespace) -> int:
+    """Batch after batch at the widths that each budget allows."""
+    from apsim.cost.technology import technology
+    from apsim.files import write_json
+    from apsim.nn import schedule
+    from apsim.nn.zoo import calibration, sources
+    from apsim.report.run.schedule import schedule_json, schedule_lines, schedule_table
+    from apsim.report.screen import screen
+
+    for option in ("bits", "images", "output", "against", "checkpoint", "resume"):
+        if getattr(args, option) is not None:
+            raise InputError(f"--schedule goes without --{option}: the schedule says it")
+    planned = schedule.read_schedule(args.schedule)
+    model = sources.model(args.model, rule=args.rule, seed=args.seed)
+    images = calibration.test_images(model, args.input)
+    took = tuple(
+        schedule.stream(model, planned, images, lambda: chip_of(args), technology("sram"),
+                        check=args.check)
+    )  # fmt: skip
+    screen(WIDE).print(schedule_table(model, took))
+    print("\n".join(schedule_lines(took)))
+    if args.json:
+        write_json(args.json, schedule_json(model, took))
+        print(f"wrote {args.json}")
+    return 0 if all(one.passed for one in took) else 1
 
 
 def _watched(

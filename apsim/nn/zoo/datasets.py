@@ -13,7 +13,7 @@ import numpy.typing as npt
 
 from apsim.nn.zoo.bundled import data_file
 
-__all__ = ["Dataset", "digits"]
+__all__ = ["Dataset", "digits", "digits_calibration"]
 
 
 @dataclass(frozen=True, eq=False)
@@ -34,7 +34,19 @@ def digits() -> Dataset:
 
     UCI Optical Recognition of Handwritten Digits, CC BY 4.0: see `attribution`.
     """
-    with np.load(data_file("digits_test.npz"), allow_pickle=False) as archive:
+    return _digits("digits_test.npz")
+
+
+def digits_calibration() -> Dataset:
+    """Give 360 digits that the network was trained on, none of them among `digits()`.
+
+    For choosing widths: what is chosen on the images that score it looks better than it is.
+    """
+    return _digits("digits_calibration.npz")
+
+
+def _digits(name: str) -> Dataset:
+    with np.load(data_file(name), allow_pickle=False) as archive:
         return Dataset(
             archive["images"].astype(np.float32),
             archive["labels"].astype(np.int64),

@@ -22,7 +22,7 @@ from apsim.nn.model import Integers, Model, store
 from apsim.nn.rules import precision, real, scales
 from apsim.nn.zoo import bundled, datasets, synthetic
 
-__all__ = ["budget_widths", "inputs", "model", "parse_bits", "parse_shape"]
+__all__ = ["budget_widths", "inputs", "model", "parse_bits", "parse_shape", "read_arrays"]
 
 BUDGET = "hawq:"
 BUDGETS = {  # HAWQ-V3's names, and the paper's in Table VII
@@ -148,7 +148,7 @@ def _first(images: int | None, arrays: dict[str, Integers]) -> dict[str, Integer
 def _from_file(path: str, network: Model) -> dict[str, Integers]:
     """Each input's integers; the file has just them, under the model file's names or ours."""
     wanted = list(dict.fromkeys(map(network.called, network.inputs)))
-    arrays = _read(path, wanted)
+    arrays = read_arrays(path, wanted)
     names = {name: name if name in arrays else network.called(name) for name in network.inputs}
     if set(names.values()) != set(arrays):
         raise InputError(
@@ -166,7 +166,8 @@ def _from_file(path: str, network: Model) -> dict[str, Integers]:
     return exact.checked_inputs(network, integers)
 
 
-def _read(path: str, names: Sequence[str]) -> dict[str, Any]:
+def read_arrays(path: str, names: Sequence[str]) -> dict[str, Any]:
+    """The arrays of an .npy or .npz file by name; raises `InputError` where it is no such file."""
     try:
         with open(path, "rb") as stream:
             loaded = np.load(stream, allow_pickle=False)
