@@ -76,6 +76,8 @@ def _export(args: argparse.Namespace) -> int:
         raise InputError("wanted -o DIR, --run, or both")
     if args.repeat < 0:
         raise InputError(f"--repeat: wanted 0 or more, got {args.repeat}")
+    if args.repeat and args.trace:
+        raise InputError("--trace writes the waves of one run: wanted it without --repeat")
     made = export(_load(args), _write_clocks(args.technology), not args.end_only)
     with _folder(args) as folder:
         return _written(args, made, folder)
@@ -101,19 +103,17 @@ def _written(args: argparse.Namespace, made: Export, folder: Path) -> int:
 
 
 def _simulate(args: argparse.Namespace, made: Export, folder: Path) -> list[Outcome]:
-    from apsim.rtl.simulate import MANY_ROWS, build_seconds, choose, simulate
+    from apsim.rtl.simulate import LONG, choose, expected_seconds, simulate
 
     try:
         names = choose(args.simulator)
     except InputError as error:
         where = f"; the folder is complete: {folder}/run" if args.output else ""
         raise InputError(f"{error}{where}") from None
-    rows = made.load.rows
-    if "verilator" in names and rows > MANY_ROWS:
-        _warn(
-            f"{rows} rows: Verilator builds for about {build_seconds(rows)} s; "
-            "Icarus builds at once (--simulator icarus)"
-        )
+    for name in names:
+        if (seconds := expected_seconds(name, made)) > LONG:
+            size = f"{made.load.rows} rows in {made.code.segments} segments"
+            _warn(f"{size}: {name} builds and runs for about {seconds:.0f} s")
     return [simulate(folder, name, repeat=args.repeat, waves=args.trace) for name in names]
 
 

@@ -16,10 +16,11 @@ from time import perf_counter
 
 from apsim.errors import InputError
 from apsim.rtl import tools
+from apsim.rtl.folder import Export
 
-__all__ = ["MANY_ROWS", "Outcome", "build_seconds", "choose", "simulate"]
+__all__ = ["LONG", "Outcome", "choose", "expected_seconds", "simulate"]
 
-MANY_ROWS = 256
+LONG = 15.0  # seconds, above which a user is told before
 ENDED = re.compile(
     r"^(PASS|FAIL): (\d+) clocks, (\d+) compares, (\d+) writes, (\d+) reads, (\d+) toggles$", re.M
 )
@@ -69,9 +70,14 @@ def choose(wanted: str | None) -> tuple[str, ...]:
     raise InputError("; ".join(missing))
 
 
-def build_seconds(rows: int) -> int:
-    """About how long Verilator builds an array of so many rows (measured: 1,024 rows, 96 s)."""
-    return 8 + 88 * rows // 1024
+def expected_seconds(simulator: str, made: Export) -> float:
+    """About how long building and running takes, by measurements on a core of 2026.
+
+    Every row of every column is gated once for each segment, which Verilator turns into C++
+    to compile and Icarus walks through on every clock.
+    """
+    gates = made.load.cells.size * made.code.segments
+    return 8 + 1.6e-4 * gates if simulator == "verilator" else 3e-6 * gates * made.clocks
 
 
 def simulate(folder: Path, simulator: str, *, repeat: int = 0, waves: bool = False) -> Outcome:

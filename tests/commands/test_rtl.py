@@ -74,6 +74,17 @@ def test_a_circuit_that_differs_is_a_failed_check(
     assert "row tags differ after word 16: bit 0  pass 1" in told
 
 
+def test_what_takes_long_is_told_before(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """seconds grow with cells, segments and, where the circuit is not compiled, clocks"""
+    needs("icarus")
+    monkeypatch.setattr("apsim.rtl.simulate.LONG", 0.0)
+    assert rtl("reduce --rows 8 --ap 2d-seg --run --simulator icarus") == 0
+    told = capsys.readouterr().err
+    assert re.fullmatch(r"apsim: warning: 4 rows in 2 segments: icarus builds .* \d+ s\n", told)
+
+
 @pytest.mark.parametrize(
     ("line", "message"),
     [
@@ -84,6 +95,7 @@ def test_a_circuit_that_differs_is_a_failed_check(
         ("nonesuch -o x", "nothing is called 'nonesuch'"),
         ("add -o x --rows 5000", "wanted at most 4096 rows"),
         ("add -o x --repeat -1", "--repeat: wanted 0 or more, got -1"),
+        ("add --run --repeat 9 --trace", "--trace writes the waves of one run"),
         ("add -o x --technology nonesuch", "nonesuch"),
         ("--prove nonesuch", "--prove: wanted a LUT, luts, or one of add, subtract"),
         ("--prove nonesuch.toml", "cannot read the LUT file nonesuch.toml"),
