@@ -294,7 +294,7 @@ def _read(name: str) -> tuple[Lut, str]:
     """A LUT, sound or not, and what apsim itself finds."""
     from apsim import lut
     from apsim.lut.check import Unsound, prove
-    from apsim.lut.parse import read, read_text
+    from apsim.lut.reader import read, read_text
 
     path = lut.catalog.path_of(name)
     table = read(read_text(path), str(path))

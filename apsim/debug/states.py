@@ -6,7 +6,7 @@ what the passes left in the per-word columns; together the rows start in all of 
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 
 import numpy as np
 from numpy.typing import NDArray
@@ -20,58 +20,41 @@ Words = NDArray[np.uint64]
 
 
 def reachable_words(
-    table: Lut, bits: int, rows: int, given: Mapping[str, Words], seed: int = 0
+    table: Lut, bits: int, rows: int, given: Mapping[str, Words], seed: int
 ) -> Words:
     """Words uint64[columns, rows] for per-bit columns of so many bits.
 
     Columns that are `given` hold what is given; the others are seeded and random, outputs 0
     where some state allows it.  Where nothing is given row r starts in reachable state r,
-    counted round.  A row for whose given bits there is no reachable state has zeros there.
+    counted round.  Where no reachable state has the given bits, the other columns hold 0.
     """
     generator = np.random.default_rng(seed)
     words = np.zeros((len(table.columns), rows), np.uint64)
+    walk = range(bits)[::-1] if table.walk == "msb-first" else range(bits)
     for row in range(rows):
-        fixed = {name: int(values[row]) for name, values in given.items()}
+        held = {name: int(column[row]) for name, column in given.items()}
         first = None if given else table.reachable[row % len(table.reachable)]
-        words[:, row] = _row(table, bits, fixed, first, generator)
+        left: dict[str, int] = {}  # what the passes left in the per-word columns
+        for bit in walk:
+            now = {n: word >> bit & 1 if n in table.per_bit else word for n, word in held.items()}
+            state = first or _state(table, now | left, bool(given), generator)
+            for k, name in enumerate(table.columns):
+                if name in table.per_bit or bit == walk[0]:
+                    words[k, row] |= np.uint64(state[k] << (bit if name in table.per_bit else 0))
+            after = dict(zip(table.columns, run_passes(table, state), strict=True))
+            left, first = {name: after[name] for name in table.per_word}, None
     return words
 
 
-def _row(
-    table: Lut, bits: int, given: Mapping[str, int], first: State | None,
-    generator: np.random.Generator,
-) -> list[int]:  # fmt: skip
-    words = dict.fromkeys(table.columns, 0)
-    left: dict[str, int] = {}  # what the passes left in the per-word columns
-    for bit in reversed(range(bits)) if table.walk == "msb-first" else range(bits):
-        held = {n: word >> bit & 1 if n in table.per_bit else word for n, word in given.items()}
-        state = first or _state(table, held | left, not given, generator)
-        for name, value in zip(table.columns, state, strict=True):
-            if name in table.per_bit:
-                words[name] |= value << bit
-            elif not left:
-                words[name] = value
-        after = dict(zip(table.columns, run_passes(table, state), strict=True))
-        left, first = {name: after[name] for name in table.per_word}, None
-    return list(words.values())
-
-
 def _state(
-    table: Lut, held: Mapping[str, int], any_output: bool, generator: np.random.Generator
+    table: Lut, held: Mapping[str, int], clean: bool, generator: np.random.Generator
 ) -> State:
-    """A reachable state that agrees with the bits that are held."""
-    agreeing = [
-        state
-        for state in table.reachable
-        if all(state[table.columns.index(name)] == bit for name, bit in held.items())
-    ]
-    if not agreeing:
+    """A reachable state with the bits that are held; `clean` wants outputs 0 where it can."""
+    place = {name: k for k, name in enumerate(table.columns)}
+    found = [s for s in table.reachable if all(s[place[n]] == bit for n, bit in held.items())]
+    if clean and found:
+        ones = [sum(state[place[name]] for name in table.outputs) for state in found]
+        found = [state for state, count in zip(found, ones, strict=True) if count == min(ones)]
+    if not found:
         return tuple(held.get(name, 0) for name in table.columns)
-    fewest = min(_outputs(table, state) for state in agreeing)
-    chosen = [state for state in agreeing if any_output or _outputs(table, state) == fewest]
-    return chosen[int(generator.integers(len(chosen)))]
-
-
-def _outputs(table: Lut, state: Sequence[int]) -> int:
-    """How many output columns hold 1."""
-    return sum(state[table.columns.index(name)] for name in table.outputs)
+    return found[generator.integers(len(found))]

@@ -12,10 +12,11 @@ import numpy as np
 import pytest
 
 from apsim import functions, lut
+from apsim.ap_kind import ApKind
 from apsim.debug.targets import Wanted, open_target
 from apsim.errors import InputError
-from apsim.functions import Function, Recipe
-from apsim.program import ApKind, Gate, Item, Loop, Microprogram, Mode, Op, Step
+from apsim.functions import Function, Recipe, micro
+from apsim.program import Gate, Item, Loop, Microprogram, Mode, Op, Step
 from apsim.rtl import Export, Load, export, tools, write
 
 KINDS = [kind.value for kind in ApKind]
@@ -46,6 +47,7 @@ def all_functions(kind: str) -> Iterator[tuple[str, Function]]:
     yield "matmul", functions.matmul(2, 2, 3, 2, words_b="s", **on)
     yield "merge", functions.merge(4, 3, 3, 6, **on)
     yield "average pool", functions.average_pool(2, 5, 2, divide="multiply", clear=True, **on)
+    yield "table", micro.table([5, 0, 7, 7, 1, 2, 3, 4], 3, 3, 9, **on)
     yield "requantize", functions.requantize(RECIPE, 9, **on)
     vertical = ["prefix"] * ApKind(kind).vertical + ["chain"] * ApKind(kind).chain
     for scheme in ("moves", *vertical):

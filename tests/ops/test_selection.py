@@ -10,11 +10,12 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from apsim import ops
+from apsim.ap_kind import ApKind
 from apsim.errors import ProgramError
 from apsim.layout import Layout
 from apsim.machine import Machine
 from apsim.ops.selection import flag_rows, placed
-from apsim.program import ApKind, Loop
+from apsim.program import Loop
 from tests.helpers.benches import words
 
 WAYS = [

@@ -9,11 +9,12 @@ from pathlib import Path
 import pytest
 
 from apsim import functions, lut
+from apsim.ap_kind import ApKind
 from apsim.errors import InputError
 from apsim.functions import Function
 from apsim.lut.check import Unsound, prove, run_passes
 from apsim.lut.model import Lut, Pass
-from apsim.program import ApKind, Operation
+from apsim.program import Operation
 from apsim.rtl.prove import OPERATIONS, prove_lut, prove_operation
 from tests.helpers.circuits import needs
 
