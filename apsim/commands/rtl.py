@@ -17,7 +17,6 @@ from apsim.commands.debug import add_target, wanted
 from apsim.errors import InputError
 
 if TYPE_CHECKING:
-    from apsim.lut.model import Lut
     from apsim.rtl import Export, Load
     from apsim.rtl.prove import Proof
     from apsim.rtl.simulate import Outcome
@@ -39,16 +38,10 @@ def add_parser(subparsers: argparse._SubParsersAction[argparse.ArgumentParser]) 
     add("-o", "--output", metavar="DIR", help="the folder to write")
     add("--force", action="store_true", help="write into a folder that is there")
     add("--run", dest="simulate", action="store_true", help="build, run, compare every clock")
-    add(
-        "--simulator",
-        choices=("icarus", "verilator", "both"),
-        help="which (default: what is there)",
-    )
-    add("--trace", action="store_true", help="with --run: waves too, DIR/ap.vcd")
+    add("--simulator", choices=("icarus", "verilator", "both"), help="default: what is there")
+    add("--trace", action="store_true", help="with --run and -o: waves too, DIR/ap.vcd")
     add("--end-only", action="store_true", help="compare the end in place of every clock")
-    add(
-        "--repeat", metavar="N", type=int, default=0, help="with --run: N times more, for the speed"
-    )
+    add("--repeat", metavar="N", type=int, default=0, help="with --run: N times more, for speed")
     add("--technology", "--tech", metavar="sram|reram|FILE", help="clocks of a write (default: 1)")
     add("--json", metavar="FILE", help="write what came as JSON")
     add("--prove", metavar="LUT|OPERATION", help="prove it with yosys; `luts` proves all LUTs")
@@ -70,36 +63,35 @@ def _run(args: argparse.Namespace) -> int:
 
 
 def _export(args: argparse.Namespace) -> int:
-    from apsim.rtl import export
+    from apsim.rtl import export, write
 
-    if not args.output and not args.simulate:
-        raise InputError("wanted -o DIR, --run, or both")
-    if args.repeat < 0:
-        raise InputError(f"--repeat: wanted 0 or more, got {args.repeat}")
-    if args.repeat and args.trace:
-        raise InputError("--trace writes the waves of one run: wanted it without --repeat")
+    _refuse_idle(args)
     made = export(_load(args), _write_clocks(args.technology), not args.end_only)
     with _folder(args) as folder:
-        return _written(args, made, folder)
-
-
-def _written(args: argparse.Namespace, made: Export, folder: Path) -> int:
-    from apsim.rtl import write
-
-    write(made, folder)
-    if args.output:
-        print(f"wrote {folder} ({made.expected.counts}; {made.clocks} clocks)")
-    if not made.expected.whole and not args.end_only:
-        _warn("a trace of every clock is above 16 MiB: only the end is compared")
-    if not args.simulate:
-        return 0
-    outcomes = _simulate(args, made, folder)
-    for outcome in outcomes:
-        _show(made, outcome)
-    if args.trace and args.output:
-        print(f"wrote {folder / 'ap.vcd'}")
+        write(made, folder)
+        if args.output:
+            print(f"wrote {folder} ({made.expected.counts}; {made.clocks} clocks)")
+        if not made.expected.whole and not args.end_only:
+            _warn("a trace of every clock is above 16 MiB: only the end is compared")
+        outcomes = _simulate(args, made, folder) if args.simulate else []
+        for outcome in outcomes:
+            _show(made, outcome)
+        if args.trace:
+            print(f"wrote {folder / 'ap.vcd'}")
     _write_json(args, _as_json(made, outcomes))
     return 0 if all(outcome.passed for outcome in outcomes) else 1
+
+
+def _refuse_idle(args: argparse.Namespace) -> None:
+    """Refuse options that would do nothing."""
+    if not args.output and not args.simulate:
+        raise InputError("wanted -o DIR, --run, or both")
+    if not args.simulate and (args.trace or args.repeat or args.simulator):
+        raise InputError("--simulator, --trace and --repeat say how to --run: wanted that, too")
+    if args.trace and (args.repeat or not args.output):
+        raise InputError("--trace writes the waves of one run to DIR: wanted -o, and no --repeat")
+    if args.repeat < 0:
+        raise InputError(f"--repeat: wanted 0 or more, got {args.repeat}")
 
 
 def _simulate(args: argparse.Namespace, made: Export, folder: Path) -> list[Outcome]:
@@ -260,52 +252,42 @@ def _prove(args: argparse.Namespace) -> int:
     from apsim.debug.targets import ALIASES
     from apsim.rtl.prove import OPERATIONS
 
-    name = args.prove
-    tables = lut.names() if name == "luts" else (name,) * _is_lut(name)
-    operation = ALIASES.get(name, name)
+    name, operation = args.prove, ALIASES.get(args.prove, args.prove)
+    is_lut = name in lut.names() or name.endswith(".toml")
+    tables = lut.names() if name == "luts" else (name,) * is_lut
     if not tables and operation not in OPERATIONS:
         known = ", ".join(OPERATIONS)
         raise InputError(f"--prove: wanted a LUT, luts, or one of {known}, got {name!r}")
-    held = [_prove_table(args, table) for table in tables]
-    if operation in OPERATIONS:
-        held.append(_prove_operation(args, operation))
-    return 0 if all(held) else 1
+    with _folder(args) as folder:
+        proofs = [_prove_table(table, folder) for table in tables]
+        if operation in OPERATIONS:
+            proofs.append(_prove_operation(args, operation, folder))
+    _write_json(args, {"schema": "apsim.rtl.proofs/1", "proofs": proofs})
+    return 0 if all(proof["holds"] for proof in proofs) else 1
 
 
-def _is_lut(name: str) -> bool:
+def _prove_table(name: str, folder: Path) -> dict[str, Any]:
+    """Prove a LUT, sound or not, beside what apsim itself finds."""
     from apsim import lut
-
-    return name in lut.names() or name.endswith(".toml")
-
-
-def _prove_table(args: argparse.Namespace, name: str) -> bool:
+    from apsim.lut.check import Unsound, prove
+    from apsim.lut.reader import read, read_text
     from apsim.rtl.prove import prove_lut
 
-    table, verdict = _read(name)
+    path = lut.catalog.path_of(name)
+    table, verdict = read(read_text(path), str(path)), "sound"
     try:
-        proof = prove_lut(table, Path(args.output) if args.output else None)
+        prove(table)
+    except Unsound:
+        verdict = "unsound"
+    try:
+        proof = prove_lut(table, folder)
     except InputError as error:
         raise InputError(f"{error}; apsim's own check of {name}: {verdict}") from None
     what = f"LUT {table.name}: {len(table.reachable)} states, {len(table.passes)} passes"
     return _told(what, proof, f"; apsim's own check: {verdict}")
 
 
-def _read(name: str) -> tuple[Lut, str]:
-    """A LUT, sound or not, and what apsim itself finds."""
-    from apsim import lut
-    from apsim.lut.check import Unsound, prove
-    from apsim.lut.reader import read, read_text
-
-    path = lut.catalog.path_of(name)
-    table = read(read_text(path), str(path))
-    try:
-        prove(table)
-    except Unsound:
-        return table, "unsound"
-    return table, "sound"
-
-
-def _prove_operation(args: argparse.Namespace, name: str) -> bool:
+def _prove_operation(args: argparse.Namespace, name: str, folder: Path) -> dict[str, Any]:
     from apsim.debug.targets import OPERATIONS
     from apsim.rtl.prove import prove_operation
 
@@ -313,14 +295,15 @@ def _prove_operation(args: argparse.Namespace, name: str) -> bool:
     words = args.rows or (4 if name == "reduce" else 1)
     bits = args.bits or BITS.get(name, 8)
     function = known.build(bits, words, args.ap)
-    shapes = [known.shape(words)] * len(known.operands)
-    proof = prove_operation(name, function, shapes, Path(args.output) if args.output else None)
+    proof = prove_operation(name, function, [known.shape(words)] * len(known.operands), folder)
     what = f"{name}, {bits} bits, {words} word{'s' * (words > 1)}, {args.ap}"
     return _told(f"{what}: {function.program.counts()}, all operands", proof, "")
 
 
-def _told(what: str, proof: Proof, more: str) -> bool:
+def _told(what: str, proof: Proof, more: str) -> dict[str, Any]:
+    from dataclasses import asdict
+
     print(f"{what}: {'proved' if proof.holds else 'REFUTED'} in {proof.seconds:.2f} s{more}")
     if not proof.holds:
         print("  not so for " + " ".join(f"{n} = {b}" for n, b in proof.counterexample.items()))
-    return proof.holds
+    return {"what": what + more, **asdict(proof)}

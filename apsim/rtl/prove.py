@@ -8,11 +8,10 @@ from __future__ import annotations
 
 import re
 import subprocess
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from itertools import product
 from pathlib import Path
-from tempfile import TemporaryDirectory
 from time import perf_counter
 
 import numpy as np
@@ -59,42 +58,40 @@ OPERATIONS = {
 """Operations whose results are specified here, by their names in `apsim.functions`."""
 
 
-def prove_lut(lut: Lut, folder: Path | None = None) -> Proof:
+def prove_lut(lut: Lut, folder: Path) -> Proof:
     """Prove that the passes carry out the truth on every reachable state, cells marked x apart.
 
     As `apsim.lut.check.prove`, also that what a bit leaves in the per-word columns is met by
-    the next.  `folder` keeps the Verilog.  Raises `InputError` where yosys is missing.
+    the next.  `folder` gets the Verilog, lut_NAME.v.  Raises `InputError` where yosys is missing.
     """
-    proof = _solve("\n".join(_lut_text(lut)), folder)
+    proof = _solve(_lut_text(lut), folder, f"lut_{lut.name}.v")
     bits = proof.counterexample.get("s", "")
     named = dict(zip(lut.columns, reversed(bits), strict=False))
     return Proof(proof.holds, named, proof.seconds)
 
 
 def prove_operation(
-    name: str, function: Function, shapes: Sequence[tuple[int, ...]], folder: Path | None = None
+    name: str, function: Function, shapes: Sequence[tuple[int, ...]], folder: Path
 ) -> Proof:
     """Prove that a function's own program gives what is specified, for all operands.
 
-    `shapes` are the shapes of its operands.  Raises `InputError` where yosys is missing or
-    the words are too wide to be tried.
+    `shapes` are the shapes of its operands; `folder` gets NAME.v.  Raises `InputError`
+    where yosys is missing or the words are too wide to be tried.
     """
     known = OPERATIONS[name]
     bits = function.layout[function.inputs[0]].width
     if bits > known.most_bits:
         raise InputError(f"{name}: a proof is tried up to {known.most_bits} bits, got {bits}")
-    return _solve("\n".join(_operation_text(known, function, shapes)), folder)
+    return _solve(_operation_text(known, function, shapes), folder, f"{name}.v")
 
 
-def _solve(text: str, folder: Path | None) -> Proof:
+def _solve(text: Iterable[str], folder: Path, name: str) -> Proof:
     tools.find("yosys")
+    folder.mkdir(parents=True, exist_ok=True)
+    write_text(folder / name, "\n".join(text) + "\n")
+    command = ["yosys", "-p", SOLVE.format(file=name)]
     start = perf_counter()
-    with TemporaryDirectory() as temporary:
-        where = folder or Path(temporary)
-        where.mkdir(parents=True, exist_ok=True)
-        write_text(where / "prove.v", text + "\n")
-        command = ["yosys", "-p", SOLVE.format(file="prove.v")]
-        done = subprocess.run(command, cwd=where, capture_output=True, text=True, check=False)
+    done = subprocess.run(command, cwd=folder, capture_output=True, text=True, check=False)
     seconds = perf_counter() - start
     holds, failed = (f"model found: {word}!" in done.stdout for word in ("SUCCESS", "FAIL"))
     if not holds and not failed:

@@ -94,8 +94,11 @@ def test_what_takes_long_is_told_before(
         ("digits -o x", "a whole network is many programs: name a layer as digits:LAYER"),
         ("nonesuch -o x", "nothing is called 'nonesuch'"),
         ("add -o x --rows 5000", "wanted at most 4096 rows"),
-        ("add -o x --repeat -1", "--repeat: wanted 0 or more, got -1"),
-        ("add --run --repeat 9 --trace", "--trace writes the waves of one run"),
+        ("add --run --repeat -1", "--repeat: wanted 0 or more, got -1"),
+        ("add --run -o x --repeat 9 --trace", "--trace writes the waves of one run to DIR"),
+        ("add --run --trace", "--trace writes the waves of one run to DIR: wanted -o"),
+        ("add -o x --simulator icarus", "--simulator, --trace and --repeat say how to --run"),
+        ("--prove add -o full", "full is there and not empty"),
         ("add -o x --technology nonesuch", "nonesuch"),
         ("--prove nonesuch", "--prove: wanted a LUT, luts, or one of add, subtract"),
         ("--prove nonesuch.toml", "cannot read the LUT file nonesuch.toml"),
@@ -215,7 +218,10 @@ table = '''
 def test_an_unsound_table_is_refuted_with_the_state(capsys: pytest.CaptureFixture[str]) -> None:
     needs("yosys")
     Path("bad.toml").write_text(UNSOUND)
-    assert rtl("--prove bad.toml") == 1
+    assert rtl("--prove bad.toml --json out.json -o proof") == 1
+    (proof,) = json.loads(Path("out.json").read_text())["proofs"]
+    assert (proof["holds"], proof["counterexample"]) == (False, {"A": "1", "B": "0", "C": "0"})
+    assert set(contents("proof")) == {"lut_bad.v"}
     told = capsys.readouterr().out
     assert "REFUTED" in told and "apsim's own check: unsound" in told
     assert "not so for A = 1 B = 0 C = 0" in told

@@ -24,8 +24,8 @@ def yosys() -> None:
     needs("yosys")
 
 
-def test_every_shipped_lut_is_proved() -> None:
-    assert [name for name in lut.names() if not prove_lut(lut.find(name)).holds] == []
+def test_every_shipped_lut_is_proved(tmp_path: Path) -> None:
+    assert [name for name in lut.names() if not prove_lut(lut.find(name), tmp_path).holds] == []
 
 
 def mutants(table: Lut) -> Iterator[Lut]:
@@ -53,10 +53,10 @@ MANY = [pytest.param(name, marks=pytest.mark.long) for name in lut.names() if na
 
 
 @pytest.mark.parametrize("name", [*FEW, *MANY])
-def test_mutants_get_the_verdict_of_the_loader(name: str) -> None:
+def test_mutants_get_the_verdict_of_the_loader(name: str, tmp_path: Path) -> None:
     """yosys(mutant) == apsim(mutant), and the state shown is one that the passes get wrong"""
     for mutant in mutants(lut.find(name)):
-        proof = prove_lut(mutant)
+        proof = prove_lut(mutant, tmp_path)
         assert proof.holds == is_sound(mutant), mutant.passes
         if not proof.holds:
             state = tuple(int(proof.counterexample[column]) for column in mutant.columns)
@@ -80,22 +80,22 @@ def shapes(name: str, words: int) -> list[tuple[int, ...]]:
     ("name", "bits"),
     [("add", 32), ("subtract", 8), ("maximum", 8), ("minimum", 8), ("relu", 32), ("multiply", 4)],
 )
-def test_an_operation_is_proved_for_all_words(name: str, bits: int) -> None:
-    assert prove_operation(name, getattr(functions, name)(bits, 1), shapes(name, 1)).holds
+def test_an_operation_is_proved_for_all_words(name: str, bits: int, tmp_path: Path) -> None:
+    assert prove_operation(name, getattr(functions, name)(bits, 1), shapes(name, 1), tmp_path).holds
 
 
 @pytest.mark.parametrize("words", ["s", "u"])
-def test_signs_are_those_of_the_fields(words: str) -> None:
+def test_signs_are_those_of_the_fields(words: str, tmp_path: Path) -> None:
     function = functions.multiply(3, 1, words=words, words_b=words)
-    assert prove_operation("multiply", function, shapes("multiply", 1)).holds
+    assert prove_operation("multiply", function, shapes("multiply", 1), tmp_path).holds
     function = functions.maximum(4, 2, words=words)
-    assert prove_operation("maximum", function, shapes("maximum", 2)).holds
+    assert prove_operation("maximum", function, shapes("maximum", 2), tmp_path).holds
 
 
 @pytest.mark.parametrize("kind", [kind.value for kind in ApKind])
-def test_a_reduction_is_proved_on_the_whole_array(kind: str) -> None:
+def test_a_reduction_is_proved_on_the_whole_array(kind: str, tmp_path: Path) -> None:
     """moves, carry-save, segments and chain, all words at once"""
-    assert prove_operation("reduce", functions.reduce(4, 4, kind=kind), [(4,)]).holds
+    assert prove_operation("reduce", functions.reduce(4, 4, kind=kind), [(4,)], tmp_path).holds
 
 
 def without(function: Function, number: int) -> Function:
@@ -105,9 +105,9 @@ def without(function: Function, number: int) -> Function:
     return replace(function, operation=Operation("less", lambda layout: left))
 
 
-def test_a_missing_step_is_refuted_with_operands_that_go_wrong() -> None:
+def test_a_missing_step_is_refuted_with_operands_that_go_wrong(tmp_path: Path) -> None:
     function = without(functions.add(4, 1), 8 + 4 + 2)  # pass 3 of bit 1
-    proof = prove_operation("add", function, shapes("add", 1))
+    proof = prove_operation("add", function, shapes("add", 1), tmp_path)
     assert not proof.holds
     a, b = (int(proof.counterexample[name], 2) for name in ("x0_0", "x1_0"))
     assert functions.run(function, [a], [b]).values[0] != a + b
