@@ -119,7 +119,7 @@ def exported(load: Load, folder: Path, **options: Any) -> Export:
 def random_load(seed: int) -> Load:
     """Any program that hardware can run, on any cells: every op, mode and gate, and loops."""
     rng = np.random.default_rng(seed)
-    rows, columns = int(rng.integers(6, 12)), int(rng.integers(2, 9))
+    rows, columns = int(rng.integers(1, 12)), int(rng.integers(1, 9))
     items: list[Item] = []
     for _ in range(int(rng.integers(3, 8))):
         items += _horizontal(rng, columns) if rng.random() < 0.5 else [_loop(rng, rows, columns)]
@@ -147,8 +147,8 @@ def _horizontal(rng: np.random.Generator, columns: int) -> list[Step]:
 
 
 def _loop(rng: np.random.Generator, rows: int, columns: int) -> Loop:
-    slots, parallel = int(rng.integers(1, 4)), bool(rng.integers(2))
-    groups = int(rng.integers(1, rows // slots + 1 if parallel else 5))
+    slots, parallel = int(rng.integers(1, min(rows, 3) + 1)), bool(rng.integers(2))
+    groups = int(rng.integers(1, rows // slots + 1 if parallel else min(rows, 4) + 1))
     rows_of = [rng.permutation(rows)[:slots] for _ in range(groups)]
     table = rng.permutation(rows)[: groups * slots].reshape(groups, slots) if parallel else rows_of
     body = [_vertical(rng, slots, columns, parallel) for _ in range(int(rng.integers(1, 6)))]

@@ -105,8 +105,8 @@ module tb;
   task automatic check_end;
     if (`TRACE != STEPS) compare_state(expected_trace[`TRACE-1]);
     if (taken != `TAKEN || given != `PUT) fail("inputs or outputs");
-    if (compares != `COMPARES || writes != `WRITES || reads != `READS) fail("counts");
-    if (clocks != CLOCKS) fail("clocks");
+    if (compares !== `COMPARES || writes !== `WRITES || reads !== `READS) fail("counts");
+    if (clocks !== CLOCKS) fail("clocks");
     if (flips != `FLIPS) fail("flips");
     $display("%0s: %0d clocks, %0d compares, %0d writes, %0d reads, %0d toggles",
              failures == 0 ? "PASS" : "FAIL", clocks, compares, writes, reads, flips);
