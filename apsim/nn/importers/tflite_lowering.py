@@ -21,6 +21,7 @@ from apsim.nn.model import (
     AvgPool,
     Layer,
     Model,
+    Origin,
     Requantize,
     Reshape,
     Tensor,
@@ -32,6 +33,7 @@ from apsim.nn.rules import factors
 
 __all__ = ["Handler", "Lowering"]
 
+TO_HOST = ("SOFTMAX", "LOG_SOFTMAX", "ARG_MAX")
 TO_PLANES, FROM_PLANES = (2, 0, 1), (1, 2, 0)
 Handler = Callable[["Lowering", Operator], None]
 
@@ -61,7 +63,16 @@ class Lowering:
             handler(self, operator)
         outputs = [self.as_file(index) for index in self.file.outputs]
         model = self.build.model(self.file.name, outputs)
-        return Imported(verify(model), tuple(self._fate(one) for one in self.file.operators))
+        fates = tuple(self._fate(one) for one in self.file.operators)
+        return Imported(verify(model), fates, self._origins())
+
+    def _origins(self) -> tuple[Origin, ...]:
+        """Where the file holds the network's integers; what the host was left is none of it."""
+        hosts = {one.outputs[0] for one in self.file.operators if one.op in TO_HOST}
+        names = [tensor.name for tensor in self.file.tensors]
+        found = [Origin(made, names[i], i, TO_PLANES) for i, made in self.planes.items()]
+        found += [Origin(made, names[i], i) for i, made in self.flat.items()]
+        return tuple(one for one in found if one.index not in hosts)
 
     def _fate(self, operator: Operator) -> Fate:
         place = f"operator {operator.index} {operator.op}"

@@ -16,10 +16,11 @@ from apsim.nn.model.network import (
     Transpose,
     Weighted,
 )
+from apsim.nn.model.origin import Origin
 from apsim.nn.model.tensor import Entry, Floats, Integers, Requant, Tensor
 
 __all__ = [
     "Add", "AvgPool", "Concat", "Conv2d", "Entry", "Flatten", "Floats", "Integers", "Layer",
-    "Linear", "MaxPool", "Model", "Relu", "Requant", "Requantize", "Reshape", "Tensor",
+    "Linear", "MaxPool", "Model", "Origin", "Relu", "Requant", "Requantize", "Reshape", "Tensor",
     "Transpose", "Weighted",
 ]  # fmt: skip
