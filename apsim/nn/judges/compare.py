@@ -53,6 +53,13 @@ class Agreement:
     before: str = ""
 
     @property
+    def place(self) -> str:
+        """The layer, and the file's tensor where it is called otherwise; escapes are shown."""
+        named = "" if self.layer == self.name else f" (tensor {self.name!r} of the file)"
+        signs = (c if c.isprintable() else c.encode("unicode_escape").decode() for c in self.layer)
+        return "".join(signs) + named
+
+    @property
     def unexplained(self) -> int:
         """Differences that are none of float32's."""
         return self.forced - self.ties - self.float32

@@ -33,7 +33,8 @@ class Kernels:
             content = stream.read()
         self.whole, self.inside = (_interpreter(content, keep) for keep in (False, True))
         self.inputs = self.whole.get_input_details()
-        self.batch: int | None = int(self.inputs[0]["shape"][0]) if len(self.inputs) else None
+        batches = [int(one["shape"][0]) for one in self.inputs if len(one["shape"]) > 1]
+        self.batch: int | None = min(batches, default=1)
         self.made = [
             one for one in self.inside.get_tensor_details()
             if np.dtype(one["dtype"]).name in NUMBERS
