@@ -159,11 +159,19 @@ class _Judge:
             return {}
 
     def look_before_rounding(self) -> None:
-        """Hold what each layer rounds against what the file rounds."""
+        """Hold what each layer rounds against what the file rounds.
+
+        The first tensor that a rounding of the file gives is the one; a clip of its
+        integers, in a layer of its own, rounds nothing more.
+        """
         makers = {layer.output: layer for layer in self.model.layers}
+        taken: set[int] = set()
         for at, one in enumerate(self.judged):
             layer, found = makers.get(one.tensor), self.exact.get(one.name)
-            if layer is None or found is None or found.rounding is None or not one.total:
+            if found is None or found.rounding is None or id(found.rounding.steps) in taken:
+                continue
+            taken.add(id(found.rounding.steps))
+            if layer is None:
                 continue
             steps = ties.unrounded(self.model, layer, self.tensors)
             if steps is None or any(place.axes for place in self.places[one.tensor]):
