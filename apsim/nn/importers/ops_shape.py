@@ -12,7 +12,7 @@ import numpy as np
 from apsim.nn.importers.constants import Const, ConstReal
 from apsim.nn.importers.graph import Array, Node
 from apsim.nn.importers.ops_real import name_of, pool_mean
-from apsim.nn.importers.pending import Chained, Pending, Source, Value
+from apsim.nn.importers.pending import Blocked, Chained, Pending, Source, Value
 from apsim.nn.importers.walk import ANY, Handler, Walk, handles
 from apsim.nn.model import ArgMax, AvgPool, Flatten, Layer, Reshape, Tensor, Transpose
 from apsim.nn.model.words import holding
@@ -312,7 +312,7 @@ def _top_k(walk: Walk, node: Node) -> Sequence[Value]:
     if len(node.outputs) < 2 or walk.uses.get(node.outputs[0]):
         raise node.refuse("the greatest value", "its place alone, the second output")
     place = _place(walk, node, int(node.attribute("axis", -1)), True, False, node.outputs[1])
-    return [place, place]
+    return [Blocked(), place]
 
 
 def _place(

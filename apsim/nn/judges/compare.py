@@ -53,6 +53,13 @@ class Agreement:
     before: str = ""
 
     @property
+    def place(self) -> str:
+        """The layer, and the file's tensor where it is called otherwise; escapes are shown."""
+        named = "" if self.layer == self.name else f" (tensor {self.name!r} of the file)"
+        signs = (c if c.isprintable() else c.encode("unicode_escape").decode() for c in self.layer)
+        return "".join(signs) + named
+
+    @property
     def unexplained(self) -> int:
         """Differences that are none of float32's."""
         return self.forced - self.ties - self.float32
@@ -97,7 +104,8 @@ def compare(
     each layer rounds is held against the file's own in float64, too: a bias that is one
     off shows there in every value, in the integers only in a few.
     """
-    judge = _Judge(model, origins_of(model, origins), reading, dict(ours or {}))
+    places = origins_of(model, origins)
+    judge = _Judge(model, places, frozenset(origins), reading, dict(ours or {}))
     for name in model.inputs:
         judge.take(f"input {model.called(name)!r}", None, name, np.asarray(x[name], np.int64))
     for layer in model.layers:
@@ -132,6 +140,7 @@ class _Judge:
 
     model: Model
     places: Mapping[str, list[Origin]]
+    claimed: frozenset[Origin]
     reading: Reading
     ours: dict[str, Integers]
 
@@ -150,11 +159,19 @@ class _Judge:
             return {}
 
     def look_before_rounding(self) -> None:
-        """Hold what each layer rounds against what the file rounds."""
+        """Hold what each layer rounds against what the file rounds.
+
+        The first tensor that a rounding of the file gives is the one; a clip of its
+        integers, in a layer of its own, rounds nothing more.
+        """
         makers = {layer.output: layer for layer in self.model.layers}
+        taken: set[int] = set()
         for at, one in enumerate(self.judged):
             layer, found = makers.get(one.tensor), self.exact.get(one.name)
-            if layer is None or found is None or found.rounding is None or not one.total:
+            if found is None or found.rounding is None or id(found.rounding.steps) in taken:
+                continue
+            taken.add(id(found.rounding.steps))
+            if layer is None:
                 continue
             if self._takes_integers_of(layer, found.rounding):
                 continue
@@ -188,6 +205,8 @@ class _Judge:
             given = _in_steps(self.model.tensors[name], place, value)
             total = made.size if not counted else 0
             base = Agreement(what, name, place.name, total)
+            if isinstance(given, str) and place not in self.claimed:
+                continue  # of the same name, but in real numbers that the network knows no scale of
             if isinstance(given, str) or given.shape != made.shape:
                 shape = given if isinstance(given, str) else f"shape {list(given.shape)}"
                 problem = f"shape {list(made.shape)}, the judge has {shape}"

@@ -70,7 +70,9 @@ def allowed(model: Model, layer: Layer, reach: float) -> tuple[float, float]:
     if isinstance(layer, Weighted):
         scale = np.ones(1) if layer.requant is None else layer.requant.scale
         most = np.abs(_file_bias(model, layer)) * scale
-        return 4 * FLOAT32, 2 * FLOAT32 * float(most.max(initial=0))
+        real = 0.0 if layer.shift is None else float(np.abs(layer.shift).max(initial=0))
+        besides = 4 * real / _step(model.tensors[layer.output])  # the sum is so much more than it
+        return 4 * FLOAT32, FLOAT32 * (2 * float(most.max(initial=0)) + besides)
     return (0.0, reach) if isinstance(layer, Add) else (2 * FLOAT32, 0.0)
 
 
