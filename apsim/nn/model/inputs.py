@@ -22,8 +22,8 @@ def checked_inputs(
     """Give the input tensors [N, ...] by name, in int64, and the states' where they start.
 
     An input without its batch axis is the same for all images (one at least must have it);
-    a state that `x` names begins with what is given.  Raises `InputError` where an input is missing, a shape or a value does not
-    fit its tensor, or the batches differ.
+    a state that `x` names begins with what is given.  Raises `InputError` where an input is
+    missing, a shape or a value does not fit its tensor, or the batches differ.
     """
     given = dict(x) if isinstance(x, Mapping) else {model.input: x}
     for state in model.states:
