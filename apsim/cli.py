@@ -35,6 +35,7 @@ VERBS: tuple[str, ...] = (
     "lut",
     "debug",
     "trace",
+    "rtl",
 )
 """The verbs in the order of the help; each is a module of `apsim.commands`."""
 

@@ -33,10 +33,10 @@ def add_parser(subparsers: argparse._SubParsersAction[argparse.ArgumentParser]) 
     parser.set_defaults(run=_run)
 
 
-def add_target(parser: argparse.ArgumentParser) -> None:
+def add_target(parser: argparse.ArgumentParser, many: str = "+") -> None:
     """Add what says which program is meant; `wanted` reads it."""
     add = parser.add_argument
-    add("target", metavar="TARGET", nargs="+",
+    add("target", metavar="TARGET", nargs=many,
         help="add, subtract, multiply, maximum, minimum, relu, reduce, dot, max-pool, "
         "average-pool; a LUT by name or file; a saved session (.json); MODEL:LAYER, "
         "or: run MODEL --layer LAYER")  # fmt: skip

@@ -23,7 +23,7 @@ from apsim.lut.check import filled, prove
 from apsim.lut.model import Bits, Lut, Pass, State
 from apsim.readers import MOST_TOML, parse_toml
 
-__all__ = ["MAX_COLUMNS", "WALKS", "check_name", "load", "parse", "read_text", "read_truth"]
+__all__ = ["MAX_COLUMNS", "WALKS", "check_name", "load", "parse", "read", "read_text", "read_truth"]
 
 WALKS = ("lsb-first", "msb-first")
 REQUIRED = ("name", "about", "source", "per_bit", "walk", "table")
@@ -71,12 +71,12 @@ def read_text(path: str | Path) -> str:
 
 def parse(text: str, *, origin: str = "LUT") -> Lut:
     """Read and prove a LUT from the text of its file; `origin` opens every message."""
-    lut = filled(_read(text, origin))
+    lut = filled(read(text, origin))
     prove(lut)
     return lut
 
 
-def _read(text: str, origin: str) -> Lut:
+def read(text: str, origin: str) -> Lut:
     """Read a LUT without proving it; cells marked `x` hold the input's bit for now."""
     keys = _read_keys(text, origin)
     table = _read_table(keys["table"], _text_place(text, origin, "table"), "table")
