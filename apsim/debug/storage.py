@@ -76,9 +76,7 @@ def from_record(found: dict[str, Any], path: str | Path, engine: str = "strict")
     """The session of a record, at its point; raises `InputError` where the record is damaged."""
     try:
         return _rebuilt(found, engine)
-    except (
-        KeyError, TypeError, ValueError, IndexError, OverflowError, zlib.error, ApsimError,
-    ) as error:  # fmt: skip
+    except (LookupError, TypeError, ValueError, ArithmeticError, zlib.error, ApsimError) as error:
         kind = "" if isinstance(error, ApsimError) else f"{type(error).__name__}: "
         raise InputError(f"{path}: the saved session is damaged: {kind}{error}") from error
 
