@@ -91,11 +91,8 @@ def _rebuilt(found: dict[str, Any], engine: str) -> Session:
     ]
     _set_tag(machine, _unpacked(found["start"]["tag"], (machine.rows,)))
     machine.cam.poke(_unpacked(found["start"]["cells"], (machine.rows, machine.cam.columns)))
-    data, out = (
-        None if found[name] is None else np.array(found[name], np.uint64)
-        for name in ("data", "out")
-    )
-    session = Session(machine, *programs, data=data, out=out)
+    words: Any = {name: np.array(found[name], np.uint64) for name in ("data", "out") if found[name]}
+    session = Session(machine, *programs, **words)
     for point, *cell in found["edits"]:
         session.go_to(point)
         session.edit((int(cell[0]), int(cell[1]), int(cell[2])))
