@@ -20,7 +20,7 @@ from apsim import schemas
 from apsim.counts import Activity, Counts
 from apsim.errors import InputError
 from apsim.files import replacing
-from apsim.nn.model import Integers, Layer, Model, Weighted
+from apsim.nn.model import Integers, Layer, Model
 from apsim.nn.on_ap.chip import Chip
 from apsim.nn.on_ap.layer_run import Forecast, LayerRun, Part
 from apsim.nn.on_ap.seconds import Seconds
@@ -58,9 +58,9 @@ def model_digest(model: Model) -> str:
         text.update(f"{name}: {model.tensors[name]!r}".encode())
     for layer in model.layers:
         text.update(_layer_text(layer).encode())
-        if isinstance(layer, Weighted):
-            text.update(np.ascontiguousarray(layer.weights).tobytes())
-            text.update(np.ascontiguousarray(layer.bias).tobytes())
+        for values in vars(layer).values():
+            if isinstance(values, np.ndarray):
+                text.update(np.ascontiguousarray(values).tobytes())
     return text.hexdigest()
 
 

@@ -235,4 +235,5 @@ class _Progress:
             return
         needed = {name for layer in self.model.layers[len(self.layers) :] for name in layer.inputs}
         needed.update(self.model.outputs)
+        needed.update(state.written for state in self.model.states)
         self.tensors = {name: value for name, value in self.tensors.items() if name in needed}

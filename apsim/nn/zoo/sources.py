@@ -150,6 +150,26 @@ def _first(images: int | None, arrays: dict[str, Integers]) -> dict[str, Integer
     return {name: values[:images] for name, values in arrays.items()}
 
 
+def steps(network: Model, path: str | None, many: int | None = None) -> list[dict[str, Integers]]:
+    """The inputs of each step of a streaming network: the first axis of the file is time.
+
+    A step has the batch axis or not.  `many` takes the first of them.  Raises `InputError`.
+    """
+    if path is None:
+        raise InputError(f"model {network.name!r} has no inputs of its own: give some with --input")
+    given = _given(path, network)
+    lengths = {len(values) if values.ndim else 0 for values in given.values()}
+    if len(lengths) > 1 or not min(lengths, default=0):
+        raise InputError(f"{path}: wanted as many steps of each input, got {sorted(lengths)}")
+    most = min(lengths)
+    if many is not None and not 1 <= many <= most:
+        raise InputError(f"--steps: wanted 1 to {most}, got {many}")
+    return [
+        _entered(network, {name: values[i] for name, values in given.items()})
+        for i in range(many or most)
+    ]
+
+
 def file_inputs(network: Model, images: int | None, path: str) -> dict[str, Any]:
     """The first images of a file as they stand there, by the names it gives them."""
     names = list(dict.fromkeys(map(network.called, network.inputs)))
@@ -157,9 +177,15 @@ def file_inputs(network: Model, images: int | None, path: str) -> dict[str, Any]
 
 
 def _from_file(path: str, network: Model) -> dict[str, Integers]:
-    """Each input's integers; the file has just them, under the model file's names or ours."""
+    return _entered(network, _given(path, network))
+
+
+def _given(path: str, network: Model) -> dict[str, Any]:
+    """Each input's numbers; the file has just them, under the model file's names or ours."""
     wanted = list(dict.fromkeys(map(network.called, network.inputs)))
     arrays = named_arrays(path, wanted)
+    if len(arrays) == len(wanted) == 1 and is_made_up(wanted[0]):  # the file has no name for it
+        arrays = {wanted[0]: next(iter(arrays.values()))}
     names = {name: name if name in arrays else network.called(name) for name in network.inputs}
     if set(names.values()) != set(arrays):
         raise InputError(
@@ -169,12 +195,22 @@ def _from_file(path: str, network: Model) -> dict[str, Integers]:
     for name, values in arrays.items():
         if values.dtype.kind not in "fiub":
             raise InputError(f"{path}: input {name!r} must hold numbers, got {values.dtype}")
-    given = {name: arrays[source] for name, source in names.items()}
+    return {name: arrays[source] for name, source in names.items()}
+
+
+def _entered(network: Model, given: dict[str, Any]) -> dict[str, Integers]:
+    """Numbers as the integers that they are or become, without states."""
     integers = {
         name: real.quantize(network, values, name) if values.dtype.kind == "f" else values
         for name, values in given.items()
     }
-    return exact.checked_inputs(network, integers)
+    checked = exact.checked_inputs(network, integers)
+    return {name: checked[name] for name in network.inputs}
+
+
+def is_made_up(name: str) -> bool:
+    """Whether an importer named a tensor that its file does not name: t0, t1, ..."""
+    return name[:1] == "t" and name[1:].isdigit()
 
 
 def named_arrays(path: str, names: Sequence[str]) -> dict[str, Any]:
