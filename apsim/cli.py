@@ -109,10 +109,22 @@ def _run(argv: list[str]) -> int:
     parser = _parser()
     if argv and not argv[0].startswith("-") and argv[0] not in VERBS:
         parser.error(_unknown_verb(argv[0]))
+    _refuse_long_numbers(argv)
     with _flushing():
         args = parser.parse_args(argv)
         code: int = args.run(args)
         return code
+
+
+def _refuse_long_numbers(argv: list[str]) -> None:
+    """Refuse what no option makes a number of; raises `InputError`."""
+    if max(map(len, argv), default=0) >= 1000:
+        from apsim.files import MOST_DIGITS, has_long_number
+
+        if any(map(has_long_number, argv)):
+            raise InputError(
+                f"wanted numbers of less than {MOST_DIGITS} digits on the command line"
+            )
 
 
 @contextmanager

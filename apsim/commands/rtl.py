@@ -242,7 +242,8 @@ def _area(args: argparse.Namespace) -> int:
         )
     for caveat in CAVEATS:
         print(f"  {caveat}")
-    _write_json(args, {"areas": [asdict(area) for area in found], "caveats": CAVEATS})
+    areas_of = [asdict(area) for area in found]
+    _write_json(args, {"schema": "apsim.rtl.areas/1", "areas": areas_of, "caveats": CAVEATS})
     return 0
 
 

@@ -19,6 +19,7 @@ from apsim.debug.session import Session
 from apsim.debug.stops import Stop, Stops
 from apsim.debug.timeline import Place
 from apsim.debug.view import View, describe
+from apsim.errors import shown
 from apsim.lut.draw import pass_rows, table_lines, truth_rows
 from apsim.lut.model import Lut
 from apsim.program import Step
@@ -54,7 +55,7 @@ class LutPane:
 
 
 def _table(lut: Lut, step: Step) -> Iterator[Text]:
-    yield line(f"{lut.name}: {lut.about}", HEAD)
+    yield line(shown(f"{lut.name}: {lut.about}"), HEAD)
     number = _pass_number(lut, step)
     key = dict(lut.passes[number].key) if number is not None else {}
     rows = truth_rows(lut)
