@@ -114,11 +114,11 @@ def compare(
         made = exact.layer_output(model, layer, judge.tensors)
         judge.take(layer.name, layer, layer.output, made)
     if unrounded and time.perf_counter() < deadline:
-        return _before_rounding(judge)
+        return _before_rounding(judge, deadline)
     return judge.judged
 
 
-def _before_rounding(judge: _Judge) -> list[Agreement]:
+def _before_rounding(judge: _Judge, deadline: float) -> list[Agreement]:
     """The same with what each layer rounds held against what the file rounds.
 
     The first tensor that a rounding of the file gives is the one; a clip of its integers,
@@ -127,7 +127,8 @@ def _before_rounding(judge: _Judge) -> list[Agreement]:
     judged, taken = [], set[int]()
     for one in judge.judged:
         rounding = judge.exact[one.name].rounding if one.name in judge.exact else None
-        if rounding is not None and id(rounding.steps) not in taken:
+        late = time.perf_counter() > deadline
+        if rounding is not None and id(rounding.steps) not in taken and not late:
             taken.add(id(rounding.steps))
             found = before.parted(judge.model, one.tensor, judge.tensors, rounding)
             if found is not None and found[1].any():
