@@ -404,6 +404,14 @@ class Drawn:
         axis = self.size(0 if self.chance(0.1) else 1, rank - 1) if rank > 1 else 0
         size = value.shape[axis]
         given = [value.name]
+        if op == "Pad" and self.opset < 11:
+            pads = [0] * (2 * rank)
+            pads[axis], pads[axis + rank] = self.size(0, 2), self.size(0, 2)
+            return self._result(op, given, pads=pads, value=self.one_of(0.0, 0.0, 1.0))
+        if op == "Split" and size > 1 and 11 <= self.opset < 13:
+            outputs = [self.name(), self.name()]
+            self.nodes.append(helper.make_node(op, given, outputs, axis=axis, split=[1, size - 1]))
+            return Value(outputs[0], (*value.shape[:axis], 1, *value.shape[axis + 1 :]))
         if op == "Pad" and self.opset >= 11:
             pads = np.zeros((2, rank), np.int64)
             pads[:, axis] = self.size(0, 2), self.size(-1 if size > 1 else 0, 2)
@@ -588,13 +596,19 @@ class Drawn:
     def build(self) -> Graph:
         rank = self.one_of(4, 4, 4, 2, 3)
         shape = (self.size(1, 3), *(self.size(1, 5) for _ in range(rank - 1)))
-        self.x = (self.rng.integers(-24, 24, shape) / 4).astype(Float)
         self.names.add("x")
-        self.given = helper.make_tensor_value_info("x", TensorProto.FLOAT, list(shape))
         source = Value("x", shape)
-        values = [self.quantize(self.entry(source))]
+        kind = self.one_of(np.int8, np.uint8, np.int16) if self.chance(0.12) else Float
+        self.x = (self.rng.integers(-24, 24, shape) / 4).astype(Float)
+        if kind is not Float:
+            info = np.iinfo(kind)
+            self.x = self.rng.integers(max(info.min, -99), 99, shape).astype(kind)
+        self.given = helper.make_tensor_value_info(
+            "x", helper.np_dtype_to_tensor_dtype(np.dtype(kind)), list(shape)
+        )
+        values = [self._entered(source, kind)]
         if self.chance(0.15):
-            values.append(self.quantize(self.entry(source)))
+            values.append(self._entered(source, kind))
         for _ in range(self.size(1, 4)):
             near = values[-1] if self.chance(0.8) else values[self.size(0, len(values) - 1)]
             values.append(self.step(near, values))
@@ -603,6 +617,14 @@ class Drawn:
             ends.append(values[self.size(0, len(values) - 1)].name)
         outputs = list(dict.fromkeys(end for end in ends if end != "x"))
         return Graph(self.model(outputs), self.x, self.quantized)
+
+    def _entered(self, source: Value, kind: Any) -> Value:
+        """The graph's input on its way in: quantized, or integers that get a meaning."""
+        if kind is Float:
+            return self.quantize(self.entry(source))
+        zero = kind(self.size(0, 5))
+        parts = [self.const(self.scale()), self.const(zero)]
+        return Value(self.node("DequantizeLinear", [source.name, *parts]), source.shape)
 
     def model(self, outputs: list[str]) -> Any:
         graph = helper.make_graph(

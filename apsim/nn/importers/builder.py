@@ -16,7 +16,7 @@ import numpy as np
 from apsim.errors import ModelError
 from apsim.nn import rules
 from apsim.nn.importers.graph import Fate, Graph, Node
-from apsim.nn.importers.pending import Bounds, Chained, Pending, Source, Target
+from apsim.nn.importers.pending import REORDERED, Bounds, Chained, Pending, Source, Target
 from apsim.nn.model import (
     Add,
     AvgPool,
@@ -56,7 +56,8 @@ class Builder:
         self.inputs: list[str] = []
         self.entries: dict[str, Entry] = {}
         self.fates: dict[int, str] = {}
-        self.taken = {name for node in graph.nodes for name in (*node.inputs, *node.outputs)}
+        self.named = {name for node in graph.nodes for name in (*node.inputs, *node.outputs)}
+        self.taken = set(self.named)
         self.layer_names: set[str] = set()
         self.shared: set[str] = set()  # tensors that several quantizations give
         self.made: dict[Hashable, tuple[Any, str]] = {}  # what was asked for, kept, and its tensor
@@ -217,10 +218,13 @@ class Builder:
 
     def settle(self, value: Pending, name: str) -> str:
         """Make the integer tensor of a value that no quantization follows, once."""
-        key = ("settle", *value.core, value.bounds, value.integer)
-        if key not in self.made:
-            self.made[key] = (value, self._settle(value, name))
-        return self.made[key][1]
+        if not self.settled(value):
+            self.made[_settling(value)] = (value, self._settle(value, name))
+        return self.settled(value)
+
+    def settled(self, value: Pending) -> str:
+        """The integer tensor that was made of a value, empty where none was."""
+        return self.made.get(_settling(value), (None, ""))[1]
 
     def _settle(self, value: Pending, name: str) -> str:
         bounds = value.bounds
@@ -382,7 +386,6 @@ class Builder:
                 layer = replace(step.layer, inputs=(made,), output=output)
                 tensor = replace(self.tensors[made], shape=step.shape)
                 self.made[key] = (step, self.emit(layer, tensor, value.nodes if value else ()))
-            self.shared.add(made)
             made = self.made[key][1]
         return made
 
@@ -391,39 +394,69 @@ class Builder:
 
         False where they are not made here, or not for this clip alone.
         """
-        if name in self.shared or (
-            name not in self.entries and not self._narrow_layer(name, lo, hi)
-        ):
+        chain = self._made_for_one(name)
+        if not chain:
             return False
-        tensor = self.tensors.pop(name)
+        if chain[-1] in self.entries:
+            self._narrow_entry(chain[-1], lo, hi)
+        else:
+            self._narrow_layer(chain[-1], lo, hi)
+        for tensor in chain:
+            self._resize(tensor, lo, hi)
+        self._call(name, wanted)
+        kept = {key: made for key, made in self.made.items() if made[1] not in chain}
+        for key, (of, made) in self.made.items():
+            if made in chain and isinstance(key, tuple) and key[0] == "sums":
+                kept[key] = (of, wanted if made == name else made)  # its sums have not changed
+        self.made = kept
+        return True
+
+    def _made_for_one(self, name: str) -> list[str]:
+        """A tensor that nobody uses yet and those it was moved from; none where others use them."""
+        used = [given for layer in self.layers for given in layer.inputs]
+        chain, uses = [name], 0
+        while used.count(chain[-1]) == uses and chain[-1] not in self.shared:
+            maker = next((layer for layer in self.layers if layer.output == chain[-1]), None)
+            if chain[-1] in self.entries or (isinstance(maker, ROUNDING) and maker.requant):
+                return chain
+            if not isinstance(maker, REORDERED):
+                return []
+            chain.append(maker.inputs[0])
+            uses = 1
+            if chain[-1] in self.named:  # other nodes may ask for it later
+                return []
+        return []
+
+    def _narrow_entry(self, name: str, lo: int, hi: int) -> None:
+        entry, tensor = self.entries[name], self.tensors[name]
+        ends = (tensor.lo if entry.lo is None else entry.lo,
+                tensor.hi if entry.hi is None else entry.hi)  # fmt: skip
+        first, last = (min(max(end, lo), hi) for end in ends)
+        self.entries[name] = replace(entry, lo=first, hi=last)
+
+    def _narrow_layer(self, name: str, lo: int, hi: int) -> None:
+        index = next(i for i, layer in enumerate(self.layers) if layer.output == name)
+        layer = self.layers[index]
+        assert isinstance(layer, ROUNDING) and layer.requant is not None
+        ends = [min(max(end, lo), hi) for end in (layer.requant.lo, layer.requant.hi)]
+        self.layers[index] = replace(layer, requant=replace(layer.requant, lo=ends[0], hi=ends[1]))
+
+    def _resize(self, name: str, lo: int, hi: int) -> None:
+        """Give a tensor the width that lo..hi and its zero point need."""
+        tensor = self.tensors[name]
         words = holding(min(lo, tensor.zero_point), max(hi, tensor.zero_point))
-        self.tensors[wanted] = replace(tensor, bits=words.bits, signed=words.signed)
+        self.tensors[name] = replace(tensor, bits=words.bits, signed=words.signed)
+
+    def _call(self, name: str, wanted: str) -> None:
+        """Give a tensor that nobody uses yet another name."""
+        self.tensors[wanted] = self.tensors.pop(name)
         if name in self.entries:
-            entry = self.entries.pop(name)
-            ends = (tensor.lo if entry.lo is None else entry.lo,
-                    tensor.hi if entry.hi is None else entry.hi)  # fmt: skip
-            first, last = (min(max(end, lo), hi) for end in ends)
-            self.entries[wanted] = replace(entry, lo=first, hi=last)
+            self.entries[wanted] = self.entries.pop(name)
             self.inputs[self.inputs.index(name)] = wanted
         self.layers = [
             replace(layer, output=wanted) if layer.output == name else layer
             for layer in self.layers
         ]
-        kept = {key: made for key, made in self.made.items() if made[1] != name}
-        for key, (of, made) in self.made.items():
-            if made == name and isinstance(key, tuple) and key[0] == "sums":
-                kept[key] = (of, wanted)  # what was summed has not changed
-        self.made = kept
-        return True
-
-    def _narrow_layer(self, name: str, lo: int, hi: int) -> bool:
-        for index, layer in enumerate(self.layers):
-            if layer.output == name and isinstance(layer, ROUNDING) and layer.requant is not None:
-                ends = [min(max(end, lo), hi) for end in (layer.requant.lo, layer.requant.hi)]
-                clip = replace(layer.requant, lo=ends[0], hi=ends[1])
-                self.layers[index] = replace(layer, requant=clip)
-                return True
-        return False
 
     def _shape_before(self, value: Pending) -> tuple[int, ...]:
         return value.chain[0].before if value.chain else value.shape
@@ -445,6 +478,10 @@ class Builder:
             Fate(node.place, self.fates.get(node.index, "constant, or not used"))
             for node in self.graph.nodes
         )
+
+
+def _settling(value: Pending) -> Hashable:
+    return ("settle", *value.core, value.bounds, value.integer)
 
 
 def _distinct(wanted: str, taken: Any) -> str:

@@ -204,6 +204,8 @@ def _above(walk: Walk, node: Node, thresholds: Array) -> Value:
     if not isinstance(value, Pending | Source) or (thresholds == 0).all():
         return value
     rank = 1 + len(value.shape)
+    if len(thresholds) > 1 and rank not in (2, 4):
+        raise node.refuse(f"thresholds for each channel of {rank} axes", "2 or 4 axes")
     axis = rank - 1 if layout == "NHWC" else min(1, rank - 1)
     return plus_constant(walk, node, value, Const(spread(thresholds, axis, rank)), -1)
 

@@ -43,7 +43,7 @@ def _refuse_blocks(node: Node) -> None:
 
 def _quantize_linear(walk: Walk, node: Node) -> Value:
     _refuse_blocks(node)
-    scale = walk.constant(node, 1)
+    scale = _scale(node, walk)
     lo, hi = walk.bounds(node, 2) if walk.has(node, 2) else _output_range(node)
     zero = walk.whole(node, 2, 0)
     value = walk.value(node, 0)
@@ -61,6 +61,14 @@ def _output_range(node: Node) -> tuple[int, int]:
     if code not in widths:
         raise node.refuse(f"output type {code}", "integers of 2, 4, 8 or 16 bits")
     return widths[code]
+
+
+def _scale(node: Node, walk: Walk) -> Array:
+    """The scale of Q or DQ, which ONNX wants as real numbers."""
+    scale = walk.constant(node, 1)
+    if np.asarray(scale).dtype.kind != "f":
+        raise node.refuse(f"a scale of type {np.asarray(scale).dtype}", "one of real numbers")
+    return scale
 
 
 def require_finite(node: Node, real: Array, scale: Array) -> None:
@@ -98,7 +106,7 @@ def _quantized_constant(
 def _dequantize_linear(walk: Walk, node: Node) -> Value:
     _refuse_blocks(node)
     value = walk.value(node, 0)
-    scale = np.asarray(walk.constant(node, 1), np.float64)
+    scale = np.asarray(_scale(node, walk), np.float64)
     zero = walk.whole(node, 2, 0)
     if isinstance(value, Const):
         lo, hi = walk.bounds(node, 0)

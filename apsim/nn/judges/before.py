@@ -67,7 +67,7 @@ def _unrounded(model: Model, layer: Layer, tensors: Tensors) -> Floats | None:
         return None
     total = exact.accumulate(model, layer, tensors).astype(np.float64)
     lay = [1] * total.ndim
-    lay[total.ndim - 1 if layer.op == "linear" else 1] = -1
+    lay[total.ndim - 1 if layer.op == "linear" else min(1, total.ndim - 1)] = -1
     mantissa, offset, exponent = (
         part.astype(np.float64).reshape(lay)
         for part in (requant.mantissa, requant.offset, requant.exponent)

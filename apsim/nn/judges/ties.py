@@ -162,7 +162,7 @@ def half_way(model: Model, layer: Layer, tensors: Tensors, where: Array) -> Arra
     if requant is None or layer.host or getattr(layer, "branches", None) is not None:
         return found
     total = exact.accumulate(model, layer, tensors)
-    axis = total.ndim - 1 if layer.op == "linear" else 1
+    axis = total.ndim - 1 if layer.op == "linear" else min(1, total.ndim - 1)
     lay = [1] * total.ndim
     lay[axis] = -1
     counts: Integers = np.ones(1, np.int64)
