@@ -16,10 +16,11 @@ from typing import Any
 import numpy as np
 
 from apsim.errors import ApsimError, ModelError
+from apsim.nn.importers.blockers import NO_FORM
 from apsim.nn.importers.builder import Builder
 from apsim.nn.importers.constants import Const, ConstReal, collapsed
 from apsim.nn.importers.graph import Array, Graph, Node, Refusal, island
-from apsim.nn.importers.pending import Blocked, Pending, Source, Target, Value
+from apsim.nn.importers.pending import Missing, Pending, Source, Target, Value
 from apsim.nn.model import Tensor
 from apsim.nn.model.words import holding
 
@@ -90,14 +91,14 @@ class Walk:
         try:
             handler = self._handler(node, handlers)
             given = [self.values.get(name) for name in node.inputs]
-            if any(isinstance(value, Blocked) for value in given):
+            if any(isinstance(value, Missing) for value in given):
                 raise Refusal(node, "")
             self._check_inputs(node, handler)
             results = self._results(node, handler)
         except Refusal as refusal:
             if refusal.why:
                 self.blockers.append(refusal)
-            results = [Blocked()] * len(node.outputs)
+            results = [Missing()] * len(node.outputs)
         self.give(node, results)
 
     def give(self, node: Node, results: Sequence[Value]) -> None:
@@ -126,7 +127,7 @@ class Walk:
         if handler is None:
             known = sorted({op for domain, op in handlers if domain in ("", node.domain)})
             near = difflib.get_close_matches(node.op, known, n=3, cutoff=0.7)
-            why = f"this operator has no integer form here{self.in_real_numbers(node)}"
+            why = f"{NO_FORM}{self.in_real_numbers(node)}"
             raise node.refuse(why, " or ".join(near or LAYERS))
         known_defaults = {**node.defaults, **handler.defaults}
         for name, value in node.attributes.items():
