@@ -10,7 +10,7 @@ import argparse
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from apsim.errors import InputError, ModelError
+from apsim.errors import InputError, ModelError, shown_lines
 
 if TYPE_CHECKING:
     from apsim.nn.importers import Imported
@@ -20,7 +20,7 @@ if TYPE_CHECKING:
     from apsim.nn.model import Model
     from apsim.nn.runtime import Run
 
-__all__ = ["add_check_option", "answers", "as_json", "held", "verdict"]
+__all__ = ["add_check_option", "answers", "as_json", "held", "told", "verdict"]
 
 FILES = (".onnx", ".tflite")
 
@@ -49,8 +49,24 @@ def held(args: argparse.Namespace) -> Held | None:
         if args.rule is None:
             raise
         return Held(reason=str(error))
-    own = _own(args, imported.model) if getattr(args, "input", None) else None
-    return hold(args.model, imported.model, imported.origins, own=own)
+    return hold(
+        args.model, imported.model, imported.origins, own=_own_or_none(args, imported.model)
+    )
+
+
+def _own_or_none(args: argparse.Namespace, model: Model) -> Case | None:
+    """The user's own inputs, where they are one batch of the network's."""
+    if not getattr(args, "input", None) or getattr(model, "states", None):
+        return None
+    return _own(args, model)
+
+
+def told(args: argparse.Namespace) -> Held | None:
+    """The same, printed."""
+    found = held(args)
+    if found is not None:
+        print(shown_lines(found.line))
+    return found
 
 
 def _imported(args: argparse.Namespace, rule: str | None) -> Imported:
@@ -91,7 +107,7 @@ def verdict(args: argparse.Namespace, given: Answers | None, run: Run) -> Verdic
 
     origins = _imported(args, args.rule).origins
     found = against.compared(given, run.model, origins, run.tensors)
-    print("\n".join(agreement_lines(found)))
+    print(shown_lines("\n".join(agreement_lines(found))))
     return found
 
 
