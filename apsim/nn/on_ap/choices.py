@@ -39,7 +39,8 @@ def cheaper(
     else:
         other = max(costs, key=lambda name: costs[name] if name != best else -math.inf)
         ratio = costs[other] / costs[best] if costs[best] else math.inf
-        why = f"{ratio:.3g} times less {on.cost} than {other} by forecast"
+        less = "fewer" if on.cost == "cycles" else "less"
+        why = f"{ratio:.3g} times {less} {on.cost} than {other} by forecast"
     return Choice(best, why, tuple(costs.items()), facts(offers[best], on))
 
 
