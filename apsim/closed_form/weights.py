@@ -10,7 +10,6 @@ Binary Arithmetic, 1960); programs take them from w one by one.
 
 from __future__ import annotations
 
-import math
 from collections.abc import Iterable
 from dataclasses import dataclass
 
@@ -21,7 +20,7 @@ from apsim.closed_form.kinds import positive
 from apsim.counts import Counts
 from apsim.errors import InputError, ProgramError
 
-__all__ = ["CHUNKS", "WIDEST_WEIGHT", "WeightPlan", "spread", "weights"]
+__all__ = ["CHUNKS", "WIDEST_WEIGHT", "Spread", "WeightPlan", "spread", "weights"]
 
 CHUNKS = 0, 2, 3, 4, 5, 6, 8, 10, 12, 16, 24, 32
 """Words in a chunk that are tried; 0 adds every digit to the accumulator itself."""
@@ -96,23 +95,38 @@ class WeightPlan:
         return self.digits + self.populated + self.groups + 2 * self.live * bool(self.chunk)
 
 
-def spread(plan: WeightPlan, loads: int, caps: int) -> tuple[int, int]:
-    """Cycles until the last of `caps` CAPs is done with `loads` loads, and over how many CAPs a
-    sum's words are split for that.
+@dataclass(frozen=True)
+class Spread:
+    """Loads over the CAPs of a chip: `cycles` until the last is done.
 
-    Loads and groups of outputs go to CAPs of their own; s CAPs share the words of a group, whose
-    accumulators are then merged pair by pair: W reads, W writes and 4W - 2 passes each.
+    Each CAP sums `outputs` outputs at a time, and their words are split over `split` CAPs.
     """
-    units = loads * plan.groups
-    alone = plan.counts.total / plan.groups
-    merge = plan.together * (10 * plan.width - 4)
 
-    def cycles(split: int) -> int:
-        rounds = -(-units * split // caps)
-        return math.ceil(rounds * (alone / split + (split - 1).bit_length() * merge))
+    cycles: int
+    outputs: int
+    split: int
 
-    best = min(range(1, max(min(plan.words, caps), 1) + 1), key=cycles)
-    return cycles(best), best
+
+def spread(plan: WeightPlan, loads: int, caps: int) -> Spread:
+    """The quickest way for `caps` CAPs to share `loads` loads.
+
+    Loads and groups of up to T outputs go to CAPs of their own, each of which writes the words
+    anew.  s CAPs may share the words of a group, whose accumulators are then merged pair by
+    pair: W reads, W writes and 4W - 2 passes each.
+    """
+    terms, splits = plan.terms, np.arange(1, max(min(plan.words, caps), 1) + 1)
+    depth = np.ceil(np.log2(splits))
+    apart = terms["populate"].total / plan.groups + 1
+    each = (plan.counts.total - terms["populate"].total - plan.groups) / plan.outputs
+    found = []
+    for outputs in range(1, plan.together + 1):
+        groups = -(-plan.outputs // outputs)
+        mean = plan.outputs / groups
+        one = (apart + each * mean) / splits + depth * mean * (10 * plan.width - 4)
+        cycles = np.ceil(-(-loads * groups * splits // caps) * one - 1e-6)
+        best = int(cycles.argmin())
+        found.append(Spread(int(cycles[best]), outputs, best + 1))
+    return min(found, key=lambda one: one.cycles)
 
 
 def weights(

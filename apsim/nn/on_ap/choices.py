@@ -50,11 +50,11 @@ def facts(body: Sequence[Task], on: Setting) -> Facts | None:
     if not sums:
         return None
     first, fold = sums[0].plan, sums[0].fold
-    latency, split = spread(first, fold.loads * len(sums), on.caps)
+    shared = spread(first, fold.loads * len(sums), on.caps)
     return Facts(
         first.chunk, first.width, first.together, max(task.plan.columns for task in sums),
         sum(task.plan.digits for task in sums), sum(task.plan.instructions for task in sums),
-        fold.groups, fold.loads * on.rows, split, latency,
+        fold.groups, fold.loads * on.rows, shared.outputs, shared.split, shared.cycles,
     )  # fmt: skip
 
 

@@ -73,8 +73,8 @@ class Facts:
 
     `chunk`, `width` and `together` (q, W, T) are those of its first group; `digits`, and `bytes`
     of the instruction stream, of a load.  `pixels` of `rows` of the loads hold data.  On a chip
-    whose CAPs share its loads and groups of outputs, and the words of a sum in `split` parts,
-    the layer takes `latency` cycles.
+    whose CAPs share its loads and outputs, `outputs` on each and the words of a sum in `split`
+    parts, the layer takes `latency` cycles.
     """
 
     chunk: int
@@ -85,6 +85,7 @@ class Facts:
     bytes: int
     pixels: int
     rows: int
+    outputs: int
     split: int
     latency: int
 
