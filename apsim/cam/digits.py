@@ -12,11 +12,12 @@ fitting LUT matches.
 
 from __future__ import annotations
 
+import itertools
 import linecache
 from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
-from functools import cache
+from functools import cache, cached_property
 from textwrap import indent
 from typing import Any
 
@@ -40,6 +41,7 @@ Luts = tuple[tuple[str, tuple[tuple[Bits, Bits], ...]], ...]
 
 LUTS = "add_first", "sub_first", "add", "sub", "increment", "decrement", "ha2d", "fa3"
 NEAR = 16  # vectors of a tile, whose cells stay close to a core
+FEWEST = 8  # groups of a range, so that what is done again is little
 VECTOR = 512
 
 # Numbers of a frame; those of vectors stand at addresses, by vector.
@@ -258,8 +260,8 @@ def _walk(luts: Luts) -> Operation:
 
 def prepare(luts: Luts) -> None:
     """Compile the kernel, or load it, so that the time of that is not the passes'."""
-    one = np.zeros((1, 1, 8), np.uint64)
-    run(luts, WeightPlan(1, 1, 1, 0, 1, 0, 1, 0, 0, 0, 0), one[0] * 0, one[0, 0], one, 1, 1)
+    none, planes = np.zeros((1, 1), np.int64), np.zeros((1, 1, 1), np.uint64)
+    run(luts, WeightPlan(1, 1, 1, 0, 1, 0, 1, 0, 0, 0, 0), none, none[0], planes, 1, 1, threads=1)
 
 
 def _lut_step(
@@ -295,24 +297,31 @@ def run(
     *,
     threads: int = 2,
     tile: int = 0,
-    progress: Callable[[int], None] = lambda pixels: None,
+    ranges: int = 0,
+    progress: Callable[[int], None] = lambda sums: None,
 ) -> Outcome:
     """All loads of a layer: pixels [J, M, words] as planes, `rows` of them in a load.
 
     `weights` int64[i, J] and `presets` int64[i]; threads share tiles of `tile` vectors of 512
-    pixels (0: what suits).  `progress` gets the number of pixels that are through.  Raises
-    `CountError` where some loads were carried out otherwise than others.
+    pixels, and `ranges` of the groups of outputs (0: what suits).  `progress` gets the number
+    of sums that are done.  Raises `CountError` where some loads were carried out otherwise than
+    others.
     """
     job = _Job(_walk(luts), plan, weights, presets, planes, pixels, rows)
-    vectors = job.vectors
-    size = tile or _tile(vectors, threads)
-    tiles = [(first, min(first + size, vectors)) for first in range(0, vectors, size)]
+    size = tile or _tile(job.vectors, threads)
+    tiles = [(first, min(first + size, job.vectors)) for first in range(0, job.vectors, size)]
+    pieces = [
+        (vectors, groups)
+        for vectors in tiles
+        for groups in _ranges(plan.groups, ranges or -(-2 * threads // len(tiles)))
+    ]
     totals = np.zeros(TOTAL, np.int64)
     with ThreadPoolExecutor(threads) as pool:
-        each = pool.map(job.tile, tiles) if threads > 1 and len(tiles) > 1 else map(job.tile, tiles)
-        for (first, last), counted in zip(tiles, each, strict=True):
+        each = pool.map(job.piece, pieces) if threads > 1 else map(job.piece, pieces)
+        for ((first, last), (begin, end)), counted in zip(pieces, each, strict=True):
             totals += counted
-            progress(min(last * VECTOR, pixels) - first * VECTOR)
+            outputs = min(end * plan.together, plan.outputs) - begin * plan.together
+            progress((min(last * VECTOR, pixels) - first * VECTOR) * outputs)
     return Outcome(job.out, *_told(totals, pixels, job.loads))
 
 
@@ -320,6 +329,13 @@ def _tile(vectors: int, threads: int) -> int:
     """Vectors of a tile: cells that stay close to a core, and as much work for each thread."""
     tiles = threads * -(-vectors // (threads * NEAR))
     return -(-vectors // tiles)
+
+
+def _ranges(groups: int, count: int) -> list[tuple[int, int]]:
+    """At most `count` ranges of groups, none of them short."""
+    count = max(min(count, groups // FEWEST), 1)
+    ends = [groups * k // count for k in range(count + 1)]
+    return list(itertools.pairwise(ends))
 
 
 def _told(totals: Integers, pixels: int, loads: int) -> tuple[Counts, Activity]:
@@ -339,14 +355,13 @@ class _Job:
     """A layer's loads: what all tiles share, and where their sums go."""
 
     def __init__(
-        self, walk: Operation, plan: WeightPlan, weights: NDArray[np.integer[Any]], presets: Integers,
-        planes: Words, pixels: int, rows: int,
+        self, walk: Operation, plan: WeightPlan, weights: NDArray[np.integer[Any]],
+        presets: Integers, planes: Words, pixels: int, rows: int,
     ) -> None:  # fmt: skip
         self.plan, self.walk = plan, walk.address
         self.vectors, self.loads = -(-pixels // VECTOR), -(-pixels // rows)
         words = 8 * self.vectors
-        if planes.shape[:2] != (plan.words, plan.bits) or plan.columns >= 1 << 16:
-            raise ProgramError(f"digits: wanted planes for {plan}, got {planes.shape}")
+        _refuse_unless_it_fits(plan, weights, presets, planes, pixels)
         self.planes = np.zeros((plan.words, plan.bits, words), np.uint64)
         self.planes[:, :, : planes.shape[2]] = planes
         self.weights = np.ascontiguousarray(weights, np.int64)
@@ -358,14 +373,48 @@ class _Job:
         begins = np.arange(0, pixels, rows) // VECTOR
         self.times = np.bincount(begins, minlength=self.vectors).astype(np.int64)
 
-    def tile(self, vectors: tuple[int, int]) -> Integers:
-        """Carry the loads out on the pixels of some vectors; gives what was counted."""
-        first, last = vectors
-        cells = _lines((last - first) * self.plan.columns)
-        totals, rows = np.zeros(TOTAL, np.int64), np.zeros((self._most_rows, 2), np.int64)
+    def piece(self, piece: tuple[tuple[int, int], tuple[int, int]]) -> Integers:
+        """Carry a range of groups out on the pixels of some vectors; gives what was counted.
+
+        Cells are first brought to what the groups before leave, by as many of these again as it
+        takes, uncounted and their sums put aside.
+        """
+        (first, last), (begin, end) = piece
+        rows = np.zeros((self._most_rows, 2), np.int64)
+        cells, aside = _lines((last - first) * self.plan.columns), np.zeros(TOTAL, np.int64)
+        if begin:
+            frame = self._frame(first, last, cells, aside)
+            beside = np.zeros_like(self.out)
+            frame[OUT] = address(beside)
+            _groups(address(frame), address(rows), self.walk, self._from(begin), begin)
+        totals = np.zeros(TOTAL, np.int64)
         frame = self._frame(first, last, cells, totals)
-        _groups(address(frame), address(rows), self.walk, 0, self.plan.groups)
+        _groups(address(frame), address(rows), self.walk, begin, end)
         return totals
+
+    def _from(self, begin: int) -> int:
+        """The last group from which on every column is written that any before `begin` writes.
+
+        START writes the carry and all accumulators; words of a chunk are written where some
+        output of the group has a weight for them, and the short accumulator with them.
+        """
+        written = self._written[:begin]
+        wanted, found = written.any(axis=0), np.zeros(written.shape[1], bool)
+        for group in range(begin - 1, -1, -1):
+            found |= written[group]
+            if (found >= wanted).all():
+                return group
+        return 0
+
+    @cached_property
+    def _written(self) -> NDArray[np.bool_]:
+        """Which places of a chunk each group writes: bool[groups, max(q, 1)]."""
+        step, some = max(self.plan.chunk, 1), self.weights != 0
+        padded = np.pad(some, ((0, 0), (0, -some.shape[1] % step)))
+        places = padded.reshape(len(some), -1, step).any(axis=1)
+        starts = np.arange(0, len(some), self.plan.together)
+        written: NDArray[np.bool_] = np.logical_or.reduceat(places, starts, axis=0)
+        return written
 
     @property
     def _most_rows(self) -> int:
@@ -387,6 +436,32 @@ class _Job:
             address(totals),
         )  # fmt: skip
         return frame
+
+
+def _refuse_unless_it_fits(
+    plan: WeightPlan,
+    weights: NDArray[np.integer[Any]],
+    presets: Integers,
+    planes: Words,
+    pixels: int,
+) -> None:
+    """Below this door nobody checks: no digit may reach beyond its accumulator."""
+    wide = weights.astype(np.int64)
+    top = int(((wide ^ (3 * wide)) >> 1).max(initial=0)).bit_length() - 1
+    fits = (
+        weights.shape == (plan.outputs, plan.words)
+        and presets.shape == (plan.outputs,)
+        and planes.shape[:2] == (plan.words, plan.bits)
+        and 64 * planes.shape[2] >= pixels > 0
+        and (top < 0 or top + plan.bits <= (plan.short or plan.width))
+        and plan.short <= plan.width
+        and plan.columns < 1 << 16
+    )
+    if not fits:
+        raise ProgramError(
+            f"digits: wanted weights, presets and planes for {plan}, got {weights.shape}, "
+            f"{presets.shape}, {planes.shape} for {pixels} pixels"
+        )
 
 
 def _lines(count: int) -> Words:

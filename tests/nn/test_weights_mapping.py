@@ -123,6 +123,29 @@ def test_counts_depend_on_no_tile_and_no_thread(pixels: int) -> None:
         assert all(np.array_equal(ran[0].planes, one.planes) for one in ran)
 
 
+@pytest.mark.parametrize("zeros", [0.0, 0.9, 0.99])
+@pytest.mark.parametrize("chunk", [0, 4])
+def test_counts_depend_on_no_range_of_groups(chunk: int, zeros: float) -> None:
+    """Groups that write few of a chunk's words leave others as groups long before left them"""
+    rng = np.random.default_rng(0)
+    x, w = rng.integers(0, 16, (70, 11)), rng.integers(-8, 8, (320, 11))
+    w[rng.random(w.shape) < zeros] = 0
+    counts, found = closed(w, 4, 60, [chunk])
+    assert found.groups >= 40
+    luts = tuple(
+        (name, tuple((row.key, row.write) for row in lut.find(name).passes)) for name in digits.LUTS
+    )
+    presets = np.zeros(320, np.int64) if chunk else program.presets(w, 4)
+    planes = planes_of(x.astype(np.uint8).T, 4)
+    ran = [
+        digits.run(luts, found, w, presets, planes, 70, 50, threads=2, ranges=ranges)
+        for ranges in (1, 2, 5)
+    ]
+    assert all(one.counts == counts * 2 for one in ran)
+    assert len({one.activity for one in ran}) == 1
+    assert all(np.array_equal(ran[0].planes, one.planes) for one in ran)
+
+
 HARD = {
     "nothing but zeros": np.zeros((3, 7), int),
     "a single weight": np.array([[-5]]),

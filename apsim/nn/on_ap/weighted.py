@@ -56,10 +56,9 @@ def _by_digits(
     field = program.layout_of(plan, task.words)["A0"]
     planes = planes_of(field.encode_narrow(x).T, plan.bits)
     chip.clock.turn("passes")
-    products = plan.words * plan.outputs
     done = digits.run(
         _luts(), plan, weights, presets, planes, len(x), chip.design.rows,
-        threads=chip.threads, progress=lambda pixels: progress(pixels * products),
+        threads=chip.threads, progress=lambda sums: progress(sums * plan.words),
     )  # fmt: skip
     chip.clock.turn("unload")
     chip.note(done.counts, done.activity, task.fold.loads)
