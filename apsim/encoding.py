@@ -137,9 +137,11 @@ def _encoded(steps: Iterable[Step], mode: Mode) -> _Part:
             first = len(rows) - 1
         rows[first][PASSES] += number > NO_PASS
         before = number
-    return _Part(
-        np.array(rows, np.int64).reshape(-1, SPAN), np.array(pool, np.int64).reshape(-1, 2)
-    )
+    bits = np.array(pool, np.int64).reshape(-1, 2)
+    if bits.size and not 0 <= bits[:, 1].min() <= bits[:, 1].max() <= 1:
+        wrong = next(bit for _, bit in pool if bit not in (0, 1))
+        raise ProgramError(f"wanted bits 0 or 1 in the key and the write of a step, got {wrong}")
+    return _Part(np.array(rows, np.int64).reshape(-1, SPAN), bits)
 
 
 NO_PASS = -1

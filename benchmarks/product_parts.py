@@ -48,7 +48,7 @@ def operands(size: int, bits: int, words: int) -> Operands:
 def only(walk: Walk, address: int) -> tuple[Walk, int]:
     """The operations at one address, and how many rows they have."""
     ops, made, rows = walk.ops.copy(), {}, 0
-    for at, many in {(int(op[kernel.ROWS]), int(op[kernel.MANY_ROWS])) for op in ops}:
+    for at in {int(op[kernel.ROWS]) for op in ops}:
         (given,) = [one for one in walk.kept if frame.address(one) == at]
         made[at] = np.ascontiguousarray(given[given[:, frame.FN] == address])
     for op in ops:

@@ -11,7 +11,7 @@ import sys
 from collections.abc import Iterable, Sequence
 from typing import TYPE_CHECKING
 
-from apsim.errors import LutError
+from apsim.errors import LutError, shown_lines
 
 if TYPE_CHECKING:
     from apsim.lut.model import Lut
@@ -112,7 +112,7 @@ def _show(args: argparse.Namespace) -> int:
     from apsim.lut.draw import proved
 
     one = lut.find(args.lut)
-    print(_kernel(one) if args.kernel else f"{one}\n\n{proved(one)}")
+    print(_kernel(one) if args.kernel else shown_lines(f"{one}\n\n{proved(one)}"))
     return 0
 
 
@@ -154,10 +154,10 @@ def _check_one(name: str) -> int:
         prove_minimal(one)
         lonely = lut.droppable(one)
     except Unsound as error:
-        print(f"apsim: unsound: {error}", file=sys.stderr)
+        print(shown_lines(f"apsim: unsound: {error}"), file=sys.stderr)
         return 1
     except LutError as error:
-        print(f"apsim: error: {error}", file=sys.stderr)
+        print(shown_lines(f"apsim: error: {error}"), file=sys.stderr)
         return 2
     idle = f"; pass {lonely[0]} can be dropped" if lonely else ""
     print(f"{name}: {proved(one)}{idle}")

@@ -19,6 +19,7 @@ from apsim.debug.session import Session
 from apsim.debug.stops import Stop, Stops
 from apsim.debug.timeline import Place
 from apsim.debug.view import View, describe
+from apsim.errors import shown
 from apsim.lut.draw import pass_rows, table_lines, truth_rows
 from apsim.lut.model import Lut
 from apsim.program import Step
@@ -54,7 +55,7 @@ class LutPane:
 
 
 def _table(lut: Lut, step: Step) -> Iterator[Text]:
-    yield line(f"{lut.name}: {lut.about}", HEAD)
+    yield line(shown(f"{lut.name}: {lut.about}"), HEAD)
     number = step.lut_pass if 0 <= step.lut_pass < len(lut.passes) else None
     key = {} if number is None else dict(lut.passes[number].key)
     rows = truth_rows(lut)

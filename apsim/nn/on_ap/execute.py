@@ -63,7 +63,7 @@ def execute(
     plan = plan_of(model, layer, on)
     if plan is None:
         output = exact.layer_output(model, layer, tensors)
-        return Executed(output, (), (layer.host or "reshape",))
+        return Executed(output, (), (layer.on_host,))
     inputs = [np.asarray(tensors[name], np.int64) for name in layer.inputs]
     chip.clock.take()  # whatever a layer before, that failed, has left
     return RUN[type(layer)](Job(model, layer, plan, on, chip, progress), *inputs)
@@ -162,7 +162,8 @@ def _host_relu(job: Job[Any], q: Integers) -> Task:
 def _along(bias: Integers | int, axes: int, axis: int) -> Integers:
     """A bias, one or one for each channel, laid along an axis."""
     shape = [1] * axes
-    shape[axis] = -1
+    if axis < len(shape):  # else the batch alone
+        shape[axis] = -1
     return np.asarray(bias, np.int64).reshape(shape)
 
 
