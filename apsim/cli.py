@@ -46,12 +46,12 @@ MODULES = {"import": "import_model"}
 ONE_THREAD = ("OPENBLAS_NUM_THREADS", "1")
 """Threads of numpy's BLAS go on spinning after a product, on cores that the emulator wants."""
 
-FEW_LOOKS = 100_000, 20, 20
-"""Thresholds of the garbage collector: at the usual ones it takes a tenth of a short run."""
-
 KEPT = "files that it said it wrote are kept, nothing else; start it again"
 BROKEN_PIPE = 141
 DEFECT = 70
+
+FEW_LOOKS = 100_000, 20, 20
+"""Thresholds of the garbage collector: at the usual ones it takes a tenth of a short run."""
 
 
 class _Parser(argparse.ArgumentParser):
@@ -72,7 +72,7 @@ def main(argv: Sequence[str] | None = None) -> int:
     os.environ.setdefault(*ONE_THREAD)
     if argv is None:
         process.prepare()
-        gc.set_threshold(*FEW_LOOKS)
+    gc.set_threshold(*FEW_LOOKS)
     try:
         return _run(list(sys.argv[1:] if argv is None else argv))
     except ApsimError as error:
