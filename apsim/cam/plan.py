@@ -301,24 +301,17 @@ def _pieces(of: Plan) -> Iterator[Piece]:
     horizontal = of.steps[:, MODE] == Mode.HORIZONTAL
     alone = np.isin(of.steps[:, OP], (Op.COMPARE, Op.READ)) & (of.steps[:, KEYS] == 1) & ~of.keep
     starts = np.flatnonzero(horizontal & (alone | (of.steps[:, PASSES] > 1)))
-    at = np.flatnonzero(horizontal)
-    numbers = dict(
-        zip(at.tolist(), of.steps[at][:, [KEY, KEYS, WRITE, WRITES]].tolist(), strict=True)
-    )
-    entries = np.flatnonzero(horizontal.repeat(of.steps[:, KEYS] + of.steps[:, WRITES]))
-    pool = dict(zip(entries.tolist(), map(tuple, of.pool[entries].tolist()), strict=True))
-    keep = of.keep.tolist()
     for start, passes in zip(starts.tolist(), of.steps[starts, PASSES].tolist(), strict=True):
         stop = start + max(passes, 1)
         some: list[Pass] = [
             (
-                tuple(pool[k][:2] for k in range(key, key + keys)),
-                tuple(pool[k] for k in range(write, write + writes)),
+                tuple((line, bit) for line, bit, _ in of.pool[key : key + keys].tolist()),
+                tuple((line, bit, how) for line, bit, how in of.pool[at : at + writes].tolist()),
             )
-            for key, keys, write, writes in map(numbers.__getitem__, range(start, stop))
+            for key, keys, at, writes in of.steps[start:stop, [KEY, KEYS, WRITE, WRITES]].tolist()
         ]
         if any(key or writes for key, writes in some):
-            yield Piece(start, stop, *made_of(some, keep[stop - 1]))
+            yield Piece(start, stop, *made_of(some, bool(of.keep[stop - 1])))
 
 
 def operations(
