@@ -89,9 +89,9 @@ def main(argv: list[str] | None = None) -> int:
     often = [one for one, times in lanes.rows.often.items() if times > args.length // 8]
     walk = lanes.rows.walk(frozenset(often))
     names = {one.address: one.function.__name__ for one in KNOWN}
-    names |= {one.address: f"{len(one.passes)} passes" for one in often}
+    names |= {one.address: f"{type(one).__name__} of {one.lines} lines" for one in often}
     each = 1e9 / (args.length * args.vectors)
-    nothing = seconds(lanes, given, only(walk, -1)[0], args.rounds)
+    nothing = seconds(lanes, given, only(walk, -1)[0], 1 + args.rounds)
     print(f"{args.bits} bits, sums of {args.length}, {args.ap}: ns for 512 products, one core")
     total = 0.0
     for address in dict.fromkeys(addresses(walk)):
