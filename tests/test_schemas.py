@@ -34,6 +34,7 @@ COMMANDS = [
     "debug add --script script.txt",
     "debug digits:conv1 -x step -x save\\ layer-session.json -x quit",
     "trace add --jsonl trace.jsonl",
+    "rtl add --rows 2 -o circuit --json rtl.json",
     "explore cost.toml --workers 1 --out sweep.jsonl",
     "explore run.toml --workers 1 --out run-sweep.jsonl",
 ]
