@@ -52,8 +52,8 @@ def export(load: Load, write_clocks: int = 1, whole: bool = True) -> Export:
     counts = load.program.counts()
     if load.rows > MOST_ROWS or counts.total > MOST_CLOCKS:
         raise InputError(
-            f"{shown(load.program.name)}: {load.rows} rows and {counts.total} operations are too much "
-            f"for a circuit in a simulator: wanted at most {MOST_ROWS} rows and {MOST_CLOCKS} "
+            f"{shown(load.program.name)}: {load.rows} rows and {counts.total} operations are too "
+            f"much for a circuit in a simulator: wanted at most {MOST_ROWS} rows and {MOST_CLOCKS} "
             "operations; --rows, --bits, or a smaller layer make it smaller"
         )
     code = assemble(load.program, load.columns)
