@@ -23,7 +23,6 @@ if TYPE_CHECKING:
 
 __all__ = ["add_parser"]
 
-SCHEMA = "apsim.rtl/1"
 BITS = {"multiply": 4, "reduce": 4}
 """Bits of a word where nobody says: proofs of these grow fast."""
 
@@ -204,6 +203,7 @@ def _as_json(made: Export, outcomes: list[Outcome]) -> dict[str, Any]:
 
     load, expected = made.load, made.expected
     return {
+        "schema": "apsim.rtl/1",
         "program": shown(load.program.name),
         "rows": load.rows,
         "columns": load.columns,
@@ -222,7 +222,7 @@ def _write_json(args: argparse.Namespace, value: dict[str, Any]) -> None:
     from apsim.files import write_json
 
     if args.json:
-        write_json(args.json, {"schema": SCHEMA, **value})
+        write_json(args.json, value)
         print(f"wrote {args.json}")
 
 
@@ -242,7 +242,8 @@ def _area(args: argparse.Namespace) -> int:
         )
     for caveat in CAVEATS:
         print(f"  {caveat}")
-    _write_json(args, {"areas": [asdict(area) for area in found], "caveats": CAVEATS})
+    areas_of = [asdict(area) for area in found]
+    _write_json(args, {"schema": "apsim.rtl.areas/1", "areas": areas_of, "caveats": CAVEATS})
     return 0
 
 
@@ -262,7 +263,7 @@ def _prove(args: argparse.Namespace) -> int:
         proofs = [_prove_table(table, folder) for table in tables]
         if operation in OPERATIONS:
             proofs.append(_prove_operation(args, operation, folder))
-    _write_json(args, {"proofs": proofs})
+    _write_json(args, {"schema": "apsim.rtl.proofs/1", "proofs": proofs})
     return 0 if all(proof["holds"] for proof in proofs) else 1
 
 
