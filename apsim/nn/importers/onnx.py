@@ -45,27 +45,30 @@ class Imported:
 
 
 def from_onnx(
-    path: str | os.PathLike[str], *, rule: str = "onnx-exact", shape: Sequence[int] | None = None
-) -> Model:
+    path: str | os.PathLike[str], *, rule: str = "onnx-exact",
+    shape: Sequence[int] | None = None, input_scale: float | None = None,
+) -> Model:  # fmt: skip
     """Import a quantized ONNX model (extra `onnx`).
 
-    `rule` is its requantization rule, `shape` the input's where the file leaves axes open.
+    `rule` is its requantization rule, `shape` the input's where the file leaves axes open,
+    `input_scale` the step of 8 signed bits for a real input that a layer takes as it is.
     Raises `ModelError` that names the node that has no exact integer form.
     """
-    return read_onnx(path, rule=rule, shape=shape).model
+    return read_onnx(path, rule=rule, shape=shape, input_scale=input_scale).model
 
 
 def read_onnx(
-    path: str | os.PathLike[str], *, rule: str = "onnx-exact", shape: Sequence[int] | None = None
-) -> Imported:
+    path: str | os.PathLike[str], *, rule: str = "onnx-exact",
+    shape: Sequence[int] | None = None, input_scale: float | None = None,
+) -> Imported:  # fmt: skip
     """Import a quantized ONNX model and say what became of every node."""
     with blaming(path):
-        return lower(onnx_file.read(path, shape), rule)
+        return lower(onnx_file.read(path, shape), rule, input_scale)
 
 
-def lower(graph: Graph, rule: str = "onnx-exact") -> Imported:
+def lower(graph: Graph, rule: str = "onnx-exact", input_scale: float | None = None) -> Imported:
     """Turn a graph into an integer network; all its nodes that have no place there are told."""
-    walk = Walk(graph, rule)
+    walk = Walk(graph, rule, input_scale)
     walk.start()
     needed = _needed(graph)
     for node in graph.nodes:
