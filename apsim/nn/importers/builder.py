@@ -540,7 +540,8 @@ def _rounded(real: Floats, target: Target) -> Integers:
     if target.rounding == "sign":
         return np.where(real >= 0, 1, -1)
     early = target.tensor.zero_point if target.parity else 0
-    steps = np.clip(real / rules.one_scale(target.tensor), -(2.0**60), 2.0**60) + early
+    with np.errstate(over="ignore"):
+        steps = np.clip(real / rules.one_scale(target.tensor), -(2.0**60), 2.0**60) + early
     whole = round_real(steps, target.rounding or "half-even") - early + target.tensor.zero_point
     return np.asarray(np.clip(whole, target.lo, target.hi), np.int64)
 
