@@ -131,13 +131,16 @@ def _streamed(args: argparse.Namespace, model: Model, chip: Chip) -> int:
     require_writable(args.state)
     steps = sources.steps(model, args.input, args.steps)
     state = streaming.read_state(args.state, model) if args.state else None
+    held = judging.told(args)
+    if held is not None and not held.passed:
+        return 1
     with Bar(model, len(steps)) as bar:
         done = streaming.run(
             model, steps, chip, state=state, check=args.check, watcher=bar,
             keep="all" if args.tensors else "outputs",
         )  # fmt: skip
     _show(done.run)
-    _write(done.run, args)
+    _write(done.run, args, held)
     if args.state:
         streaming.write_state(args.state, model, done.state)
         print(f"wrote {args.state}")
