@@ -250,6 +250,34 @@ def convolution(op: str) -> Callable[[Draw], TfliteCase]:
     return make
 
 
+def spaced_convolution(d: Draw) -> TfliteCase:
+    """SPACE_TO_BATCH_ND, CONV_2D and BATCH_TO_SPACE_ND: a dilated convolution in old files."""
+    block, kernel = (d.size(1, 3), d.size(1, 3)), (d.size(1, 2), d.size(1, 2))
+    small = tuple(d.size(k + 1, k + 3) for k in kernel)
+    wide = tuple(s * b for s, b in zip(small, block, strict=True))
+    pads = [(d.size(0, 1), d.size(0, 1)) for _ in range(2)]
+    shape = (1, *(n - sum(p) for n, p in zip(wide, pads, strict=True)), d.size(1, 3))
+    outs = d.size(2, 4)
+    x, w = d.tensor("x", shape), _weights(d, (outs, *kernel, shape[3]), 0)
+    b = _bias(d, outs, x, w, "int32")
+    batch = block[0] * block[1]
+    cut = d.like("cut", (batch, *small, shape[3]), x)
+    left = tuple(s - k + 1 for s, k in zip(small, kernel, strict=True))
+    y = d.tensor("y", (batch, *left, outs), scale=d.scale() * 3)
+    crops = [(d.size(0, 1), 0) for _ in range(2)]
+    size = tuple(n * b - sum(c) for n, b, c in zip(left, block, crops, strict=True))
+    specs = [x, ints("block", block), ints("pads", pads), cut, w, b, y, ints("crops", crops),
+             d.like("z", (1, *size, outs), y)]  # fmt: skip
+    options = {"Padding": VALID, "StrideH": 1, "StrideW": 1, "DilationHFactor": 1,
+               "DilationWFactor": 1, "FusedActivationFunction": d.one(*FUSED)}  # fmt: skip
+    operators = [
+        OperatorSpec("SPACE_TO_BATCH_ND", [0, 1, 2], 3, "SpaceToBatchNDOptions", {}, 2),
+        OperatorSpec("CONV_2D", [3, 4, 5], 6, "Conv2DOptions", options, 3),
+        OperatorSpec("BATCH_TO_SPACE_ND", [6, 1, 7], 8, "BatchToSpaceNDOptions", {}, 2),
+    ]
+    return TfliteCase("SPACE_TO_BATCH_ND", network(specs, operators), [d.values(shape)])
+
+
 def transpose_conv(d: Draw) -> TfliteCase:
     ins, outs = d.size(1, 4), d.size(1, 4)
     kernel, stride = (d.size(1, 4), d.size(1, 4)), (d.size(1, 3), d.size(1, 3))
@@ -533,6 +561,7 @@ MAKERS: dict[str, tuple[Make, tuple[str, ...]]] = {
     "CONV_2D": (convolution("CONV_2D"), ALL),
     "DEPTHWISE_CONV_2D": (convolution("DEPTHWISE_CONV_2D"), ALL),
     "TRANSPOSE_CONV": (transpose_conv, ALL),
+    "SPACE_TO_BATCH_ND": (spaced_convolution, ("int8",)),
     "AVERAGE_POOL_2D": (pool("AVERAGE_POOL_2D"), ALL),
     "MAX_POOL_2D": (pool("MAX_POOL_2D"), ALL),
     "PAD": (pad, ALL),

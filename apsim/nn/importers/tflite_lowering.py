@@ -38,7 +38,7 @@ from apsim.nn.model import (
 from apsim.nn.model.check import verify
 from apsim.nn.rules import factors
 
-__all__ = ["PLACEHOLDER", "Handler", "Lowering", "activation", "batches_of"]
+__all__ = ["PLACEHOLDER", "Handler", "Lowering", "Spaced", "activation", "batches_of"]
 
 TO_PLANES, FROM_PLANES = (2, 0, 1), (1, 2, 0)
 PLACEHOLDER: Requant = rules.requant("onnx-exact", 1.0, lo=0, hi=1)  # made anew by `refill`
@@ -61,6 +61,20 @@ class Variable:
     now: int | None = None
 
 
+@dataclass(frozen=True)
+class Spaced:
+    """A plane that a file cuts into a batch of every n-th row and column: a dilation.
+
+    `source` is the plane, `block` (rows, columns) what it is cut by, `padding` what stands
+    around it; once a convolution has taken it, `source` is its output, laid together again.
+    """
+
+    source: int
+    block: tuple[int, int]
+    padding: Padding = (0, 0, 0, 0)
+    whole: str = ""
+
+
 class Lowering:
     """One import: the file's tensors by index, and where each stands in the new network."""
 
@@ -78,6 +92,7 @@ class Lowering:
             i: tensor.data for i, tensor in enumerate(file.tensors) if tensor.data is not None
         }
         self.padded: dict[int, tuple[int, Padding]] = {}  # not laid out before it must be
+        self.spaced: dict[int, Spaced] = {}  # planes cut into a batch, and what came of them
         self.means: dict[int, TfliteTensor] = {}  # the integers that real numbers stand for
         self.left: dict[int, tuple[int, ...]] = {}  # reals the host computes of these, at the end
         self.entering: set[int] = set()  # reals that are not yet quantized
@@ -187,7 +202,8 @@ class Lowering:
             if tensor.type in INTEGERS and tensor.scale.size:
                 _require_quantization(tensor)
         for index in (i for i in operator.inputs if i >= 0):
-            there = (self.constants, self.flat, self.planes, self.padded, self.left, self.variables)
+            there = (self.constants, self.flat, self.planes, self.padded, self.left,
+                     self.variables, self.spaced)  # fmt: skip
             if index in self.lost or any(index in some for some in there):
                 continue
             tensor = self.file.tensors[index]
