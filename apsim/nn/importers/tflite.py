@@ -15,7 +15,14 @@ from typing import Any
 import numpy as np
 
 from apsim.errors import ModelError
-from apsim.nn.importers import tflite_borders, tflite_file, tflite_moves, tflite_state, tflite_words
+from apsim.nn.importers import (
+    tflite_borders,
+    tflite_file,
+    tflite_moves,
+    tflite_recurrent,
+    tflite_state,
+    tflite_words,
+)
 from apsim.nn.importers.graph import Array, blaming
 from apsim.nn.importers.onnx import Imported
 from apsim.nn.importers.tflite_file import Operator, TfliteGraph, TfliteTensor
@@ -442,4 +449,5 @@ HANDLERS: dict[str, Handler] = {
     **tflite_words.HANDLERS,
     **tflite_borders.HANDLERS,
     **tflite_state.HANDLERS,
+    **tflite_recurrent.HANDLERS,
 }

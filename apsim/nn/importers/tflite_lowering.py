@@ -207,6 +207,8 @@ class Lowering:
             if index in self.lost or any(index in some for some in there):
                 continue
             tensor = self.file.tensors[index]
+            if tensor.variable:
+                continue
             if tensor.real:
                 raise ModelError(IN_REALS)
             raise ModelError(f"tensor {tensor.name!r} is neither computed nor constant: its data "
