@@ -11,11 +11,12 @@ from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
     from apsim import closed_form, cost, functions, lut, nn, ops
+    from apsim.ap_kind import ApKind
     from apsim.counts import Activity, Counts, Phase
     from apsim.errors import ApsimError
     from apsim.layout import Field, Layout
     from apsim.machine import Machine
-    from apsim.program import ApKind, Microprogram, Operation
+    from apsim.program import Microprogram, Operation
 
 __all__ = [
     "Activity",
@@ -38,7 +39,7 @@ __all__ = [
 
 _HOMES = {
     "Activity": "counts",
-    "ApKind": "program",
+    "ApKind": "ap_kind",
     "ApsimError": "errors",
     "Counts": "counts",
     "Field": "layout",

@@ -11,6 +11,7 @@ __all__ = [
     "LutError",
     "MissingExtra",
     "ModelError",
+    "Place",
     "ProgramError",
 ]
 
@@ -47,3 +48,17 @@ class MissingExtra(ApsimError):
             f"this needs the package {package!r}, which is not installed; "
             f"install it with: pip install 'apsim[{extra}]'"
         )
+
+
+class Place:
+    """Where something was read: a file (or any origin), and a line where known (from 1)."""
+
+    def __init__(self, origin: str, line: int = 0) -> None:
+        self.origin, self.line = origin, line
+
+    def __str__(self) -> str:
+        return f"{self.origin}, line {self.line}" if self.line else self.origin
+
+    def error(self, message: str) -> LutError:
+        """A `LutError` that begins with this place."""
+        return LutError(f"{self}{message}")

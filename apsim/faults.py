@@ -14,6 +14,7 @@ from statistics import fmean
 import numpy as np
 import numpy.typing as npt
 
+from apsim.ap_kind import ApKind
 from apsim.cam.base import Cam
 from apsim.cam.faulty import Faults, FaultyCam
 from apsim.counts import Activity, Counts
@@ -21,7 +22,6 @@ from apsim.functions import Function
 from apsim.nn.model import Integers, Model
 from apsim.nn.on_ap.chip import Chip, Design
 from apsim.nn.runtime import Run, run
-from apsim.program import ApKind
 from apsim.workers import over_processes
 
 __all__ = ["FaultyChip", "Study", "Trial", "interval", "study"]

@@ -127,6 +127,11 @@ class Field:
     def _flip(self) -> np.uint64:
         return np.uint64(1 << (self.width - 1) if self.kind == "o" else 0)
 
+    @property
+    def values(self) -> range:
+        """All values that the field holds, from the lowest on."""
+        return range(self.lowest, self.highest + 1)
+
     def __str__(self) -> str:
         return f"{self.name}[{self.column}:{self.column + self.width}] {self.kind}{self.width}"
 

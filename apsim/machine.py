@@ -83,10 +83,10 @@ class Machine:
         data: NDArray[np.uint64] | None = None,
         out: NDArray[np.uint64] | None = None,
     ) -> Session:
-        """Open the debugger's prompt on a program; gives the session when the user leaves."""
-        from apsim.debug import Session, prompt
+        """Open the debugger's prompt on a program (`apsim.debug.open`)."""
+        from apsim import debug
 
-        return prompt(Session(self, program, data=data, out=out))
+        return debug.open(self, program, data, out)
 
     def program(self, operation: Operation | Microprogram) -> Microprogram:
         """The operation's program on this machine's layout; a program as it is."""

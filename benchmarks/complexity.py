@@ -14,9 +14,9 @@ import sys
 from collections.abc import Iterator, Sequence
 from typing import Any
 
+from apsim.ap_kind import ApKind
 from apsim.errors import ApsimError, InputError, MissingExtra
 from apsim.files import replacing, write_json
-from apsim.program import ApKind
 from benchmarks.growth import Growth, measure
 from benchmarks.sweeps import SWEEPS, Series, Sweep, run
 

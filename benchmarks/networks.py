@@ -22,6 +22,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from apsim import functions
+from apsim.ap_kind import ApKind
 from apsim.cli import ONE_THREAD
 from apsim.nn import runtime
 from apsim.nn.model import Conv2d, Linear, Model
@@ -29,7 +30,6 @@ from apsim.nn.on_ap import matrix
 from apsim.nn.on_ap.chip import Chip
 from apsim.nn.on_ap.mapping import fold_sums
 from apsim.nn.zoo import synthetic
-from apsim.program import ApKind
 from benchmarks.timing import Goal, alternating, report
 
 Integers = NDArray[np.int64]

@@ -8,11 +8,12 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from apsim import cam, functions, ops
+from apsim.ap_kind import ApKind
 from apsim.counts import Counts, Phase
 from apsim.encoding import encode
 from apsim.errors import ProgramError
 from apsim.layout import Layout
-from apsim.program import ApKind, Loop, Microprogram, Mode, Op, Step
+from apsim.program import Loop, Microprogram, Mode, Op, Step
 from tests.helpers.strategies import programs
 
 VERTICAL = Step(Op.PASS, Mode.VERTICAL, ((0, 1),), ((1, 1),))

@@ -10,9 +10,10 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from apsim import functions
+from apsim.ap_kind import ApKind
 from apsim.closed_form import realisable
 from apsim.errors import ProgramError
-from apsim.program import ApKind, Item, Loop, Microprogram, Mode, Op, Step
+from apsim.program import Item, Loop, Microprogram, Mode, Op, Step
 from apsim.turns import Turns, Unrolled
 from tests.helpers import random_programs
 

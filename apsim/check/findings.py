@@ -99,7 +99,7 @@ def _cost(row: Row) -> tuple[str, ...]:
     return (
         row.case.function, row.case.ap, ", ".join(sizes), f"{row.paper.total:,}", f"{c.total:,}",
         f"{c.compare:,}, {c.write:,}, {c.read:,}", f"{gap:+,} ({gap / row.paper.total:+.2%})",
-        ", ".join(f"{n} {t.total:+,}" for n, t in row.terms.items() if t.total) or "none",
+        table.named_terms(row),
     )  # fmt: skip
 
 

@@ -11,7 +11,7 @@ from itertools import chain, cycle, product
 from typing import Any
 
 from apsim.check.row import FUNCTIONS, OPT, Case
-from apsim.check.rowwise import OPTIMISED
+from apsim.check.subject import CURVES, SMALLER_LUTS, Curve
 from apsim.closed_form import AP_KINDS
 
 __all__ = ["cases"]
@@ -38,10 +38,12 @@ def cases(
 
 def _params(name: str, ap: str, full: bool) -> Iterator[Params]:
     if ap == OPT:
-        return _optimised(name, full) if name in OPTIMISED else iter(())
+        return _with_smaller_luts(name, full) if name in SMALLER_LUTS else iter(())
     match name:
         case "multiply":
             return _products(full)
+        case "table":
+            return _tables(full)
         case "reduce":
             return _reductions(full)
         case "dot" | "matmul":
@@ -61,6 +63,15 @@ def _words(name: str, full: bool) -> Iterator[Params]:
     yield {"M": 8, "signs": signs[0], "rows": 65, "dirty": True}
 
 
+def _tables(full: bool) -> Iterator[Params]:
+    """Functions of a word, into one bit more, into columns that held something."""
+    bits, rows = (range(1, 11) if full else (1, 4, 8)), cycle(ROWS)
+    for m, name, sign in product(bits, CURVES, "us" if full else "s"):
+        values = Curve.of(name, m, sign)
+        sizes = {"M": m, "N": max(m + 1, 8), "rows": next(rows)}
+        yield sizes | {"values": values, "signs": sign + "s"}
+
+
 def _products(full: bool) -> Iterator[Params]:
     widths = [*product(range(1, 9), repeat=2), (16, 16), (16, 3), (2, 12)] if full else PAIRS
     rows = cycle(ROWS)
@@ -69,7 +80,7 @@ def _products(full: bool) -> Iterator[Params]:
     yield {"Ma": 4, "Mw": 8, "signs": "us", "rows": 65, "dirty": True}
 
 
-def _optimised(name: str, full: bool) -> Iterator[Params]:
+def _with_smaller_luts(name: str, full: bool) -> Iterator[Params]:
     rows = cycle(ROWS)
     if name == "multiply":
         for a, b in product(range(1, 13), repeat=2) if full else PAIRS:

@@ -17,17 +17,14 @@ from zlib import crc32
 import numpy as np
 
 from apsim import functions
-from apsim.check.grouped import GROUPED
-from apsim.check.loads import CAP_ROWS, folded
-from apsim.check.rowwise import OPTIMISED, ROWWISE
-from apsim.check.subject import Integers, Params, Subject
+from apsim.check.folded import CAP_ROWS, folded
+from apsim.check.subject import FUNCTIONS, SMALLER_LUTS, Integers, Params, Subject
 from apsim.counts import Counts
 from apsim.functions import Function
 from apsim.machine import Machine
 
 __all__ = ["FUNCTIONS", "OPT", "Case", "Row", "examine", "subject"]
 
-FUNCTIONS = ROWWISE | GROUPED
 OPT = "opt"
 
 
@@ -51,7 +48,10 @@ class Case:
 
 @dataclass(frozen=True)
 class Row:
-    """What came of a case; `paper` is None where the paper prints no equation."""
+    """What came of a case; `paper` is None where the paper prints no equation.
+
+    `labels` are those of the terms that rule B cannot refute.
+    """
 
     case: Case
     counted: Counts
@@ -60,6 +60,7 @@ class Row:
     terms: Mapping[str, Counts]
     bit_exact: bool
     wrong: tuple[str, ...] = field(default=())
+    labels: tuple[str, ...] = field(default=())
 
     @property
     def status(self) -> str:
@@ -91,7 +92,7 @@ class Row:
 
 def subject(case: Case) -> Subject:
     """What is to be expected of the case's function."""
-    return (OPTIMISED if case.ap == OPT else FUNCTIONS)[case.function]
+    return (SMALLER_LUTS if case.ap == OPT else FUNCTIONS)[case.function]
 
 
 @dataclass(frozen=True)
@@ -120,7 +121,8 @@ def examine(case: Case, *, engine: str = "strict", function: Function | None = N
     terms = {name: term for name, term in out.terms.items() if term != Counts()}
     exact = bool(np.array_equal(out.values, of.expected(case.params, *operands)))
     wrong = _broken(case, out, terms, exact)
-    return Row(case, out.counted, out.realisable, out.paper, terms, exact, wrong)
+    labels = tuple(name for name in terms if name in of.labels(case.params))
+    return Row(case, out.counted, out.realisable, out.paper, terms, exact, wrong, labels)
 
 
 def _executed(

@@ -1,46 +1,37 @@
-"""What is checked: a function of the paper, its operands, and what is expected of it.
+"""What is checked: a row of the table of functions, its operands, and the integers they give.
 
-The rule: expected integers come from numpy, expected counts from `apsim.closed_form`;
-nothing here has seen a program.
+The rule: expected integers come from numpy, expected counts from the row; nothing here has
+seen a program.
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+import math
+from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
-from apsim.counts import Counts
-from apsim.functions import Function
+from apsim.functions import table
+from apsim.functions.table import Entry, Params
 
-__all__ = ["CLEAR", "Integers", "Params", "Subject", "draw", "split_signs"]
+__all__ = ["CURVES", "FUNCTIONS", "SMALLER_LUTS", "Curve", "Integers", "Params", "Subject"]
 
 Integers = NDArray[np.int64]
-Params = Mapping[str, Any]
-"""Sizes by the paper's symbols: M, Ma, Mw, L, S, K, i, j, u, and signs, scheme, divide."""
-
-CLEAR = Counts(write=1)
+Operands = tuple[Integers, ...]
 
 
 @dataclass(frozen=True)
-class Subject:
-    """One function: every member takes the parameters, those about counts the AP kind first.
+class Subject(Entry):
+    """A function's row, with random operands for given sizes and what should come of them."""
 
-    `paper` is None where the paper prints no equation for the function.
-    """
-
-    build: Callable[[str, Params], Function]
-    operands: Callable[[np.random.Generator, Params], tuple[Integers, ...]]
-    expected: Callable[..., Integers]
-    realisable: Callable[[str, Params], Counts]
-    paper: Callable[[str, Params], Counts | None]
-    terms: Callable[[str, Params], dict[str, Counts]]
+    operands: Callable[[np.random.Generator, Params], Operands] = lambda rng, p: ()
+    expected: Callable[..., Any] = lambda p, *operands: None
 
 
-def draw(
+def _draw(
     generator: np.random.Generator, bits: int, sign: str, shape: int | tuple[int, ...]
 ) -> Integers:
     """Random words of `bits` bits, the extremes among them: unsigned ("u") or signed."""
@@ -52,7 +43,96 @@ def draw(
     return words
 
 
-def split_signs(params: Params) -> dict[str, Any]:
-    """The signs of two operands as the builders of products want them."""
-    first, second = params["signs"]
-    return {"words": first, "words_b": second}
+def _pairs(rng: np.random.Generator, p: Params) -> Operands:
+    if "Ma" in p:
+        widths, signs = (p["Ma"], p["Mw"]), p["signs"]
+    else:
+        widths, signs = (p["M"], p["M"]), p["signs"] * 2
+    return tuple(_draw(rng, b, s, p["rows"]) for b, s in zip(widths, signs, strict=True))
+
+
+def _signed(rng: np.random.Generator, p: Params) -> Operands:
+    return (_draw(rng, p["M"], "s", p["rows"]),)
+
+
+def _vector(rng: np.random.Generator, p: Params) -> Operands:
+    return (_draw(rng, p["M"], p["signs"], p["L"]),)
+
+
+def _factors(rng: np.random.Generator, p: Params) -> Operands:
+    j = p["j"]
+    shapes = ((p["i"], j), (j, p["u"])) if "i" in p else ((1, j), (1, j))
+    return tuple(
+        _draw(rng, p[bits], sign, shape)
+        for bits, sign, shape in zip(("Ma", "Mw"), p["signs"], shapes, strict=True)
+    )
+
+
+def _windows(rng: np.random.Generator, p: Params) -> Operands:
+    return (_draw(rng, p["M"], p["signs"], (p["K"], p["S"])),)
+
+
+def _means(p: Params, x: Integers) -> Any:
+    return x.sum(1) if p["divide"] == "none" else x.sum(1) // p["S"]
+
+
+class Curve(tuple[int, ...]):
+    """Values of a function of a word, from the lowest word on, shown by their name."""
+
+    name: str
+
+    @classmethod
+    def of(cls, name: str, bits: int, sign: str) -> Curve:
+        """`square` (cut to 8 bits), `gelu` or `reverse` of words of `bits` bits."""
+        low = 0 if sign == "u" else -(1 << (bits - 1))
+        found = cls(CURVES[name](x, bits) for x in range(low, low + (1 << bits)))
+        found.name = name
+        return found
+
+    def __repr__(self) -> str:
+        return self.name
+
+
+def _gelu(x: int, bits: int) -> int:
+    unit = x / (1 << max(bits - 3, 0))
+    return round(0.5 * unit * (1 + math.erf(unit / math.sqrt(2))) * (1 << max(bits - 3, 0)))
+
+
+CURVES: dict[str, Callable[[int, int], int]] = {
+    "square": lambda x, bits: min(x * x, 127),
+    "gelu": _gelu,
+    "reverse": lambda x, bits: -x - 1,
+}
+
+
+def _curve(p: Params, a: Integers) -> Any:
+    low = 0 if p["signs"][0] == "u" else -(1 << (p["M"] - 1))
+    return np.asarray(p["values"])[a - low]
+
+
+EXPECTED: dict[str, tuple[Callable[..., Operands], Callable[..., Any]]] = {
+    "add": (_pairs, lambda p, a, b: a + b),
+    "subtract": (_pairs, lambda p, a, b: b - a),
+    "multiply": (_pairs, lambda p, a, b: a * b),
+    "max": (_pairs, lambda p, a, b: np.maximum(a, b)),
+    "min": (_pairs, lambda p, a, b: np.minimum(a, b)),
+    "relu": (_signed, lambda p, a: np.maximum(a, 0)),
+    "table": (lambda rng, p: (_draw(rng, p["M"], p["signs"][0], p["rows"]),), _curve),
+    "reduce": (_vector, lambda p, words: words.sum()),
+    "dot": (_factors, lambda p, a, b: (a * b).sum(1)),
+    "matmul": (_factors, lambda p, a, b: a @ b),
+    "average_pool": (_windows, _means),
+    "max_pool": (_windows, lambda p, x: x.max(1)),
+}
+
+
+def _subjects(entries: dict[str, Entry]) -> dict[str, Subject]:
+    return {
+        name: Subject(**vars(entries[name]), operands=operands, expected=expected)
+        for name, (operands, expected) in EXPECTED.items()
+        if name in entries
+    }
+
+
+FUNCTIONS = _subjects(table.FUNCTIONS)
+SMALLER_LUTS = _subjects(table.SMALLER_LUTS)

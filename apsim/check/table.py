@@ -11,10 +11,10 @@ from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from html import escape
 
+from apsim.ap_kind import ApKind
 from apsim.check.row import OPT, Row
 from apsim.closed_form.differences import REASONS
 from apsim.counts import Counts
-from apsim.program import ApKind
 
 __all__ = [
     "HEADER",
@@ -26,6 +26,7 @@ __all__ = [
     "markdown",
     "markdown_list",
     "markdown_row",
+    "named_terms",
     "reasons",
     "verdict",
 ]
@@ -35,6 +36,10 @@ HEADER = (
     "paper", "terms",
 )  # fmt: skip
 BELOW = "below the paper"
+LABEL = (
+    "a label: all that is left of the difference, or the same on both sides, so that only the "
+    "count of the run tests it"
+)
 
 
 @dataclass(frozen=True)
@@ -71,7 +76,7 @@ class Line:
             _numbers(row.counted),
             f"{row.counted.total:,}",
             "no equation" if row.paper is None else f"{row.paper.total:,}",
-            _terms(row),
+            named_terms(row),
         )
 
 
@@ -79,8 +84,13 @@ def _numbers(counts: Counts) -> str:
     return f"{counts.compare:,}, {counts.write:,}, {counts.read:,}"
 
 
-def _terms(row: Row) -> str:
-    named = [f"{name} {term.total:+,}" for name, term in row.terms.items() if term.total]
+def named_terms(row: Row) -> str:
+    """Each term that is not 0 in all with its cycles, labels marked by a star."""
+    named = [
+        f"{name}{'*' * (name in row.labels)} {term.total:+,}"
+        for name, term in row.terms.items()
+        if term.total
+    ]
     return ", ".join(named + [BELOW] * (row.case.ap == OPT and row.below)) or "none"
 
 
@@ -105,8 +115,10 @@ def _hardware(ap: str) -> str:
 
 
 def reasons(rows: Iterable[Row]) -> list[tuple[str, str]]:
-    """Each term that occurred, and why there is a difference."""
-    return [(name, REASONS[name]) for name in dict.fromkeys(n for row in rows for n in row.terms)]
+    """Each term that occurred, and why there is a difference; last what a mark on one means."""
+    rows = list(rows)
+    found = [(name, REASONS[name]) for name in dict.fromkeys(n for r in rows for n in r.terms)]
+    return [*found, ("*", LABEL)] if any(row.labels for row in rows) else found
 
 
 def verdict(rows: Sequence[Row]) -> str:

@@ -4,7 +4,7 @@
 that a correct execution reaches, and `terms` names every difference between the two.
 """
 
-from apsim.closed_form import optimised, realisable
+from apsim.closed_form import realisable, smaller_luts
 from apsim.closed_form.cnn import average_pool, max_pool, relu
 from apsim.closed_form.differences import terms
 from apsim.closed_form.kinds import AP_KINDS
@@ -19,9 +19,9 @@ __all__ = [
     "matmul",
     "max_pool",
     "multiply",
-    "optimised",
     "realisable",
     "reduce",
     "relu",
+    "smaller_luts",
     "terms",
 ]

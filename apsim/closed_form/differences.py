@@ -4,15 +4,19 @@ The rule: a term is written down by its own formula and its own reason, so that
 `realisable == printed + sum(terms)` is a statement that can be false.  It holds for
 compares, writes and reads each; `read_as_compare` moves one into another and is 0 in
 total, so that every cycle of difference stands under one of the other names.
+
+Some terms are `LABELS`: they name what is on one side only, or the rest that is left, so that
+no case can refute them.  There only what was counted is a test, and reports mark them so.
 """
 
 from __future__ import annotations
 
-from apsim.closed_form.kinds import ceil_log2, require_kind, rows_of, unpaired_levels
+from apsim.closed_form.kinds import ceil_log2, paper_kind, require_kind, rows_of, unpaired_levels
+from apsim.closed_form.micro import passes, tree
 from apsim.counts import Counts
 from apsim.errors import InputError
 
-__all__ = ["REASONS", "terms"]
+__all__ = ["LABELS", "REASONS", "terms"]
 
 REASONS = {
     "first_add": "the first row of a group meets no carry: a half adder and a clean carry row",
@@ -21,6 +25,7 @@ REASONS = {
     "second_compressor": "a level of the segmented tree adds a sum row and a carry row, the "
     "first level two words",
     "stale_clear": "a lone row would add the stale word beside it",
+    "table": "a table of passes for a function of a word: the paper has no such function",
     "flag_propagation": "flags do not cross columns: a parallel prefix spreads them, or rows are "
     "moved and Table IV runs horizontally in place of the vertical passes",
     "flag_reset": "Eq. (14) resets flag rows one by one, a run resets them at once",
@@ -32,6 +37,9 @@ REASONS = {
     "equation covers",
     "smaller_lut": "below the paper: LUTs with fewer passes than the printed ones",
 }
+
+LABELS = ("scratch_clear", "requantization")
+"""Terms that are labels whatever the case; a function's row may name others for its sizes."""
 
 
 def terms(
@@ -48,10 +56,13 @@ def terms(
     windows: int = 1,
     scheme: str = "moves",
     full_sum: bool | None = None,
+    partial: bool = False,
+    width: int = 1,
 ) -> dict[str, Counts]:
     """Differences of `realisable.<function>` from the printed equation; zero ones left out.
 
-    Arguments as those of the closed form; `REASONS` says what each name means.
+    Arguments as those of the closed form; `REASONS` says what each name means.  `merge` adds
+    `words` partial sums of `bits` bits in each of `u` groups, and reads `width` bits.
     Raises `InputError` where the function or the kind is unknown.
     """
     require_kind(ap)
@@ -61,8 +72,12 @@ def terms(
         case "reduce":
             found = _sum_terms(1, rows_of(words), bits + ceil_log2(words), ap)
         case "matmul" | "dot":
-            width = bits + (bits if bits_b is None else bits_b) + ceil_log2(j)
-            found = _sum_terms(i * u, j, width, ap)
+            grown = bits + (bits if bits_b is None else bits_b) + ceil_log2(j)
+            found = _sum_terms(i * u, j, grown, ap)
+            if partial:  # a read for each sum, and none for each bit of it
+                found["partial_sums"] = Counts(read=i * u) - Counts(read=grown)
+        case "merge":
+            found = {"partial_sums": _merge_term(u, words, bits, width, ap)}
         case "average_pool":
             found = _sum_terms(windows, rows_of(window), bits + ceil_log2(window), ap)
             found |= _division(window, full_sum)
@@ -80,6 +95,21 @@ def _sum_terms(groups: int, rows: int, width: int, ap: str) -> dict[str, Counts]
         return {"stale_clear": Counts(write=unpaired_levels(rows))}
     resolution = {"carry_resolution": Counts(compare=4, write=4) * (width - 1)}
     return resolution | (_tree_terms(rows) if ap == "2d-seg" else _carry_save_terms(groups, rows))
+
+
+def _merge_term(groups: int, words: int, bits: int, width: int, ap: str) -> Counts:
+    """Words written and sums read; between them what Eqs. (6)-(8) print for a reduction of so
+    many words, with the terms of any reduction."""
+    pairs, levels = groups * (words - 1), ceil_log2(words)
+    match paper_kind(ap):
+        case "1d":
+            printed = tree(bits, levels) + Counts(write=1, read=1) * pairs
+        case "2d":
+            printed = passes(pairs)
+        case _:
+            printed = passes(levels)
+    added = _sum_terms(groups, words, bits + levels, ap).values()
+    return sum(added, Counts(write=groups * words, read=width) + printed)
 
 
 def _carry_save_terms(groups: int, rows: int) -> dict[str, Counts]:

@@ -36,6 +36,7 @@ __all__ = [
     "relu",
     "requantize",
     "subtract",
+    "table",
     "terms",
 ]
 
@@ -53,6 +54,12 @@ def add(bits: int) -> Counts:
 def subtract(bits: int) -> Counts:
     """B <- B - A: the sweep of `add` with another LUT; the borrow is the sign."""
     return add(bits)
+
+
+def table(passes: int, bits: int, outputs: int) -> Counts:
+    """B <- f(A): a preset in one write, then the passes of the function's list."""
+    positive(bits=bits, outputs=outputs)
+    return Counts(write=bits + 1, read=outputs) + PASS * passes
 
 
 def multiply(bits: int, bits_b: int | None = None) -> Counts:
@@ -87,13 +94,19 @@ def reduce(bits: int, words: int, ap: str) -> Counts:
     return paired + _accumulate(1, rows_of(words), bits + 1, bits + ceil_log2(words), ap)
 
 
-def matmul(bits: int, i: int, j: int, u: int, ap: str, bits_b: int | None = None) -> Counts:
-    """An i x j times a j x u matrix: i*u groups of j products, one product in each row."""
+def matmul(
+    bits: int, i: int, j: int, u: int, ap: str, bits_b: int | None = None, partial: bool = False
+) -> Counts:
+    """An i x j times a j x u matrix: i*u groups of j products, one product in each row.
+
+    `partial` sums are read as words, one for each group, to be moved.
+    """
     bits_b = bits if bits_b is None else bits_b
     positive(bits=bits, bits_b=bits_b, i=i, j=j, u=u)
     product = bits + bits_b
     width = product + ceil_log2(j)
-    multiplied = Counts(write=product, read=width) + PASS * (4 * bits * bits_b)
+    read = i * u if partial else width
+    multiplied = Counts(write=product, read=read) + PASS * (4 * bits * bits_b)
     return multiplied + _accumulate(i * u, j, product, width, ap)
 
 

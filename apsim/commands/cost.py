@@ -68,8 +68,8 @@ def _run(args: argparse.Namespace) -> int:
 
 def _infer(args: argparse.Namespace, chip: Chip, technology: Technology) -> Inference:
     from apsim import cost
+    from apsim.functions.table import EQUATIONS
     from apsim.report.paper.cell_writes import CELL_WRITES
-    from apsim.report.paper.equations import EQUATIONS
 
     if args.net in cost.network_names() or args.net.endswith(".csv"):
         network, bits = cost.network(args.net), args.bits or 8

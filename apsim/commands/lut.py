@@ -20,7 +20,7 @@ __all__ = ["add_parser"]
 
 
 def add_parser(subparsers: argparse._SubParsersAction[argparse.ArgumentParser]) -> None:
-    """Add the verb `lut` and its four actions."""
+    """Add the verb `lut` and its five actions."""
     parser = subparsers.add_parser(
         "lut", help="list, show, check or make look-up tables", description=__doc__.split("\n")[0]
     )
@@ -34,6 +34,28 @@ def add_parser(subparsers: argparse._SubParsersAction[argparse.ArgumentParser]) 
     check.add_argument("luts", metavar="FILE", nargs="*", help="files or names (default: all)")
     check.set_defaults(run=_check)
     _add_make(actions)
+    _add_table(actions)
+
+
+def _add_table(actions: argparse._SubParsersAction[argparse.ArgumentParser]) -> None:
+    table = actions.add_parser(
+        "table",
+        help="the passes of a function of a whole word, such as gelu",
+        description="List the proved passes that give any function of a word of up to 12 bits: "
+        "y = clip(round(f(scale (x - zero)) / out-scale) + out-zero).",
+        epilog="example: apsim lut table gelu --scale 0.0625 --out-scale 0.0625",
+    )
+    add = table.add_argument
+    add("function", metavar="NAME", help="a function: gelu, logistic, tanh, exp, ... or list")
+    add("--word", metavar="W", default="s8", help="input word: s8 (default), u8, s4, ...")
+    add("--out-word", metavar="W", help="output word (default: as the input)")
+    add("--scale", type=float, default=1.0, help="scale of the input (default 1)")
+    add("--zero", type=int, default=0, help="zero point of the input (default 0)")
+    add("--out-scale", type=float, default=1.0, help="scale of the output (default 1)")
+    add("--out-zero", type=int, default=0, help="zero point of the output (default 0)")
+    add("--method", choices=("grouped", "tree", "prefix"), help="how passes are found")
+    add("--count", action="store_true", help="only how many passes there are")
+    table.set_defaults(run=_table)
 
 
 def _add_make(actions: argparse._SubParsersAction[argparse.ArgumentParser]) -> None:
@@ -59,6 +81,26 @@ def _list(args: argparse.Namespace) -> int:
         one = lut.find(name)
         rows.append((name, " ".join(one.columns), str(len(one.passes)), one.walk, one.about))
     _print_table(rows)
+    return 0
+
+
+def _table(args: argparse.Namespace) -> int:
+    from apsim.layout import Layout
+    from apsim.lut.curves import CURVES, Curve, tabulated
+    from apsim.lut.word_table import word_table
+    from apsim.ops.table import patterns_of
+
+    if args.function == "list":
+        print("\n".join(CURVES))
+        return 0
+    layout = Layout(X=args.word, Y=args.out_word or args.word)
+    what = Curve(args.function, args.scale, args.zero, args.out_scale, args.out_zero)
+    source, target = layout["X"], layout["Y"]
+    patterns = patterns_of(
+        tabulated(what, source.values, target.lowest, target.highest), source, target
+    )
+    found = word_table(patterns, target.width, args.method)
+    print(str(found).splitlines()[0] if args.count else found)
     return 0
 
 
@@ -121,8 +163,7 @@ def _read_spec(args: argparse.Namespace) -> tuple[Lut, tuple[str, ...]]:
     from dataclasses import replace
     from pathlib import Path
 
-    from apsim.lut.keys import check_name
-    from apsim.lut.parse import read_text, read_truth
+    from apsim.lut.reader import check_name, read_text, read_truth
 
     stem = re.sub(r"\W+", "_", Path(args.truth).stem.lower())
     spec, outputs = read_truth(read_text(args.truth), name=stem, origin=args.truth)

@@ -11,7 +11,7 @@ from typing import BinaryIO
 import numpy as np
 from numpy.typing import NDArray
 
-from apsim.debug.loads import image_of
+from apsim.debug.layer_load import image_of
 from apsim.errors import ApsimError
 from apsim.functions import Function
 from apsim.nn import exact, load

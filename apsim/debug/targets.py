@@ -18,8 +18,9 @@ from apsim import functions, lut, ops
 from apsim.debug import storage
 from apsim.debug.session import Session
 from apsim.errors import InputError
-from apsim.functions import Function
+from apsim.functions import Function, micro
 from apsim.layout import Field, Layout
+from apsim.lut.curves import Curve, tabulated
 from apsim.machine import Machine
 
 __all__ = ["OPERATIONS", "Wanted", "open_target"]
@@ -77,6 +78,7 @@ OPERATIONS: dict[str, Known] = {
     "max-pool": _window(functions.max_pool),
     "average-pool": _window(functions.average_pool),
 }
+TABLE = "table-"
 ALIASES = {"max": "maximum", "min": "minimum", "sub": "subtract", "mul": "multiply"}
 
 
@@ -87,6 +89,8 @@ def open_target(wanted: Wanted) -> Session:
     name = ALIASES.get(wanted.name, wanted.name)
     if name in OPERATIONS:
         return _operation(OPERATIONS[name], wanted)
+    if name.startswith(TABLE):
+        return _operation(_table(name.removeprefix(TABLE)), wanted)
     if name.endswith(".json"):
         return storage.from_record(storage.read(name), name, wanted.engine)
     if name.endswith(".toml") or name in lut.names():
@@ -94,8 +98,22 @@ def open_target(wanted: Wanted) -> Session:
     near = get_close_matches(name, [*OPERATIONS, *lut.names()], 1, 0.5)
     hint = f"did you mean {near[0]!r}?" if near else f"operations are {', '.join(OPERATIONS)}"
     raise InputError(
-        f"nothing is called {name!r}; {hint} (or a LUT, a .toml file, a saved .json session)"
+        f"nothing is called {name!r}; {hint} (or a LUT, a .toml file, table-FUNCTION, "
+        "a saved .json session)"
     )
+
+
+def _table(name: str) -> Known:
+    """A function of signed words that reach -4 to 4, into words of the same scale."""
+
+    def build(bits: int, count: int, ap: str) -> Function:
+        layout, scale = Layout(A=f"s{bits}", B=f"s{bits}"), 2.0 ** (3 - bits)
+        what = Curve(name, scale, out_scale=scale)
+        words = layout["A"].values
+        values = tabulated(what, words, words[0], words[-1])
+        return micro.table(values, bits, bits, count, kind=ap, words="s", words_out="s")
+
+    return Known(("A",), build)
 
 
 def _operation(known: Known, wanted: Wanted) -> Session:
@@ -164,7 +182,7 @@ def _refuse_unknown(given: Mapping[str, Sequence[int]], known: Sequence[str]) ->
 
 
 def _layer(wanted: Wanted) -> Session:
-    from apsim.debug.loads import find_load
+    from apsim.debug.layer_load import find_load
 
     load = find_load(
         wanted.model or "", wanted.layer, wanted.ap,

@@ -7,7 +7,7 @@ from typing import Any
 
 from apsim.explore.values import MAXIMISED, read_objectives
 
-__all__ = ["pareto_front"]
+__all__ = ["beats", "pareto_front"]
 
 
 def pareto_front(
@@ -31,10 +31,11 @@ def pareto_front(
     ]
     front: list[tuple[tuple[float, ...], Mapping[str, Any]]] = []
     for place, result in sorted(placed, key=lambda item: item[0]):
-        if not any(_beats(other, place) for other, _ in front):
+        if not any(beats(other, place) for other, _ in front):
             front.append((place, result))
     return [result for _, result in front]
 
 
-def _beats(one: tuple[float, ...], other: tuple[float, ...]) -> bool:
+def beats(one: tuple[float, ...], other: tuple[float, ...]) -> bool:
+    """Whether `one` is nowhere greater than `other`, and not the same place."""
     return one != other and all(a <= b for a, b in zip(one, other, strict=True))

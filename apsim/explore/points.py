@@ -37,9 +37,9 @@ def _cost(point: Point) -> dict[str, Any]:
 
     from apsim import cost
     from apsim.cost import chip as load_chip
+    from apsim.functions.table import EQUATIONS
     from apsim.report.cost.inference_tables import totals
     from apsim.report.paper.cell_writes import CELL_WRITES
-    from apsim.report.paper.equations import EQUATIONS
 
     changes: dict[str, Any] = {name: point[name] for name in _CHIP_AXES if point[name] is not None}
     technology = cost.technology(point["technology"])

@@ -15,12 +15,13 @@ from typing import Any, ParamSpec
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
+from apsim.ap_kind import ApKind
 from apsim.counts import Activity, Counts, Phase
 from apsim.errors import InputError, ProgramError
 from apsim.layout import Field, Layout
 from apsim.machine import Machine
 from apsim.ops.steps import reset
-from apsim.program import ApKind, Item, Microprogram, Operation
+from apsim.program import Item, Microprogram, Operation
 
 __all__ = [
     "Function",

@@ -11,6 +11,7 @@ import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
 from apsim import ops
+from apsim.ap_kind import ApKind
 from apsim.errors import ProgramError
 from apsim.functions.base import (
     Function,
@@ -25,7 +26,7 @@ from apsim.functions.sums import growth, sum_layout
 from apsim.layout import Field, Layout
 from apsim.ops.reduction import carry_rows
 from apsim.ops.selection import flag_rows
-from apsim.program import ApKind, Operation
+from apsim.program import Operation
 
 __all__ = ["Divider", "average_pool", "default_scheme", "max_pool", "relu"]
 

@@ -10,12 +10,13 @@ import numpy as np
 from numpy.typing import ArrayLike
 
 from apsim import ops
+from apsim.ap_kind import ApKind
 from apsim.functions.base import Function, Words, clear_scratch, expect_shape, in_rows, on_any_kind
 from apsim.functions.sums import merge_layout, product_layout
 from apsim.ops.reduction import carry_rows
 from apsim.ops.rows import loop
 from apsim.ops.steps import read_out, store_row, take_row
-from apsim.program import ApKind, Operation
+from apsim.program import Operation
 
 __all__ = ["dot", "dot_products", "matmul", "merge"]
 

@@ -5,10 +5,13 @@ The rule: as `apsim.closed_form.micro`, name for name, but executed.
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+
 import numpy as np
 from numpy.typing import ArrayLike
 
 from apsim import ops
+from apsim.ap_kind import ApKind
 from apsim.errors import ProgramError
 from apsim.functions.base import (
     Function,
@@ -24,9 +27,9 @@ from apsim.layout import Field, Layout
 from apsim.ops.reduction import carry_rows
 from apsim.ops.rows import loop
 from apsim.ops.steps import take_row
-from apsim.program import ApKind, Operation
+from apsim.program import Operation
 
-__all__ = ["add", "maximum", "minimum", "multiply", "reduce", "subtract"]
+__all__ = ["add", "maximum", "minimum", "multiply", "reduce", "subtract", "table"]
 
 
 @on_any_kind
@@ -88,6 +91,33 @@ def multiply(
     layout = Layout(A=f"{words}{bits}", B=f"{words_b}{bits_b}", P=f"{product}{bits + bits_b}")
     whole = ops.populate("A", "B") + ops.multiply("A", "B", "P") + ops.read("P")
     return _elementwise("multiply", kind, layout, rows, whole, layout["P"])
+
+
+@on_any_kind
+def table(
+    values: Sequence[int],
+    bits: int,
+    outputs: int,
+    rows: int,
+    *,
+    kind: ApKind | str = "2d",
+    words: str = "u",
+    words_out: str = "u",
+) -> Function:
+    """f(A) in `rows` rows: `values` from the lowest word of A on, results of `outputs` bits.
+
+    Words are "u", "s" or "o"; A has at most 12 bits.
+    """
+    layout = Layout(A=f"{words}{bits}", B=f"{words_out}{outputs}")
+    whole = ops.populate("A") + ops.table(tuple(values), "A", "B") + ops.read("B")
+
+    def arrange(a: ArrayLike) -> list[Patterns]:
+        return [layout["A"].encode_narrow(expect_shape("A", a, (rows,)))]
+
+    kind = ApKind.named(kind)
+    return Function(
+        "table", kind, layout, rows, whole, ("A",), layout["B"], np.arange(rows), arrange
+    )
 
 
 def _elementwise(

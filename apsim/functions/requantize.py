@@ -13,12 +13,13 @@ import numpy as np
 from numpy.typing import ArrayLike
 
 from apsim import ops
+from apsim.ap_kind import ApKind
 from apsim.errors import ProgramError
 from apsim.functions.base import Function, Words, clear_scratch, expect_shape, on_any_kind
 from apsim.layout import WIDEST, Field, Layout
 from apsim.ops.requantize import DIRECTED, add_constant, by_sign, clamp, extend, round_off
 from apsim.ops.steps import load
-from apsim.program import ApKind, Operation
+from apsim.program import Operation
 
 __all__ = ["Recipe", "requantize"]
 

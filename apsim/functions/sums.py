@@ -8,8 +8,8 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
+from apsim.ap_kind import ApKind
 from apsim.layout import Field, Layout
-from apsim.program import ApKind
 
 __all__ = ["SumLayout", "merge_layout", "product_layout", "sum_layout"]
 

@@ -5,7 +5,7 @@ from apsim.lut.check import droppable, is_sound, prove, run_passes, valid_orders
 from apsim.lut.compiler import compile
 from apsim.lut.derive import complemented
 from apsim.lut.model import Lut, Pass
-from apsim.lut.parse import load, parse
+from apsim.lut.reader import load, parse
 from apsim.lut.write import to_toml
 
 __all__ = [

@@ -13,7 +13,7 @@ from pathlib import Path
 
 from apsim.errors import LutError
 from apsim.lut.model import Lut
-from apsim.lut.parse import load
+from apsim.lut.reader import load
 
 __all__ = ["find", "folders", "names", "path_of"]
 

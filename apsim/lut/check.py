@@ -12,25 +12,25 @@ from __future__ import annotations
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, replace
 from itertools import permutations
+from typing import TYPE_CHECKING
 
-from apsim.errors import LutError
-from apsim.lut.model import Lut, Pass, State
-from apsim.lut.tables import Place
+from apsim.errors import LutError, Place
+from apsim.lut.order import MAX_ORDERS
+
+if TYPE_CHECKING:
+    from apsim.lut.model import Lut, Pass, State
 
 __all__ = [
-    "MAX_ORDERS",
     "Unsound",
     "Visit",
     "droppable",
+    "filled",
     "is_sound",
     "prove",
     "run_passes",
-    "settle",
     "valid_orders",
     "visits",
 ]
-
-MAX_ORDERS = 8  # passes up to which all orders are tried: 8! = 40320
 
 
 class Unsound(LutError):
@@ -57,10 +57,10 @@ def run_passes(lut: Lut, state: State) -> State:
     return met[-1].after if met else state
 
 
-def settle(lut: Lut) -> Lut:
+def filled(lut: Lut) -> Lut:
     """Let `truth` hold, in the cells marked `x`, the bits that the passes leave there."""
     truth: dict[State, State | None] = {
-        state: result and _settled(lut, state, result) for state, result in lut.truth.items()
+        state: result and _filled(lut, state, result) for state, result in lut.truth.items()
     }
     return replace(lut, truth=truth)
 
@@ -114,7 +114,7 @@ def _agrees(lut: Lut, state: State, actual: State) -> bool:
     )
 
 
-def _settled(lut: Lut, state: State, result: State) -> State:
+def _filled(lut: Lut, state: State, result: State) -> State:
     actual = run_passes(lut, state)
     return tuple(
         actual[i] if (state, name) in lut.free else result[i] for i, name in enumerate(lut.columns)

@@ -10,7 +10,7 @@ from collections.abc import Sequence
 from dataclasses import replace
 
 from apsim.errors import LutError
-from apsim.lut.check import Unsound, prove, settle
+from apsim.lut.check import Unsound, filled, prove
 from apsim.lut.minimal import Cube, shortest
 from apsim.lut.model import Bits, Lut, Pass, State
 from apsim.lut.order import Impossible, Move, Targets, order
@@ -74,7 +74,7 @@ def solve(spec: Lut, outputs: Sequence[str], *, minimal: bool = False) -> Lut:
     if minimal:
         passes, label = _fewest(spec, targets, writable, passes)
     numbered = tuple(replace(step, label=str(i)) for i, step in enumerate(passes, 1))
-    lut = settle(replace(spec, passes=numbered, minimal=label, text=""))
+    lut = filled(replace(spec, passes=numbered, minimal=label, text=""))
     prove(lut)
     return lut
 

@@ -8,9 +8,13 @@ from __future__ import annotations
 from collections.abc import Iterator, Sequence
 from html import escape
 from math import factorial
+from typing import TYPE_CHECKING
 
-from apsim.lut.check import MAX_ORDERS, valid_orders
-from apsim.lut.model import Bits, Lut, Pass, State
+from apsim.lut.check import valid_orders
+from apsim.lut.order import MAX_ORDERS
+
+if TYPE_CHECKING:  # a LUT draws itself by this module
+    from apsim.lut.model import Bits, Lut, Pass, State
 
 __all__ = ["as_html", "as_text", "inlined", "pass_rows", "proved", "table_lines", "truth_rows"]
 

@@ -1,6 +1,6 @@
 """What a look-up table is: a truth table, and passes that carry it out in place.
 
-The rule: only data here; `parse` reads it, `check` proves it, `catalog` finds it.
+The rule: only data here; `reader` reads it, `check` proves it, `catalog` finds it.
 """
 
 from __future__ import annotations

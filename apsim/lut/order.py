@@ -15,14 +15,17 @@ from __future__ import annotations
 from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass, field
 from itertools import groupby, islice, product
+from typing import TYPE_CHECKING
 
-from apsim.lut.model import State
+if TYPE_CHECKING:
+    from apsim.lut.model import State
 
-__all__ = ["Impossible", "Move", "Targets", "order"]
+__all__ = ["MAX_ORDERS", "Impossible", "Move", "Targets", "order"]
 
-Move = tuple[State, State]
-Targets = Mapping[State, tuple[int | None, ...]]  # None: any bit will do
+Move = tuple["State", "State"]
+Targets = Mapping["State", tuple[int | None, ...]]  # None: any bit will do
 
+MAX_ORDERS = 8  # passes up to which all orders are tried: 8! = 40320
 MAX_CHOICES = 1024  # ways to fill the free bits of a fibre that are tried
 
 

@@ -11,9 +11,8 @@ from itertools import product
 from typing import Any
 
 from apsim.errors import LutError
-from apsim.lut.keys import WALKS, check_name
 from apsim.lut.model import Lut, State
-from apsim.lut.tables import MAX_COLUMNS
+from apsim.lut.reader import MAX_COLUMNS, WALKS, check_name
 
 __all__ = ["Truth", "specify"]
 

@@ -45,8 +45,8 @@ from apsim.nn.model.windows import out_size, window_counts
 from apsim.nn.rules import float32, litert
 
 __all__ = [
-    "accumulate", "add", "average_pool", "branches", "checked_inputs", "conv2d", "layer_output",
-    "linear", "max_pool", "relu", "run", "settle",
+    "accumulate", "activations", "add", "average_pool", "branches", "checked_inputs", "conv2d",
+    "layer_output", "linear", "max_pool", "relu", "run",
 ]  # fmt: skip
 
 Padding = int | tuple[int, int] | tuple[int, int, int, int]
@@ -201,7 +201,7 @@ def accumulate(model: Model, layer: Layer, tensors: Tensors) -> Integers:
     return _ACCUMULATE[type(layer)](model, layer, inputs)
 
 
-def settle(model: Model, layer: Layer, acc: Integers) -> Integers:
+def activations(model: Model, layer: Layer, acc: Integers) -> Integers:
     """Turn the accumulators of a layer into its output: scale, ReLU, finish."""
     requant: Requant | None = getattr(layer, "requant", None)
     if requant is None:
@@ -229,7 +229,7 @@ def layer_output(model: Model, layer: Layer, tensors: Tensors) -> Integers:
     """Run one layer on the tensors it names; with an oracle's tensors, teacher-forced."""
     if layer.host:
         return float32.output(model, layer, [np.asarray(tensors[n]) for n in layer.inputs])
-    return settle(model, layer, accumulate(model, layer, tensors))
+    return activations(model, layer, accumulate(model, layer, tensors))
 
 
 def run(model: Model, x: npt.ArrayLike | Mapping[str, npt.ArrayLike]) -> dict[str, Integers]:

@@ -16,6 +16,7 @@ from apsim.ops.arithmetic import (
 from apsim.ops.reduction import accumulate
 from apsim.ops.rows import Groups
 from apsim.ops.selection import largest
+from apsim.ops.table import table
 
 __all__ = [
     "Groups",
@@ -34,4 +35,5 @@ __all__ = [
     "read",
     "relu",
     "subtract",
+    "table",
 ]

@@ -13,13 +13,14 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 
+from apsim.ap_kind import ApKind
 from apsim.counts import Phase
 from apsim.errors import ProgramError
 from apsim.layout import Field, Layout
 from apsim.lut.model import Pass
 from apsim.ops.rows import Groups, loop, move_words, pairs
 from apsim.ops.steps import clear_rows, passes, read_row, reset, write_row
-from apsim.program import ApKind, Gate, Item, Loop, Mode, Operation, Step
+from apsim.program import Gate, Item, Loop, Mode, Operation, Step
 from apsim.turns import Turns, Unrolled
 
 __all__ = ["accumulate", "carry_rows"]

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
 
+from apsim.ap_kind import ApKind
 from apsim.counts import Phase
 from apsim.errors import ProgramError
 from apsim.layout import Field, Layout
@@ -16,7 +17,7 @@ from apsim.lut.model import Pass
 from apsim.ops.activation import maximum
 from apsim.ops.rows import Groups, loop, move, move_words, pairs
 from apsim.ops.steps import clear_rows, passes
-from apsim.program import ApKind, Gate, Item, Mode, Operation, Step
+from apsim.program import Gate, Item, Mode, Operation, Step
 
 __all__ = ["flag_rows", "largest"]
 

@@ -16,6 +16,7 @@ from hypothesis import strategies as st
 from numpy.typing import NDArray
 
 from apsim import cam, functions
+from apsim.ap_kind import ApKind
 from apsim.cam._coding import ALONE, UNCODED
 from apsim.cam._compile import PLAIN
 from apsim.cam._tiles import Tiles
@@ -26,7 +27,7 @@ from apsim.encoding import Code
 from apsim.errors import ProgramError
 from apsim.nn.on_ap.matrix import _Order
 from apsim.ops.rows import Groups
-from apsim.program import ApKind, Gate, Loop, Microprogram, Mode, Op, Step
+from apsim.program import Gate, Loop, Microprogram, Mode, Op, Step
 from tests.helpers import random_programs
 
 KINDS = [kind.value for kind in ApKind]

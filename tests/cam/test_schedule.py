@@ -10,13 +10,14 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from apsim import functions
+from apsim.ap_kind import ApKind
 from apsim.cam import schedule as scheduling
 from apsim.cam.regular import Regular
 from apsim.cam.schedule import ACROSS, DOWN, FRESH, Schedule, schedule
 from apsim.encoding import KEYS, MODE, WRITES, Code
 from apsim.errors import ProgramError
 from apsim.ops.rows import Groups
-from apsim.program import ApKind, Gate, Loop, Microprogram, Mode, Op, Step
+from apsim.program import Gate, Loop, Microprogram, Mode, Op, Step
 
 KINDS = [kind.value for kind in ApKind]
 GROUPS, SIZE = 3, 4

@@ -6,12 +6,13 @@ from dataclasses import replace
 
 import pytest
 
+from apsim.ap_kind import ApKind
 from apsim.check import analytic, cases, examine, table
 from apsim.check.row import FUNCTIONS, Case, Row
 from apsim.closed_form import AP_KINDS
 from apsim.closed_form.differences import REASONS
 from apsim.counts import Counts
-from apsim.program import ApKind, Operation
+from apsim.program import Operation
 
 SECTION_9 = {
     "first_add", "carry_resolution", "second_compressor", "flag_propagation", "flag_reset",
@@ -50,6 +51,8 @@ def test_every_cycle_of_difference_has_one_of_the_agreed_names(rows: list[Row]) 
                 assert term.total < 0
             elif name == "partial_sums":
                 assert "cap_rows" in row.case.params  # a sum that no equation covers
+            elif name == "table":
+                assert row.paper is None  # a function that the paper has not
             elif name not in SECTION_9:
                 assert term.total == 0
 
@@ -113,6 +116,24 @@ def test_a_wrong_value_fails(monkeypatch: pytest.MonkeyPatch) -> None:
     row = examine(SMALL)
     assert (row.status, row.bit_exact) == ("fail", False)
     assert "not that of integer arithmetic" in row.wrong[0]
+
+
+def test_terms_that_nothing_can_refute_are_called_labels(rows: list[Row]) -> None:
+    """Presets and clears, in-place divisions and moves of maxima are marked; the others are not"""
+    for row in rows:
+        params = row.case.params
+        moved = row.case.function == "max_pool" and params["scheme"] == "moves"
+        inside = row.case.function == "average_pool" and params["divide"] == "multiply"
+        wanted = {"scratch_clear"} | ({"flag_propagation"} if moved else set())
+        wanted |= {"division"} if inside else set()
+        assert set(row.labels) == wanted & row.terms.keys()
+    assert ("*", table.LABEL) in table.reasons(rows)
+    params = {"M": 3, "S": 11, "K": 2, "signs": "u", "scheme": "moves"}
+    moved = examine(Case("max_pool", "2d", params))
+    assert moved.labels == ("flag_propagation",)
+    assert (
+        table.named_terms(moved) == f"flag_propagation* {moved.terms['flag_propagation'].total:+}"
+    )
 
 
 def test_a_case_draws_the_same_operands_every_time() -> None:

@@ -139,3 +139,27 @@ def test_unknown_names_are_refused() -> None:
         terms("divide", "1d", bits=8)
     with pytest.raises(InputError, match="AP kind"):
         realisable.reduce(8, 16, "4d")
+
+
+@given(bits, bits, st.integers(1, 9), st.integers(2, 70), st.sampled_from(AP_KINDS))
+def test_partial_sums_have_a_term_of_their_own_making(
+    wide: int, width: int, groups: int, count: int, ap: str
+) -> None:
+    """merge == words and sums moved + what Eqs. (6)-(8) print for it + the terms of a reduction"""
+    term = terms("merge", ap, bits=wide, words=count, u=groups, width=width)
+    assert term == {"partial_sums": realisable.merge(groups, count, wide, width, ap)}
+
+
+@given(bits, bits, st.integers(1, 9), st.integers(1, 70), st.sampled_from(AP_KINDS))
+def test_a_product_whose_sums_go_on_reads_words(
+    a: int, b: int, groups: int, length: int, ap: str
+) -> None:
+    """partial == printed + terms, with a read for each group in place of one for each bit"""
+    sizes = {"bits_b": b, "i": 1, "j": length, "u": groups}
+    named = terms("matmul", ap, bits=a, **sizes, partial=True)
+    printed = closed_form.matmul(a, 1, length, groups, ap, b)
+    counts = realisable.matmul(a, 1, length, groups, ap, b, partial=True)
+    assert counts == sum(named.values(), printed)
+    assert counts - realisable.matmul(a, 1, length, groups, ap, b) == Counts(
+        read=groups - (a + b + (length - 1).bit_length())
+    )

@@ -9,17 +9,17 @@ import numpy as np
 import pytest
 
 from apsim import cost, nn
+from apsim.ap_kind import ApKind
 from apsim.cli import main
 from apsim.closed_form import AP_KINDS
 from apsim.counts import Activity, Counts
 from apsim.errors import InputError
+from apsim.functions.table import EQUATIONS
+from apsim.nn.on_ap.plan import predicted
 from apsim.nn.rules import real
 from apsim.nn.zoo import datasets, synthetic
-from apsim.program import ApKind
 from apsim.report.cost.executed import SOURCES, cost_run
 from apsim.report.cost.model_rows import network_of, widths_of
-from apsim.report.paper.equations import EQUATIONS
-from apsim.report.run.forecasts import predicted
 from apsim.report.run.tables import run_json
 
 

@@ -20,7 +20,7 @@ from apsim.cli import main
 from apsim.errors import ApsimError, InputError
 from apsim.explore import pareto_front, read_spec, sweep
 from apsim.explore import points as point_module
-from apsim.explore.pareto import _beats
+from apsim.explore.pareto import beats
 from apsim.explore.points import evaluate
 from apsim.explore.spec import Point, identity, spec_names, spec_of
 from apsim.explore.sweep import finished
@@ -163,7 +163,7 @@ metrics = st.fixed_dictionaries(
 
 
 @given(st.lists(metrics, max_size=40))
-def test_the_front_is_what_no_other_result_beats(results: list[dict[str, int]]) -> None:
+def test_the_front_is_what_no_other_resultbeats(results: list[dict[str, int]]) -> None:
     """front == {r : no other is at least as good in all and better in one}, by brute force"""
     objectives = ("energy_j", "latency_s", "gops")
     front = pareto_front(results, objectives)
@@ -171,7 +171,7 @@ def test_the_front_is_what_no_other_result_beats(results: list[dict[str, int]]) 
     def place(result: Any) -> tuple[float, ...]:
         return tuple(-result[n] if n in MAXIMISED else result[n] for n in objectives)
 
-    wanted = [r for r in results if not any(_beats(place(o), place(r)) for o in results)]
+    wanted = [r for r in results if not any(beats(place(o), place(r)) for o in results)]
     assert sorted(map(place, front)) == sorted(map(place, wanted))
 
 

@@ -174,3 +174,28 @@ def test_make_to_a_folder_that_does_not_exist_writes_nothing(
     (folder / "and.txt").write_text(AND, encoding="utf-8")
     assert cli.main(["lut", "make", "--truth", "and.txt", "-o", "none/and.toml"]) == 2
     assert "cannot write none/and.toml" in capsys.readouterr().err
+
+
+def test_a_function_of_a_word_is_listed_as_passes(capsys: pytest.CaptureFixture[str]) -> None:
+    scale = ["--scale", "0.125", "--out-scale", "0.0078125"]
+    assert cli.main(["lut", "table", "tanh", *scale]) == 0
+    out = capsys.readouterr().out.splitlines()
+    assert out[0].startswith("42 passes (grouped) for 256 words") and len(out) == 2 + 42
+    assert cli.main(["lut", "table", "list"]) == 0
+    assert "gelu" in capsys.readouterr().out
+
+
+@pytest.mark.parametrize(
+    "arguments,message",
+    [
+        (["geluu"], "did you mean 'gelu'?"),
+        (["log"], "log(-128) has no value, at word -128"),
+        (["tanh", "--scale", "0"], "scale must be positive"),
+        (["tanh", "--word", "s13"], "13 bits, wanted 12 at most"),
+    ],
+)
+def test_a_function_without_a_table_is_refused(
+    arguments: list[str], message: str, capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert cli.main(["lut", "table", *arguments]) == 2
+    assert message in capsys.readouterr().err

@@ -13,8 +13,8 @@ from hypothesis import strategies as st
 
 from apsim import cost
 from apsim.cli import main
+from apsim.functions.table import EQUATIONS
 from apsim.report.paper import figures, page, reproduce
-from apsim.report.paper.equations import EQUATIONS
 from apsim.report.paper.published import TIERS, Published, Reproduced, by_tier, judge, published
 
 IDS = [row.id for row in published()]

@@ -17,11 +17,11 @@ import pytest
 from apsim import cli
 from apsim.counts import Counts
 from apsim.nn.model import store
-from apsim.nn.on_ap import forecast, work
 from apsim.nn.on_ap.layer_run import Forecast
 from apsim.nn.zoo import bundled
 from tests.conftest import ROOT
 from tests.helpers.networks import integers_in, small_network
+from tests.helpers.on_ap import build_otherwise, forecast_otherwise
 
 DIGITS = bundled.data_file("digits.npz")
 
@@ -106,8 +106,7 @@ def test_a_wrong_program_is_a_failure(
     """A pass that is dropped: value and count differ, exit 1"""
     from tests.nn.test_runtime import dropped, spoilt
 
-    build = work.dot_products
-    monkeypatch.setattr(work, "dot_products", lambda *a, **k: spoilt(build(*a, **k), dropped))
+    build_otherwise(monkeypatch, "dot_products", lambda function: spoilt(function, dropped))
     assert run(*SMALL) == 1
     out = capsys.readouterr().out
     assert "value differs and count differs" in out
@@ -118,8 +117,7 @@ def test_a_wrong_forecast_is_a_failure(
     folder: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """count differs, exit 1"""
-    right = forecast.add
-    monkeypatch.setattr(forecast, "add", lambda *s: right(*s) + Forecast(0, Counts(read=1)))
+    forecast_otherwise(monkeypatch, "add", Forecast(0, Counts(read=1)))
     assert run(*SMALL) == 1
     out = capsys.readouterr().out
     assert "count differs" in out

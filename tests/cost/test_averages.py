@@ -11,8 +11,8 @@ import pytest
 from apsim import cost, functions
 from apsim.cost.energy import layer_energy
 from apsim.errors import InputError
+from apsim.functions.table import EQUATIONS
 from apsim.report.paper.cell_writes import CELL_WRITES, changed, driven
-from apsim.report.paper.equations import EQUATIONS
 
 SRAM, LR = cost.technology("sram"), cost.chip("lr")
 REALISABLE = cost.chip("bf-imna-lr-realisable")

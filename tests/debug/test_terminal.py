@@ -210,7 +210,7 @@ def test_a_program_can_open_the_prompt_on_its_own_session(monkeypatch: pytest.Mo
 
 def test_loads_are_dealt_to_the_caps_in_turn() -> None:
     """load n of CAP c where k CAPs share == load c + n*k where one CAP takes them all."""
-    from apsim.debug.loads import find_load
+    from apsim.debug.layer_load import find_load
 
     shared = find_load("digits", "conv2", "2d", cap=1, number=2, caps=3)
     alone = find_load("digits", "conv2", "2d", number=7)

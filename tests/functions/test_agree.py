@@ -5,12 +5,12 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
+from apsim.ap_kind import ApKind
 from apsim.cam import ENGINES
 from apsim.check.row import Case, subject
 from apsim.counts import Activity, Counts
 from apsim.functions import Function
 from apsim.machine import Machine
-from apsim.program import ApKind
 
 KINDS = [kind.value for kind in ApKind]
 SMALL = {

@@ -11,9 +11,10 @@ from dataclasses import replace
 
 import pytest
 
+from apsim.ap_kind import ApKind
 from apsim.check.row import Case, examine, subject
 from apsim.functions import Function
-from apsim.program import ApKind, Item, Loop, Mode, Op, Operation, Step
+from apsim.program import Item, Loop, Mode, Op, Operation, Step
 
 KINDS = [kind.value for kind in ApKind]
 Change = Callable[[Step], Step | None]

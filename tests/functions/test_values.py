@@ -8,13 +8,13 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from apsim import functions
+from apsim.ap_kind import ApKind
 from apsim.counts import Counts
 from apsim.errors import InputError, ProgramError
 from apsim.functions import Function
 from apsim.functions.base import cleared
 from apsim.functions.cnn import Divider
 from apsim.machine import Machine
-from apsim.program import ApKind
 from tests.helpers.benches import words
 
 KINDS = [kind.value for kind in ApKind]

@@ -11,7 +11,7 @@ from hypothesis import strategies as st
 
 from apsim import lut
 from apsim.errors import LutError
-from apsim.lut.check import Unsound, settle, visits
+from apsim.lut.check import Unsound, filled, visits
 from apsim.lut.model import Lut, Pass
 
 LUTS = Path(__file__).resolve().parents[2] / "luts"
@@ -86,7 +86,7 @@ def test_free_cells_are_settled_by_the_passes_and_never_judged() -> None:
     assert all(found.truth[s] == lut.run_passes(found, s) for s in found.reachable)
     wrong = {s: r and (1 - r[0], *r[1:]) for s, r in found.truth.items()}
     assert lut.is_sound(replace(found, truth=wrong))
-    assert settle(replace(found, truth=wrong)) == found
+    assert filled(replace(found, truth=wrong)) == found
 
 
 def test_orders_of_too_many_passes_are_not_counted() -> None:

@@ -10,6 +10,7 @@ from apsim.functions import add, relu
 from apsim.nn.model.words import Words
 from apsim.nn.on_ap import work
 from apsim.nn.on_ap.chip import Chip
+from tests.helpers import on_ap
 
 
 @pytest.mark.parametrize("words", [1, 63, 64, 65, 200, 64 * work.TALL + 70])
@@ -20,8 +21,8 @@ def test_loads_side_by_side_give_and_take_what_loads_one_by_one_do(words: int) -
     taken = []
     for literal in (False, True):
         chip = Chip.preset("bf-imna-lr", rows=64, literal=literal)
-        total, adding = work.add(chip, a, b, Words(8, True))
-        positive, clearing = work.relu(chip, a, 8)
+        total, adding = on_ap.add(chip, a, b, Words(8, True))
+        positive, clearing = on_ap.relu(chip, a, 8)
         assert (total == a + b).all()
         assert (positive == np.maximum(a, 0)).all()
         assert adding.counts_match

@@ -12,14 +12,14 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from apsim.ap_kind import ApKind
 from apsim.counts import Activity, Counts
-from apsim.functions.cnn import default_scheme
 from apsim.nn.model.words import Words
-from apsim.nn.on_ap import forecast, work
+from apsim.nn.on_ap import tasks
 from apsim.nn.on_ap.chip import Chip
 from apsim.nn.on_ap.layer_run import Forecast, Part, total_terms
-from apsim.program import ApKind
 from tests.conftest import ROOT
+from tests.helpers import on_ap
 
 KINDS = [kind.value for kind in ApKind]
 ROWS = st.sampled_from([12, 40, 100, 4800])
@@ -49,11 +49,9 @@ def test_products_are_forecast(
     u, length, i = sizes
     chip = Chip.preset("bf-imna-lr", ap=kind, rows=rows)
     words = Words(bits, False), Words(bits_b, True)
-    expected = forecast.products(u * i, length, bits, bits_b, chip.kind, rows)
+    expected = tasks.products(u * i, length, *words, on_ap.setting(chip)).forecast
     assert took(
-        chip,
-        lambda: work.products(chip, zeros(u, length), zeros(i, length), *words, lambda _: None),
-        expected,
+        chip, lambda: on_ap.products(chip, zeros(u, length), zeros(i, length), *words), expected
     )
 
 
@@ -64,24 +62,23 @@ def test_pools_are_forecast(kind: str, count: int, window: int, rows: int, bits:
     """The same for sums and maxima of windows, odd ones included"""
     words, windows = Words(bits, False), zeros(count, window)
     chip = Chip.preset("bf-imna-lr", ap=kind, rows=rows)
-    sums = forecast.average_pool(count, window, bits, chip.kind, rows)
-    assert took(chip, lambda: work.average_pool(chip, windows, words), sums)
+    sums = tasks.window_sums(count, window, words, on_ap.setting(chip)).forecast
+    assert took(chip, lambda: on_ap.window_sums(chip, windows, words), sums)
     chip = Chip.preset("bf-imna-lr", ap=kind, rows=rows + 30)
-    scheme = default_scheme(chip.kind)
-    maxima = forecast.max_pool(count, window, bits, chip.kind, rows + 30, scheme)
-    assert took(chip, lambda: work.max_pool(chip, windows, words), maxima)
+    maxima = tasks.window_maxima(count, window, words, on_ap.setting(chip)).forecast
+    assert took(chip, lambda: on_ap.window_maxima(chip, windows, words), maxima)
 
 
 @settings(max_examples=15)
 @given(st.integers(1, 200), ROWS, st.integers(1, 16))
 def test_additions_and_relus_are_forecast(words: int, rows: int, bits: int) -> None:
     chip = Chip.preset("bf-imna-lr", rows=rows)
-    pair = zeros(words), zeros(words)
-    assert took(
-        chip, lambda: work.add(chip, *pair, Words(bits, True)), forecast.add(words, bits, rows)
-    )
+    pair, on, signed = (zeros(words), zeros(words)), on_ap.setting(chip), Words(bits, True)
+    sums = tasks.add(words, signed, on).forecast
+    assert took(chip, lambda: on_ap.add(chip, *pair, signed), sums)
     chip = Chip.preset("bf-imna-lr", rows=rows)
-    assert took(chip, lambda: work.relu(chip, zeros(words), bits), forecast.relu(words, bits, rows))
+    positive = tasks.relu(words, bits, on).forecast
+    assert took(chip, lambda: on_ap.relu(chip, zeros(words), bits), positive)
 
 
 def test_forecasts_add_up_and_multiply() -> None:
@@ -115,12 +112,13 @@ def test_a_part_whose_terms_explain_too_little_does_not_match() -> None:
 def test_a_forecast_is_made_without_any_program() -> None:
     """The equations and the fold alone: no table, no kernel is loaded."""
     code = (
-        "from apsim.nn.on_ap import forecast, mapping\n"
-        "from apsim.program import ApKind\n"
+        "from apsim.nn.on_ap import tasks; from apsim.ap_kind import ApKind\n"
+        "from apsim.nn.model.words import Words\n"
         "from apsim import program\n"
         "def refuse(*a): raise AssertionError('a program was made')\n"
         "program.Operation.on = program.Microprogram.counts = refuse\n"
-        "print(forecast.products(9, 5000, 8, 8, ApKind.TWO_D, 4800).loads)\n"
+        "words, on = Words(8, True), tasks.Setting(ApKind.TWO_D, 4800)\n"
+        "print(tasks.products(9, 5000, words, words, on).forecast.loads)\n"
     )
     done = subprocess.run([sys.executable, "-c", code], cwd=ROOT, capture_output=True, text=True)
     assert (done.returncode, done.stdout.strip()) == (0, "19"), done.stderr

@@ -10,9 +10,9 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from apsim import nn
+from apsim.ap_kind import ApKind
 from apsim.errors import InputError, ProgramError
 from apsim.nn.on_ap.chip import Chip
-from apsim.program import ApKind
 
 KINDS = [kind.value for kind in ApKind]
 Array = np.ndarray[Any, Any]

@@ -8,10 +8,10 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from apsim.ap_kind import ApKind
 from apsim.errors import ProgramError
 from apsim.nn.on_ap.mapping import Fold, chunks, fold_sums, fold_windows, fold_words, parts
 from apsim.ops.reduction import carry_rows
-from apsim.program import ApKind
 
 KINDS = st.sampled_from(list(ApKind))
 ROWS = st.integers(2, 500)
@@ -54,14 +54,24 @@ def test_sums_stand_whole_in_a_load(groups: int, size: int, kind: ApKind, rows: 
 def test_windows_stand_whole_in_a_load(
     windows: int, size: int, kind: ApKind, rows: int, scheme: str | None
 ) -> None:
-    """Every window in one load, in order, flags included; a window too large is refused"""
-    try:
-        fold = fold_windows(windows, size, kind, rows, scheme)
-    except ProgramError:
-        assert rows < 3 * size + 2
+    """Every window in one load, in order, and one more with its flags would not fit; else refused
+
+    A chain keeps 2 flag rows for all windows, or in each segment 2 for each pair of rows that
+    meet at once; moves keep none.
+    """
+    pairs = size // 2 if kind.segmented else size > 1
+    flags = 2 * pairs if kind.chain and scheme is None else 0
+    if size + flags > rows:
+        with pytest.raises(ProgramError, match=f"wants {size + flags} rows.*has {rows} rows"):
+            fold_windows(windows, size, kind, rows, scheme)
         return
+    fold = fold_windows(windows, size, kind, rows, scheme)
+
+    def needed(count: int) -> int:
+        return count * (size + flags) if kind.segmented else count * size + flags
+
     assert covers(fold, windows)
-    assert fold.size * size <= rows
+    assert needed(fold.size) <= rows < needed(fold.size + 1)
 
 
 @given(st.integers(1, 20000), KINDS, ROWS)

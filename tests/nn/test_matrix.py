@@ -9,16 +9,18 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from apsim.ap_kind import ApKind
 from apsim.cam import schedule
 from apsim.encoding import encode
 from apsim.errors import ProgramError
 from apsim.functions import Function, dot_products
 from apsim.nn.model.words import Words
-from apsim.nn.on_ap import matrix, work
+from apsim.nn.on_ap import matrix
 from apsim.nn.on_ap.chip import Chip
 from apsim.nn.on_ap.mapping import Fold
 from apsim.ops.steps import clear_rows, passes
-from apsim.program import ApKind, Loop, Mode
+from apsim.program import Loop, Mode
+from tests.helpers import on_ap
 
 KINDS = [kind.value for kind in ApKind]
 Array = np.ndarray[Any, np.dtype[np.int64]]
@@ -57,7 +59,7 @@ def test_lanes_are_the_literal_loads(
         Chip.preset("bf-imna-lr", ap=kind, rows=rows, engine=engine, threads=threads, literal=lit)
         for lit in (True, False)
     ]
-    sums = [work.products(chip, x, w, act, weight, lambda _: None)[0] for chip in chips]
+    sums = [on_ap.products(chip, x, w, act, weight)[0] for chip in chips]
     np.testing.assert_array_equal(sums[0], w @ x.T)
     np.testing.assert_array_equal(sums[1], sums[0])
     assert chips[0].counts == chips[1].counts
@@ -73,7 +75,7 @@ def test_many_lanes_are_the_literal_loads(kind: str, shape: tuple[int, int, int]
     i, j, u = shape
     x, w = values(generator, (u, j), eight), values(generator, (i, j), Words(2, True))
     chips = [Chip.preset("bf-imna-lr", ap=kind, rows=199, literal=lit) for lit in (True, False)]
-    sums = [work.products(chip, x, w, eight, Words(2, True), lambda _: None)[0] for chip in chips]
+    sums = [on_ap.products(chip, x, w, eight, Words(2, True))[0] for chip in chips]
     np.testing.assert_array_equal(sums[0], sums[1])
     assert chips[0].activity == chips[1].activity
 

@@ -6,11 +6,11 @@ import numpy as np
 import pytest
 
 from apsim.nn import rules
-from apsim.nn.on_ap import work
 from apsim.nn.on_ap.chip import Chip
 from apsim.nn.rules.multipliers import divided, integers
 from apsim.nn.rules.ranges import Range
 from apsim.nn.rules.recipes import shares
+from tests.helpers import on_ap
 
 
 def chip() -> Chip:
@@ -27,12 +27,11 @@ def test_a_mean_over_any_window_is_a_multiplier_that_is_never_wrong(rule: str, c
     assert found is not None
     sums = np.arange(255 * count + 1)[None]
     wanted = rules.finish(rules.divide(sums - 3 * count, requant, np.array([count])), requant)
-    values, part = work.requantize(
+    values, part = on_ap.requantize(
         chip(),
         sums,
         shares(found[0], Range.between(0, 255 * count), np.array([found[1]])),
         1,
-        "mean",
     )
     np.testing.assert_array_equal(values, wanted)
     assert part.counts_match
@@ -46,7 +45,7 @@ def test_a_float_rule_with_an_integer_twin_runs_on_the_ap() -> None:
     assert twin is not None
     sums = np.linspace(within.low, within.high, 9001, dtype=np.int64).T
     plan = shares(twin, within, np.zeros(1, np.int64))
-    values, part = work.requantize(chip(), sums, plan, 0, "requantize")
+    values, part = on_ap.requantize(chip(), sums, plan, 0)
     wanted = rules.finish(rules.scale(sums, requant, axis=0), requant)
     np.testing.assert_array_equal(values, wanted)
     assert part.counts_match

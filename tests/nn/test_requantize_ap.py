@@ -13,13 +13,13 @@ from hypothesis import assume, given, settings
 from hypothesis import strategies as st
 
 from apsim import cli, functions
+from apsim.ap_kind import ApKind
 from apsim.counts import Counts
 from apsim.errors import InputError, ModelError, ProgramError
 from apsim.functions import Function, Recipe
 from apsim.machine import Machine
 from apsim.nn import exact, rules, runtime
 from apsim.nn.model import Add, Model, Requant, Tensor
-from apsim.nn.on_ap import work
 from apsim.nn.on_ap.chip import Chip, Design
 from apsim.nn.rules import real
 from apsim.nn.rules.factors import clip_of, fill_add
@@ -27,8 +27,8 @@ from apsim.nn.rules.ranges import Range
 from apsim.nn.rules.recipes import Share, shares
 from apsim.nn.zoo import bundled, datasets
 from apsim.ops.requantize import MODES
-from apsim.program import ApKind, Op, Operation, Step
-from tests.helpers import networks
+from apsim.program import Op, Operation, Step
+from tests.helpers import networks, on_ap
 from tests.helpers.networks import Case
 
 KINDS = [kind.value for kind in ApKind]
@@ -69,7 +69,7 @@ class Job:
         return rules.finish(np.maximum(q, 0) if self.relu else q, self.requant)
 
     def run(self, on: Chip) -> tuple[np.ndarray, Any]:
-        return work.requantize(on, self.sums, self.plan, 0, "requantize")
+        return on_ap.requantize(on, self.sums, self.plan, 0)
 
 
 @st.composite
@@ -111,7 +111,7 @@ def test_branches_are_lifted_before_they_are_rounded(data: st.DataObject, lift: 
     small = replace(job, sums=job.sums >> 14, bias=job.bias >> 8, relu=False)
     within = Range(small.sums.min(axis=1), small.sums.max(axis=1))
     plan = shares(small.requant, within, small.bias, lift=lift)
-    values, part = work.requantize(chip(), small.sums, plan, 0, "branch")
+    values, part = on_ap.requantize(chip(), small.sums, plan, 0)
     lifted = (small.sums + small.bias[:, None]) << lift
     wanted = rules.finish(rules.scale(lifted, small.requant, axis=0), small.requant)
     np.testing.assert_array_equal(values, wanted)
@@ -218,21 +218,21 @@ def digits() -> tuple[Any, Any]:
 def test_the_bundled_network_runs_wholly_on_the_ap(digits: Any, kind: str) -> None:
     """logits == exact logits; the paper's share as on the host; the rest is named"""
     model, x = digits
-    on_ap, on_host = (
+    by_ap, by_host = (
         runtime.run(model, x, Chip.preset("bf-imna-lr", ap=kind, requant=who))
         for who in ("ap", "host")
     )
-    np.testing.assert_array_equal(on_ap.outputs, exact.run(model, x)[model.output])
-    assert on_ap.passed
-    for ours, theirs in zip(on_ap.layers, on_host.layers, strict=True):
+    np.testing.assert_array_equal(by_ap.outputs, exact.run(model, x)[model.output])
+    assert by_ap.passed
+    for ours, theirs in zip(by_ap.layers, by_host.layers, strict=True):
         assert ours.paper == theirs.paper
         assert not any("requantize" in work or work == "bias" for work in ours.host)
-    first = on_ap.layers[0]
+    first = by_ap.layers[0]
     assert [part.name for part in first.parts] == [
         "multiply-accumulate", "requantize (onnx-exact) and relu"
     ]  # fmt: skip
     assert first.terms["requantization"].total > 0
-    assert "requantization" not in on_host.layers[0].terms
+    assert "requantization" not in by_host.layers[0].terms
 
 
 def test_an_addition_whose_branches_are_rounded_first_runs_wholly_on_the_ap() -> None:

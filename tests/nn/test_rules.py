@@ -70,6 +70,19 @@ def test_q_fits_its_declared_width(acc: list[int], factor: float, zero: int) -> 
     assert top - 1 + zero >= 32767 and -top + zero <= -32768
 
 
+@pytest.mark.parametrize(
+    "rule", ["onnx-exact", "ort-f32", "tflite", "tflite-float", "tflite-16x8", "dyadic(8,floor)"]
+)
+@pytest.mark.parametrize("bits", [8, 16])
+def test_every_rule_saturates_at_both_ends_of_q(rule: str, bits: int) -> None:
+    """sums far beyond q give 2**(width - 1) - 1 and -2**(width - 1), divided sums as well"""
+    requant = rules.requant(rule, 0.5, lo=-(1 << (bits - 1)), hi=(1 << (bits - 1)) - 1)
+    top = 1 << (requant.width - 1)
+    far = np.array([[1 << 30, -(1 << 30)]])
+    assert rules.scale(far, requant).tolist() == [[top - 1, -top]]
+    assert rules.divide(far, requant, np.array([4])).tolist() == [[top - 1, -top]]
+
+
 ROUNDINGS = {
     "half-even": round,
     "half-up": lambda x: math.floor(x + Fraction(1, 2)),

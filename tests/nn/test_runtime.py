@@ -10,19 +10,20 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from apsim.ap_kind import ApKind
 from apsim.counts import Counts
 from apsim.errors import InputError, ProgramError
 from apsim.nn import exact, rules, runtime
 from apsim.nn.model import AvgPool, Conv2d, Linear, MaxPool, Model, Tensor
-from apsim.nn.on_ap import forecast, work
 from apsim.nn.on_ap.chip import Chip, Design
 from apsim.nn.on_ap.layer_run import Forecast
 from apsim.nn.rules import real
 from apsim.nn.verify import verify
 from apsim.nn.zoo import bundled, datasets
-from apsim.program import ApKind, Op, Operation, Step
+from apsim.program import Op, Operation, Step
 from tests.helpers import networks
 from tests.helpers.networks import Case
+from tests.helpers.on_ap import build_otherwise, forecast_otherwise
 
 KINDS = [kind.value for kind in ApKind]
 CASES = {
@@ -127,8 +128,7 @@ def test_a_program_of_which_a_pass_does_nothing_gives_wrong_values(
 ) -> None:
     """One multiplier pass writes what it compared: as many operations, other values."""
     model, x, _ = digits
-    build = work.dot_products
-    monkeypatch.setattr(work, "dot_products", lambda *a, **k: spoilt(build(*a, **k), still))
+    build_otherwise(monkeypatch, "dot_products", lambda function: spoilt(function, still))
     done = runtime.run(model, x[:1], Chip.preset("bf-imna-lr", ap=kind))
     assert not done.bit_exact
     assert done.counts_match
@@ -140,8 +140,7 @@ def test_a_program_with_a_pass_dropped_is_noticed_twice(
     digits: Any, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """The values differ, and so does the count."""
-    build = work.dot_products
-    monkeypatch.setattr(work, "dot_products", lambda *a, **k: spoilt(build(*a, **k), dropped))
+    build_otherwise(monkeypatch, "dot_products", lambda function: spoilt(function, dropped))
     done = runtime.run(digits[0], digits[1][:1], Chip.preset("bf-imna-lr"))
     assert not done.layers[0].bit_exact
     assert not done.layers[0].counts_match
@@ -178,12 +177,7 @@ def test_a_prediction_that_is_off_by_one_is_noticed(
     digits: Any, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """counted != predicted + 1 write; values stay right"""
-    right = forecast.products
-
-    def off(*sizes: Any) -> Forecast:
-        return right(*sizes) + Forecast(0, Counts(write=1))
-
-    monkeypatch.setattr(forecast, "products", off)
+    forecast_otherwise(monkeypatch, "products", Forecast(0, Counts(write=1)))
     done = runtime.run(digits[0], digits[1][:1], Chip.preset("bf-imna-lr"))
     assert done.bit_exact
     assert [layer.name for layer in done.layers if not layer.counts_match] == [
@@ -194,8 +188,7 @@ def test_a_prediction_that_is_off_by_one_is_noticed(
 def test_a_load_more_than_predicted_is_noticed(
     digits: Any, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    right = forecast.add
-    monkeypatch.setattr(forecast, "add", lambda *s: right(*s) + Forecast(1))
+    forecast_otherwise(monkeypatch, "add", Forecast(1))
     done = runtime.run(digits[0], digits[1][:1], Chip.preset("bf-imna-lr"))
     assert [layer.op for layer in done.layers if not layer.counts_match] == ["add"]
 
@@ -222,8 +215,7 @@ def test_a_sample_says_that_it_is_one() -> None:
 
 def test_a_sample_finds_a_wrong_value_in_its_channels(monkeypatch: pytest.MonkeyPatch) -> None:
     """A multiplier with a fault is wrong in nearly all channels, hence in some of any eight."""
-    build = work.dot_products
-    monkeypatch.setattr(work, "dot_products", lambda *a, **k: spoilt(build(*a, **k), still))
+    build_otherwise(monkeypatch, "dot_products", lambda function: spoilt(function, still))
     case = wide_linear()
     done = runtime.run(case.model, case.x, chip("2d"), check="sample")
     assert not done.bit_exact

@@ -14,7 +14,7 @@ from apsim.errors import InputError
 from apsim.nn import checkpoint, runtime
 from apsim.nn.model import Conv2d
 from apsim.nn.model.words import Words
-from apsim.nn.on_ap import execute, patches
+from apsim.nn.on_ap import patches
 from apsim.nn.on_ap.chip import Chip
 from apsim.nn.on_ap.seconds import Clock, Seconds
 from tests.helpers.networks import integers_in, small_network
@@ -120,4 +120,4 @@ def test_padding_that_its_tensor_cannot_hold_is_refused() -> None:
     tensor = MODEL.tensors["x"]
     layer = convolution(padding=(1, 1, 1, 1))
     with pytest.raises(InputError, match=r"wanted values from .* to "):
-        execute._narrow(tensor, X, layer, tensor.hi + 1)
+        patches.narrow(tensor, X, layer, tensor.hi + 1)

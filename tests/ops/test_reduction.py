@@ -12,6 +12,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from apsim import cam, ops
+from apsim.ap_kind import ApKind
 from apsim.check.theorem import literal_addition
 from apsim.closed_form import realisable
 from apsim.errors import ProgramError
@@ -19,7 +20,7 @@ from apsim.layout import Field, Layout
 from apsim.machine import Machine
 from apsim.ops.reduction import carry_rows
 from apsim.ops.rows import loop
-from apsim.program import ApKind, Gate, Microprogram, Mode, Op, Step
+from apsim.program import Gate, Microprogram, Mode, Op, Step
 from tests.helpers.benches import words
 from tests.helpers.strategies import loops
 

@@ -8,11 +8,11 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from apsim import ops
+from apsim.ap_kind import ApKind
 from apsim.errors import ProgramError
 from apsim.layout import Layout
 from apsim.machine import Machine
 from apsim.ops.selection import flag_rows
-from apsim.program import ApKind
 from tests.helpers.benches import words
 
 WAYS = [

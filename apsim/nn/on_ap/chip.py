@@ -13,12 +13,12 @@ import numpy as np
 from numpy.typing import NDArray
 
 from apsim import cam
+from apsim.ap_kind import ApKind
 from apsim.cam.base import Cam
 from apsim.counts import Activity, Counts
 from apsim.errors import InputError, ProgramError
 from apsim.functions import Function
 from apsim.nn.on_ap.seconds import Clock
-from apsim.program import ApKind
 
 __all__ = ["PRESETS", "Chip", "Design"]
 

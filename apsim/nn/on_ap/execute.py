@@ -1,15 +1,15 @@
 """One layer on a chip: what runs on the AP, and what the host does around it.
 
 The rule: multiplications, additions, maxima and ReLU are parts on the AP; reshaping,
-constants (bias, zero points) and the requantization rule are the host's, or where the chip
-says so, and the rule can be carried out there, the AP's as well (`settle`).
+constants (bias, zero points) and the requantization rule are the host's, or where the plan
+says so the AP's as well.  What runs is the plan's (`apsim.nn.on_ap.plan`).
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
-from typing import TypeVar
+from typing import Any, Generic, TypeVar
 
 import numpy as np
 
@@ -24,23 +24,25 @@ from apsim.nn.model import (
     MaxPool,
     Model,
     Relu,
+    Requant,
     Requantize,
     Tensor,
     Weighted,
 )  # fmt: skip
 from apsim.nn.model.windows import plane, window_counts
-from apsim.nn.model.words import Words, common, holding
-from apsim.nn.on_ap import patches, settle, work
+from apsim.nn.model.words import holding
+from apsim.nn.on_ap import patches, tasks, work
 from apsim.nn.on_ap.chip import Chip
 from apsim.nn.on_ap.layer_run import Part
+from apsim.nn.on_ap.plan import Plan, plan_of
+from apsim.nn.on_ap.tasks import Requantization, Setting, Task
 
-__all__ = ["Executed", "execute", "macs"]
+__all__ = ["RUN", "Executed", "execute", "macs"]
 
 Progress = Callable[[int], None]
-Patched = TypeVar("Patched", Conv2d, MaxPool, AvgPool)
+L = TypeVar("L", bound=Layer)
+P = TypeVar("P", Conv2d, MaxPool, AvgPool)
 Tensors = Mapping[str, Integers]
-_NO_HOST: tuple[str, ...] = ()
-_NO_PARTS: tuple[Part, ...] = ()
 
 
 @dataclass(frozen=True)
@@ -56,13 +58,15 @@ def execute(
     model: Model, layer: Layer, tensors: Tensors, chip: Chip, progress: Progress = lambda _: None
 ) -> Executed:
     """Run one layer on the tensors it names; raises `ProgramError` where a CAP is too small."""
-    run = None if layer.host else _RUN.get(type(layer))
-    if run is None:
+    images = len(tensors[layer.inputs[0]])
+    on = Setting(chip.kind, chip.design.rows, images, chip.requant)
+    plan = plan_of(model, layer, on)
+    if plan is None:
         output = exact.layer_output(model, layer, tensors)
         return Executed(output, (), (layer.on_host,))
     inputs = [np.asarray(tensors[name], np.int64) for name in layer.inputs]
     chip.clock.take()  # whatever a layer before, that failed, has left
-    return run(model, layer, inputs, chip, progress)
+    return RUN[type(layer)](Job(model, layer, plan, on, chip, progress), *inputs)
 
 
 def macs(model: Model, layer: Layer, batch: int) -> int:
@@ -73,75 +77,86 @@ def macs(model: Model, layer: Layer, batch: int) -> int:
     return 0
 
 
-def _conv2d(
-    model: Model, layer: Conv2d, inputs: list[Integers], chip: Chip, progress: Progress
-) -> Executed:
-    act = model.tensors[layer.inputs[0]]
-    chip.clock.turn("load")
-    columns = patches.columns(*_narrow(act, inputs[0], layer, act.zero_point))
+@dataclass(frozen=True)
+class Job(Generic[L]):
+    """A layer to be run by its plan, and where."""
+
+    model: Model
+    layer: L
+    plan: Plan
+    on: Setting
+    chip: Chip
+    progress: Progress
+
+    @property
+    def act(self) -> Tensor:
+        """The layer's first input."""
+        return self.model.tensors[self.layer.inputs[0]]
+
+    def done(self, output: Integers, *parts: Part) -> Executed:
+        """What the layer gives, with what the plan leaves to the host."""
+        return Executed(output, parts, self.plan.host)
+
+
+def _conv2d(job: Job[Conv2d], x: Integers) -> Executed:
+    layer = job.layer
+    job.chip.clock.turn("load")
+    columns = patches.columns(*patches.narrow(job.act, x, layer, job.act.zero_point))
     weights = layer.weights.reshape(layer.groups, -1, columns.shape[2])
-    ran = [
-        _products(chip, x, w, Words.of(act), layer, progress)
-        for x, w in zip(columns, weights, strict=True)
-    ]
-    height, width = plane(layer, *inputs[0].shape[2:])
-    acc = np.concatenate([values for values, _ in ran]) if len(ran) > 1 else ran[0][0]
-    acc = acc.reshape(-1, len(inputs[0]), height, width).swapaxes(0, 1)
-    return _settled(model, layer, acc, 1, chip, [p for _, p in ran], "im2col")
+    values, parts = _products(job, columns, weights)
+    height, width = plane(layer, *x.shape[2:])
+    acc = np.concatenate(values) if len(values) > 1 else values[0]
+    acc = acc.reshape(-1, len(x), height, width).swapaxes(0, 1)
+    return _from_sums(job, acc, 1, parts)
 
 
-def _narrow(tensor: Tensor, x: Integers, layer: Patched, pad: int) -> tuple[Integers, Patched, int]:
-    """What `patches` takes, in the narrowest type; `InputError` for what is wider than its tensor.
-
-    Padding is held to that as well, where there is any.
-    """
-    words = Words.of(tensor)
-    return words.narrow(x), layer, int(words.narrow(pad)) if any(layer.padding) else 0
-
-
-def _linear(
-    model: Model, layer: Linear, inputs: list[Integers], chip: Chip, progress: Progress
-) -> Executed:
-    act, x = model.tensors[layer.inputs[0]], inputs[0]
+def _linear(job: Job[Linear], x: Integers) -> Executed:
     flat = x.reshape(-1, x.shape[-1])
-    values, part = _products(chip, flat, layer.weights, Words.of(act), layer, progress)
-    acc = values.T.reshape(*x.shape[:-1], -1)
-    return _settled(model, layer, acc, -1, chip, [part])
+    values, parts = _products(job, [flat], [job.layer.weights])
+    return _from_sums(job, values[0].T.reshape(*x.shape[:-1], -1), -1, parts)
 
 
 def _products(
-    chip: Chip, x: Integers, weights: Integers, act: Words, layer: Weighted, progress: Progress
-) -> tuple[Integers, Part]:
-    weight = Words(layer.weight_bits, layer.weight_signed)
-    return work.products(chip, x, weights, act, weight, progress)
+    job: Job[Any], x: Iterable[Integers], weights: Iterable[Integers]
+) -> tuple[list[Integers], list[Part]]:
+    """Sums [i, u] and parts of each group, as the mapping lays them out."""
+    run = work.MAPPINGS[job.on.mapping]
+    ran = [
+        run(job.chip, task, some, others, job.progress)
+        for task, some, others in zip(job.plan.body, x, weights, strict=True)
+    ]
+    return [values for values, _ in ran], [part for _, part in ran]
 
 
-def _settled(
-    model: Model,
-    layer: Weighted | Add | Requantize,
-    sums: Integers,
-    axis: int,
-    chip: Chip,
-    ran: Sequence[Part],
-    *host: str,
-) -> Executed:
-    """Bias added, the rule applied on the host, and between its two steps ReLU on the AP.
+def _from_sums(
+    job: Job[Any], sums: Integers, axis: int, parts: Sequence[Part]
+) -> Executed:  # fmt: skip
+    """A layer's integers from its sums.
 
-    All of it on the AP where the chip is to do that and the rule can be carried out there.
+    Bias added, the rule applied on the host, and between its two steps ReLU on the AP; or all
+    of it on the AP.
     """
-    requant, done = layer.requant, (*host, "bias")
-    settled = settle.settle(model, layer, sums, axis, chip)
-    if settled:
-        return Executed(settled[0], (*ran, *settled[1]), host)
+    layer, plan = job.layer, job.plan
+    if plan.requant == "ap":
+        for task in plan.after:
+            assert isinstance(task, Requantization)
+            sums, part = work.requantize(job.chip, task, sums, axis)
+            parts = [*parts, part]
+        return job.done(sums, *parts)
+    requant: Requant | None = layer.requant
     acc = sums + _along(layer.bias, sums.ndim, axis)
     q = acc if requant is None else rules.scale(acc, requant, axis=axis)
     if layer.relu:
-        bits = requant.width if requant else holding(int(q.min()), int(q.max())).bits
-        q, part = work.relu(chip, q, bits)
-        ran = [*ran, part]
-    if requant is None:
-        return Executed(q, tuple(ran), done)
-    return Executed(rules.finish(q, requant), tuple(ran), (*done, f"requantize ({requant.rule})"))
+        q, part = work.rowwise(job.chip, _host_relu(job, q), q)
+        parts = [*parts, part]
+    return job.done(q if requant is None else rules.finish(q, requant), *parts)
+
+
+def _host_relu(job: Job[Any], q: Integers) -> Task:
+    """The ReLU that is planned, or one as wide as the sums turn out to be."""
+    if job.plan.after:
+        return job.plan.after[0]
+    return tasks.relu(q.size, holding(int(q.min()), int(q.max())).bits, job.on)
 
 
 def _along(bias: Integers | int, axes: int, axis: int) -> Integers:
@@ -151,94 +166,74 @@ def _along(bias: Integers | int, axes: int, axis: int) -> Integers:
     return np.asarray(bias, np.int64).reshape(shape)
 
 
-def _max_pool(
-    model: Model, layer: MaxPool, inputs: list[Integers], chip: Chip, progress: Progress
-) -> Executed:
-    act = model.tensors[layer.inputs[0]]
-    chip.clock.turn("load")
-    windows = patches.windows(*_narrow(act, inputs[0], layer, act.lo))
-    values, ran = _over_windows(work.max_pool, chip, windows, Words.of(act))
-    return Executed(_planes(values, layer, inputs[0]), ran, ("windows",))
+def _max_pool(job: Job[MaxPool], x: Integers) -> Executed:
+    job.chip.clock.turn("load")
+    windows = patches.windows(*patches.narrow(job.act, x, job.layer, job.act.lo))
+    maxima, parts = _over_windows(job, windows)
+    return job.done(_planes(job, maxima, x), *parts)
 
 
-def _average_pool(
-    model: Model, layer: AvgPool, inputs: list[Integers], chip: Chip, progress: Progress
-) -> Executed:
-    act = model.tensors[layer.inputs[0]]
-    chip.clock.turn("load")
-    windows = patches.windows(*_narrow(act, inputs[0], layer, act.zero_point))
-    sums, ran = _over_windows(work.average_pool, chip, windows, Words.of(act))
-    total, counts = _planes(sums, layer, inputs[0]), window_counts(layer, *inputs[0].shape[2:])
-    mean = settle.mean(model, layer, total, counts, chip)
-    if mean:
-        return Executed(mean[0], (*ran, mean[1]), ("windows",))
-    output = rules.finish(rules.divide(total + layer.bias, layer.requant, counts), layer.requant)
-    return Executed(output, ran, ("windows", f"divide ({layer.requant.rule})"))
+def _average_pool(job: Job[AvgPool], x: Integers) -> Executed:
+    layer = job.layer
+    job.chip.clock.turn("load")
+    windows = patches.windows(*patches.narrow(job.act, x, layer, job.act.zero_point))
+    sums, parts = _over_windows(job, windows)
+    total = _planes(job, sums, x)
+    if job.plan.requant == "ap":
+        return _from_sums(job, total, 1, parts)
+    counts = window_counts(layer, *x.shape[2:])
+    mean = rules.divide(total + layer.bias, layer.requant, counts)
+    return job.done(rules.finish(mean, layer.requant), *parts)
 
 
-def _over_windows(
-    run: Callable[[Chip, Integers, Words], tuple[Integers, Part]],
-    chip: Chip,
-    windows: Integers,
-    act: Words,
-) -> tuple[Integers, tuple[Part, ...]]:
+def _over_windows(job: Job[Any], windows: Integers) -> tuple[Integers, tuple[Part, ...]]:
     """Windows brought to a word each; a window of one word is that word, and nothing runs."""
-    if windows.shape[1] == 1:
+    if not job.plan.body:
         return windows[:, 0].astype(np.int64), ()
-    values, part = run(chip, windows, act)
+    values, part = work.grouped(job.chip, job.plan.body[0], windows)
     return values, (part,)
 
 
-def _planes(values: Integers, layer: MaxPool | AvgPool, x: Integers) -> Integers:
-    return values.reshape(*x.shape[:2], *plane(layer, *x.shape[2:]))
+def _planes(job: Job[P], values: Integers, x: Integers) -> Integers:
+    return values.reshape(*x.shape[:2], *plane(job.layer, *x.shape[2:]))
 
 
-def _add(
-    model: Model, layer: Add, inputs: list[Integers], chip: Chip, progress: Progress
-) -> Executed:
+def _add(job: Job[Add], *inputs: Integers) -> Executed:
     """A plain addition, or where scales differ a dot product of two words and two constants."""
-    kinds = [Words.of(model.tensors[name]) for name in layer.inputs]
-    host, rounded = _NO_HOST, _NO_PARTS
-    if layer.branches:
-        found = settle.branches(model, layer, inputs, chip)
-        if found:
-            inputs, rounded = found
-        else:
-            inputs, host = exact.branches(layer, inputs), ("rounding of the branches",)
-        kinds = [Words(branch.width, True) for branch in layer.branches]
-    words = common(*kinds)
+    layer, parts = job.layer, []
+    if job.plan.before:
+        ran = [
+            work.requantize(job.chip, task, values, 1)
+            for task, values in zip(job.plan.before, inputs, strict=True)
+        ]
+        inputs, parts = tuple(values for values, _ in ran), [part for _, part in ran]
+    elif layer.branches:
+        inputs = tuple(exact.branches(layer, list(inputs)))
+    (task,) = job.plan.body
     if layer.multipliers == (1, 1):
-        acc, part = work.add(chip, inputs[0], inputs[1], words)
+        acc, part = work.rowwise(job.chip, task, *inputs)
     else:
-        chip.clock.turn("load")
+        job.chip.clock.turn("load")
         pairs = np.stack([values.ravel() for values in inputs], axis=1)
         constants = np.array([layer.multipliers], np.int64)
-        weight = holding(min(layer.multipliers), max(layer.multipliers))
-        acc, part = work.products(chip, pairs, constants, words, weight, progress)
+        acc, part = work.products(job.chip, task, pairs, constants, job.progress)
         acc = acc.reshape(inputs[0].shape)
-    return _settled(model, layer, acc, 1, chip, [*rounded, part], *host)
+    return _from_sums(job, acc, 1, [*parts, part])
 
 
-def _relu(
-    model: Model, layer: Relu, inputs: list[Integers], chip: Chip, progress: Progress
-) -> Executed:
-    tensor = model.tensors[layer.inputs[0]]
-    zero = tensor.zero_point
-    if zero and chip.requant == "ap":
-        output, part = settle.relu(model, layer, inputs[0], chip)
-        return Executed(output, (part,), ())
-    bits = holding(tensor.lo - zero, tensor.hi - zero).bits + (tensor.lo - zero >= 0)
-    values, part = work.relu(chip, inputs[0] - zero, bits)
-    return Executed(values + zero, (part,), ("zero point",) if zero else ())
+def _relu(job: Job[Relu], x: Integers) -> Executed:
+    if job.plan.requant == "ap":
+        return _from_sums(job, x, 1, [])
+    zero = job.act.zero_point
+    values, part = work.rowwise(job.chip, job.plan.body[0], x - zero)
+    return job.done(values + zero, part)
 
 
-def _requantize(
-    model: Model, layer: Requantize, inputs: list[Integers], chip: Chip, progress: Progress
-) -> Executed:
-    return _settled(model, layer, inputs[0], 1, chip, [])
+def _requantize(job: Job[Requantize], x: Integers) -> Executed:
+    return _from_sums(job, x, 1, [])
 
 
-_RUN: dict[type[Layer], Callable[..., Executed]] = {
+RUN: dict[type[Layer], Callable[..., Executed]] = {
     Conv2d: _conv2d,
     Linear: _linear,
     MaxPool: _max_pool,

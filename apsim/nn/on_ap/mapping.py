@@ -10,12 +10,12 @@ import itertools
 from collections.abc import Iterator
 from dataclasses import dataclass
 
+from apsim.ap_kind import ApKind
 from apsim.errors import ProgramError
 from apsim.functions.cnn import default_scheme
 from apsim.ops.reduction import carry_rows
 from apsim.ops.rows import Groups
 from apsim.ops.selection import flag_rows
-from apsim.program import ApKind
 
 __all__ = ["Fold", "chunks", "fold_sums", "fold_windows", "fold_words", "parts"]
 
@@ -33,6 +33,11 @@ class Fold:
         """How many loads there are."""
         return self.full + (self.rest > 0)
 
+    @property
+    def groups(self) -> int:
+        """Groups in all loads together."""
+        return self.full * self.size + self.rest
+
     def sizes(self) -> Iterator[tuple[int, int]]:
         """(groups in a load, number of such loads), without empty ones."""
         if self.full:
@@ -44,7 +49,7 @@ class Fold:
         """The groups of each load."""
         for load in range(self.loads):
             start = load * self.size
-            yield range(start, min(start + self.size, self.full * self.size + self.rest))
+            yield range(start, min(start + self.size, self.groups))
 
 
 def fold_words(words: int, rows: int) -> Fold:

@@ -6,12 +6,26 @@ given for it.
 
 from __future__ import annotations
 
+from typing import TypeVar
+
 import numpy as np
 
-from apsim.nn.model import AvgPool, Conv2d, Integers, MaxPool
+from apsim.nn.model import AvgPool, Conv2d, Integers, MaxPool, Tensor
 from apsim.nn.model.windows import kernel_of, plane
+from apsim.nn.model.words import Words
 
-__all__ = ["columns", "windows"]
+__all__ = ["columns", "narrow", "windows"]
+
+P = TypeVar("P", Conv2d, MaxPool, AvgPool)
+
+
+def narrow(tensor: Tensor, x: Integers, layer: P, pad: int) -> tuple[Integers, P, int]:
+    """What `columns` and `windows` take, in the narrowest type that holds the tensor's words.
+
+    Raises `InputError` for what is wider, padding included where there is any.
+    """
+    words = Words.of(tensor)
+    return words.narrow(x), layer, int(words.narrow(pad)) if any(layer.padding) else 0
 
 
 def columns(x: Integers, layer: Conv2d, pad: int) -> Integers:

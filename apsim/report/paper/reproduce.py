@@ -19,7 +19,7 @@ from apsim.cost import peak
 from apsim.cost.circuit import circuit_compare_energy
 from apsim.cost.inference import Inference
 from apsim.cost.precision import HAWQ
-from apsim.report.paper.equations import EQUATIONS
+from apsim.functions.table import EQUATIONS
 from apsim.report.paper.published import Reproduced, judge, published
 
 __all__ = ["NETWORKS", "inference", "reproduce"]

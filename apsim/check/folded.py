@@ -10,9 +10,9 @@ import numpy as np
 
 from apsim.check.subject import Integers, Params
 from apsim.nn.model.words import Words
+from apsim.nn.on_ap import tasks, work
 from apsim.nn.on_ap.chip import Chip
 from apsim.nn.on_ap.layer_run import Part
-from apsim.nn.on_ap.work import products
 
 __all__ = ["CAP_ROWS", "folded"]
 
@@ -25,5 +25,7 @@ def folded(ap: str, p: Params, a: Integers, b: Integers, engine: str) -> tuple[I
     chip = Chip.preset("bf-imna-lr", ap=ap, engine=engine, rows=p[CAP_ROWS])
     first, second = p["signs"]
     words = Words(p["Mw"], second == "s"), Words(p["Ma"], first == "s")
-    values, part = products(chip, b.T, a, *words, lambda done: None)
+    on = tasks.Setting(chip.kind, chip.design.rows)
+    task = tasks.products(len(a) * b.shape[1], len(b), *words, on)
+    values, part = work.products(chip, task, b.T, a, lambda done: None)
     return values.astype(np.int64), part

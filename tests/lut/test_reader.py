@@ -9,7 +9,7 @@ import pytest
 
 from apsim.errors import LutError
 from apsim.lut import Lut, load, parse
-from apsim.lut.parse import read_truth
+from apsim.lut.reader import read_truth
 
 RELU = '''\
 name     = "relu"

@@ -6,15 +6,14 @@ is held against is worked out while it stands.
 
 from __future__ import annotations
 
-from collections.abc import Callable
-
 import numpy as np
 
 from apsim.counts import Activity
 from apsim.functions import Function
 from apsim.nn.model import Integers
 from apsim.nn.on_ap.chip import Chip
-from apsim.nn.on_ap.layer_run import Forecast, Part
+from apsim.nn.on_ap.layer_run import Part
+from apsim.nn.on_ap.tasks import Task
 
 __all__ = ["Watch", "joined", "one_load"]
 
@@ -27,16 +26,16 @@ class Watch:
         chip.clock.turn("program")
         self.counts, self.activity, self.loads = chip.counts, chip.activity, chip.loads
 
-    def part(self, name: str, expected: Callable[[], Forecast]) -> Part:
-        """The part that ran since then; what it is held against is worked out off the clock."""
+    def part(self, task: Task) -> Part:
+        """What ran since then; the forecast it is held against is worked out off the clock."""
         seconds, chip, before = self.chip.clock.take(), self.chip, self.activity.as_dict()
         since = {key: value - before[key] for key, value in chip.activity.as_dict().items()}
         return Part(
-            name,
+            task.name,
             chip.counts - self.counts,
             Activity(**since),
             chip.loads - self.loads,
-            expected(),
+            task.forecast,
             seconds,
         )
 

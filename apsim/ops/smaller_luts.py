@@ -28,7 +28,7 @@ def add(a: str, b: str, *, carry: str) -> Operation:
             lines = {"A": first[k], "B": second[k], "C": layout[carry][0]}
             yield from passes("fa3" if k else "ha2d", lines, bit=k)
 
-    return Operation(f"add {a}, {b} (optimised)", lambda layout: list(build(layout)))
+    return Operation(f"add {a}, {b} (smaller LUTs)", lambda layout: list(build(layout)))
 
 
 def multiply(a: str, b: str, product: str) -> Operation:
@@ -42,7 +42,7 @@ def multiply(a: str, b: str, product: str) -> Operation:
         first, second, target = layout[a], layout[b], layout[product]
         if first.signed or second.signed or target.width < first.width + second.width:
             raise ProgramError(
-                f"multiply (optimised): wanted unsigned words and {first.width + second.width} "
+                f"multiply (smaller LUTs): wanted unsigned words and {first.width + second.width} "
                 f"columns for {product}, got {first}, {second} and {target}"
             )
         for k in range(first.width):
@@ -53,7 +53,7 @@ def multiply(a: str, b: str, product: str) -> Operation:
                 lines["C"] = target[j + first.width]
                 yield from passes("cadd" if k else "cadd_first", lines, bit=j + k)
 
-    return Operation(f"multiply {a}, {b}, {product} (optimised)", lambda lay: list(build(lay)))
+    return Operation(f"multiply {a}, {b}, {product} (smaller LUTs)", lambda lay: list(build(lay)))
 
 
 def relu(a: str) -> Operation:
@@ -65,7 +65,7 @@ def relu(a: str) -> Operation:
             yield from passes("relu", {"A": word[k], "F": word[-1]}, bit=k)
         yield reset([word[-1]], text="sign <- 0")
 
-    return Operation(f"relu {a} (optimised)", lambda layout: list(build(layout)))
+    return Operation(f"relu {a} (smaller LUTs)", lambda layout: list(build(layout)))
 
 
 def maximum(a: str, b: str, *, flags: tuple[str, str]) -> Operation:
@@ -87,14 +87,14 @@ def _choice(name: str, table: str, a: str, b: str, flags: tuple[str, str]) -> Op
         yield reset([f1], text=f"{flags[0]} <- 0")
         yield reset([f2], text=f"{flags[1]} <- 0")
 
-    return Operation(f"{name} {a}, {b} (optimised)", lambda layout: list(build(layout)))
+    return Operation(f"{name} {a}, {b} (smaller LUTs)", lambda layout: list(build(layout)))
 
 
 def _alike(name: str, layout: Layout, a: str, b: str) -> tuple[Field, Field]:
     first, second = layout[a], layout[b]
     if (first.width, first.kind) != (second.width, second.kind) or first.kind == "s":
         raise ProgramError(
-            f"{name} (optimised): wanted {a} and {b} of one width, both unsigned or both offset "
+            f"{name} (smaller LUTs): wanted {a} and {b} of one width, both unsigned or both offset "
             f"binary, got {first} and {second}"
         )
     return first, second

@@ -12,10 +12,11 @@ import numpy as np
 from numpy.typing import ArrayLike
 
 from apsim import ops
+from apsim.ap_kind import ApKind
 from apsim.functions.base import Function, Words, expect_shape, on_any_kind
 from apsim.layout import Field, Layout
-from apsim.ops import optimised
-from apsim.program import ApKind, Operation
+from apsim.ops import smaller_luts
+from apsim.program import Operation
 
 __all__ = ["add", "maximum", "minimum", "multiply", "relu"]
 
@@ -26,7 +27,7 @@ FLAGS = ("F1", "F2")
 def add(bits: int, rows: int, *, kind: ApKind | str = "2d", words: str = "u") -> Function:
     """B <- A + B with A destroyed: 6M - 2 instead of 8M; `words` "u" or "o"."""
     layout = Layout(A=f"{words}{bits}", B=f"{words}{bits}", C=1)
-    sweep = optimised.add("A", "B", carry="C")
+    sweep = smaller_luts.add("A", "B", carry="C")
     output = Field("B+C", 0, bits + 1, words)
     return _rowwise("add", kind, layout, rows, sweep, ("B", "C"), output)
 
@@ -38,7 +39,7 @@ def multiply(
     """A * B of unsigned words: 2(Ma + (Mw-1)(4Ma-2)) instead of 8 Ma Mw."""
     bits_b = bits if bits_b is None else bits_b
     layout = Layout(A=bits, B=bits_b, P=bits + bits_b)
-    sweep = optimised.multiply("A", "B", "P")
+    sweep = smaller_luts.multiply("A", "B", "P")
     return _rowwise("multiply", kind, layout, rows, sweep, ("P",), layout["P"])
 
 
@@ -46,14 +47,14 @@ def multiply(
 def relu(bits: int, rows: int, *, kind: ApKind | str = "2d") -> Function:
     """max(A, 0) without a flag column: 4M - 1 in all instead of 4M + 1."""
     layout = Layout(A=f"s{bits}")
-    return _rowwise("relu", kind, layout, rows, optimised.relu("A"), ("A",), layout["A"], ("A",))
+    return _rowwise("relu", kind, layout, rows, smaller_luts.relu("A"), ("A",), layout["A"], ("A",))
 
 
 @on_any_kind
 def maximum(bits: int, rows: int, *, kind: ApKind | str = "2d", words: str = "u") -> Function:
     """B <- max(A, B): 6M + 2 instead of 8M + 2; `words` "u" or "o"."""
     layout = Layout(A=f"{words}{bits}", B=f"{words}{bits}", F1=1, F2=1)
-    sweep = optimised.maximum("A", "B", flags=FLAGS)
+    sweep = smaller_luts.maximum("A", "B", flags=FLAGS)
     return _rowwise("maximum", kind, layout, rows, sweep, ("B",), layout["B"])
 
 
@@ -61,7 +62,7 @@ def maximum(bits: int, rows: int, *, kind: ApKind | str = "2d", words: str = "u"
 def minimum(bits: int, rows: int, *, kind: ApKind | str = "2d", words: str = "u") -> Function:
     """B <- min(A, B): 6M + 2 instead of 8M + 2; `words` "u" or "o"."""
     layout = Layout(A=f"{words}{bits}", B=f"{words}{bits}", F1=1, F2=1)
-    sweep = optimised.minimum("A", "B", flags=FLAGS)
+    sweep = smaller_luts.minimum("A", "B", flags=FLAGS)
     return _rowwise("minimum", kind, layout, rows, sweep, ("B",), layout["B"])
 
 

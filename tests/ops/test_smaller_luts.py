@@ -8,12 +8,12 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from apsim import functions
-from apsim.closed_form import optimised as closed
 from apsim.closed_form import realisable
+from apsim.closed_form import smaller_luts as closed
 from apsim.errors import ProgramError
-from apsim.functions import optimised
+from apsim.functions import smaller_luts
 from apsim.layout import Layout
-from apsim.ops import optimised as ops
+from apsim.ops import smaller_luts as ops
 from tests.helpers.benches import all_pairs, bench, words
 
 BITS = st.integers(1, 16)
@@ -33,7 +33,7 @@ def test_results_are_those_of_the_larger_luts(
     """values == numpy; counted == closed form == realisable + saving < realisable"""
     rng = np.random.default_rng(seed)
     a, b = words(rng, "u", bits, rows), words(rng, "u", bits, rows)
-    done = functions.run(getattr(optimised, name)(bits, rows), a, b)
+    done = functions.run(getattr(smaller_luts, name)(bits, rows), a, b)
     np.testing.assert_array_equal(done.values, result(a, b))
     full = getattr(realisable, name)(bits)
     assert done.counts == getattr(closed, name)(bits) == full + closed.saving(name, bits)
@@ -45,7 +45,7 @@ def test_results_are_those_of_the_larger_luts(
 def test_relu_needs_no_flag_column(bits: int, rows: int, seed: int) -> None:
     """4M - 1 in all, M columns"""
     a = words(np.random.default_rng(seed), "s", bits, rows)
-    function = optimised.relu(bits, rows)
+    function = smaller_luts.relu(bits, rows)
     done = functions.run(function, a)
     np.testing.assert_array_equal(done.values, np.maximum(a, 0))
     assert done.counts == closed.relu(bits)

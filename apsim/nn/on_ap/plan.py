@@ -1,0 +1,227 @@
+"""What runs for a layer: which functions, on which words, in which loads, before any runs.
+
+The rule: shapes, widths and constants only.  `execute` carries a plan out on data, and
+`predicted` adds up its closed forms; both read the same plan, so that neither knows a rule
+that the other does not.
+
+A layer kind is a row of `PLANS` here and a row of `execute.RUN`; a way to lay products over
+CAPs is a row of `MAPPINGS` here and a row of `work.MAPPINGS`.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+
+from apsim.ap_kind import ApKind
+from apsim.errors import ModelError
+from apsim.nn.model import (
+    Add,
+    AvgPool,
+    Conv2d,
+    Layer,
+    Linear,
+    MaxPool,
+    Model,
+    Relu,
+    Requantize,
+    Weighted,
+)  # fmt: skip
+from apsim.nn.model.windows import kernel_of
+from apsim.nn.model.words import Words, common, holding
+from apsim.nn.on_ap import layer_recipes, tasks
+from apsim.nn.on_ap.layer_run import NOTHING, Forecast
+from apsim.nn.on_ap.tasks import Requantization, Setting, Task
+
+__all__ = ["MAPPINGS", "PLANS", "Plan", "plan_of", "predicted"]
+
+
+@dataclass(frozen=True)
+class Plan:
+    """Tasks of a layer in their order, and what the host does.
+
+    `before` is done to each input by itself, `body` is the layer's own work (a task for each
+    group of a convolution), `after` makes activations of its sums.  `requant` says who that
+    is: on the "host", `after` is at most a ReLU between two steps of its rule.  `unknown` says
+    why no forecast can be made, where the size of a task depends on data.
+    """
+
+    body: tuple[Task, ...] = ()
+    after: tuple[Task, ...] = ()
+    before: tuple[Requantization, ...] = ()
+    host: tuple[str, ...] = ()
+    requant: str = "host"
+    unknown: str = ""
+
+    @property
+    def forecast(self) -> Forecast:
+        """Closed forms times loads; raises `ModelError` where they depend on data."""
+        if self.unknown:
+            raise ModelError(self.unknown)
+        every = (*self.before, *self.body, *self.after)
+        return sum((task.forecast for task in every), Forecast())
+
+
+def plan_of(model: Model, layer: Layer, on: Setting) -> Plan | None:
+    """The plan of a layer, None where the AP has no part in it.
+
+    Raises `ProgramError` where a CAP is too small.
+    """
+    make = None if layer.host else PLANS.get(type(layer))
+    return None if make is None else make(model, layer, on)
+
+
+def predicted(
+    model: Model, images: int, kind: ApKind, rows: int, requant: str = "host"
+) -> dict[str, Forecast]:
+    """For each layer that the AP runs, what a run will count and what the paper prints.
+
+    `requant` is who turns accumulators into activations, "host" or "ap".  Raises
+    `ModelError` where a count depends on data: a ReLU of sums that nobody requantizes.
+    """
+    on, found = Setting(kind, rows, images, requant), {}
+    for layer in model.layers:
+        plan = plan_of(model, layer, on)
+        whole = plan.forecast if plan else Forecast()
+        if whole.loads:
+            found[layer.name] = whole
+    return found
+
+
+def _count(model: Model, tensor: str, on: Setting) -> int:
+    """Words of a tensor, over the batch."""
+    return int(np.prod(model.tensors[tensor].shape)) * on.images
+
+
+def _words(model: Model, layer: Layer) -> Words:
+    return Words.of(model.tensors[layer.inputs[0]])
+
+
+def _im2col(layer: Weighted, outputs: int, act: Words, on: Setting) -> tuple[Task, ...]:
+    """A product in each row, weights stored beside activations (the paper's mapping)."""
+    groups = layer.groups if isinstance(layer, Conv2d) else 1
+    length = int(np.prod(layer.weights.shape[1:]))
+    weight = Words(layer.weight_bits, layer.weight_signed)
+    return (tasks.products(outputs // groups, length, act, weight, on),) * groups
+
+
+MAPPINGS: dict[str, Callable[[Weighted, int, Words, Setting], tuple[Task, ...]]] = {
+    "im2col": _im2col,
+}
+"""Tasks for the products of a layer, one for each group, from its outputs over the batch."""
+
+
+def _conv2d(model: Model, layer: Conv2d, on: Setting) -> Plan:
+    return _from_sums(model, layer, on, _weighted(model, layer, on), host=("im2col",))
+
+
+def _linear(model: Model, layer: Linear, on: Setting) -> Plan:
+    return _from_sums(model, layer, on, _weighted(model, layer, on))
+
+
+def _weighted(model: Model, layer: Weighted, on: Setting) -> tuple[Task, ...]:
+    outputs = _count(model, layer.output, on)
+    return MAPPINGS[on.mapping](layer, outputs, _words(model, layer), on)
+
+
+def _from_sums(
+    model: Model,
+    layer: Weighted | Add | Requantize,
+    on: Setting,
+    body: tuple[Task, ...] = (),
+    before: tuple[Requantization, ...] = (),
+    host: tuple[str, ...] = (),
+) -> Plan:
+    """Bias, rule and ReLU of a layer's sums: on the AP, or the host's with a ReLU in between."""
+    count, requant = _count(model, layer.output, on), layer.requant
+    if on.requant == "ap":
+        if requant is None and not (layer.relu or np.any(layer.bias)):
+            return Plan(body, (), before, host, "ap")
+        shares = layer_recipes.of_sums(model, layer)
+        if shares is not None:
+            width = requant.width if requant else shares[0].recipe.width
+            paper = tasks.relu(count, width, on).forecast.paper if layer.relu else NOTHING
+            done = (f"requantize ({requant.rule})" if requant else "bias") + (
+                " and relu" * layer.relu
+            )
+            after = tasks.requantized(done, count, shares, on, paper)
+            return Plan(body, (after,), before, host, "ap")
+    by_host = (*host, "bias", *([f"requantize ({requant.rule})"] if requant else []))
+    if not layer.relu:
+        return Plan(body, (), before, by_host)
+    if requant is None:
+        unknown = f"layer {layer.name!r}: the width of its ReLU depends on the sums"
+        return Plan(body, (), before, by_host, unknown=unknown)
+    return Plan(body, (tasks.relu(count, requant.width, on),), before, by_host)
+
+
+def _max_pool(model: Model, layer: MaxPool, on: Setting) -> Plan:
+    windows, window = _count(model, layer.output, on), int(np.prod(kernel_of(layer)))
+    body = (tasks.window_maxima(windows, window, _words(model, layer), on),) * (window > 1)
+    return Plan(body, host=("windows",))
+
+
+def _average_pool(model: Model, layer: AvgPool, on: Setting) -> Plan:
+    """A window of one word is that word, and nothing runs."""
+    windows, window = _count(model, layer.output, on), int(np.prod(kernel_of(layer)))
+    body = (tasks.window_sums(windows, window, _words(model, layer), on),) * (window > 1)
+    rule = f"divide ({layer.requant.rule})"
+    shares = layer_recipes.of_mean(model, layer) if on.requant == "ap" else None
+    if shares is None:
+        return Plan(body, host=("windows", rule))
+    return Plan(body, (tasks.requantized(rule, windows, shares, on),), host=("windows",),
+                requant="ap")  # fmt: skip
+
+
+def _add(model: Model, layer: Add, on: Setting) -> Plan:
+    """A plain addition, or where scales differ a dot product of two words and two constants."""
+    count = _count(model, layer.output, on)
+    kinds = [Words.of(model.tensors[name]) for name in layer.inputs]
+    before, host = _branches(model, layer, on) if layer.branches else ((), ())
+    if layer.branches:
+        kinds = [Words(branch.width, True) for branch in layer.branches]
+    words = common(*kinds)
+    if layer.multipliers == (1, 1):
+        body = tasks.add(count, words, on)
+    else:
+        constants = holding(min(layer.multipliers), max(layer.multipliers))
+        body = tasks.products(count, 2, words, constants, on)
+    return _from_sums(model, layer, on, (body,), before, host)
+
+
+def _branches(
+    model: Model, layer: Add, on: Setting
+) -> tuple[tuple[Requantization, ...], tuple[str, ...]]:  # fmt: skip
+    """The branches that are requantized one by one, on the AP where it does that."""
+    found = layer_recipes.of_branches(model, layer) if on.requant == "ap" else None
+    if found is None:
+        return (), ("rounding of the branches",)
+    return tuple(
+        tasks.requantized(f"requantize branch ({branch.rule})", _count(model, name, on), shares, on)
+        for name, shares, branch in zip(layer.inputs, found, layer.branches or (), strict=True)
+    ), ()
+
+
+def _relu(model: Model, layer: Relu, on: Setting) -> Plan:
+    tensor, count = model.tensors[layer.inputs[0]], _count(model, layer.output, on)
+    zero = tensor.zero_point
+    if zero and on.requant == "ap":
+        paper, shares = tasks.relu(count, tensor.bits, on).forecast.paper, layer_recipes.of_relu
+        task = tasks.requantized("relu at the zero point", count, shares(model, layer), on, paper)
+        return Plan((), (task,), requant="ap")
+    bits = holding(tensor.lo - zero, tensor.hi - zero).bits + (tensor.lo - zero >= 0)
+    return Plan((tasks.relu(count, bits, on),), host=("zero point",) if zero else ())
+
+
+PLANS: dict[type[Layer], Callable[[Model, Any, Setting], Plan]] = {
+    Conv2d: _conv2d,
+    Linear: _linear,
+    MaxPool: _max_pool,
+    AvgPool: _average_pool,
+    Add: _add,
+    Relu: _relu,
+    Requantize: _from_sums,
+}

@@ -1,0 +1,187 @@
+"""What is to be done on the AP, before anything is: tasks, each of loads of known functions.
+
+The rule: a load is a row of `apsim.functions.table` with its sizes; how many there are comes
+from the fold, what they take from the row's closed forms.  No data, and no program before
+`Loads.program` is asked for one.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
+from functools import cached_property, lru_cache
+from typing import Any
+
+from apsim.ap_kind import ApKind
+from apsim.counts import Counts
+from apsim.functions import Function, table
+from apsim.functions.cnn import default_scheme
+from apsim.functions.table import Entry
+from apsim.nn.model.words import Words
+from apsim.nn.on_ap.layer_run import NOTHING, Forecast
+from apsim.nn.on_ap.mapping import Fold, chunks, fold_sums, fold_windows, fold_words
+from apsim.nn.rules.recipes import Share
+
+__all__ = [
+    "Loads", "Requantization", "Setting", "Task", "add", "products", "relu", "requantized",
+    "window_maxima", "window_sums",
+]  # fmt: skip
+
+Sizes = tuple[tuple[str, Any], ...]
+
+
+@dataclass(frozen=True)
+class Setting:
+    """What a run is made with: CAPs of a kind and size, a batch, who requantizes.
+
+    `requant` is who turns accumulators into activations, "host" or "ap"; `mapping` is how
+    products are laid over rows (a row of `plan.MAPPINGS`).
+    """
+
+    kind: ApKind
+    rows: int
+    images: int = 1
+    requant: str = "host"
+    mapping: str = "im2col"
+
+
+@dataclass(frozen=True)
+class Loads:
+    """One function over all its loads: `sizes` say all of it but the groups of a load."""
+
+    function: str
+    kind: ApKind
+    fold: Fold
+    sizes: Sizes
+
+    def __getitem__(self, size: str) -> Any:
+        return dict(self.sizes)[size]
+
+    @property
+    def entry(self) -> Entry:
+        """The function's row."""
+        return table.FUNCTIONS[self.function]
+
+    def program(self, groups: int) -> Function:
+        """The function of a load of so many groups, which is kept."""
+        return _built(self.entry, self.kind.value, (*self.sizes, (self.entry.groups, groups)))
+
+    def once(self, groups: int) -> Forecast:
+        """What one load will take."""
+        entry, ap = self.entry, self.kind.value
+        params = dict(self.sizes) | {entry.groups: groups}
+        paper = entry.paper(ap, params) or NOTHING
+        return Forecast(1, entry.realisable(ap, params), paper, entry.terms(ap, params))
+
+    @property
+    def forecast(self) -> Forecast:
+        """What all loads will take."""
+        each = (self.once(groups) * times for groups, times in self.fold.sizes())
+        return sum(each, Forecast())
+
+
+@lru_cache(448)
+def _built(entry: Entry, ap: str, sizes: Sizes) -> Function:
+    return entry.build(ap, dict(sizes))
+
+
+@dataclass(frozen=True)
+class Task:
+    """One kind of work on the AP, as it will stand in the report: all its loads."""
+
+    name: str
+    loads: tuple[Loads, ...]
+
+    @cached_property
+    def forecast(self) -> Forecast:
+        """Closed forms times loads."""
+        return sum((loads.forecast for loads in self.loads), Forecast())
+
+
+@dataclass(frozen=True, eq=False)
+class Requantization(Task):
+    """Accumulators to activations: loads for each share of the channels.
+
+    `paper` is what the paper counts of it: a ReLU, where the recipes hold one.
+    """
+
+    shares: tuple[Share, ...]
+    paper: Counts
+
+    @cached_property
+    def forecast(self) -> Forecast:
+        """Closed forms times loads; the term is what the paper leaves out."""
+        total = sum((loads.forecast for loads in self.loads), Forecast())
+        left_out = {"requantization": total.terms["requantization"] - self.paper}
+        return replace(total, paper=self.paper, terms=total.terms | left_out)
+
+
+def products(groups: int, length: int, act: Words, weight: Words, on: Setting) -> Task:
+    """`groups` dot products of `length` words, in chunks where one is longer than a CAP.
+
+    Raises `ProgramError` where the partial sums do not fit a CAP together.
+    """
+    cut = chunks(length, on.kind, on.rows)
+    signs = act.kind + weight.kind
+    common = {"Ma": act.bits, "Mw": weight.bits, "signs": signs, "dirty": True}
+    parts = common | {"partial": len(cut) > 1}
+    loads = [
+        _loads("dot_products", on, fold_sums(groups, piece, on.kind, on.rows), parts | {"j": piece})
+        for piece in cut
+    ]
+    if len(cut) > 1:
+        product = act.bits + weight.bits
+        sizes = {
+            "M": product + (cut[0] - 1).bit_length(),
+            "width": product + (length - 1).bit_length(),
+            "j": len(cut),
+        }
+        loads.append(_loads("merge", on, fold_sums(groups, len(cut), on.kind, on.rows), sizes))
+    return Task("multiply-accumulate", tuple(loads))
+
+
+def window_sums(windows: int, window: int, words: Words, on: Setting) -> Task:
+    """Sums of windows, read in full."""
+    fold = fold_sums(windows, (window + 1) // 2, on.kind, on.rows)
+    sizes = {"M": words.bits, "S": window, "signs": words.coding, "divide": "none", "dirty": True}
+    return Task("window sums", (_loads("average_pool", on, fold, sizes),))
+
+
+def window_maxima(windows: int, window: int, words: Words, on: Setting) -> Task:
+    """Maxima of windows, by the kind's own scheme."""
+    scheme = default_scheme(on.kind)
+    fold = fold_windows(windows, (window + 1) // 2, on.kind, on.rows, scheme)
+    sizes = {"M": words.bits, "S": window, "signs": words.coding, "scheme": scheme, "dirty": True}
+    return Task("window maxima", (_loads("max_pool", on, fold, sizes),))
+
+
+def add(count: int, words: Words, on: Setting) -> Task:
+    """Pairs of words, one pair in each row."""
+    sizes = {"M": words.bits, "signs": words.coding, "dirty": True}
+    return Task("add", (_loads("add", on, fold_words(count, on.rows), sizes),))
+
+
+def relu(count: int, bits: int, on: Setting) -> Task:
+    """Signed words of `bits` bits, one in each row."""
+    return Task("relu", (_loads("relu", on, fold_words(count, on.rows), {"M": bits}),))
+
+
+def requantized(
+    name: str, count: int, shares: Sequence[Share], on: Setting, paper: Counts = NOTHING
+) -> Requantization:
+    """`count` words over all channels, each with the recipe of its share."""
+    channels = sum(len(share.channels) for share in shares)
+    loads = tuple(
+        _loads(
+            "requantize",
+            on,
+            fold_words(count // channels * len(share.channels), on.rows),
+            {"recipe": share.recipe},
+        )
+        for share in shares
+    )
+    return Requantization(name, loads, tuple(shares), paper)
+
+
+def _loads(function: str, on: Setting, fold: Fold, sizes: dict[str, Any]) -> Loads:
+    return Loads(function, on.kind, fold, tuple(sizes.items()))
