@@ -23,8 +23,8 @@ from apsim.nn.on_ap.mapping import Fold, chunks, fold_sums, fold_windows, fold_w
 from apsim.nn.rules.recipes import Share
 
 __all__ = [
-    "Loads", "Requantization", "Setting", "Task", "add", "products", "relu", "requantized",
-    "window_maxima", "window_sums",
+    "Loads", "Requantization", "Setting", "Task", "add", "extremes", "looked_up", "multiply",
+    "products", "relu", "requantized", "window_maxima", "window_sums",
 ]  # fmt: skip
 
 Sizes = tuple[tuple[str, Any], ...]
@@ -159,6 +159,34 @@ def add(count: int, words: Words, on: Setting) -> Task:
     """Pairs of words, one pair in each row."""
     sizes = {"M": words.bits, "signs": words.coding, "dirty": True}
     return Task("add", (_loads("add", on, fold_words(count, on.rows), sizes),))
+
+
+def multiply(count: int, a: Words, b: Words, on: Setting) -> Task:
+    """Pairs of words, one pair in each row, their products read in full."""
+    sizes = {"Ma": a.bits, "Mw": b.bits, "signs": a.kind + b.kind, "dirty": True}
+    return Task("multiply", (_loads("multiply", on, fold_words(count, on.rows), sizes),))
+
+
+def extremes(function: str, count: int, words: Words, on: Setting) -> Task:
+    """The "max" or "min" of pairs of words, one pair in each row."""
+    sizes = {"M": words.bits, "signs": words.coding, "dirty": True}
+    return Task(function, (_loads(function, on, fold_words(count, on.rows), sizes),))
+
+
+def looked_up(
+    name: str, tables: Sequence[tuple[int, Sequence[int]]], x: Words, y: Words, on: Setting
+) -> Task:
+    """Words, one in each row, by tables: (how many words, the values of all words) of each."""
+    loads = tuple(
+        _loads(
+            "table",
+            on,
+            fold_words(count, on.rows),
+            {"M": x.bits, "N": y.bits, "signs": x.kind + y.kind, "values": tuple(values)},
+        )
+        for count, values in tables
+    )
+    return Task(f"table ({name})", loads)
 
 
 def relu(count: int, bits: int, on: Setting) -> Task:
