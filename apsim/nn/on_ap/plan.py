@@ -247,7 +247,8 @@ def _matmul(model: Model, layer: MatMul, on: Setting) -> Plan:
     """A product of two matrices for each image and each of the leading axes."""
     *lead, rows, length = model.tensors[layer.inputs[0]].shape
     outputs = rows * model.tensors[layer.output].shape[-1]
-    task = tasks.products(outputs, length, *_factors(model, layer), on)
+    a, b = _factors(model, layer)
+    task = tasks.products(outputs, length, b, a, on)  # rows of a are the weights of im2col
     body = (task,) * (int(np.prod(lead)) * on.images)
     return _from_sums(model, layer, on, body, host=_zero_points(model, layer))
 

@@ -87,15 +87,23 @@ def _built(entry: Entry, ap: str, sizes: Sizes) -> Function:
 
 @dataclass(frozen=True)
 class Task:
-    """One kind of work on the AP, as it will stand in the report: all its loads."""
+    """One kind of work on the AP, as it will stand in the report: all its loads.
+
+    `unprinted` names all of it as a term where the paper has no such function.
+    """
 
     name: str
     loads: tuple[Loads, ...]
+    unprinted: str = ""
 
     @cached_property
     def forecast(self) -> Forecast:
         """Closed forms times loads."""
-        return sum((loads.forecast for loads in self.loads), Forecast())
+        total = sum((loads.forecast for loads in self.loads), Forecast())
+        if not self.unprinted:
+            return total
+        rest = total.predicted - total.paper - sum(total.terms.values(), NOTHING)
+        return replace(total, terms=total.terms | {self.unprinted: rest})
 
 
 @dataclass(frozen=True, eq=False)
@@ -105,8 +113,8 @@ class Requantization(Task):
     `paper` is what the paper counts of it: a ReLU, where the recipes hold one.
     """
 
-    shares: tuple[Share, ...]
-    paper: Counts
+    shares: tuple[Share, ...] = ()
+    paper: Counts = NOTHING
 
     @cached_property
     def forecast(self) -> Forecast:
@@ -170,7 +178,8 @@ def multiply(count: int, a: Words, b: Words, on: Setting) -> Task:
 def extremes(function: str, count: int, words: Words, on: Setting) -> Task:
     """The "max" or "min" of pairs of words, one pair in each row."""
     sizes = {"M": words.bits, "signs": words.coding, "dirty": True}
-    return Task(function, (_loads(function, on, fold_words(count, on.rows), sizes),))
+    loads = _loads(function, on, fold_words(count, on.rows), sizes)
+    return Task(function, (loads,), "" if function == "max" else "minimum")
 
 
 def looked_up(
@@ -208,7 +217,7 @@ def requantized(
         )
         for share in shares
     )
-    return Requantization(name, loads, tuple(shares), paper)
+    return Requantization(name, loads, shares=tuple(shares), paper=paper)
 
 
 def _loads(function: str, on: Setting, fold: Fold, sizes: dict[str, Any]) -> Loads:
