@@ -169,7 +169,7 @@ def reduction(op: str) -> Callable[[Draw], TfliteCase]:
 
 
 def batch_matmul(d: Draw) -> TfliteCase:
-    lead, t, k, u = (1, d.size(1, 3)), d.size(1, 8), d.size(1, 12), d.size(1, 8)
+    lead, t, k, u = (1, d.size(1, 3)), d.size(3, 12), d.size(1, 12), d.size(3, 12)
     adjoint = d.flag()
     a, b = d.tensor("a", (*lead, t, k)), d.tensor("b", (*lead, *((u, k) if adjoint else (k, u))))
     y = d.tensor("y", (*lead, t, u), scale=d.scale() * 4)
@@ -253,7 +253,7 @@ def convolution(op: str) -> Callable[[Draw], TfliteCase]:
 def spaced_convolution(d: Draw) -> TfliteCase:
     """SPACE_TO_BATCH_ND, CONV_2D and BATCH_TO_SPACE_ND: a dilated convolution in old files."""
     block, kernel = (d.size(1, 3), d.size(1, 3)), (d.size(1, 2), d.size(1, 2))
-    small = tuple(d.size(k + 1, k + 3) for k in kernel)
+    small = tuple(d.size(k + 2, k + 4) for k in kernel)
     wide = tuple(s * b for s, b in zip(small, block, strict=True))
     pads = [(d.size(0, 1), d.size(0, 1)) for _ in range(2)]
     shape = (1, *(n - sum(p) for n, p in zip(wide, pads, strict=True)), d.size(1, 3))
@@ -379,7 +379,7 @@ def transpose(d: Draw) -> TfliteCase:
 
 
 def strided_slice(d: Draw) -> TfliteCase:
-    shape = d.shape(most=12)
+    shape = (1, *(d.size(5, 12) for _ in range(3)))
     steps = [1, *(d.one(1, 1, 2, -1, -2) for _ in range(3))]
     begin = [0, *((d.size(0, n - 1)) for n in shape[1:])]
     masks = [d.size(0, 15) & ~1 for _ in range(2)]
@@ -437,7 +437,7 @@ def split_v(d: Draw) -> TfliteCase:
 
 
 def pack(d: Draw) -> TfliteCase:
-    shape, axis = d.shape(3), d.size(1, 3)
+    shape, axis = d.shape(3, 12), d.size(1, 3)
     a = d.tensor("a", shape)
     b = d.like("b", shape, a)
     out = (*shape[:axis], 2, *shape[axis:])
@@ -447,7 +447,7 @@ def pack(d: Draw) -> TfliteCase:
 
 
 def unpack(d: Draw) -> TfliteCase:
-    shape, axis = d.shape(most=5), d.size(1, 3)
+    shape, axis = d.shape(most=8), d.size(1, 3)
     x = d.tensor("x", shape)
     each = (*shape[:axis], *shape[axis + 1 :])
     outs = [d.like(f"y{i}", each, x) for i in range(shape[axis])]
@@ -523,7 +523,7 @@ def quantize(other: str) -> Callable[[Draw], TfliteCase]:
 
 
 def arg_max(d: Draw) -> TfliteCase:
-    shape = d.shape(most=12)
+    shape = d.shape(most=16)
     axis = d.size(1, 3)
     out = (*shape[:axis], *shape[axis + 1 :])
     y = TensorSpec("y", out, "int32")
@@ -585,6 +585,7 @@ MAKERS: dict[str, tuple[Make, tuple[str, ...]]] = {
     "QUANTIZE to int16": (quantize("int16"), SIGNED),
     "ARG_MAX": (arg_max, EIGHT),
 }  # fmt: skip
+UNARY = tuple(MAKERS)[:12]  # every word of 8 bits in each case
 PAIRS = [(name, dtype) for name, (_, types) in MAKERS.items() for dtype in types]
 
 

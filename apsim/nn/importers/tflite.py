@@ -148,6 +148,7 @@ def _biased(low: Lowering, operator: Operator, layer: Any, place: int = 2) -> An
     if index < 0 and x.bits == 16 and operator.op == "CONV_2D":
         raise operator.refuse("16-bit words without a bias, which TFLite's kernels do not take")
     narrow = x.bits == 16 and index >= 0 and _keeps_32_bits(operator)
+    narrow = narrow and operator.op != "FULLY_CONNECTED"  # which rounds alike for both
     return replace(layer, bias=own - x.zero_point * sums, sum_bits=32 if narrow else 0)
 
 

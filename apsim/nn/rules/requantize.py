@@ -165,7 +165,8 @@ class _Channel:
 
     def __call__(self, values: Array) -> Array:
         shape = list(self.shape)
-        shape[self.axis] = -1
+        if values.size > 1:
+            shape[self.axis] = -1
         return values.reshape(shape)
 
 
