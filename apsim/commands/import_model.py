@@ -8,6 +8,7 @@ from __future__ import annotations
 import argparse
 from typing import TYPE_CHECKING
 
+from apsim.commands.judging import add_check_option, told
 from apsim.errors import InputError
 
 if TYPE_CHECKING:
@@ -33,6 +34,7 @@ def add_parser(subparsers: argparse._SubParsersAction[argparse.ArgumentParser]) 
     add("--rule", help="requantization: onnx-exact, ort-f32, tflite or dyadic(k,mode)")
     add("--shape", metavar="N,C,H,W", help="the input's shape, where the file leaves axes open")
     add("--quiet", action="store_true", help="do not list the nodes")
+    add_check_option(parser)
     parser.set_defaults(run=_run)
 
 
@@ -53,7 +55,8 @@ def _run(args: argparse.Namespace) -> int:
     if not args.quiet:
         print("\n".join(map(str, imported.fates)))
     print(_summary(imported, args.output))
-    return 0
+    found = told(args)
+    return 0 if found is None or found.passed else 1
 
 
 def _survey(args: argparse.Namespace) -> int:

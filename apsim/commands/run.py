@@ -8,9 +8,13 @@ from __future__ import annotations
 import argparse
 from typing import TYPE_CHECKING, Any
 
+from apsim.commands import judging
+from apsim.commands.judging import add_check_option
 from apsim.errors import InputError
 
 if TYPE_CHECKING:
+    from apsim.nn.judges.against import Verdict
+    from apsim.nn.judges.held import Held
     from apsim.nn.model import Model
     from apsim.nn.on_ap.chip import Chip
     from apsim.nn.runtime import Run
@@ -18,7 +22,7 @@ if TYPE_CHECKING:
 __all__ = ["add_chip_options", "add_parser", "chip_of"]
 
 KINDS = ("1d", "2d", "2d-seg", "2d-tc", "2d-seg-tc")
-JUDGES = ("onnxruntime", "onnxruntime-plain", "reference")
+JUDGES = ("onnxruntime", "onnxruntime-plain", "reference", "litert")
 WIDE = 180
 
 
@@ -42,7 +46,8 @@ def add_parser(subparsers: argparse._SubParsersAction[argparse.ArgumentParser]) 
     add("--seed", metavar="S", type=int, default=0, help="seed of random weights and images")
     compared = "compare all values with the exact twin (default), or some channels of each layer"
     add("--check", choices=("all", "sample"), default="all", help=compared)
-    add("--against", choices=JUDGES, help="compare every layer of an ONNX file (extra oracle)")
+    add("--against", choices=JUDGES, help="compare every layer with another reading of the file")
+    add_check_option(parser)
     add("--json", metavar="FILE", help="write the run as JSON")
     add("--checkpoint", metavar="FILE", help="write what is done after each layer")
     add("--resume", metavar="FILE", help="go on from a checkpoint, which is kept up to date")
@@ -101,12 +106,15 @@ def _run(args: argparse.Namespace) -> int:
         if getattr(args, option) is not None:
             raise InputError(f"--{option}: model {model.name!r} keeps no state from step to step")
     x, labels = sources.inputs(model, args.images, args.input, seed=args.seed)
-    theirs = _judge(args, model, x) if args.against else None
+    theirs = judging.answers(args, model)
+    held = judging.told(args)
+    if held is not None and not held.passed:
+        return 1
     done = _watched(args, model, x, chip, labels)
     _show(done)
-    agreed = theirs is None or _agreed(args, theirs, done)
-    _write(done, args)
-    return 0 if done.passed and agreed else 1
+    verdict = judging.verdict(args, theirs, done)
+    _write(done, args, held, verdict)
+    return 0 if done.passed and (verdict is None or verdict.agreed) else 1
 
 
 def _streamed(args: argparse.Namespace, model: Model, chip: Chip) -> int:
@@ -122,13 +130,16 @@ def _streamed(args: argparse.Namespace, model: Model, chip: Chip) -> int:
     require_writable(args.state)
     steps = sources.steps(model, args.input, args.steps)
     state = streaming.read_state(args.state, model) if args.state else None
+    held = judging.told(args)
+    if held is not None and not held.passed:
+        return 1
     with Bar(model, len(steps)) as bar:
         done = streaming.run(
             model, steps, chip, state=state, check=args.check, watcher=bar,
             keep="all" if args.tensors else "outputs",
         )  # fmt: skip
     _show(done.run)
-    _write(done.run, args)
+    _write(done.run, args, held)
     if args.state:
         streaming.write_state(args.state, model, done.state)
         print(f"wrote {args.state}")
@@ -181,25 +192,6 @@ def _watched(
             raise KeyboardInterrupt(bar.left_by(save)) from stop
 
 
-def _judge(args: argparse.Namespace, model: Model, x: dict[str, Any]) -> dict[str, Any]:
-    """What the judge answers, asked before any work of our own; raises where it cannot."""
-    from apsim.nn import oracle
-
-    if args.bits is not None:
-        raise InputError("--against judges the widths of the file: leave --bits out")
-    return oracle.answers(args.model, model, x, args.against)
-
-
-def _agreed(args: argparse.Namespace, theirs: dict[str, Any], run: Run) -> bool:
-    """Print how each layer compares with another implementation; whether all are equal."""
-    from apsim.nn import oracle
-    from apsim.report.run.agreement import agreement_lines
-
-    judged, model = oracle.compare(run.model, run.tensors, theirs), run.model
-    print("\n".join(agreement_lines(judged, len(model.layers), args.against, model.rule)))
-    return all(one.equal for one in judged)
-
-
 def _show(run: Run) -> None:
     from apsim.report.run.tables import run_lines, run_table
     from apsim.report.screen import screen
@@ -210,14 +202,16 @@ def _show(run: Run) -> None:
         console.print(line, highlight=False, soft_wrap=True, markup=False)
 
 
-def _write(run: Run, args: argparse.Namespace) -> None:
+def _write(
+    run: Run, args: argparse.Namespace, held: Held | None = None, verdict: Verdict | None = None
+) -> None:
     from apsim.files import write_json
     from apsim.report.run.tables import run_json
 
     if args.output:
         _save_outputs(run, args.output, args.tensors)
     if args.json:
-        write_json(args.json, run_json(run))
+        write_json(args.json, {**run_json(run), **judging.as_json(held, verdict)})
         print(f"wrote {args.json}")
 
 

@@ -22,6 +22,7 @@ __all__ = ["Imported", "from_onnx", "lower", "read_onnx"]
 HANDLERS: Mapping[tuple[str, str], Handler] = {
     **ops_real.HANDLERS, **ops_shape.HANDLERS, **ops_quant.HANDLERS, **ops_qlinear.HANDLERS,
 }  # fmt: skip
+TO_HOST = ("Softmax", "LogSoftmax")  # the integers are those before
 OWN_CONSTANTS = ("QuantizeLinear", "DequantizeLinear", "Clip", "Quant", "BipolarQuant", "IntQuant")
 
 
@@ -64,7 +65,29 @@ def lower(graph: Graph, rule: str = "onnx-exact") -> Imported:
     model = walk.build.model(graph.name, outputs, graph.about)
     if not model.inputs:
         raise ModelError(f"no input of the model is ever quantized: {QUANTIZE_FIRST}")
-    return Imported(verify(model), walk.build.report())
+    return Imported(verify(model), walk.build.report(), _origins(walk, outputs))
+
+
+def _origins(walk: Walk, outputs: Sequence[str]) -> tuple[Origin, ...]:
+    """Where the file holds the network's integers, as such or as real values on their grid.
+
+    Names of what was left to the host, and of what a clip narrowed later, are none of them.
+    """
+    values, nodes = walk.values, walk.graph.nodes
+    hosts = {node.outputs[0]: node.inputs[0] for node in nodes if node.op in TO_HOST}
+    narrowed = {
+        node.inputs[0] for node in nodes
+        if node.op == "Clip" and values.get(node.inputs[0]) is values.get(node.outputs[0])
+    }  # fmt: skip
+    found = [
+        Origin(value.source, name)
+        for name, value in values.items()
+        if isinstance(value, Pending) and value.plain and value.source in walk.build.tensors
+        and name not in hosts and name not in narrowed
+    ]  # fmt: skip
+    ends = zip(walk.graph.outputs, outputs, strict=True)
+    found += [Origin(made, hosts[name]) for name, made in ends if name in hosts]
+    return tuple(dict.fromkeys(found))
 
 
 def _folded(walk: Walk, node: Node) -> bool:

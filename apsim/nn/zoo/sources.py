@@ -22,7 +22,9 @@ from apsim.nn.model import Integers, Model, store
 from apsim.nn.rules import precision, real, scales
 from apsim.nn.zoo import bundled, datasets, synthetic
 
-__all__ = ["budget_widths", "inputs", "model", "parse_bits", "parse_shape", "read_arrays"]
+__all__ = [
+    "budget_widths", "file_inputs", "inputs", "model", "parse_bits", "parse_shape", "read_arrays",
+]  # fmt: skip
 
 BUDGET = "hawq:"
 BUDGETS = {  # HAWQ-V3's names, and the paper's in Table VII
@@ -163,6 +165,13 @@ def steps(network: Model, path: str | None, many: int | None = None) -> list[dic
         _entered(network, {name: values[i] for name, values in given.items()})
         for i in range(many or most)
     ]
+
+
+def file_inputs(network: Model, images: int | None, path: str) -> dict[str, Any]:
+    """The first images of a file as they stand there, by the names it gives them."""
+    return _first(
+        images, read_arrays(path, list(dict.fromkeys(map(network.called, network.inputs))))
+    )
 
 
 def _from_file(path: str, network: Model) -> dict[str, Integers]:

@@ -5,27 +5,45 @@ The rule: what was compared is said along with what differs.
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator
+from typing import TYPE_CHECKING
 
-from apsim.nn.oracle import Agreement
+if TYPE_CHECKING:
+    from apsim.nn.judges.against import Verdict
+    from apsim.nn.judges.compare import Agreement
 
 __all__ = ["agreement_lines"]
 
 
-def agreement_lines(
-    judged: Sequence[Agreement], layers: int, judge: str, rule: str
-) -> Iterator[str]:
-    """The verdict, and a line for each layer that differs."""
-    total = sum(one.total for one in judged)
-    forced, whole = (sum(getattr(one, kind) for one in judged) for kind in ("forced", "whole"))
-    yield (
-        f"against {judge}, rule {rule}: {len(judged)} of {layers} layers compared, "
-        f"{total} integers: {forced} differ layer by layer, {whole} end to end"
+def agreement_lines(verdict: Verdict) -> Iterator[str]:
+    """The verdict, and a line for each tensor that differs."""
+    compared, integers = verdict.compared
+    line = (
+        f"against {verdict.judge}, rule {verdict.rule}: {compared} of {verdict.layers} layers "
+        f"compared, {integers:,} integers: {verdict.sum('unexplained'):,} differ "
+        f"layer by layer, {verdict.sum('whole'):,} end to end"
     )
-    for one in judged:
-        if not one.equal:
-            first = f"; first at {one.first}" if one.first else ""
-            yield (
-                f"  {one.layer}: {one.forced} of {one.total} with the judge's own inputs, "
-                f"{one.whole} end to end{first}"
-            )
+    decided = verdict.sum("ties") + verdict.sum("float32")
+    if decided:
+        line += (
+            f"; tie {decided:,}, which the judge's float32 decided: "
+            f"{verdict.sum('ties'):,} half-way, {verdict.sum('float32'):,} within its rounding"
+        )
+        line += ", and those from end to end follow" if verdict.sum("whole") else ""
+    yield line
+    for one in verdict.judged:
+        if one.forced or one.problem or (one.whole and not decided):
+            yield _line(one)
+
+
+def _line(one: Agreement) -> str:
+    named = "" if one.layer == one.name else f" (tensor {one.name!r} of the file)"
+    if one.problem:
+        return f"  {one.layer}{named}: {one.problem}"
+    decided = one.ties + one.float32
+    tie = f", {decided} of them tie" if decided else ""
+    first = f"; first at {one.first}" if one.first else ""
+    return (
+        f"  {one.layer}{named}: {one.forced} of {one.total} with the judge's own inputs{tie}, "
+        f"{one.whole} end to end{first}"
+    )

@@ -12,6 +12,7 @@ from rich.box import HEAVY_HEAD, SIMPLE_HEAD
 from rich.markup import escape
 from rich.table import Table
 
+from apsim.closed_form.differences import LABELS
 from apsim.counts import Counts
 from apsim.report.cost.model_rows import row_of
 from apsim.report.run.places import place_lines, share_line
@@ -28,6 +29,7 @@ ROW = ("kind", "groups", "i", "j", "u", "window", "windows", "relu")
 WIDE_ONLY = ("operation", "shape", "paper")
 LARGE = 10**9  # multiplications from which on a run says what its time went into
 LAYER_WIDTH = {False: 36, True: 11}  # of long names, by whether the table is short
+MARKED = (*LABELS, "flag_propagation")  # networks take maxima by moves, or by a chain without it
 COLUMNS = (
     "layer", "operation", "shape", "a/w", "loads", "compares", "writes", "reads", "cycles",
     "predicted", "paper", "verdict",
@@ -110,8 +112,11 @@ def run_lines(run: Run) -> list[str]:
     lines.append(share_line(run.layers, run.images))
     terms = {name: counts for name, counts in _terms(run).items() if counts.total}
     if terms:
-        named = ", ".join(f"{name} {counts.total:+,}" for name, counts in terms.items())
-        lines.append(f"cycles = paper {_paper(run).total:,} and named terms: {named}")
+        named = ", ".join(
+            f"{name}{'*' * (name in MARKED)} {counts.total:+,}" for name, counts in terms.items()
+        )
+        labels = " (* a label, which only the count tests)" * any(name in MARKED for name in terms)
+        lines.append(f"cycles = paper {_paper(run).total:,} and named terms{labels}: {named}")
     if run.correct is not None:
         lines.append(f"accuracy: {run.correct} of {run.images} = {run.correct / run.images:.2%}")
     if any(layer.compared != "all" for layer in run.layers):

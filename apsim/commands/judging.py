@@ -1,0 +1,119 @@
+"""What `apsim import` and `apsim run` ask of judges: is the import right, does another agree?
+
+The rule: a network file is held against an independent reading before anything is said
+about it; a difference is exit code 1.
+"""
+
+from __future__ import annotations
+
+import argparse
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from apsim.errors import InputError, ModelError
+
+if TYPE_CHECKING:
+    from apsim.nn.importers import Imported
+    from apsim.nn.judges.against import Answers, Verdict
+    from apsim.nn.judges.cases import Case
+    from apsim.nn.judges.held import Held
+    from apsim.nn.model import Model
+    from apsim.nn.runtime import Run
+
+__all__ = ["add_check_option", "answers", "as_json", "held", "told", "verdict"]
+
+FILES = (".onnx", ".tflite")
+
+
+def add_check_option(parser: argparse.ArgumentParser) -> None:
+    """Add the option that leaves the check of the import out."""
+    parser.add_argument(
+        "--no-import-check", action="store_true",
+        help="do not hold the import against an independent reading of the file",
+    )  # fmt: skip
+
+
+def held(args: argparse.Namespace) -> Held | None:
+    """Hold the import of a network file against a reading of it; None for other models.
+
+    It is the import under the format's own rule that is held: what a file means is the
+    same under each.
+    """
+    if args.no_import_check or Path(args.model).suffix not in FILES:
+        return None
+    from apsim.nn.judges.held import Held, hold
+
+    try:
+        imported = _imported(args, None)
+    except ModelError as error:
+        if args.rule is None:
+            raise
+        return Held(reason=str(error))
+    return hold(
+        args.model, imported.model, imported.origins, own=_own_or_none(args, imported.model)
+    )
+
+
+def _own_or_none(args: argparse.Namespace, model: Model) -> Case | None:
+    """The user's own inputs, where they are one batch of the network's."""
+    if not getattr(args, "input", None) or getattr(model, "states", None):
+        return None
+    return _own(args, model)
+
+
+def told(args: argparse.Namespace) -> Held | None:
+    """The same, printed."""
+    found = held(args)
+    if found is not None:
+        print(found.line)
+    return found
+
+
+def _imported(args: argparse.Namespace, rule: str | None) -> Imported:
+    from apsim.nn import importers
+    from apsim.nn.zoo.sources import parse_shape
+
+    return importers.read(args.model, rule=rule, shape=parse_shape(args.shape))
+
+
+def _own(args: argparse.Namespace, model: Model) -> Case:
+    """The user's inputs, as the file takes them and as the network does."""
+    from apsim.nn.judges import cases
+    from apsim.nn.zoo import sources
+
+    x, _ = sources.inputs(model, args.images, args.input, seed=args.seed)
+    raw = sources.file_inputs(model, args.images, args.input) if args.input else None
+    return cases.given(model, x, raw)
+
+
+def answers(args: argparse.Namespace, model: Model) -> Answers | None:
+    """What the judge of `--against` makes of the inputs, asked before any work of our own."""
+    if args.against is None:
+        return None
+    from apsim.nn.judges import against, kinds
+
+    if args.bits is not None:
+        raise InputError("--against judges the widths of the file: leave --bits out")
+    kinds.require(args.against, args.model)
+    return against.ask(args.against, args.model, _own(args, model))
+
+
+def verdict(args: argparse.Namespace, given: Answers | None, run: Run) -> Verdict | None:
+    """How a run compares with the judge's answers, printed."""
+    if given is None:
+        return None
+    from apsim.nn.judges import against
+    from apsim.report.run.agreement import agreement_lines
+
+    origins = _imported(args, args.rule).origins
+    found = against.compared(given, run.model, origins, run.tensors)
+    print("\n".join(agreement_lines(found)))
+    return found
+
+
+def as_json(held: Held | None, verdict: Verdict | None) -> dict[str, Any]:
+    """Both for the JSON of a run; None where nothing was asked."""
+    return {
+        "import_check": None if held is None else held.as_dict(),
+        "against": None if verdict is None else verdict.as_dict(),
+    }

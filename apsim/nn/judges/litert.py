@@ -1,0 +1,94 @@
+"""A TFLite file in LiteRT's reference kernels.
+
+The rule: no delegate, one thread, kernels of BUILTIN_REF.  The outputs are those of the
+untouched run; tensors between come from a second interpreter that keeps them all, and are
+believed where its outputs are the same.
+"""
+
+from __future__ import annotations
+
+import math
+import os
+from typing import Any
+
+import numpy as np
+from ai_edge_litert.interpreter import Interpreter, OpResolverType
+
+from apsim.errors import InputError
+from apsim.nn.judges.reading import Array, Feeds, Reading
+
+__all__ = ["NAME", "Kernels"]
+
+NAME = "LiteRT's reference kernels"
+NUMBERS = ("int8", "uint8", "int16", "int32", "int64", "float32")
+
+
+class Kernels:
+    """LiteRT with one file."""
+
+    title = NAME
+
+    def __init__(self, path: str | os.PathLike[str]) -> None:
+        with open(path, "rb") as stream:
+            content = stream.read()
+        self.whole, self.inside = (_interpreter(content, keep) for keep in (False, True))
+        self.inputs = self.whole.get_input_details()
+        self.batch: int | None = int(self.inputs[0]["shape"][0]) if len(self.inputs) else None
+        self.made = [
+            one for one in self.inside.get_tensor_details()
+            if np.dtype(one["dtype"]).name in NUMBERS
+        ]  # fmt: skip
+
+    def read(self, feeds: Feeds, deadline: float = float("inf")) -> Reading:
+        """The values of one call by the tensors' numbers, those of constants among them."""
+        for one in (self.whole, self.inside):
+            one.reset_all_variables()
+        outputs = self._run(self.whole, feeds)
+        kept = self._run(self.inside, feeds)
+        values: dict[Any, Array] = {}
+        if all(np.array_equal(kept[index], outputs[index]) for index in outputs):
+            for one in self.made:
+                value = _tensor(self.inside, one["index"])
+                if value is not None:
+                    values[one["index"]] = values[one["name"]] = value
+        for detail in self.inputs:
+            values[detail["index"]] = self.whole.get_tensor(detail["index"])
+        values.update(outputs)
+        return Reading(values)
+
+    def _run(self, interpreter: Any, feeds: Feeds) -> dict[int, Array]:
+        for detail, values in self._placed(feeds):
+            shape = tuple(int(size) for size in detail["shape"])
+            laid = values.reshape(shape) if values.size == math.prod(shape) else values
+            interpreter.set_tensor(detail["index"], laid.astype(detail["dtype"]))
+        interpreter.invoke()
+        return {
+            one["index"]: interpreter.get_tensor(one["index"])
+            for one in interpreter.get_output_details()
+        }
+
+    def _placed(self, feeds: Feeds) -> list[tuple[Any, Array]]:
+        """Each input with what is fed to it: by its name, or by its place."""
+        names = [one["name"] for one in self.inputs]
+        if len(set(names)) == len(names) and set(names) == set(feeds):
+            return [(one, feeds[one["name"]]) for one in self.inputs]
+        if len(names) != len(feeds):
+            raise InputError(f"wanted an input for each of {names}, got {list(feeds)}")
+        return list(zip(self.inputs, feeds.values(), strict=True))
+
+
+def _interpreter(content: bytes, keep: bool) -> Any:
+    made = Interpreter(
+        model_content=content, num_threads=1,
+        experimental_op_resolver_type=OpResolverType.BUILTIN_REF,
+        experimental_preserve_all_tensors=keep,
+    )  # fmt: skip
+    made.allocate_tensors()
+    return made
+
+
+def _tensor(interpreter: Any, index: int) -> Array | None:
+    try:
+        return np.asarray(interpreter.get_tensor(index))
+    except ValueError:  # a tensor that nothing made
+        return None
