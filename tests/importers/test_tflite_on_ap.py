@@ -1,4 +1,4 @@
-"""TFLite operators on emulated APs: the exact twin's integers, and the counts that were forecast."""
+"""TFLite operators on emulated APs: the twin's integers, and the counts that were forecast."""
 
 from __future__ import annotations
 

@@ -142,6 +142,8 @@ class Lowering:
                 continue  # what takes it says why it cannot be
             entry = None if meant is file else Entry(file.name, rounding="half-away")
             self.entering.update([index] if entry else [])
+            if not self.batched(file.shape):
+                entry = Entry(file.name, rounding="half-away", batched=False)
             self.flat[index] = self.add_input(index, file.name, entry)
 
     def add_input(self, index: int, name: str, entry: Entry | None = None) -> str:

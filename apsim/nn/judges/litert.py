@@ -30,8 +30,10 @@ class Kernels:
 
     def __init__(self, path: str | os.PathLike[str]) -> None:
         with open(path, "rb") as stream:
-            content = stream.read()
-        self.whole, self.inside = (_interpreter(content, keep) for keep in (False, True))
+            self.content = stream.read()
+        self.whole, self.inside = (_interpreter(self.content, keep) for keep in (False, True))
+        operators = self.whole._get_ops_details()
+        self.keeps = any(one["op_name"] == "READ_VARIABLE" for one in operators)
         self.inputs = self.whole.get_input_details()
         self.batch: int | None = int(self.inputs[0]["shape"][0]) if len(self.inputs) else None
         self.made = [
@@ -43,6 +45,8 @@ class Kernels:
         """The values of one call by the tensors' numbers, those of constants among them."""
         for one in (self.whole, self.inside):
             one.reset_all_variables()
+        if self.keeps:  # nothing but a new interpreter resets these
+            self.whole, self.inside = (_interpreter(self.content, keep) for keep in (False, True))
         outputs = self._run(self.whole, feeds)
         kept = self._run(self.inside, feeds)
         values: dict[Any, Array] = {}

@@ -28,7 +28,7 @@ def quantize(model: Model, x: npt.ArrayLike, name: str | None = None) -> Integer
     name = model.input if name is None else name
     tensor, called = model.tensors[name], model.called(name)
     values = np.asarray(x, np.float32)
-    if values.shape == tensor.shape:
+    if values.shape == tensor.shape and not model.entries.get(name, Entry()).batched:
         values = values[None]
     if values.ndim == 0 or values.shape[1:] != tensor.shape:
         wanted = ", ".join(["N", *map(str, tensor.shape)])
