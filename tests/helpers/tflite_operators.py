@@ -379,8 +379,8 @@ def transpose(d: Draw) -> TfliteCase:
 
 
 def strided_slice(d: Draw) -> TfliteCase:
-    shape = (1, *(d.size(5, 12) for _ in range(3)))
-    steps = [1, *(d.one(1, 1, 2, -1, -2) for _ in range(3))]
+    shape = (1, *(d.size(7, 14) for _ in range(3)))
+    steps = [1, *(d.one(1, 1, -1, 2, -2) for _ in range(3))]
     begin = [0, *((d.size(0, n - 1)) for n in shape[1:])]
     masks = [d.size(0, 15) & ~1 for _ in range(2)]
     end = [1, *(

@@ -11,7 +11,8 @@ from collections.abc import Callable
 
 from apsim.errors import ModelError
 from apsim.nn.importers.tflite_file import Operator, TfliteTensor
-from apsim.nn.importers.tflite_lowering import IN_REALS, Lowering
+from apsim.nn.importers.tflite_layouts import IN_REALS
+from apsim.nn.importers.tflite_lowering import Lowering
 from apsim.nn.importers.tflite_moves import MOVES
 from apsim.nn.importers.tflite_words import HANDLERS as WORDS
 from apsim.nn.model import Entry

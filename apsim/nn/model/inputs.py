@@ -22,8 +22,8 @@ def checked_inputs(
     """Give the input tensors [N, ...] by name, in int64, and the states' where they start.
 
     An input that has no batch in its own file is the same for all; a state that `x` names
-    begins with what is given.  Raises `InputError` where an input is missing, a shape or a value does not
-    fit its tensor, or the batches differ.
+    begins with what is given.  Raises `InputError` where an input is missing, a shape or a
+    value does not fit its tensor, or the batches differ.
     """
     given = dict(x) if isinstance(x, Mapping) else {model.input: x}
     for state in model.states:
