@@ -121,6 +121,7 @@ def _dequantize(low: Lowering, operator: Operator) -> None:
         )
     low.quantized(index)
     low.means[output] = low.means.get(index, low.file.tensors[index])
+    low.stood[output] = index
     for where in (low.planes, low.flat):
         if index in where:
             where[output] = where[index]

@@ -46,6 +46,7 @@ class Layouts:
         }
         self.padded: dict[int, tuple[int, Padding]] = {}  # not laid out before it must be
         self.means: dict[int, TfliteTensor] = {}  # the integers that real numbers stand for
+        self.outward = _outward(file)  # tensors that leave the network
 
     def name(self, index: int) -> str:
         """What the file calls a tensor."""
@@ -57,7 +58,7 @@ class Layouts:
 
     def made(self, index: int, planes: bool) -> str:
         """What the tensor is called that a layer makes: outputs keep their name in their layout."""
-        outside = planes and index in self.file.outputs
+        outside = planes and index in self.outward
         return f"{self.name(index)} (CHW)" if outside else self.name(index)
 
     def shape(self, index: int) -> tuple[int, ...]:
@@ -294,6 +295,15 @@ class Layouts:
     def stands(self, index: int, name: str, planes: bool) -> None:
         """Note where a tensor of the file stands."""
         (self.planes if planes else self.flat)[index] = name
+
+
+def _outward(file: TfliteGraph) -> set[int]:
+    """The file's outputs, and the integers before them where those are left to the host."""
+    found = set(file.outputs)
+    for one in reversed(file.operators):
+        if one.op in ("DEQUANTIZE", "SOFTMAX", "LOG_SOFTMAX") and found.intersection(one.outputs):
+            found.add(one.inputs[0])
+    return found
 
 
 def require_quantization(tensor: TfliteTensor) -> None:

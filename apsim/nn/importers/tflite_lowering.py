@@ -79,6 +79,7 @@ class Lowering(Layouts):
         self.entries: dict[str, Entry] = {}
         self.spaced: dict[int, Spaced] = {}  # planes cut into a batch, and what came of them
         self.left: dict[int, tuple[int, ...]] = {}  # reals the host computes of these, at the end
+        self.stood: dict[int, int] = {}  # reals, and the integers that DEQUANTIZE took
         self.entering: set[int] = set()  # reals that are not yet quantized
         self.variables: dict[int, tuple[str, str]] = {}  # handles
         self.kept: dict[tuple[str, str], Variable] = {}
@@ -127,7 +128,8 @@ class Lowering(Layouts):
             entry = None if meant is file else Entry(file.name, rounding="half-away")
             self.entering.update([index] if entry else [])
             if not self.batched(file.shape):
-                entry = Entry(file.name, rounding="half-away", batched=False)
+                rounding = entry.rounding if entry else "none"
+                entry = Entry(file.name, rounding=rounding, batched=False)
             self.flat[index] = self.add_input(index, file.name, entry)
 
     def add_input(self, index: int, name: str, entry: Entry | None = None) -> str:
@@ -209,7 +211,8 @@ class Lowering(Layouts):
 
     def _ends(self) -> list[int]:
         """The file's outputs; the integers before them where the host computes what is left."""
-        return [i for index in self.file.outputs for i in self.left.get(index, (index,))]
+        ends = [i for index in self.file.outputs for i in self.left.get(index, (index,))]
+        return [self.stood.get(index, index) for index in ends]
 
     def variable(self, key: tuple[str, str]) -> Variable:
         """A variable of the file by its name."""
