@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -108,6 +109,23 @@ class Builder:
         tflite.OperatorCodeAddVersion(self.b, spec.version)
         return tflite.OperatorCodeEnd(self.b)
 
+    def subgraph(
+        self, specs: list[TensorSpec], operators: list[OperatorSpec], buffer: int, code: int
+    ) -> int:
+        tensors = [self.tensor(spec, buffer + i) for i, spec in enumerate(specs)]
+        made = {i for one in operators for i in one.outputs}
+        inputs = [i for i, spec in enumerate(specs) if spec.data is None and i not in made]
+        given, last = self.ints(inputs), self.ints(operators[-1].outputs)
+        built = [self.operator(code + i, one) for i, one in enumerate(operators)]
+        tensor_vector = self.offsets(tflite.SubGraphStartTensorsVector, tensors)
+        operator_vector = self.offsets(tflite.SubGraphStartOperatorsVector, built)
+        tflite.SubGraphStart(self.b)
+        tflite.SubGraphAddTensors(self.b, tensor_vector)
+        tflite.SubGraphAddInputs(self.b, given)
+        tflite.SubGraphAddOutputs(self.b, last)
+        tflite.SubGraphAddOperators(self.b, operator_vector)
+        return tflite.SubGraphEnd(self.b)
+
 
 @dataclass(frozen=True)
 class OperatorSpec:
@@ -133,33 +151,34 @@ def model(
     return network(specs, [OperatorSpec(op, list(range(last)), last, kind, values, version)])
 
 
-def network(specs: list[TensorSpec], operators: list[OperatorSpec]) -> bytes:
-    """A model of several operators: none of them makes its inputs, the last gives its outputs."""
+def network(
+    specs: list[TensorSpec],
+    operators: list[OperatorSpec],
+    others: Sequence[tuple[list[TensorSpec], list[OperatorSpec]]] = (),
+) -> bytes:
+    """A model of several operators: none of them makes its inputs, the last gives its outputs.
+
+    `others` are the subgraphs that follow the main one.
+    """
     builder = Builder()
     b = builder.b
-    buffers = [builder.buffer(None), *(builder.buffer(spec.data) for spec in specs)]
-    tensors = [builder.tensor(spec, i + 1) for i, spec in enumerate(specs)]
-    made = {i for one in operators for i in one.outputs}
-    inputs = [i for i, spec in enumerate(specs) if spec.data is None and i not in made]
-    given, last = builder.ints(inputs), builder.ints(operators[-1].outputs)
-    built = [builder.operator(i, one) for i, one in enumerate(operators)]
-    tensor_vector = builder.offsets(tflite.SubGraphStartTensorsVector, tensors)
-    operator_vector = builder.offsets(tflite.SubGraphStartOperatorsVector, built)
-    tflite.SubGraphStart(b)
-    tflite.SubGraphAddTensors(b, tensor_vector)
-    tflite.SubGraphAddInputs(b, given)
-    tflite.SubGraphAddOutputs(b, last)
-    tflite.SubGraphAddOperators(b, operator_vector)
-    graph = tflite.SubGraphEnd(b)
-    codes = builder.offsets(
-        tflite.ModelStartOperatorCodesVector, [builder.code(one) for one in operators]
+    graphs = [(specs, operators), *others]
+    every = [spec for some, _ in graphs for spec in some]
+    buffers = [builder.buffer(None), *(builder.buffer(spec.data) for spec in every)]
+    codes = [one for _, some in graphs for one in some]
+    made, tensor, code = [], 1, 0
+    for some, ops in graphs:
+        made.append(builder.subgraph(some, ops, tensor, code))
+        tensor, code = tensor + len(some), code + len(ops)
+    code_vector = builder.offsets(
+        tflite.ModelStartOperatorCodesVector, [builder.code(one) for one in codes]
     )
-    graphs = builder.offsets(tflite.ModelStartSubgraphsVector, [graph])
+    graph_vector = builder.offsets(tflite.ModelStartSubgraphsVector, made)
     buffer_vector = builder.offsets(tflite.ModelStartBuffersVector, buffers)
     tflite.ModelStart(b)
     tflite.ModelAddVersion(b, 3)
-    tflite.ModelAddOperatorCodes(b, codes)
-    tflite.ModelAddSubgraphs(b, graphs)
+    tflite.ModelAddOperatorCodes(b, code_vector)
+    tflite.ModelAddSubgraphs(b, graph_vector)
     tflite.ModelAddBuffers(b, buffer_vector)
     b.Finish(tflite.ModelEnd(b), b"TFL3")
     return bytes(b.Output())
