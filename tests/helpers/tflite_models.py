@@ -29,6 +29,7 @@ class TensorSpec:
     zero: list[int] = field(default_factory=list)
     data: Array | None = None
     axis: int = 0
+    variable: bool = False
 
 
 @dataclass
@@ -70,6 +71,7 @@ class Builder:
         tflite.TensorAddShape(self.b, shape)
         tflite.TensorAddType(self.b, TYPES[spec.dtype])
         tflite.TensorAddBuffer(self.b, buffer)
+        tflite.TensorAddIsVariable(self.b, spec.variable)
         if quantization:
             tflite.TensorAddQuantization(self.b, quantization)
         return tflite.TensorEnd(self.b)
@@ -92,10 +94,13 @@ class Builder:
     def operator(self, code: int, spec: OperatorSpec) -> int:
         options = self.options(spec.kind, spec.values) if spec.kind else 0
         inputs, outputs = self.ints(spec.inputs), self.ints(spec.outputs)
+        inner = self.ints(spec.intermediates)
         tflite.OperatorStart(self.b)
         tflite.OperatorAddOpcodeIndex(self.b, code)
         tflite.OperatorAddInputs(self.b, inputs)
         tflite.OperatorAddOutputs(self.b, outputs)
+        if spec.intermediates:
+            tflite.OperatorAddIntermediates(self.b, inner)
         if spec.kind:
             tflite.OperatorAddBuiltinOptionsType(self.b, getattr(tflite.BuiltinOptions, spec.kind))
             tflite.OperatorAddBuiltinOptions(self.b, options)
@@ -110,12 +115,17 @@ class Builder:
         return tflite.OperatorCodeEnd(self.b)
 
     def subgraph(
-        self, specs: list[TensorSpec], operators: list[OperatorSpec], buffer: int, code: int
-    ) -> int:
+        self, specs: list[TensorSpec], operators: list[OperatorSpec], buffer: int, code: int,
+        outputs: list[int],
+    ) -> int:  # fmt: skip
         tensors = [self.tensor(spec, buffer + i) for i, spec in enumerate(specs)]
         made = {i for one in operators for i in one.outputs}
-        inputs = [i for i, spec in enumerate(specs) if spec.data is None and i not in made]
-        given, last = self.ints(inputs), self.ints(operators[-1].outputs)
+        made.update(i for one in operators for i in one.intermediates)
+        inputs = [
+            i for i, spec in enumerate(specs)
+            if spec.data is None and i not in made and not spec.variable
+        ]  # fmt: skip
+        given, last = self.ints(inputs), self.ints(outputs)
         built = [self.operator(code + i, one) for i, one in enumerate(operators)]
         tensor_vector = self.offsets(tflite.SubGraphStartTensorsVector, tensors)
         operator_vector = self.offsets(tflite.SubGraphStartOperatorsVector, built)
@@ -137,6 +147,7 @@ class OperatorSpec:
     kind: str
     values: dict[str, Any]
     version: int
+    intermediates: tuple[int, ...] = ()
 
     @property
     def outputs(self) -> list[int]:
@@ -155,10 +166,12 @@ def network(
     specs: list[TensorSpec],
     operators: list[OperatorSpec],
     others: Sequence[tuple[list[TensorSpec], list[OperatorSpec]]] = (),
+    outputs: list[int] | None = None,
 ) -> bytes:
-    """A model of several operators: none of them makes its inputs, the last gives its outputs.
+    """A model of several operators: none of them makes its inputs.
 
-    `others` are the subgraphs that follow the main one.
+    The last one gives its outputs where no others are named.  `others` are the subgraphs that
+    follow the main one.
     """
     builder = Builder()
     b = builder.b
@@ -168,7 +181,8 @@ def network(
     codes = [one for _, some in graphs for one in some]
     made, tensor, code = [], 1, 0
     for some, ops in graphs:
-        made.append(builder.subgraph(some, ops, tensor, code))
+        last = outputs if outputs and not made else ops[-1].outputs
+        made.append(builder.subgraph(some, ops, tensor, code, last))
         tensor, code = tensor + len(some), code + len(ops)
     code_vector = builder.offsets(
         tflite.ModelStartOperatorCodesVector, [builder.code(one) for one in codes]

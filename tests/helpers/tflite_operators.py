@@ -531,6 +531,37 @@ def arg_max(d: Draw) -> TfliteCase:
     return case("ARG_MAX", specs, 1, "ArgMaxOptions", {"OutputType": 2}, 2, [d.values(shape)])
 
 
+def lstm(d: Draw) -> TfliteCase:
+    """UNIDIRECTIONAL_SEQUENCE_LSTM, the plain one that Keras makes."""
+    steps, features, units = d.size(3, 5), d.size(1, 6), d.size(12, 20)
+    x, y = d.tensor("x", (1, steps, features)), d.tensor("y", (1, steps, units), scale=0.0079)
+    power = d.size(11, 13)
+
+    def constant(name: str, shape: tuple[int, ...], dtype: str, scale: float) -> TensorSpec:
+        top = 127 if dtype == "int8" else 3000
+        values = d.rng.integers(-top, top + 1, shape).astype(dtype)
+        return TensorSpec(name, shape, dtype, [scale], [0], values)
+
+    own = [
+        constant(f"w{i}", (units, features), "int8", d.rng.uniform(2e-3, 9e-3)) for i in range(4)
+    ]
+    again = [constant(f"r{i}", (units, units), "int8", d.rng.uniform(2e-3, 9e-3)) for i in range(4)]
+    biases = [constant(f"b{i}", (units,), "int32", 3e-5) for i in range(4)]
+    state = TensorSpec("state", (1, units), "int8", y.scale, y.zero, variable=True)
+    cell = TensorSpec("cell", (1, units), "int16", [2.0**-power], [0], variable=True)
+    inner = [TensorSpec(f"i{i}", (0,), "float32") for i in range(4)]
+    inner.append(TensorSpec("hidden", (0,), "int8", y.scale, y.zero))
+    specs = [x, *own, *again, *biases, state, cell, *inner, y]
+    inputs = [0, *range(1, 9), -1, -1, -1, *range(9, 13), -1, -1, 13, 14, *[-1] * 4]
+    options = {"FusedActivationFunction": 4, "CellClip": d.one(0.0, 10.0), "ProjClip": 0.0,
+               "TimeMajor": False}  # fmt: skip
+    operator = OperatorSpec(
+        "UNIDIRECTIONAL_SEQUENCE_LSTM", inputs, 20, "UnidirectionalSequenceLSTMOptions", options, 1,
+        tuple(range(15, 20)),
+    )  # fmt: skip
+    return TfliteCase(operator.op, network(specs, [operator]), [d.values(x.shape)])
+
+
 Make = Callable[[Draw], TfliteCase]
 EIGHT, SIGNED, ALL = ("int8", "uint8"), ("int8", "int16"), ("int8", "uint8", "int16")
 MAKERS: dict[str, tuple[Make, tuple[str, ...]]] = {
@@ -584,6 +615,7 @@ MAKERS: dict[str, tuple[Make, tuple[str, ...]]] = {
     "QUANTIZE to uint8": (quantize("uint8"), EIGHT),
     "QUANTIZE to int16": (quantize("int16"), SIGNED),
     "ARG_MAX": (arg_max, EIGHT),
+    "UNIDIRECTIONAL_SEQUENCE_LSTM": (lstm, ("int8",)),
 }  # fmt: skip
 UNARY = tuple(MAKERS)[:12]  # every word of 8 bits in each case
 PAIRS = [(name, dtype) for name, (_, types) in MAKERS.items() for dtype in types]

@@ -15,6 +15,7 @@ pytest.importorskip("tflite")
 litert = pytest.importorskip("ai_edge_litert.interpreter")
 
 from apsim.nn import exact, importers  # noqa: E402
+from tests.helpers.tflite_graphs import graphs  # noqa: E402
 from tests.helpers.tflite_models import TfliteCase  # noqa: E402
 from tests.helpers.tflite_operators import PAIRS, UNARY, cases  # noqa: E402
 
@@ -26,6 +27,7 @@ SOME = dict.fromkeys(UNARY, 8) | {
     "SLICE": 120,
     "SUM": 60,
     "MEAN": 60,
+    "UNIDIRECTIONAL_SEQUENCE_LSTM": 25,
 }  # cases, 40 of the others
 
 
@@ -84,6 +86,20 @@ def test_an_operator_equals_litert_in_a_thousand_values(
 
     one()
     assert sum(seen) >= 1000
+
+
+@settings(max_examples=80)
+@given(case=graphs())
+def test_graphs_equal_litert(case: TfliteCase, folder: Path) -> None:
+    """Planes and files' own layouts, moves before and after products, several outputs"""
+    held_against_litert(case, folder)
+
+
+@pytest.mark.long
+@settings(max_examples=5_000)
+@given(case=graphs())
+def test_five_thousand_graphs_equal_litert(case: TfliteCase, folder: Path) -> None:
+    held_against_litert(case, folder)
 
 
 @pytest.mark.long
