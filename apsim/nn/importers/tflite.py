@@ -34,9 +34,9 @@ from apsim.nn.importers.tflite_lowering import (
     activation,
     batches_of,
 )
-from apsim.nn.importers.width import width_of
 from apsim.nn.model import AvgPool, Concat, Conv2d, Linear, MatMul, MaxPool, Model, Sum
 from apsim.nn.model.windows import kernel_of, plane
+from apsim.nn.model.words import holding
 
 __all__ = ["HANDLERS", "from_tflite", "read_tflite"]
 
@@ -90,14 +90,7 @@ def _weights(
     _require_scales(operator, file, channel, len(values))
     if file.zero.any():
         values = values.astype(np.int16) - np.int16(file.zero[0])
-    bits = max(
-        file.bits,
-        width_of(
-            int(values.min()),
-            int(values.max()) | 1,
-        )[0],
-    )
-    bits += int(values.min() >= 0 and values.max() >= 1 << (bits - 1))
+    bits = max(file.bits, holding(min(int(values.min()), -1), int(values.max())).bits)
     return {
         "weights": np.ascontiguousarray(values), "weight_bits": bits, "weight_scale": file.scale,
         "bias": np.zeros(len(values), np.int64),

@@ -15,7 +15,6 @@ from apsim.nn import rules
 from apsim.nn.importers.graph import Array
 from apsim.nn.importers.tflite_file import Operator
 from apsim.nn.importers.tflite_lowering import PLACEHOLDER, Handler, Lowering, activation
-from apsim.nn.importers.width import width_of
 from apsim.nn.model import (
     Add,
     ArgMax,
@@ -27,6 +26,7 @@ from apsim.nn.model import (
     Table,
     Tensor,
 )
+from apsim.nn.model.words import holding
 from apsim.nn.rules import factors, litert
 
 __all__ = ["HANDLERS", "joined", "table"]
@@ -145,7 +145,7 @@ def _squared_difference(low: Lowering, operator: Operator, names: list[str], pla
     wide = factors.WIDE
     a, b = (rules.requant("tflite", s / twice, lo=wide[0], hi=wide[1]) for s in scales)
     most = ((1 << kinds[0].bits) - 1 << up) + 1  # both branches are halved at least
-    tensor = Tensor(kinds[0].shape, width_of(-most, most)[0], True, twice / (1 << up))
+    tensor = Tensor(kinds[0].shape, holding(-most, most).bits, True, twice / (1 << up))
     name = f"{low.name(operator.outputs[0])} (difference)"
     low.emit(
         Add(
