@@ -39,6 +39,7 @@ def add_parser(subparsers: argparse._SubParsersAction[argparse.ArgumentParser]) 
 
 
 def _run(args: argparse.Namespace) -> int:
+    from apsim.errors import shown, shown_lines
     from apsim.nn import importers
     from apsim.nn.model import store
     from apsim.nn.zoo.sources import parse_shape
@@ -53,8 +54,8 @@ def _run(args: argparse.Namespace) -> int:
     imported = importers.read(args.model, rule=args.rule, shape=parse_shape(args.shape))
     store.save(imported.model, args.output)
     if not args.quiet:
-        print("\n".join(map(str, imported.fates)))
-    print(_summary(imported, args.output))
+        print("\n".join(shown(fate) for fate in imported.fates))
+    print(shown_lines(_summary(imported, args.output)))
     found = told(args)
     return 0 if found is None or found.passed else 1
 

@@ -189,7 +189,7 @@ def _watched(
                 save=save, resume=args.resume,
             )  # fmt: skip
         except KeyboardInterrupt as stop:
-            raise KeyboardInterrupt(bar.left_by(save)) from stop
+            raise type(stop)(bar.left_by(save)) from stop
 
 
 def _show(run: Run) -> None:

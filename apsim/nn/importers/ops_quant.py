@@ -51,7 +51,7 @@ def _refuse_blocks(node: Node) -> None:
 
 def _quantize_linear(walk: Walk, node: Node) -> Value:
     _refuse_blocks(node)
-    scale = walk.constant(node, 1)
+    scale = _scale(node, walk)
     lo, hi = walk.bounds(node, 2) if walk.has(node, 2) else _output_range(node)
     zero = walk.constant(node, 2, np.zeros(1, np.int64)).astype(np.int64)
     value = walk.value(node, 0)
@@ -77,6 +77,14 @@ def _along(values: Array, axis: int, rank: int) -> Array:
     return np.reshape(values, shape)
 
 
+def _scale(node: Node, walk: Walk) -> Array:
+    """The scale of Q or DQ, which ONNX wants as real numbers."""
+    scale = walk.constant(node, 1)
+    if np.asarray(scale).dtype.kind != "f":
+        raise node.refuse(f"a scale of type {np.asarray(scale).dtype}", "one of real numbers")
+    return scale
+
+
 def _require_finite(node: Node, real: Array, scale: Array) -> None:
     if not (np.isfinite(real).all() and np.isfinite(scale).all() and (scale > 0).all()):
         raise node.refuse("weights or scales that are NaN, infinite, zero or negative")
@@ -97,7 +105,7 @@ def _quantized_constant(
 def _dequantize_linear(walk: Walk, node: Node) -> Value:
     _refuse_blocks(node)
     value = walk.value(node, 0)
-    scale = np.asarray(walk.constant(node, 1), np.float64)
+    scale = np.asarray(_scale(node, walk), np.float64)
     zero = walk.constant(node, 2, np.zeros(1, np.int64)).astype(np.int64)
     if isinstance(value, Const):
         lo, hi = walk.bounds(node, 0)

@@ -107,6 +107,7 @@ def _array(wanted: Any, value: Any, arrays: Mapping[str, Array], path: str) -> A
     named = isinstance(value, dict) and list(value) == ["array"]
     _expect(named, 'an array {"array": name}', value, path)
     name = value["array"]
+    _expect(isinstance(name, str), "the name of an entry", name, path)
     _expect(name in arrays, f"an entry {name!r} of the archive", "none", path)
     array = arrays[name]
     element = typing.get_args(wanted)[-1]
