@@ -43,12 +43,14 @@ from apsim.nn.model import (
     Transpose,
     Weighted,
 )  # fmt: skip
-from apsim.nn.model.windows import plane
+from apsim.nn.model.windows import kernel_of, plane
 from apsim.nn.rules.rounding import MODES
 
 __all__ = ["verify", "weights_range"]
 
 WIDEST_ACTIVATION, WIDEST_WEIGHT, WIDEST_ACCUMULATOR = 16, 17, 64
+FARTHEST = 1200  # of an exponent: float64 reaches 1074 and 53 bits more
+LARGEST = 1 << 31  # what strides and the like, and the values of one tensor, stay below
 WIDEST_FACTOR = 24  # of a product of two words
 Shape = tuple[int, ...]
 
@@ -104,6 +106,8 @@ def _tensor(name: str, tensor: Tensor) -> None:
     place = f"tensor {name!r}"
     sizes = all(size >= 1 for size in tensor.shape)
     _need(sizes, place, "sizes of at least 1", list(tensor.shape))
+    _need(math.prod(tensor.shape) < LARGEST, place, f"less than {LARGEST} values",
+          list(tensor.shape))  # fmt: skip
     _need(1 <= tensor.bits <= WIDEST_ACCUMULATOR, place, "1..64 bits", tensor.bits)
     scales = tensor.scale if isinstance(tensor.scale, tuple) else (tensor.scale or 1.0,)
     positive = all(math.isfinite(scale) and scale > 0 for scale in scales)
@@ -116,6 +120,9 @@ def _entry(model: Model, name: str, entry: Entry) -> None:
     _need(entry.rounding in known, place, "a rounding mode", repr(entry.rounding))
     finite = math.isfinite(entry.factor) and entry.factor != 0 and math.isfinite(entry.shift)
     _need(finite, place, "a finite factor and shift", (entry.factor, entry.shift))
+    known_steps = all(kind in ("add", "sub", "mul", "div") and math.isfinite(by)
+                      for kind, by in entry.steps)  # fmt: skip
+    _need(known_steps, place, "steps of add, sub, mul and div", entry.steps)
 
 
 def _state(model: Model, state: State) -> None:
@@ -150,8 +157,12 @@ def _layer(model: Model, layer: Layer, place: str) -> None:
     _need(output.shape == shape, place, f"output shape {list(shape)}", list(output.shape))
     if isinstance(layer, Weighted):
         _weights(layer, place)
-        if layer.requant is None:
-            _accumulators(layer, inputs[0], output, place)
+    if isinstance(layer, Weighted | Add | AvgPool | Requantize):
+        _sums(layer, inputs, output, place)
+    if isinstance(layer, Conv2d | AvgPool) and any(layer.padding):
+        inside = inputs[0].lo <= inputs[0].zero_point <= inputs[0].hi
+        _need(inside, place, f"padding with a zero point in {inputs[0].lo}..{inputs[0].hi}",
+              inputs[0].zero_point)  # fmt: skip
     _requant(layer, getattr(layer, "requant", None), output, place)
 
 
@@ -164,6 +175,15 @@ def _requant(layer: Layer, requant: Requant | None, output: Tensor, place: str) 
         _need(size in (1, channels), place, f"1 or {channels} entries of {name}", size)
     rules.parse(requant.rule)
     _need(requant.rounding in MODES, place, "a rounding mode", repr(requant.rounding))
+    mantissas, exponents = (getattr(requant, name) for name in ("mantissa", "exponent"))
+    whole = all(
+        getattr(requant, name).dtype.kind == "i" for name in ("mantissa", "exponent", "offset")
+    )
+    _need(whole, place, "signed integers as mantissa, exponent and offset", "others")
+    fits = bool((mantissas >= 0).all() and (mantissas < 1 << 32).all())
+    _need(fits, place, "mantissas from 0 to 2**32 - 1", mantissas.ravel()[:4])
+    near = bool((np.abs(exponents) <= FARTHEST).all())
+    _need(near, place, f"exponents of at most {FARTHEST}", exponents.ravel()[:4])
     clip = (requant.lo, requant.hi)
     inside = output.lo <= requant.lo <= requant.hi <= output.hi
     _need(inside, place, f"a clip inside {output.lo}..{output.hi}", clip)
@@ -185,16 +205,70 @@ def _weights(layer: Weighted, place: str) -> None:
     if not fits:
         _need(False, place, f"weights in {low}..{high}", f"{weights.min()}..{weights.max()}")
     shape = layer.bias.shape
+    fits = layer.bias.dtype.kind == "i" and layer.bias.dtype.itemsize <= 8
+    _need(fits, place, "biases of at most 64 signed bits", layer.bias.dtype)
     _need(shape == weights.shape[:1], place, f"{len(weights)} biases", list(shape))
 
 
-def _accumulators(layer: Weighted, given: Tensor, output: Tensor, place: str) -> None:
-    """Without a requantization, the output must hold the greatest sum there can be."""
-    reach = np.abs(layer.weights.astype(np.float64)).reshape(len(layer.weights), -1).sum(axis=1)
-    top = float((reach * max(given.hi, -given.lo) + np.abs(layer.bias)).max())
-    bits = 1 + math.ceil(math.log2(top + 1))
-    _need(output.signed and output.bits >= bits, place,
-          f"an output of {bits} signed bits", output)  # fmt: skip
+def _sums(layer: Any, inputs: list[Tensor], output: Tensor, place: str) -> None:
+    """No sum there can be leaves 64 bits, nor the output where nothing requantizes it."""
+    low, high = _reach(layer, inputs, place)
+    needed = 1 + max(high.bit_length(), (-low - 1).bit_length() if low < 0 else 0)
+    _need(needed <= WIDEST_ACCUMULATOR, place, f"sums of at most {WIDEST_ACCUMULATOR} signed bits",
+          f"{needed} bits ({low}..{high})")  # fmt: skip
+    if getattr(layer, "requant", None) is None:
+        holds = output.signed and output.bits >= needed
+        _need(holds, place, f"an output of {needed} signed bits", output)
+
+
+def _reach(layer: Any, inputs: list[Tensor], place: str) -> tuple[int, int]:
+    """The least and the greatest sum of a layer for any inputs, with and without its bias.
+
+    In Python's integers, which do not wrap.
+    """
+    if isinstance(layer, Weighted):
+        ends = _products(layer, inputs[0])
+        biases = [int(bias) for bias in layer.bias]
+    else:
+        given = [(tensor.lo, tensor.hi) for tensor in inputs]
+        if isinstance(layer, AvgPool):
+            words = layer.kernel[0] * layer.kernel[1]
+            given = [(words * low, words * high) for low, high in given]
+        if isinstance(layer, Add):
+            given = _branches(layer, inputs, place)
+        ends, biases = [(sum(e[0] for e in given), sum(e[1] for e in given))], [int(layer.bias)]
+    lows = [low + min(bias, 0) for (low, _), bias in zip(ends, biases, strict=True)]
+    highs = [high + max(bias, 0) for (_, high), bias in zip(ends, biases, strict=True)]
+    return min(lows), max(highs)
+
+
+def _products(layer: Weighted, x: Tensor) -> list[tuple[int, int]]:
+    """The least and the greatest sum of x * w of each output channel."""
+    weights = layer.weights.reshape(len(layer.weights), -1).astype(np.int64)
+    above, below = np.maximum(weights, 0).sum(axis=1), np.minimum(weights, 0).sum(axis=1)
+    return [
+        (int(up) * x.lo + int(down) * x.hi, int(up) * x.hi + int(down) * x.lo)
+        for up, down in zip(above, below, strict=True)
+    ]
+
+
+def _branches(layer: Add, inputs: list[Tensor], place: str) -> list[tuple[int, int]]:
+    """How far each branch of an addition reaches, requantized or multiplied."""
+    if layer.branches is None:
+        return [
+            (min(m * t.lo, m * t.hi), max(m * t.lo, m * t.hi))
+            for m, t in zip(layer.multipliers, inputs, strict=True)
+        ]
+    _need(0 <= layer.branch_shift <= 32, place, "a branch shift of 0..32", layer.branch_shift)
+    ends = []
+    for tensor, zero, branch, times in zip(
+        inputs, layer.branch_zero_points, layer.branches, layer.multipliers, strict=True
+    ):
+        far = [(end - zero) << layer.branch_shift for end in (tensor.lo, tensor.hi)]
+        _need(max(map(abs, far)) < 1 << 62, place, "branches of at most 62 bits", far)
+        rounded = [int(end) * times for end in rules.scale(np.array(far), branch, axis=0)]
+        ends.append((min(rounded), max(rounded)))  # a rounded branch rises with its word
+    return ends
 
 
 def _conv2d(layer: Conv2d, shapes: list[Shape], place: str, model: Model) -> Shape:
@@ -211,11 +285,31 @@ def _conv2d(layer: Conv2d, shapes: list[Shape], place: str, model: Model) -> Sha
 
 def _windows(layer: Conv2d | MaxPool | AvgPool, shape: Shape, place: str) -> Shape:
     numbers = (*layer.stride, *getattr(layer, "dilation", (1, 1)), *getattr(layer, "kernel", (1,)))
-    _need(all(n >= 1 for n in numbers), place, "positive kernel, stride, dilation", numbers)
-    _need(all(n >= 0 for n in layer.padding), place, "padding >= 0", layer.padding)
+    numbers = (*numbers, *kernel_of(layer))
+    ranged = all(1 <= n < LARGEST for n in numbers)
+    _need(ranged, place, f"kernel, stride, dilation from 1 to {LARGEST - 1}", numbers)
+    ranged = all(0 <= n < LARGEST for n in layer.padding)
+    _need(ranged, place, f"padding from 0 to {LARGEST - 1}", layer.padding)
     size = plane(layer, *shape[1:])
     _need(all(size), place, "a plane that holds at least one window", f"{list(shape)}")
+    if not isinstance(layer, Conv2d):
+        _no_empty_window(layer, shape, size, place)
     return size
+
+
+def _no_empty_window(layer: MaxPool | AvgPool, shape: Shape, size: Shape, place: str) -> None:
+    """Each window of a pool holds a value, not padding alone."""
+    dilation = layer.dilation if isinstance(layer, MaxPool) else (1, 1)
+    for axis in (0, 1):
+        kernel, step = layer.kernel[axis], dilation[axis]
+        _need(layer.padding[axis] <= step * (kernel - 1), place,
+              f"padding less than the window of {list(layer.kernel)}", layer.padding)  # fmt: skip
+        starts = np.arange(size[axis], dtype=np.int64) * layer.stride[axis] - layer.padding[axis]
+        first = starts + np.maximum(0, -(starts // step)) * step  # the first tap inside
+        last = starts + step * (kernel - 1)
+        full = (first < shape[1 + axis]) & (first <= last)
+        came = f"window {int(np.argmin(full))} of axis {axis + 1}, padding {layer.padding}"
+        _need(bool(full.all()), place, "windows that hold more than padding", came)
 
 
 def _linear(layer: Linear, shapes: list[Shape], place: str, model: Model) -> Shape:

@@ -27,6 +27,7 @@ _LATER: Mapping[str, Any] = {
     "states": (),
     "sum_bits": 0,
     "batched": True,
+    "steps": (),
 }  # fields that older files do not have
 
 

@@ -45,6 +45,7 @@ __all__ = [
 
 FLOAT32_ADD = "ort-f32 adds its two branches in float32, zero points first"
 FLOAT32_MEAN = "ort-f32 sums real values in float32 in the order of the window"
+FINE = 12  # a real bias is kept to 2**-13 output steps or better
 WIDE = (-(1 << 30), (1 << 30) - 1)
 
 
@@ -171,8 +172,15 @@ def _shifted(requant: Requant, steps: Floats) -> Requant:
     """The requantization with a real number of output steps added before it rounds."""
     if requant.rule.startswith(("ort", "tflite")):
         raise ModelError(f"rule {requant.rule} has no real bias; use onnx-exact")
-    offset = np.rint(np.ldexp(steps, requant.exponent.astype(np.int64))).astype(np.int64)
-    return replace(requant, offset=offset)
+    scaled = np.ldexp(steps, requant.exponent.astype(np.int64))
+    offset = np.rint(scaled)
+    if not (np.abs(offset) < 2.0**62).all():
+        raise ModelError(
+            f"a real bias of {np.abs(steps).max():g} output steps does not fit 64 bits"
+        )
+    if ((requant.exponent < FINE) & (scaled != offset)).any():
+        raise ModelError(f"a factor of {requant.scale.max():g} is too coarse for a real bias")
+    return replace(requant, offset=offset.astype(np.int64))
 
 
 def fill_pool(rule: str, layer: AvgPool, x: Tensor, y: Tensor, clip: Clip) -> AvgPool:
@@ -181,6 +189,8 @@ def fill_pool(rule: str, layer: AvgPool, x: Tensor, y: Tensor, clip: Clip) -> Av
     if rule == "ort-f32":  # QLinearGlobalAveragePool: sx / (sy * count), in float32
         count = np.float32(layer.kernel[0] * layer.kernel[1])
         factor = np.float64(np.float32(one_scale(x)) / (np.float32(one_scale(y)) * count))
+    if clip.rounding == "sign":
+        raise ModelError(f"layer {layer.name!r}: the sign of a mean; quantize it to 2 bits or more")
     if rule == "tflite" and factor != 1:
         raise ModelError(f"layer {layer.name!r}: tflite averages without rescaling, got {factor}")
     height, width = layer.kernel
@@ -190,9 +200,20 @@ def fill_pool(rule: str, layer: AvgPool, x: Tensor, y: Tensor, clip: Clip) -> Av
 
 
 def fill_move(rule: str, layer: Move, x: Tensor, y: Tensor, clip: Clip) -> Move:
-    """A change of scale, zero point or width."""
-    factor = _ratio(rule, one_scale(x), one_scale(y))
-    return replace(layer, bias=-x.zero_point, requant=_requant(rule, factor, y, clip))
+    """A change of scale, zero point or width, or sums with a scale and a shift for each channel.
+
+    Under onnx-exact the ratio of two scales of activations keeps 31 bits: no specification
+    rounds it to float32, as it does the factor of a convolution.
+    """
+    scales = one_scale(x) if x.scale is None else np.asarray(x.scale)
+    requant = _requant(rule, _ratio(rule, scales, one_scale(y)), y, clip)
+    if rule == "onnx-exact" and x.bits <= 16 and clip.rounding != "sign":
+        ratio = np.atleast_1d(np.asarray(scales, np.float64) / one_scale(y))
+        mantissa, exponent = rules.multiplier(ratio, 31)
+        requant = replace(requant, scale=ratio, mantissa=mantissa, exponent=exponent)
+    if np.any(x.shift):
+        requant = _shifted(requant, np.atleast_1d(x.shift) / one_scale(y))
+    return replace(layer, bias=-x.zero_point, requant=requant)
 
 
 def fill_add(rule: str, layer: Add, inputs: Sequence[Tensor], y: Tensor, clip: Clip) -> Add:

@@ -203,9 +203,13 @@ def _twice(acc: Array, requant: Requant, lay: _Channel) -> Array:
     """
     left = np.maximum(31 - requant.exponent, 0)
     right = np.minimum(np.maximum(requant.exponent - 31, 0), 62)
-    product = (acc.astype(np.int64) << lay(left)) * lay(requant.mantissa)
+    factor = widen(requant.mantissa) << widen(left)
+    kind = np.int64 if fits_64_bits((acc, factor)) else object
+    product = acc.astype(kind) * lay(factor.astype(kind))
     high = round_divide(product, np.array([1 << 31]), "half-up")
-    return round_divide(high, lay(np.int64(1) << right), "half-away")
+    return round_divide(
+        high, lay((widen(np.ones(1, np.int64)) << widen(right)).astype(kind)), "half-away"
+    )
 
 
 def _sign(acc: Array, requant: Requant, lay: _Channel) -> Array:
