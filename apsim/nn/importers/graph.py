@@ -14,6 +14,7 @@ from typing import Any
 import numpy.typing as npt
 
 from apsim.errors import ModelError
+from apsim.nn.importers.blockers import Blocker
 
 __all__ = [
     "Array", "Const", "Fate", "Graph", "Input", "Node", "Refusal", "all_refused", "blaming",
@@ -90,6 +91,20 @@ class Refusal(ModelError):
         self.hint = f"; nearest supported form: {nearest}" if nearest else ""
         super().__init__(f"{node.place}: {why}{self.hint}")
 
+    @property
+    def blockers(self) -> tuple[Blocker, ...]:
+        """The node, as a survey counts it."""
+        named = f"{self.node.domain}.{self.node.op}" if self.node.domain else self.node.op
+        return (Blocker(named, self.node.place, self.why),)
+
+
+class Refusals(ModelError):
+    """Nodes that cannot be imported, one message for all: `blockers` holds each of them."""
+
+    def __init__(self, text: str, refusals: Sequence[Refusal]) -> None:
+        self.blockers = tuple(one for each in refusals for one in each.blockers)
+        super().__init__(text)
+
 
 def all_refused(refusals: Sequence[Refusal]) -> ModelError:
     """One error for all nodes that cannot be imported: by operator, how many, the first of each."""
@@ -102,7 +117,8 @@ def all_refused(refusals: Sequence[Refusal]) -> ModelError:
         f"{op} x{len(ones)}: {'first ' if len(ones) > 1 else ''}{ones[0]}"
         for (_, op), ones in groups.items()
     ]
-    return ModelError(f"{len(refusals)} nodes cannot be imported: " + " | ".join(told))
+    text = f"{len(refusals)} nodes cannot be imported: " + " | ".join(told)
+    return Refusals(text, refusals)
 
 
 @dataclass(frozen=True)
