@@ -32,7 +32,7 @@ from tests.helpers.onnx_files import FLOAT_KERNEL, KERNEL, external, node, quant
         (
             [*quantized(), node("Softsign", "r", "y")],
             {},
-            r"node 2 Softsign 'the Softsign' \(output 'y'\): this operator has no integer form",
+            r"node 2 Softsign 'the Softsign' \(output 'y'\): no exact integer form yet",
         ),
         (
             [

@@ -218,10 +218,13 @@ class Builder:
 
     def settle(self, value: Pending, name: str) -> str:
         """Make the integer tensor of a value that no quantization follows, once."""
-        key = ("settle", *value.core, value.bounds, value.integer)
-        if key not in self.made:
-            self.made[key] = (value, self._settle(value, name))
-        return self.made[key][1]
+        if not self.settled(value):
+            self.made[_settling(value)] = (value, self._settle(value, name))
+        return self.settled(value)
+
+    def settled(self, value: Pending) -> str:
+        """The integer tensor that was made of a value, empty where none was."""
+        return self.made.get(_settling(value), (None, ""))[1]
 
     def _settle(self, value: Pending, name: str) -> str:
         bounds = value.bounds
@@ -475,6 +478,10 @@ class Builder:
             Fate(node.place, self.fates.get(node.index, "constant, or not used"))
             for node in self.graph.nodes
         )
+
+
+def _settling(value: Pending) -> Hashable:
+    return ("settle", *value.core, value.bounds, value.integer)
 
 
 def _distinct(wanted: str, taken: Any) -> str:

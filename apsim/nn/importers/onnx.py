@@ -6,7 +6,7 @@ The rule: every node has a handler or is refused; what becomes of each is record
 from __future__ import annotations
 
 import os
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 
 from apsim.errors import ModelError
@@ -21,7 +21,7 @@ from apsim.nn.importers import (
     ops_shape,
 )
 from apsim.nn.importers.graph import Fate, Graph, Node, Refusal, all_refused, blaming
-from apsim.nn.importers.pending import Blocked, Pending, Source
+from apsim.nn.importers.pending import Missing, Pending, Source
 from apsim.nn.importers.walk import QUANTIZE_FIRST, Handler, Walk
 from apsim.nn.model import Model, Origin
 from apsim.nn.model.check import verify
@@ -76,7 +76,8 @@ def lower(graph: Graph, rule: str = "onnx-exact") -> Imported:
     model = walk.build.model(graph.name, outputs, graph.about)
     if not model.inputs:
         raise ModelError(f"no input of the model is ever quantized: {QUANTIZE_FIRST}")
-    return Imported(verify(model), walk.build.report(), _origins(walk))
+    ends = zip(graph.outputs, outputs, strict=True)
+    return Imported(verify(model), walk.build.report(), _origins(walk, ends))
 
 
 def _needed(graph: Graph) -> set[int]:
@@ -95,25 +96,22 @@ def _folded(walk: Walk, node: Node) -> bool:
         return folding.fold(walk, node)
     except Refusal as refusal:
         walk.blockers.append(refusal)
-        walk.give(node, [Blocked()] * len(node.outputs))
+        walk.give(node, [Missing()] * len(node.outputs))
         return True
 
 
-def _origins(walk: Walk) -> tuple[Origin, ...]:
+def _origins(walk: Walk, outputs: Iterable[tuple[str, str]]) -> tuple[Origin, ...]:
     """Where the file holds the network's integers, as such or as real values on their grid.
 
     A name of what was left to the host is none; the host's input is.
     """
-    named = {name: value for name, value in walk.values.items() if name not in walk.left}
-    ends = {walk.left[name]: walk.values[name] for name in walk.left}
-    found = [
-        Origin(value.source, name)
-        for name, value in named.items()
-        if isinstance(value, Pending) and value.plain and value.source in walk.build.tensors
-    ]
-    for name, value in ends.items():
-        if isinstance(value, Pending):
-            found.append(Origin(walk.build.settle(value, name), name))
+    build, left = walk.build, walk.left
+    found = []
+    for name, value in walk.values.items():
+        if name not in left and isinstance(value, Pending):
+            made = value.source if value.plain else build.settled(value)
+            found += [Origin(made, name)] if made in build.tensors else []
+    found += [Origin(made, left[name]) for name, made in outputs if name in left]
     return tuple(dict.fromkeys(found))
 
 

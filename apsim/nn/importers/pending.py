@@ -28,7 +28,7 @@ from apsim.nn.model import (
     Weighted,
 )
 
-__all__ = ["Blocked", "Bounds", "Chained", "Pending", "Source", "Target", "Value"]
+__all__ = ["Bounds", "Chained", "Missing", "Pending", "Source", "Target", "Value"]
 
 REORDERED = (Flatten, Reshape, Transpose)
 
@@ -69,7 +69,7 @@ class Chained:
 
 
 @dataclass(frozen=True, eq=False)
-class Blocked:
+class Missing:
     """What a node would have given that cannot be imported: nothing after it is judged."""
 
 
@@ -176,4 +176,4 @@ class Target:
     rounding: str | None = None
 
 
-Value = Const | ConstReal | Source | Pending | Blocked
+Value = Const | ConstReal | Source | Pending | Missing

@@ -170,7 +170,8 @@ def _host_relu(job: Job[Any], q: Integers) -> Task:
 def _along(bias: Integers | int, axes: int, axis: int) -> Integers:
     """A bias, one or one for each channel, laid along an axis."""
     shape = [1] * axes
-    shape[axis] = -1
+    if axis < len(shape):  # else the batch alone
+        shape[axis] = -1
     return np.asarray(bias, np.int64).reshape(shape)
 
 
