@@ -87,7 +87,8 @@ class Entry:
     `name` is what the model's own file calls the input.  `rounding` is a mode of `rules.MODES`,
     "sign" (+1 from zero upwards, else -1), or "none" where the file takes integers and gives
     them no real meaning; `zero_first` adds the zero point before rounding, which decides
-    ties.  `lo` and `hi` clip further than the tensor's width does.
+    ties.  `lo` and `hi` clip further than the tensor's width does.  An input that is not
+    `batched` may be given without the batch axis, and is then the same for all.
     """
 
     name: str = ""
@@ -97,5 +98,6 @@ class Entry:
     lo: int | None = None
     hi: int | None = None
     zero_first: bool = False
+    batched: bool = True
     steps: tuple[tuple[str, float], ...] = ()
     chosen: bool = False

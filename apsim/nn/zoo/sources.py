@@ -168,9 +168,14 @@ def steps(network: Model, path: str | None, many: int | None = None) -> list[dic
     if many is not None and not 1 <= many <= most:
         raise InputError(f"--steps: wanted 1 to {most}, got {many}")
     return [
-        _entered(network, {name: values[i] for name, values in given.items()})
+        _entered(network, {name: _step(network, name, values[i]) for name, values in given.items()})
         for i in range(many or most)
     ]
+
+
+def _step(network: Model, name: str, values: Any) -> Any:
+    """One step, with a batch of one where it has none."""
+    return values[None] if values.shape == network.tensors[name].shape else values
 
 
 def file_inputs(network: Model, images: int | None, path: str) -> dict[str, Any]:
