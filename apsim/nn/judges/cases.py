@@ -98,7 +98,7 @@ def given(model: Model, x: Mapping[str, Integers], raw: Feeds | None = None) -> 
         called = model.called(name)
         taken = known.get(called, known.get(name))
         if taken is not None and taken.dtype.kind == "f":
-            feeds[called] = np.asarray(taken)
+            feeds[called] = np.broadcast_to(taken, values.shape)
         else:
             feeds[called] = _undone(model, name, values)
     return Case("given", feeds, x)
