@@ -13,6 +13,7 @@ from apsim.errors import ModelError
 from apsim.nn.importers import (
     folding,
     onnx_file,
+    ops_curves,
     ops_moves,
     ops_qlinear,
     ops_qonnx,
@@ -30,7 +31,7 @@ __all__ = ["Imported", "from_onnx", "lower", "read_onnx"]
 
 HANDLERS: Mapping[tuple[str, str], Handler] = {
     **ops_real.HANDLERS, **ops_shape.HANDLERS, **ops_quant.HANDLERS, **ops_qlinear.HANDLERS,
-    **ops_qonnx.HANDLERS, **ops_moves.HANDLERS,
+    **ops_qonnx.HANDLERS, **ops_moves.HANDLERS, **ops_curves.HANDLERS,
 }  # fmt: skip
 
 
@@ -77,7 +78,8 @@ def lower(graph: Graph, rule: str = "onnx-exact") -> Imported:
     if not model.inputs:
         raise ModelError(f"no input of the model is ever quantized: {QUANTIZE_FIRST}")
     ends = zip(graph.outputs, outputs, strict=True)
-    return Imported(verify(model), walk.build.report(), _origins(walk, ends))
+    origins = (one for one in _origins(walk, ends) if one.tensor in model.tensors)
+    return Imported(verify(model), walk.build.report(), tuple(origins))
 
 
 def _needed(graph: Graph) -> set[int]:

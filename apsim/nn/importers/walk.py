@@ -43,20 +43,22 @@ ANY = 1 << 30
 class Handler:
     """What an operator means here, and how much of it: the first `inputs` and `outputs`, and
     the attributes of these names at any value.  `defaults` are those of an operator that
-    onnx itself has no schema of."""
+    onnx itself has no schema of; `last` marks one that may only end a graph."""
 
     meaning: Meaning
     attributes: tuple[str, ...] = ()
     inputs: int = 1
     outputs: int = 1
+    last: bool = False
     defaults: Mapping[str, Any] = field(default_factory=dict)
 
 
 def handles(
-    meaning: Meaning, attributes: str = "", inputs: int = 1, outputs: int = 1, **defaults: Any
-) -> Handler:
+    meaning: Meaning, attributes: str = "", inputs: int = 1, outputs: int = 1, last: bool = False,
+    **defaults: Any,
+) -> Handler:  # fmt: skip
     """A line of a table of handlers; `attributes` are names with blanks between them."""
-    return Handler(meaning, tuple(attributes.split()), inputs, outputs, defaults)
+    return Handler(meaning, tuple(attributes.split()), inputs, outputs, last, defaults)
 
 
 class Walk:
@@ -135,6 +137,11 @@ class Walk:
             if name not in handler.attributes and not _equal(value, default):
                 wanted = f"no {name}" if default is None else f"{name} = {_shown(default)}"
                 raise node.refuse(f"attribute {name} = {_shown(value)} is not honoured", wanted)
+        used = (self.uses.get(name, 0) - (name in self.graph.outputs) for name in node.outputs)
+        if handler.last and any(count > 0 for count in used):
+            where = self.in_real_numbers(node)
+            raise node.refuse(f"a nonlinear function inside the network{where}",
+                              "Relu, Clip or MaxPool")  # fmt: skip
         return handler
 
     def _check_inputs(self, node: Node, handler: Handler) -> None:
