@@ -35,7 +35,7 @@ def add_parser(subparsers: argparse._SubParsersAction[argparse.ArgumentParser]) 
     add_target(parser, many="*")
     parser.set_defaults(bits=None)
     add = parser.add_argument
-    add("-o", "--output", metavar="DIR", help="the folder to write")
+    add("-o", "--output", metavar="DIR", help="the folder to write (with --prove: for its Verilog)")
     add("--force", action="store_true", help="write into a folder that is there")
     add("--run", dest="simulate", action="store_true", help="build, run, compare every clock")
     add("--simulator", choices=("icarus", "verilator", "both"), help="default: what is there")
@@ -242,7 +242,8 @@ def _area(args: argparse.Namespace) -> int:
         )
     for caveat in CAVEATS:
         print(f"  {caveat}")
-    _write_json(args, {"areas": [asdict(area) for area in found], "caveats": CAVEATS})
+    areas_of = [asdict(area) for area in found]
+    _write_json(args, {"schema": "apsim.rtl.areas/1", "areas": areas_of, "caveats": CAVEATS})
     return 0
 
 

@@ -34,7 +34,7 @@ DIGEST = "model"
 
 @dataclass(frozen=True)
 class Steps:
-    """All steps as one run, its tensors [steps, N, ...], and the states [N, ...] that they leave."""
+    """All steps as one run: tensors [steps, N, ...], and the states [N, ...] that they leave."""
 
     run: Run
     state: dict[str, Integers]

@@ -6,7 +6,7 @@ import re
 
 import pytest
 
-from apsim.cam._compile import PLAIN
+from apsim.cam.jit import PLAIN
 from benchmarks.product_parts import main
 
 pytestmark = pytest.mark.skipif(PLAIN, reason="there is no machine code here")

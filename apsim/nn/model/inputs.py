@@ -21,9 +21,9 @@ def checked_inputs(
 ) -> dict[str, Integers]:
     """Give the input tensors [N, ...] by name, in int64, and the states' where they start.
 
-    An input without its batch axis is the same for all; a state that `x` names begins with
-    what is given.  Raises `InputError` where an input is missing, a shape or a value does not
-    fit its tensor, or the batches differ.
+    An input without its batch axis is the same for all images (one at least must have it);
+    a state that `x` names begins with what is given.  Raises `InputError` where an input is
+    missing, a shape or a value does not fit its tensor, or the batches differ.
     """
     given = dict(x) if isinstance(x, Mapping) else {model.input: x}
     for state in model.states:
@@ -36,6 +36,11 @@ def checked_inputs(
     whole = {
         name for name in names if np.ndim(given[name]) == len(model.tensors[name].shape)
     }  # those without a batch axis
+    if whole.issuperset(model.inputs):
+        first = model.inputs[0]
+        wanted = ", ".join(["N", *map(str, model.tensors[first].shape)])
+        shape = list(np.shape(given[first]))
+        raise InputError(f"input {model.called(first)!r} must have shape [{wanted}], got {shape}")
     most = max(sizes.values())
     if any(
         len(values) not in (1 if name in whole else most, most) for name, values in checked.items()
