@@ -35,6 +35,8 @@ def parted(
     steps = None if layer is None else _unrounded(model, layer, tensors)
     if layer is None or steps is None or steps.size != given.size or len(steps) != len(given):
         return None
+    if np.array_equal(given, np.rint(given)):  # integers of this scale that are rounded again
+        return None
     steps = steps.reshape(given.shape)
     requant: Requant = layer.requant  # type: ignore[attr-defined]
     reach = ties.reach(model, layer.output, tensors)
