@@ -29,7 +29,7 @@ from apsim.nn.model import (
     Tensor,
     Weighted,
 )  # fmt: skip
-from apsim.nn.model.shapes import OF_TWO, SHAPES, WIDEST_ACTIVATION, inside, need
+from apsim.nn.model.shapes import LARGEST, OF_TWO, SHAPES, WIDEST_ACTIVATION, inside, need
 from apsim.nn.rules.rounding import MODES
 
 __all__ = ["verify", "weights_range"]
