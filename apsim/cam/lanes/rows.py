@@ -98,6 +98,11 @@ class Walk:
     chosen: Chosen
     kept: list[Numbers]
 
+    @property
+    def address(self) -> int:
+        """Where the operations stand."""
+        return frame.address(self.ops)
+
 
 @dataclass
 class Rows:

@@ -81,7 +81,8 @@ class Entry:
     """How real numbers become an input tensor: x * factor + shift, then rounding.
 
     `steps` says how the file computes this in float32, one after the other: ("add", "sub",
-    "mul" or "div", by); empty where it is x * factor, + shift.
+    "mul" or "div", by); empty where it is x * factor, + shift.  `chosen` marks a scale that
+    the user gave: the file itself takes the real numbers.
 
     `name` is what the model's own file calls the input.  `rounding` is a mode of `rules.MODES`,
     "sign" (+1 from zero upwards, else -1), or "none" where the file takes integers and gives
@@ -99,3 +100,4 @@ class Entry:
     zero_first: bool = False
     batched: bool = True
     steps: tuple[tuple[str, float], ...] = ()
+    chosen: bool = False
