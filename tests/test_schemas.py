@@ -39,6 +39,7 @@ COMMANDS = [
     "debug add --script script.txt",
     "debug digits:conv1 -x step -x save\\ layer-session.json -x quit",
     "trace add --jsonl trace.jsonl",
+    "import --survey models --json survey.json",
     "rtl add --bits 2 --rows 2 -o circuit --json rtl.json",
     "explore cost.toml --workers 1 --out sweep.jsonl",
     "explore run.toml --workers 1 --out run-sweep.jsonl",
@@ -50,6 +51,8 @@ def written(tmp_path_factory: pytest.TempPathFactory) -> dict[str, Any]:
     """Documents as the commands write them, by file."""
     folder = tmp_path_factory.mktemp("written")
     (folder / "cost.toml").write_text(EXPLORE)
+    (folder / "models").mkdir()
+    (folder / "models" / "cut.onnx").write_bytes(b"")
     (folder / "run.toml").write_text(RUN_SWEEP)
     (folder / "script.txt").write_text("break bit 3\nwatch B\nset A[0] = 1\nsave session.json\n")
     with pytest.MonkeyPatch.context() as patch:

@@ -13,6 +13,7 @@ from apsim.errors import ModelError
 from apsim.nn.importers import (
     folding,
     onnx_file,
+    ops_curves,
     ops_moves,
     ops_qlinear,
     ops_qonnx,
@@ -30,7 +31,7 @@ __all__ = ["Imported", "from_onnx", "lower", "read_onnx"]
 
 HANDLERS: Mapping[tuple[str, str], Handler] = {
     **ops_real.HANDLERS, **ops_shape.HANDLERS, **ops_quant.HANDLERS, **ops_qlinear.HANDLERS,
-    **ops_qonnx.HANDLERS, **ops_moves.HANDLERS,
+    **ops_qonnx.HANDLERS, **ops_moves.HANDLERS, **ops_curves.HANDLERS,
 }  # fmt: skip
 
 
@@ -44,27 +45,30 @@ class Imported:
 
 
 def from_onnx(
-    path: str | os.PathLike[str], *, rule: str = "onnx-exact", shape: Sequence[int] | None = None
-) -> Model:
+    path: str | os.PathLike[str], *, rule: str = "onnx-exact",
+    shape: Sequence[int] | None = None, input_scale: float | None = None,
+) -> Model:  # fmt: skip
     """Import a quantized ONNX model (extra `onnx`).
 
-    `rule` is its requantization rule, `shape` the input's where the file leaves axes open.
+    `rule` is its requantization rule, `shape` the input's where the file leaves axes open,
+    `input_scale` the step of 8 signed bits for a real input that a layer takes as it is.
     Raises `ModelError` that names the node that has no exact integer form.
     """
-    return read_onnx(path, rule=rule, shape=shape).model
+    return read_onnx(path, rule=rule, shape=shape, input_scale=input_scale).model
 
 
 def read_onnx(
-    path: str | os.PathLike[str], *, rule: str = "onnx-exact", shape: Sequence[int] | None = None
-) -> Imported:
+    path: str | os.PathLike[str], *, rule: str = "onnx-exact",
+    shape: Sequence[int] | None = None, input_scale: float | None = None,
+) -> Imported:  # fmt: skip
     """Import a quantized ONNX model and say what became of every node."""
     with blaming(path):
-        return lower(onnx_file.read(path, shape), rule)
+        return lower(onnx_file.read(path, shape), rule, input_scale)
 
 
-def lower(graph: Graph, rule: str = "onnx-exact") -> Imported:
+def lower(graph: Graph, rule: str = "onnx-exact", input_scale: float | None = None) -> Imported:
     """Turn a graph into an integer network; all its nodes that have no place there are told."""
-    walk = Walk(graph, rule)
+    walk = Walk(graph, rule, input_scale)
     walk.start()
     needed = _needed(graph)
     for node in graph.nodes:
@@ -77,7 +81,8 @@ def lower(graph: Graph, rule: str = "onnx-exact") -> Imported:
     if not model.inputs:
         raise ModelError(f"no input of the model is ever quantized: {QUANTIZE_FIRST}")
     ends = zip(graph.outputs, outputs, strict=True)
-    return Imported(verify(model), walk.build.report(), _origins(walk, ends))
+    origins = (one for one in _origins(walk, ends) if one.tensor in model.tensors)
+    return Imported(verify(model), walk.build.report(), tuple(origins))
 
 
 def _needed(graph: Graph) -> set[int]:

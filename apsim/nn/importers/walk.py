@@ -64,8 +64,9 @@ def handles(
 class Walk:
     """A graph, the values its nodes gave so far, and the network being built."""
 
-    def __init__(self, graph: Graph, rule: str) -> None:
+    def __init__(self, graph: Graph, rule: str, input_scale: float | None = None) -> None:
         self.graph = graph
+        self.input_scale = input_scale
         self.build = Builder(graph, rule)
         self.values: dict[str, Value] = dict(graph.constants)
         self.blockers: list[Refusal] = []
@@ -214,9 +215,22 @@ class Walk:
         value = self.value(node, index)
         if isinstance(value, Pending):
             return value
+        if isinstance(value, Source) and self.input_scale is not None:
+            return self._scaled(node, node.inputs[index], value)
         if isinstance(value, Source):
             raise node.refuse(f"input {node.inputs[index]!r} is real, not quantized; {self.advice}")
         raise node.refuse(f"input {node.inputs[index]!r} must not be a constant")
+
+    def _scaled(self, node: Node, name: str, value: Source) -> Pending:
+        """A real input that a layer takes, in 8 signed bits of the scale that the user gave."""
+        target = self.target(np.array(self.input_scale), np.zeros(1), -128, 127, node)
+        made = self.build.enter(value, self.build.new_name(f"{name} (scaled)"), target)
+        for one, entry in self.build.entries.items():
+            if entry.name == value.name:
+                self.build.entries[one] = replace(entry, chosen=True)
+        entered = Pending(self.build.tensors[made].shape, source=made)
+        self.values[name] = entered
+        return entered
 
     @property
     def advice(self) -> str:
@@ -225,7 +239,8 @@ class Walk:
             return QUANTIZE_FIRST
         return (
             "the rest of the network is quantized: put a quantization (QuantizeLinear and "
-            "DequantizeLinear, or Quant) between the input and its first layer"
+            "DequantizeLinear, or Quant) between the input and its first layer, or give "
+            "--input-scale"
         )
 
     def real(self, value: Pending, name: str) -> Pending:
