@@ -48,7 +48,7 @@ def operands(size: int, bits: int, words: int) -> Operands:
 def only(walk: Walk, address: int) -> tuple[Walk, int]:
     """The operations at one address, and how many rows they have."""
     ops, made, rows = walk.ops.copy(), {}, 0
-    for at, many in {(int(op[kernel.ROWS]), int(op[kernel.MANY_ROWS])) for op in ops}:
+    for at in {int(op[kernel.ROWS]) for op in ops}:
         (given,) = [one for one in walk.kept if frame.address(one) == at]
         made[at] = np.ascontiguousarray(given[given[:, frame.FN] == address])
     for op in ops:
@@ -89,9 +89,9 @@ def main(argv: list[str] | None = None) -> int:
     often = [one for one, times in lanes.rows.often.items() if times > args.length // 8]
     walk = lanes.rows.walk(frozenset(often))
     names = {one.address: one.function.__name__ for one in KNOWN}
-    names |= {one.address: f"{len(one.passes)} passes" for one in often}
+    names |= {one.address: f"{type(one).__name__} of {one.lines} lines" for one in often}
     each = 1e9 / (args.length * args.vectors)
-    nothing = seconds(lanes, given, only(walk, -1)[0], args.rounds)
+    nothing = seconds(lanes, given, only(walk, -1)[0], 1 + args.rounds)
     print(f"{args.bits} bits, sums of {args.length}, {args.ap}: ns for 512 products, one core")
     total = 0.0
     for address in dict.fromkeys(addresses(walk)):

@@ -301,124 +301,74 @@ def _pieces(of: Plan) -> Iterator[Piece]:
     horizontal = of.steps[:, MODE] == Mode.HORIZONTAL
     alone = np.isin(of.steps[:, OP], (Op.COMPARE, Op.READ)) & (of.steps[:, KEYS] == 1) & ~of.keep
     starts = np.flatnonzero(horizontal & (alone | (of.steps[:, PASSES] > 1)))
-    at = np.flatnonzero(horizontal)
-    numbers = dict(
-        zip(at.tolist(), of.steps[at][:, [KEY, KEYS, WRITE, WRITES]].tolist(), strict=True)
-    )
-    entries = np.flatnonzero(horizontal.repeat(of.steps[:, KEYS] + of.steps[:, WRITES]))
-    pool = dict(zip(entries.tolist(), map(tuple, of.pool[entries].tolist()), strict=True))
-    keep = of.keep.tolist()
     for start, passes in zip(starts.tolist(), of.steps[starts, PASSES].tolist(), strict=True):
         stop = start + max(passes, 1)
         some: list[Pass] = [
             (
-                tuple(pool[k][:2] for k in range(key, key + keys)),
-                tuple(pool[k] for k in range(write, write + writes)),
+                tuple((line, bit) for line, bit, _ in of.pool[key : key + keys].tolist()),
+                tuple((line, bit, how) for line, bit, how in of.pool[at : at + writes].tolist()),
             )
-            for key, keys, write, writes in map(numbers.__getitem__, range(start, stop))
+            for key, keys, at, writes in of.steps[start:stop, [KEY, KEYS, WRITE, WRITES]].tolist()
         ]
         if any(key or writes for key, writes in some):
-            yield Piece(start, stop, *made_of(some, keep[stop - 1]))
+            yield Piece(start, stop, *made_of(some, bool(of.keep[stop - 1])))
 
 
 def operations(
-    of: Plan,
-    start: int,
-    stop: int,
-    chosen: frozenset[LutStep],
-    take: Operation,
+    of: Plan, start: int, stop: int, chosen: frozenset[LutStep], take: Operation,
     put: Operation | None,
-) -> tuple[Numbers, list[Numbers]]:
+) -> tuple[Numbers, list[Numbers]]:  # fmt: skip
     """Operations int64[n, 8] for horizontal steps, and the tables whose addresses they hold.
 
-    LUT steps that are `chosen` have code of their own.  `take` and `put` are the operations
-    that bring words in and out: of COUNT bits into lines from TABLE on, or of the tags, at port
-    X from bit Y on; without `put` no words are put out.
+    LUT steps that are `chosen` have code of their own; neighbours of one kind are one operation.
+    `take` and `put` are the operations that bring words in and out: of COUNT bits into lines
+    from TABLE on, or of the tags, at port X from bit Y on; without `put` none are put out.
     """
-    rows, order = _single_operations(of, start, stop, take, put)
-    pieces = [
-        piece
-        for piece in of.pieces
-        if start <= piece.start and piece.stop <= stop and piece.lut_step in chosen
-        if not put or (of.steps[piece.start : piece.stop, PORT] < 0).all()
-    ]
-    if not pieces:
-        return rows, [of.pool]
-    covered = np.zeros(len(of.steps), bool)
-    for piece in pieces:
-        covered[piece.start : piece.stop] = True
-    left = ~covered[rows[:, frame.INDEX]]
-    made, tables = _lut_operations(pieces)
-    rows = np.concatenate([rows[left], made])
-    order = np.concatenate([order[left], 2 * made[:, frame.INDEX]])
-    return np.ascontiguousarray(rows[np.argsort(order, kind="stable")]), [of.pool, *tables]
-
-
-def _single_operations(
-    of: Plan, start: int, stop: int, take: Operation, put: Operation | None
-) -> tuple[Numbers, Numbers]:
-    """An operation for each step, and numbers by which they are in order."""
-    steps, index = of.steps[start:stop], np.arange(start, stop)
-    op, pool = steps[:, OP], frame.address(of.pool)
-    first = of.pool[np.minimum(steps[:, KEY], max(len(of.pool) - 1, 0)), 0] if len(of.pool) else op
-    compares, by_tag = np.isin(op, COMPARES), op == Op.WRITE
-    puts = (op == Op.READ) & (steps[:, PORT] >= 0) & bool(put)
-    takes, fills, assigns = op == Op.WRITE_DATA, op == Op.WRITE_ALL, op == Op.WRITE_TAG
-    rows = np.zeros((len(steps), frame.ROW_SIZE), np.int64)
-    kinds = (
-        (compares | by_tag, step.step),
-        (fills, step.fill),
-        (assigns, step.assign),
-        (takes, take),
-    )
-    for flags, operation in kinds:
-        if flags.any():
-            rows[flags, frame.FN] = operation.address
-    rows[:, frame.TABLE] = pool + ENTRY * np.where(compares, steps[:, KEY], steps[:, WRITE])
-    rows[:, frame.TABLE] = np.where(takes | assigns, first, rows[:, frame.TABLE])
-    rows[:, frame.COUNT] = compares * steps[:, KEYS] + fills * steps[:, WRITES]
-    rows[:, frame.COUNT] += takes * np.minimum(of.spans[start:stop], stop - index)
-    rows[:, frame.INDEX] = index
-    flags = step.KEEPS * (compares & (of.keep[start:stop] | puts))
-    rows[:, frame.X] = flags + (step.KEPT | step.ONLY) * by_tag + takes * steps[:, PORT]
-    rows[:, frame.Y] = takes * steps[:, PLACE]
-    rows[:, frame.Z] = ((op == Op.PASS) | by_tag) * steps[:, WRITES]
-    out = np.zeros((int(puts.sum()), frame.ROW_SIZE), np.int64)
-    out[:, frame.FN] = put.address if put and len(out) else 0
-    out[:, frame.INDEX] = index[puts]
-    out[:, frame.X], out[:, frame.Y] = steps[puts, PORT], steps[puts, PLACE]
-    here = _begin(rows[:, frame.COUNT] * takes)
-    rows = np.concatenate([rows[here], out])
-    order = np.concatenate([2 * index[here], 2 * index[puts] + 1])
-    by = np.argsort(order, kind="stable")
-    return np.ascontiguousarray(rows[by]), order[by]
-
-
-def _begin(spans: Numbers) -> Flags:
-    """Steps that are not the later bits of a field."""
-    begin = np.ones(len(spans), bool)
-    for at in np.flatnonzero(spans > 1).tolist():
-        if begin[at]:
-            begin[at + 1 : at + spans[at]] = False
-    return begin
-
-
-def _lut_operations(pieces: list[Piece]) -> tuple[Numbers, list[Numbers]]:
-    """Neighbours of one kind are one operation."""
+    pieces = {piece.start: piece for piece in of.pieces if piece.lut_step in chosen}
+    spans, keep = of.spans[start:stop].tolist(), of.keep[start:stop].tolist()
     rows: list[list[int]] = []
-    tables: list[list[tuple[int, ...]]] = []
-    before: Piece | None = None
-    for piece in pieces:
-        follows = before and before.stop == piece.start and before.lut_step == piece.lut_step
-        if not follows:
-            rows.append([piece.lut_step.address, 0, 0, 0, piece.start, 0, 0, 0])
-            tables.append([])
-        tables[-1].append(piece.lines)
-        before = piece
-    made = [np.array(table, np.int64) for table in tables]
-    for row, table in zip(rows, made, strict=True):
+    fused: list[tuple[list[int], list[tuple[int, ...]]]] = []  # rows and their tables
+    index, before = start, None
+    for at, one in enumerate(of.steps[start:stop].tolist()):
+        piece, puts = pieces.get(start + at), put if one[OP] == Op.READ and one[PORT] >= 0 else None
+        if start + at < index:
+            continue
+        if piece and piece.stop <= stop and not puts:
+            if not (before and before.stop == index and before.lut_step == piece.lut_step):
+                rows.append([piece.lut_step.address, 0, 0, 0, index, 0, 0, 0])
+                fused.append((rows[-1], []))
+            fused[-1][1].append(piece.lines)
+            index, before = piece.stop, piece
+        else:
+            span = min(max(spans[at], 1), stop - index)
+            rows += _horizontal(one, index, of.pool, keep[at], span, take, puts)
+            index += span
+    made = [np.array(table, np.int64) for _, table in fused]
+    for (row, _), table in zip(fused, made, strict=True):
         row[frame.TABLE], row[frame.COUNT] = frame.address(table), len(table)
-    return np.array(rows, np.int64), made
+    return np.array(rows, np.int64).reshape(-1, frame.ROW_SIZE), [of.pool, *made]
+
+
+def _horizontal(
+    one: list[int], index: int, pool: Numbers, keep: bool, span: int, take: Operation,
+    put: Operation | None,
+) -> Iterator[list[int]]:  # fmt: skip
+    """The operations of a horizontal step, or of as many as take in the bits of a field."""
+    op, at = one[OP], frame.address(pool)
+    if op in COMPARES:
+        flags, writes = step.KEEPS * (keep or put is not None), one[WRITES] * (op == Op.PASS)
+        key = at + ENTRY * one[KEY]
+        yield [step.step.address, 0, key, one[KEYS], index, flags, 0, writes]
+    elif op == Op.WRITE:
+        write, flags = at + ENTRY * one[WRITE], step.KEPT | step.ONLY
+        yield [step.step.address, 0, write, 0, index, flags, 0, one[WRITES]]
+    elif op == Op.WRITE_ALL:
+        yield [step.fill.address, 0, at + ENTRY * one[WRITE], one[WRITES], index, 0, 0, 0]
+    else:
+        operation, line = take if op == Op.WRITE_DATA else step.assign, int(pool[one[KEY], 0])
+        yield [operation.address, 0, line, span, index, one[PORT], one[PLACE], 0]
+    if put:
+        yield [put.address, 0, 0, 0, index, one[PORT], one[PLACE], 0]
 
 
 def _repeated(of: Plan, start: int) -> Repeated:

@@ -14,7 +14,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from apsim.commands.debug import add_target, wanted
-from apsim.errors import InputError
+from apsim.errors import InputError, shown
 
 if TYPE_CHECKING:
     from apsim.rtl import Export, Load
@@ -192,7 +192,7 @@ def _show(made: Export, outcome: Outcome) -> None:
     )
     for clock, step, pc, what in outcome.failures:
         known = 0 <= pc < len(made.code.listing)
-        listed = made.code.listing[pc].step if known else "no word"
+        listed = shown(made.code.listing[pc].step) if known else "no word"
         print(f"  clock {clock}, step {step}: {what} differ after word {pc}: {listed}")
 
 
@@ -204,7 +204,7 @@ def _as_json(made: Export, outcomes: list[Outcome]) -> dict[str, Any]:
     load, expected = made.load, made.expected
     return {
         "schema": "apsim.rtl/1",
-        "program": load.program.name,
+        "program": shown(load.program.name),
         "rows": load.rows,
         "columns": load.columns,
         "segments": made.code.segments,

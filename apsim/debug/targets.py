@@ -17,12 +17,12 @@ from numpy.typing import NDArray
 from apsim import functions, lut, ops
 from apsim.debug import storage
 from apsim.debug.session import Session
-from apsim.debug.states import reachable_words
 from apsim.errors import InputError
 from apsim.functions import Function, micro
 from apsim.layout import WIDEST, Field, Layout
 from apsim.lut.curves import Curve, tabulated
 from apsim.machine import Machine
+from apsim.ops.states import reachable_words
 
 __all__ = ["OPERATIONS", "Wanted", "open_target"]
 

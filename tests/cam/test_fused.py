@@ -83,6 +83,23 @@ def test_a_changed_lut_is_never_served_the_code_of_another(
     assert_same(result(Eager, sweep(changed)), result(DenseCam, sweep(changed)))
 
 
+@pytest.mark.parametrize("cut", [1, 4, 6, 15])
+def test_parts_of_a_program_are_its_steps_one_after_another(cut: int) -> None:
+    """fused(first part), fused(the rest) == dense(whole), cut inside a LUT step and between two"""
+    code, cells = sweep(ADD), np.random.default_rng(1).random((600, 9)) < 0.5
+    cams = DenseCam(600, 9), Eager(600, 9), FusedCam(600, 9)
+    for cam in cams:
+        cam.poke(cells)
+    whole = cams[0].execute(code)
+    for cam in cams[1:]:
+        parts = [cam.execute(code.part(*ends)) for ends in ((0, cut), (cut, len(code)))]
+        for name in ("times", "compared", "matched", "written", "flipped"):
+            done = np.concatenate([getattr(part, name) for part in parts])
+            np.testing.assert_array_equal(done, getattr(whole, name))
+        np.testing.assert_array_equal(cam.peek(), cams[0].peek())
+        np.testing.assert_array_equal(cam.tag, cams[0].tag)
+
+
 def bits(lines: int) -> st.SearchStrategy[dict[int, int]]:
     return st.dictionaries(st.integers(0, lines - 1), st.integers(0, 1), max_size=lines)
 

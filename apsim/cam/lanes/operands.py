@@ -47,12 +47,6 @@ class Operands:
     live: Words
     ends: Words
 
-    @classmethod
-    def of_nothing(cls) -> Operands:
-        """Zeros for every word that a program takes in."""
-        one, none = np.zeros((1, 1), np.uint64), np.zeros(0, np.uint64)
-        return cls(one.reshape(1, 1, 1), one, -1, np.zeros((0, 2), np.int64), none, none)
-
     def refuse_unless_they_fit(self, need: Needs, size: int, columns: int) -> None:
         """Below this door nobody checks; raises `ProgramError` with what is wrong."""
         for fits, wanted in self._demands(need, size, columns):

@@ -216,6 +216,7 @@ class Runner:
         self.program, self.operands, self.walk = program, operands, walk
         self.planes = np.zeros((program.places, len(operands.live)), np.uint64)
         self.own, self.counted = threading.local(), list[Numbers]()
+        self.packed, self.other = frame.address(operands.packed), frame.address(operands.words)
         self.shared = [program.rows.horizontal(spans, walk.chosen) for spans in program.spans]
 
     def tile(self, where: slice) -> int:
@@ -225,11 +226,12 @@ class Runner:
         planes = room(program.schedule.slots + MORE, program.columns + 1, width)
         planes[-1, :-1] = tile.live
         bits = np.zeros((program.places, width), np.uint64)
-        self._walk(self.walk, planes, tile, tile.live, tile.ends, bits, numbers)
+        frames = self._frames(planes, tile, bits, numbers)
+        self._walk(self.walk, frames)
         for slot, clear in program.shared:
-            numbers[-1, clear] += self._shared_row(planes, slot, tile, numbers)
+            numbers[-1, clear] += self._shared_row(planes, slot, tile, frames.copy())
         self.planes[:, where] = bits[:, : where.stop - where.start]
-        return _ones(tile.live)
+        return int(frames[0, frame.ALIVE])
 
     def _numbers(self) -> Numbers:
         """What the thread counts into."""
@@ -239,74 +241,71 @@ class Runner:
         numbers: Numbers = self.own.numbers
         return numbers
 
-    def _shared_row(self, planes: Words, slot: int, tile: Tile, numbers: Numbers) -> int:
+    def _shared_row(self, planes: Words, slot: int, tile: Tile, frames: Numbers) -> int:
         """What a shared row adds, once in a load: horizontal steps; gives the flips of its clears.
 
         It goes through the steps before the loops as a row of zeros.  In the loops it
         holds, before a group clears it, what the group before left; after them, what the
-        last group left, in the lanes that are `ends`.
+        last group left, in the lanes that are `ends`.  It takes in zeros.
         """
+        from apsim.cam.lanes import kernel
+
+        zeros = np.zeros(len(tile.ends), np.int64)
+        some = [frame.FULL, frame.LIVE, frame.ALIVE, kernel.PORT, kernel.OTHER, kernel.WHICH]
+        none, live = frame.address(zeros), frame.address(tile.ends)
+        frames[0, some] = 0, live, frames[0, frame.WEIGHT], -1, none, none
         cells, (before, after) = planes[0, :-1], self.shared
         left = planes[slot, :-1] & tile.live
         last = left & tile.ends
         cells[:] = 0
-        self._row(before, planes, tile, numbers)
+        self._walk(before, frames)
         begun = _ones(cells & tile.ends)
         cells[:] = last
-        self._row(after, planes, tile, numbers)
+        self._walk(after, frames)
         return _ones(left) - _ones(last) + begun
 
-    def _row(self, walk: Walk, planes: Words, tile: Tile, numbers: Numbers) -> None:
-        """Steps on the rows in slot 0 of the lanes that end a load, which take in zeros."""
-        zeros, nowhere = Operands.of_nothing(), np.zeros((0, len(tile.live)), np.uint64)
-        told = np.zeros_like(tile.told)
-        self._walk(walk, planes, Tile(zeros, told), tile.ends, tile.ends, nowhere, numbers)
-
-    def _walk(
-        self, walk: Walk, planes: Words, tile: Tile, live: Words, ends: Words, out: Words,
-        numbers: Numbers,
-    ) -> None:  # fmt: skip
-        """Walk over planes; what is carried out is counted, and words put out go to `out`."""
+    def _walk(self, walk: Walk, frames: Numbers) -> None:
+        """Walk over planes; what is carried out is counted."""
         from apsim.cam.lanes import kernel
 
-        frames = self._frames(planes, tile, live, ends)
-        counters = frame.address(numbers) + numbers.strides[0] * np.arange(frame.COUNTERS)
-        frames[:, frame.TIMES : frame.TIMES + frame.COUNTERS] = counters
-        frames[:, frame.OUT], frames[:, frame.OUT_PORT] = frame.address(out), out.strides[0]
-        given = frames.copy()
-        kernel.walk(
-            frame.address(frames), frame.address(given), frame.address(walk.ops), len(walk.ops)
-        )
+        own = frames.copy()
+        kernel.walk(frame.address(own), frame.address(frames), walk.address, len(walk.ops))
 
-    def _frames(self, planes: Words, tile: Tile, live: Words, ends: Words) -> Numbers:
+    def _frames(self, planes: Words, tile: Tile, out: Words, numbers: Numbers) -> Numbers:
         """What operations are told: horizontal ones, vertical ones, those of all groups at once."""
         from apsim.cam.lanes import kernel
 
         columns, base, (slot, line, _) = self.program.columns, frame.address(planes), planes.strides
-        vectors, beside, alive, last = len(live) // 8, line // 64, _ones(live), _ones(ends)
-        whole = (live.reshape(-1, 8) == ~np.uint64(0)).all(axis=1)
-        full = int(np.logical_and.accumulate(whole).sum())
-        told = np.zeros((3, kernel.LANE_FRAME), np.int64)
-        horizontal, vertical = told[0], told[1:]
-        horizontal[: frame.TIMES] = (
-            base, line, vectors, full, frame.address(live), base + columns * line, alive, last,
+        told, operands = frame.address(tile.told), tile.operands
+        where, which, live = (told + k * tile.told.strides[0] for k in range(3))
+        vectors, beside, alive, last = (
+            len(tile.live) // 8,
+            line // 64,
+            _ones(tile.live),
+            _ones(tile.ends),
+        )
+        whole = (tile.live.reshape(-1, 8) == ~np.uint64(0)).all(axis=1)
+        full = vectors if whole.all() else int(whole.argmin())
+        frames = np.zeros((3, kernel.LANE_FRAME), np.int64)
+        frames[0, : frame.TIMES] = (
+            base, line, vectors, full, live, base + columns * line, alive, last,
         )  # fmt: skip
-        vertical[:, : frame.TIMES] = (
+        frames[1:, : frame.TIMES] = (
             base, slot, columns * beside, columns * beside * (full == beside),
             base + (len(planes) - 1) * slot, base + (len(planes) - MORE) * slot, columns * alive,
             alive,
         )  # fmt: skip
-        vertical[1, frame.WEIGHT] = last
-        operands = tile.operands
-        told[:, kernel.SLOT : kernel.GATHERED] = (
-            slot, line, columns, vectors, full, frame.address(live), alive,
-            frame.address(operands.packed), *operands.packed.shape[1:], operands.port,
-            frame.address(operands.words), operands.words.shape[1],
-            *(frame.address(some) for some in (tile.starts, *tile.told[:2])),
+        frames[2, frame.WEIGHT] = last
+        counters = frame.address(numbers) + numbers.strides[0] * np.arange(frame.COUNTERS)
+        frames[:, frame.TIMES : frame.TIMES + frame.COUNTERS] = counters
+        frames[:, [frame.OUT, frame.OUT_PORT]] = frame.address(out), out.strides[0]
+        frames[:, kernel.SLOT : kernel.BLOCK] = (
+            slot, line, columns, vectors, full, live, alive, self.packed,
+            *operands.packed.shape[1:], operands.port, self.other, operands.words.shape[1],
+            frame.address(tile.starts), where, which, frame.address(tile.gathered),
         )  # fmt: skip
-        told[:, kernel.GATHERED] = frame.address(tile.gathered)
-        told[:, kernel.PLACES] = self.program.places
-        return told
+        frames[:, kernel.PLACES] = self.program.places
+        return frames
 
 
 def room(*shape: int) -> Words:
