@@ -54,7 +54,8 @@ class PackedCam:
             raise ProgramError(f"wanted at least one thread, got {threads}, and a tile >= 0")
         self.rows, self.columns, self.threads = rows, columns, threads
         self._vectors = -(-rows // VECTOR)
-        self._tile = tile or max(NEAR // (64 * (columns + 2)) // 8 * 8, 8)
+        near = max(NEAR // (64 * (columns + 2)), 8)
+        self._tile = tile or -(-self._vectors // max(round(self._vectors / near), 1))
         self._planes = _aligned(columns + 2, (self._vectors | 1) * 8)
         self._planes[-1] = _first_ones(rows, self._planes.shape[1])
         self._live_columns = _first_ones(columns, -(-columns // VECTOR) * 8)

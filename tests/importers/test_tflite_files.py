@@ -66,6 +66,8 @@ def convolution(folder: Path, *, x: TensorSpec | None = None, y: TensorSpec | No
          "signed weights with a zero point"),
         ({"x": words("x", 1, 2, 2, 3, dtype="int16"), "y": words("y", 1, 2, 2, 4, dtype="int16")},
          "a bias of type int32 where QuantizedBiasType is 0; nearest supported form: int64"),
+        ({"bias": TensorSpec("b", (4,), "int32", [0.5], [0], np.zeros(4, np.int32))},
+         "a bias in steps of 0.5 for sums in steps of 0.001; nearest supported form: equal steps"),
         ({"StrideH": 0}, r"strides \(0, 1\)"),
         ({"FusedActivationFunction": 4}, "fused activation 4"),
     ],

@@ -205,8 +205,13 @@ class Lowering(Layouts):
     def _fate(self, operator: Operator) -> Fate:
         became = self.became.get(operator.index)
         if became is None:
-            names = ", ".join(repr(self.layer_name(i)) for i in operator.outputs)
-            became = f"layer {names}" if names else "nothing to do"
+            kinds = {layer.output: layer.op for layer in self.layers}
+            made = [self.planes.get(i, self.flat.get(i, "")) for i in operator.outputs]
+            named = [
+                f"{self.layer_name(i)!r}" + (f" ({kinds[name]})" if name in kinds else "")
+                for i, name in zip(operator.outputs, made, strict=True)
+            ]
+            became = f"layer {', '.join(named)}" if named else "nothing to do"
         return Fate(f"operator {operator.index} {operator.op}", became)
 
     def _ends(self) -> list[int]:
