@@ -131,7 +131,7 @@ class Requantization(Task):
         return replace(total, paper=self.paper, terms=total.terms | left_out)
 
 
-@dataclass(frozen=True, eq=False)
+@dataclass(frozen=True, eq=False, kw_only=True)
 class WeightedSums(Task):
     """Sums of words times weights [i, J] that the program holds: rows are output pixels.
 
@@ -153,7 +153,10 @@ class WeightedSums(Task):
 def weighted_sums(weights: Integers, pixels: int, act: Words, on: Setting) -> WeightedSums:
     """Weights [i, J] for `pixels` rows over the batch; `ProgramError` where it does not fit."""
     _, plan = closed_form.weights(weights, act.bits, on.columns)
-    return WeightedSums("weighted sums", (), plan, fold_words(pixels, on.rows), weights, act.coding)
+    fold = fold_words(pixels, on.rows)
+    return WeightedSums(
+        "weighted sums", (), plan=plan, fold=fold, weights=weights, words=act.coding
+    )
 
 
 def products(groups: int, length: int, act: Words, weight: Words, on: Setting) -> Task:
