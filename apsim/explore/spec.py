@@ -46,7 +46,15 @@ KINDS: Mapping[str, Mapping[str, Any]] = {
         "cell_writes": None,
         "batch": 1,
     },
-    "run": {"model": None, "input": None, "ap": "2d", "bits": None, "first": 0, "images": 1},
+    "run": {
+        "model": None,
+        "input": None,
+        "ap": "2d",
+        "bits": None,
+        "mapping": "im2col",
+        "first": 0,
+        "images": 1,
+    },
 }
 """Axes of each kind of sweep with their defaults; None is "as the chip or model has it"."""
 

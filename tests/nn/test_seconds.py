@@ -90,7 +90,7 @@ def test_a_checkpoint_without_parts_of_seconds_is_of_another_version(tmp_path: P
     head = {"schema": "apsim.checkpoint/1", "run": "this run", "layers": []}
     with open(path, "wb") as stream:
         np.savez(stream, head=np.frombuffer(json.dumps(head).encode(), np.uint8))
-    with pytest.raises(InputError, match=r"wanted a checkpoint of apsim\.checkpoint/2"):
+    with pytest.raises(InputError, match=r"wanted a checkpoint of apsim\.checkpoint/3"):
         checkpoint.read(path, "this run")
 
 
