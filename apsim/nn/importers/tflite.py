@@ -148,11 +148,12 @@ def _biased(low: Lowering, operator: Operator, layer: Any, place: int = 2) -> An
 
 
 def _require_unit(low: Lowering, operator: Operator, layer: Any, bias: TfliteTensor) -> None:
-    """A bias counts in steps of the sums, whatever its scale says; TFLite refuses one far off."""
-    scale = layer.weight_scale
-    if scale.size > 1 or bias.scale.size != 1:
+    """A bias counts in steps of the sums; where TFLite looks, its own scale is not far off."""
+    scale, given = layer.weight_scale, low.tensors[layer.inputs[0]]
+    looked_at = operator.op == "FULLY_CONNECTED" or not given.signed
+    if not looked_at or scale.size > 1 or bias.scale.size != 1:
         return
-    x, y = low.tensors[layer.inputs[0]].scale, low.quantized(operator.outputs[0]).scale
+    x, y = given.scale, low.quantized(operator.outputs[0]).scale
     assert isinstance(x, float) and isinstance(y, float)
     if abs(x * float(scale[0]) - float(bias.scale[0])) > 0.02 * y:
         raise operator.refuse(f"a bias in steps of {bias.scale[0]:.4g} for sums in steps of "
