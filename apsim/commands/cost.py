@@ -130,10 +130,10 @@ def _emulate(args: argparse.Namespace, chip: Chip) -> dict[str, Any]:
         raise InputError(f"--activity executed: {args.net} is a layer table and has no weights")
     model = sources.model(args.net, bits=args.bits)
     images, labels = _images(args, model)
-    mapping, saves = args.mapping or "im2col", args.cost or "energy"
     where = nn.Chip.preset(
-        "bf-imna-lr", ap=chip.ap, rows=chip.rows, engine="fused", mapping=mapping, cost=saves
-    )
+        "bf-imna-lr", ap=chip.ap, rows=chip.rows, engine="fused",
+        mapping=args.mapping or "im2col", cost=args.cost or "energy",
+    )  # fmt: skip
     with Bar(model, len(next(iter(images.values())))) as bar:
         done = nn.run(model, images, where, labels=labels, keep="outputs", watcher=bar)
     if not done.passed:

@@ -131,8 +131,8 @@ def _products(
     job: Job[Any], x: Iterable[Integers], weights: Iterable[Integers]
 ) -> tuple[list[Integers], list[Part]]:
     """Sums [i, u] and parts of each group, as the mapping lays them out."""
-    assert job.plan.choice is not None
-    run = work.MAPPINGS[job.plan.choice.mapping]
+    choice = job.plan.choice
+    run = work.MAPPINGS[choice.mapping if choice else "im2col"]
     ran = [
         run(job.chip, task, some, others, job.progress)
         for task, some, others in zip(job.plan.body, x, weights, strict=True)
