@@ -242,7 +242,7 @@ class Rows:
             pairs: list[list[int]] = []
             if row[frame.FN] == kernel.take.address:
                 pairs = [[row[frame.TABLE] + k, 1] for k in range(row[frame.COUNT])]
-            elif row[frame.FN] == step.fill.address:
+            elif row[frame.FN] == step.fill.address and not row[frame.X]:
                 first, many = self.plan.steps[row[frame.INDEX], [encoding.WRITE, encoding.WRITES]]
                 pairs = self.plan.pool[first : first + many, :2].tolist()
             lines = {line for line, _ in pairs}
