@@ -150,6 +150,7 @@ class PackedCam:
     def _vertical(self, plan: Plan, section: Section, data: Words, out: Words) -> Numbers:
         """Run loops on the rows that they touch, turned into lines."""
         late, totals = _late(), np.zeros((5, len(plan.steps)), np.int64)
+        assert section.groups is not None  # of a section with loops
         cells = _aligned(-(-self.rows // 64) * 64, len(self._live_columns))
         _turn(self._planes, self.columns, section.groups, cells, False)
         for start in section.loops:
@@ -196,12 +197,13 @@ class FusedCam(PackedCam):
 
 def _turn(planes: Words, columns: int, groups: NDArray[np.int64], cells: Words, back: bool) -> None:
     """Copy groups of 64 rows from planes to cells uint64[rows, words], or `back`."""
+    lines = (64 * groups[:, None] + np.arange(64)).ravel()
     for word, first in enumerate(range(0, columns, 64)):
         part = planes[first : min(first + 64, columns)]
         if back:
-            part[:, groups] = planes_of(cells[:, word][None], len(part))[0]
+            part[:, groups] = planes_of(cells[lines, word][None], len(part))[0]
         else:
-            cells[:, word] = words_of(part[:, groups])
+            cells[lines, word] = words_of(part[:, groups])
 
 
 def _is_plain(words: Words) -> bool:
