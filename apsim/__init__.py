@@ -16,7 +16,7 @@ if TYPE_CHECKING:
     from apsim.errors import ApsimError
     from apsim.layout import Field, Layout
     from apsim.machine import Machine
-    from apsim.program import Microprogram, Operation
+    from apsim.program import Microprogram, Mode, Op, Operation, Step
 
 __all__ = [
     "Activity",
@@ -27,8 +27,11 @@ __all__ = [
     "Layout",
     "Machine",
     "Microprogram",
+    "Mode",
+    "Op",
     "Operation",
     "Phase",
+    "Step",
     "closed_form",
     "cost",
     "functions",
@@ -46,8 +49,11 @@ _HOMES = {
     "Layout": "layout",
     "Machine": "machine",
     "Microprogram": "program",
+    "Mode": "program",
+    "Op": "program",
     "Operation": "program",
     "Phase": "counts",
+    "Step": "program",
 }
 
 

@@ -31,6 +31,7 @@ VERBS: tuple[str, ...] = (
     "lut",
     "debug",
     "trace",
+    "guide",
 )
 """The verbs in the order of the help; each is a module of `apsim.commands`."""
 
