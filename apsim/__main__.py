@@ -1,10 +1,28 @@
-"""Run the command line as `python -m apsim`."""
+"""Run the command line: `python -m apsim`, and the script `apsim`.
 
+The rule: Ctrl-C is answered before anything else is imported.
+"""
+
+import os
+import signal
 import sys
 
-from apsim.cli import main
+__all__ = ["main"]
 
-__all__: list[str] = []
+
+def main() -> int:
+    """Run the command line of this process; return its exit code."""
+    if signal.getsignal(signal.SIGINT) is signal.default_int_handler:
+        signal.signal(signal.SIGINT, _leave)
+    from apsim.cli import main as run
+
+    return run()
+
+
+def _leave(*_: object) -> None:
+    os.write(2, b"apsim: interrupted\n")
+    os._exit(130)
+
 
 if __name__ == "__main__":
     sys.exit(main())

@@ -127,9 +127,11 @@ def _turned(turns: Turns) -> _Part:
 def _encoded(steps: Iterable[Step], mode: Mode) -> _Part:
     pool: list[tuple[int, int]] = []
     rows = [_row(step, mode, pool) for step in steps]
-    return _Part(
-        np.array(rows, np.int64).reshape(-1, SPAN), np.array(pool, np.int64).reshape(-1, 2)
-    )
+    bits = np.array(pool, np.int64).reshape(-1, 2)
+    if bits.size and not 0 <= bits[:, 1].min() <= bits[:, 1].max() <= 1:
+        wrong = next(bit for _, bit in pool if bit not in (0, 1))
+        raise ProgramError(f"wanted bits 0 or 1 in the key and the write of a step, got {wrong}")
+    return _Part(np.array(rows, np.int64).reshape(-1, SPAN), bits)
 
 
 def _row(step: Step, mode: Mode, pool: list[tuple[int, int]]) -> list[int]:

@@ -13,6 +13,8 @@ __all__ = [
     "ModelError",
     "Place",
     "ProgramError",
+    "shown",
+    "shown_lines",
 ]
 
 
@@ -62,3 +64,23 @@ class Place:
     def error(self, message: str) -> LutError:
         """A `LutError` that begins with this place."""
         return LutError(f"{self}{message}")
+
+
+def shown(name: object) -> str:
+    r"""A name from a file as people may see it: signs that steer a terminal or a text are escaped.
+
+    Escape sequences, control characters, line ends, marks of direction and lone surrogates
+    are spelled as Python spells them; all else is as it was.
+
+    >>> print(shown(chr(27) + "]0;title"))
+    \x1b]0;title
+    """
+    text = str(name)
+    if text.isprintable():
+        return text
+    return "".join(c if c.isprintable() else c.encode("unicode_escape").decode() for c in text)
+
+
+def shown_lines(text: object) -> str:
+    """A text of several lines, each as `shown` has it."""
+    return "\n".join(map(shown, str(text).split("\n")))

@@ -9,6 +9,7 @@ from __future__ import annotations
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from difflib import get_close_matches
+from html import escape
 from typing import Any
 
 import numpy as np
@@ -36,6 +37,8 @@ class Field:
     kind: str = "u"
 
     def __post_init__(self) -> None:
+        if not self.name.isprintable():
+            raise LayoutError(f"wanted a name that can be printed, got {self.name!r}")
         if self.kind not in KINDS:
             raise LayoutError(f"field {self.name!r}: wanted a kind u, s or o, got {self.kind!r}")
         if not 1 <= self.width <= WIDEST:
@@ -96,8 +99,8 @@ class Field:
 
     def _checked(self, values: ArrayLike) -> NDArray[np.integer[Any]]:
         """Integers within the field's range; a type within it needs no look at the values."""
-        words = np.asarray(values)
-        if words.dtype.kind not in "iub" and words.size:
+        words = _integers(values)
+        if words.dtype.kind not in "iub" and words.size and not _are_whole(words):
             raise InputError(
                 f"field {self.name!r}: wanted integers, got values of type {words.dtype}"
             )
@@ -207,12 +210,28 @@ class Layout(Mapping[str, Field]):
 
     def _repr_html_(self) -> str:
         rows = "".join(
-            f"<tr><td>{f.name}</td><td>{f.column}–{f.column + f.width - 1}</td>"
+            f"<tr><td>{escape(f.name)}</td><td>{f.column}–{f.column + f.width - 1}</td>"
             f"<td>{f.width}</td><td>{KINDS[f.kind]}</td></tr>"
             for f in self.values()
         )
         head = "<tr><th>field</th><th>columns</th><th>bits</th><th>words</th></tr>"
         return f"<table>{head}{rows}</table>"
+
+
+def _integers(values: ArrayLike) -> NDArray[Any]:
+    """The values as an array; numpy makes real numbers of some lists of whole ones of 64 bits."""
+    words = np.asarray(values)
+    if words.dtype.kind not in "fO" or isinstance(values, np.ndarray | np.generic):
+        return words
+    exact = np.array(values, object)
+    if not (exact.size and _are_whole(exact)):
+        return words
+    fits = exact.min() >= 0 and exact.max() < 1 << WIDEST
+    return exact.astype(np.uint64) if fits else exact
+
+
+def _are_whole(words: NDArray[Any]) -> bool:
+    return words.dtype.kind == "O" and all(isinstance(n, int | np.integer) for n in words.flat)
 
 
 def _width(name: str, wanted: int | str) -> tuple[int, str]:

@@ -16,7 +16,7 @@ from apsim import cam, controller
 from apsim.cam.base import Cam, Execution
 from apsim.controller import Event
 from apsim.counts import Activity, Counts, Phase
-from apsim.errors import InputError
+from apsim.errors import InputError, ProgramError
 from apsim.layout import Field, Layout
 from apsim.ops.arithmetic import populate, read
 from apsim.ops.rows import loop
@@ -29,6 +29,17 @@ if TYPE_CHECKING:
 __all__ = ["Machine"]
 
 
+MOST_CELLS = 2**36
+"""Cells of an array: packed they are 8 GiB."""
+
+
+def _size(name: str, value: object) -> int:
+    """A whole number from 1 on; raises `ProgramError`."""
+    if isinstance(value, bool) or not isinstance(value, int | np.integer) or value < 1:
+        raise ProgramError(f"{name}: wanted a whole number of at least 1, got {value!r}")
+    return int(value)
+
+
 class Machine:
     """An AP of `rows` rows with fields by name; all cells 0 at first.
 
@@ -39,8 +50,22 @@ class Machine:
     def __init__(
         self, rows: int, layout: Layout, *, columns: int | None = None, engine: str = "strict"
     ) -> None:
+        if not isinstance(layout, Layout):
+            raise ProgramError(f"layout: wanted a Layout such as Layout(A=8), got {layout!r}")
+        width = layout.columns if columns is None else _size("columns", columns)
+        if width < layout.columns:
+            raise ProgramError(f"columns: the layout spans {layout.columns}, got {width}")
+        rows = _size("rows", rows)
+        if rows * width > MOST_CELLS:
+            raise ProgramError(
+                f"rows: wanted at most {MOST_CELLS:,} cells, so {MOST_CELLS // max(width, 1):,} "
+                f"rows of {width} columns, got {rows:,}"
+            )
         self.layout = layout
-        self.cam: Cam = cam.make(engine, rows, layout.columns if columns is None else columns)
+        try:
+            self.cam: Cam = cam.make(engine, rows, width)
+        except MemoryError:
+            raise ProgramError(f"not enough memory for {rows:,} rows of {width} columns") from None
         self.counts = Counts()
         self.activity = Activity()
         self.counts_by_phase: dict[Phase, Counts] = {}
@@ -90,7 +115,13 @@ class Machine:
 
     def program(self, operation: Operation | Microprogram) -> Microprogram:
         """The operation's program on this machine's layout; a program as it is."""
-        return operation.on(self.layout) if isinstance(operation, Operation) else operation
+        if isinstance(operation, Operation):
+            return operation.on(self.layout)
+        if not isinstance(operation, Microprogram):
+            raise ProgramError(
+                f"wanted an operation such as ops.add(...) or a Microprogram, got {operation!r}"
+            )
+        return operation
 
     def write(self, field: str, values: ArrayLike) -> None:
         """Write one word per row bit-sequentially: one column write per bit of the field.
@@ -111,9 +142,9 @@ class Machine:
         Several fields make one word, the first lowest.  `kind` says how to take it ("u",
         "s" or "o"), by default as the first field.
         """
-        out = np.zeros((1, self.rows), np.uint64)
+        word, out = self._joined(fields, kind), np.zeros((1, self.rows), np.uint64)
         self.run(read(*fields), None, out)
-        return self._joined(fields, kind).decode(out[0])
+        return word.decode(out[0])
 
     def write_words(self, field: str, rows: ArrayLike, values: ArrayLike) -> None:
         """Write words of some rows word-sequentially: one write per row."""
@@ -139,6 +170,8 @@ class Machine:
         return self._joined(fields, kind).decode(words)
 
     def _joined(self, fields: tuple[str, ...], kind: str | None) -> Field:
+        if not fields:
+            raise InputError(f"wanted fields by name, of {', '.join(self.layout)}; got none")
         width = sum(self.layout[name].width for name in fields)
         return Field("+".join(fields), 0, width, kind or self.layout[fields[0]].kind)
 

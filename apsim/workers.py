@@ -1,26 +1,40 @@
 """Processes that share work, and outlive neither a death among them nor their parent's.
 
 The rule: what is handed out is a pure function of plain data, so that work which died with
-its process is simply done again.
+its process is simply done again.  Ctrl-C is the parent's matter; when it wants no more, or is
+gone, the workers end at once.
 """
 
 from __future__ import annotations
 
 import os
+import signal
 from collections.abc import Callable, Generator, Iterator, Sequence
 from concurrent.futures import FIRST_COMPLETED, Future, ProcessPoolExecutor, wait
 from concurrent.futures.process import BrokenProcessPool
-from multiprocessing import connection, parent_process
+from contextlib import contextmanager
+from multiprocessing import Pipe, connection, parent_process
+from multiprocessing.connection import Connection
 from threading import Thread
 from typing import TypeVar
 
-from apsim.errors import ApsimError
+from apsim.errors import ApsimError, InputError
 
-__all__ = ["over_processes"]
+__all__ = ["over_processes", "worker_count"]
 
 Job = TypeVar("Job")
 Result = TypeVar("Result")
 TRIES = 3  # how often a pool is started again after a worker died
+MOST_WORKERS = 1024
+SIGNALS = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)
+
+
+def worker_count(asked: int | None) -> int:
+    """So many processes as were asked for, by default one for each core; raises `InputError`."""
+    count = os.cpu_count() or 1 if asked is None else asked
+    if not 1 <= count <= MOST_WORKERS:
+        raise InputError(f"--workers: wanted 1 to {MOST_WORKERS}, got {count}")
+    return count
 
 
 def over_processes(
@@ -31,6 +45,8 @@ def over_processes(
     Raises `ApsimError` where workers keep dying.
     """
     left = dict(enumerate(jobs))
+    if not left:
+        return
     for _ in range(TRIES):
         try:
             for number, result in _pool(work, left, workers):
@@ -45,25 +61,44 @@ def over_processes(
 def _pool(
     work: Callable[[Job], Result], jobs: dict[int, Job], workers: int
 ) -> Iterator[tuple[int, Result]]:
-    pool = ProcessPoolExecutor(workers, initializer=_follow_parent)
+    ends, wanted = Pipe(duplex=False)
+    pool = ProcessPoolExecutor(min(workers, len(jobs)), initializer=_begin, initargs=(ends, wanted))
     try:
-        futures: dict[Future[Result], int] = {
-            pool.submit(work, job): number for number, job in list(jobs.items())
-        }
+        with _unheard():
+            futures: dict[Future[Result], int] = {
+                pool.submit(work, job): number for number, job in list(jobs.items())
+            }
         while futures:
             for future in wait(futures, return_when=FIRST_COMPLETED).done:
                 yield futures.pop(future), future.result()
-    finally:  # one call: a second one, as at the end of `with`, would not cancel
+    finally:
+        wanted.close()
         pool.shutdown(cancel_futures=True)
+        ends.close()
 
 
-def _follow_parent() -> None:
-    """End this process when its parent is gone, killed included; a pool does not by itself."""
+@contextmanager
+def _unheard() -> Iterator[None]:
+    """Within this, signals wait; processes that begin here let them wait until `_begin`."""
+    before = signal.pthread_sigmask(signal.SIG_BLOCK, SIGNALS)
+    try:
+        yield
+    finally:
+        signal.pthread_sigmask(signal.SIG_SETMASK, before)
+
+
+def _begin(ends: Connection, wanted: Connection) -> None:
+    """In a worker: leave Ctrl-C to the parent, and end when it closes `wanted` or is gone."""
+    signal.signal(signal.SIGINT, signal.SIG_IGN)
+    for number in (signal.SIGTERM, signal.SIGHUP):
+        signal.signal(number, signal.SIG_DFL)
+    signal.pthread_sigmask(signal.SIG_UNBLOCK, SIGNALS)
+    wanted.close()
     parent = parent_process()
     if parent is not None:
-        Thread(target=_end_after, args=(parent.sentinel,), daemon=True).start()
+        Thread(target=_end_after, args=([parent.sentinel, ends],), daemon=True).start()
 
 
-def _end_after(sentinel: int) -> None:
-    connection.wait([sentinel])
+def _end_after(ends: list[int | Connection]) -> None:
+    connection.wait(ends)
     os._exit(1)

@@ -24,9 +24,10 @@ import numpy as np
 
 from apsim.errors import ApsimError, ModelError
 from apsim.nn import exact
+from apsim.nn.importers.constants import ConstReal
+from apsim.nn.importers.graph import all_refused
 from apsim.nn.importers.onnx import HANDLERS, lower
 from apsim.nn.importers.onnx_file import graph_of
-from apsim.nn.importers.pending import ConstReal
 from apsim.nn.importers.walk import Walk
 from apsim.nn.model import Model
 from apsim.nn.rules import real
@@ -85,6 +86,8 @@ def as_weights(proto: Any, inputs: list[Any], outputs: list[Any]) -> str:
     walk = Walk(graph_of(with_constants(proto, inputs), "node"), "onnx-exact")
     for node in walk.graph.nodes:
         walk.visit(node, HANDLERS)
+    if walk.blockers:
+        raise all_refused(walk.blockers)
     made = [walk.values[name] for name in walk.graph.outputs]
     arrays = [one.real if isinstance(one, ConstReal) else one.array for one in made]  # type: ignore[union-attr]
     return "".join(

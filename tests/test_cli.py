@@ -5,15 +5,20 @@ from __future__ import annotations
 import argparse
 import os
 import re
+import signal
 import subprocess
 import sys
 import types
 from collections.abc import Callable
+from pathlib import Path
 
 import pytest
 
 from apsim import cli
 from apsim.errors import InputError
+from tests.conftest import ROOT
+
+FULL = "apsim: error: cannot write to the standard output"
 
 
 def run(*arguments: str, options: tuple[str, ...] = ()) -> subprocess.CompletedProcess[str]:
@@ -104,7 +109,7 @@ def test_ctrl_c_is_one_line_and_exit_130(
 
     verb(action)
     assert cli.main(["probe"]) == 130
-    assert capsys.readouterr() == ("", "apsim: interrupted\n")
+    assert capsys.readouterr() == ("", f"apsim: interrupted; {cli.KEPT}\n")
 
 
 def test_a_reader_that_stops_reading_causes_no_noise() -> None:
@@ -121,10 +126,83 @@ def test_a_reader_that_stops_reading_causes_no_noise() -> None:
     assert (process.returncode, noise) == (cli.BROKEN_PIPE, b"")
 
 
-def test_a_defect_of_apsim_itself_is_not_hidden(verb: Callable[..., None]) -> None:
+def test_a_defect_of_apsim_itself_is_one_line_and_exit_70(
+    verb: Callable[..., None], capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The traceback is for those who ask for it"""
+
     def action() -> int:
-        raise ZeroDivisionError
+        raise ZeroDivisionError("two\nlines")
 
     verb(action)
+    assert cli.main(["probe"]) == cli.DEFECT
+    line = capsys.readouterr().err
+    assert re.match(
+        r"apsim: a defect of apsim, .*: ZeroDivisionError: two lines \(.*\.py:\d+\)", line
+    )
+    assert line.count("\n") == 1
+    monkeypatch.setenv("APSIM_TRACEBACK", "1")
     with pytest.raises(ZeroDivisionError):
         cli.main(["probe"])
+
+
+def test_names_in_an_error_do_not_steer_the_terminal(
+    verb: Callable[..., None], capsys: pytest.CaptureFixture[str]
+) -> None:
+    def action() -> int:
+        raise InputError("no layer \x1b]0;PWN\x07\u202e")
+
+    verb(action)
+    assert cli.main(["probe"]) == 2
+    assert capsys.readouterr().err == r"apsim: error: no layer \x1b]0;PWN\x07\u202e" + "\n"
+
+
+@pytest.mark.parametrize(
+    ("redirect", "code", "noise"),
+    [
+        (
+            ">/dev/full",
+            2,
+            "apsim: error: cannot write to the standard output: No space left on device\n",
+        ),
+        (">&-", 0, ""),
+        ("2>&- >/dev/null", 0, ""),
+        ("<&- >/dev/null", 0, ""),
+    ],
+)
+def test_a_full_or_closed_stream_ends_quietly_or_in_one_line(
+    redirect: str, code: int, noise: str
+) -> None:
+    command = f"{sys.executable} -m apsim lut list {redirect}"
+    done = subprocess.run(command, shell=True, capture_output=True, text=True)
+    assert (done.returncode, done.stderr) == (code, noise)
+
+
+def test_a_terminal_of_ascii_gets_ascii() -> None:
+    """No UnicodeEncodeError, and what stands for a sign can be read"""
+    plain = os.environ | {"PYTHONIOENCODING": "ascii"}
+    command = [sys.executable, "-m", "apsim", "cost", "digits"]
+    done = subprocess.run(command, capture_output=True, env=plain)
+    assert done.returncode == 0
+    assert b" us" in done.stdout and done.stdout.isascii()
+
+
+@pytest.mark.parametrize(("number", "word", "code"), [
+    (signal.SIGINT, "interrupted", 130), (signal.SIGTERM, "terminated", 143),
+])  # fmt: skip
+def test_a_signal_while_a_module_is_imported_is_answered_at_once(
+    tmp_path: Path, number: int, word: str, code: int
+) -> None:
+    """A half-imported module unwinds nothing; a temporary file of the moment is removed"""
+    (tmp_path / "slow.py").write_text(
+        "import signal\nfrom apsim import files\n"
+        "inside = files.replacing('out.txt')\ninside.__enter__()\n"
+        f"signal.raise_signal({int(number)})\n"
+    )
+    probe = "from apsim import process; process.prepare(); import slow"
+    done = subprocess.run(
+        [sys.executable, "-c", probe], cwd=tmp_path, capture_output=True, text=True,
+        env=os.environ | {"PYTHONPATH": f"{tmp_path}:{ROOT}"},
+    )  # fmt: skip
+    assert (done.returncode, done.stderr) == (code, f"apsim: {word}\n")
+    assert {item.name for item in tmp_path.iterdir()} <= {"slow.py", "__pycache__"}

@@ -2,17 +2,23 @@
 
 from __future__ import annotations
 
+import copy
+import pickle
+from collections.abc import Callable
+from typing import Any
+
 import numpy as np
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
 import apsim
-from apsim import closed_form, ops
+from apsim import closed_form, cost, lut, nn, ops
 from apsim.counts import Activity, Counts, Phase
 from apsim.errors import ApsimError, InputError, LayoutError, ProgramError
 from apsim.layout import Layout
 from apsim.machine import Machine
+from apsim.program import Microprogram, Mode, Op, Operation, Step
 from tests.helpers.benches import words
 
 
@@ -132,8 +138,82 @@ def test_what_a_machine_cannot_do_is_refused(
     np.testing.assert_array_equal(machine.cam.peek(), before)
 
 
+@pytest.mark.parametrize("rows", [1.5, 4.0, "4", True, -1, 10**13])
+def test_a_machine_of_no_possible_size_is_refused(rows: object) -> None:
+    with pytest.raises(ProgramError, match=r"rows: wanted .* got"):
+        Machine(rows, Layout(A=8))  # type: ignore[arg-type]
+
+
+def test_a_machine_is_as_wide_as_its_layout_at_least() -> None:
+    with pytest.raises(ProgramError, match="columns: the layout spans 8, got 4"):
+        Machine(4, Layout(A=8), columns=4)
+    with pytest.raises(ProgramError, match=r"layout: wanted a Layout such as Layout\(A=8\), got"):
+        Machine(4, {"A": 8})  # type: ignore[arg-type]
+
+
+def test_what_is_no_program_is_refused_by_what_was_wanted() -> None:
+    machine = Machine(4, Layout(A=8))
+    with pytest.raises(ProgramError, match=r"wanted an operation such as ops.add\(...\)"):
+        machine.run("add")  # type: ignore[arg-type]
+    with pytest.raises(InputError, match="wanted fields by name, of A; got none"):
+        machine.read()
+    wrong = Microprogram((Step(Op.COMPARE, Mode.HORIZONTAL, ((0, 2),)),))
+    with pytest.raises(ProgramError, match="wanted bits 0 or 1 in the key and the write"):
+        machine.run(wrong)
+
+
+def test_whole_numbers_of_64_bits_may_come_in_a_list() -> None:
+    """numpy makes real numbers of them by itself"""
+    machine = Machine(2, Layout(W=64))
+    machine.write("W", [2**64 - 1, 0])
+    assert machine.peek("W").tolist() == [2**64 - 1, 0]
+    for wrong in ([2**64, 0], [2**64 - 1, -1], [2**70, 0]):
+        with pytest.raises(InputError, match="wanted values from 0 to 18446744073709551615"):
+            machine.write("W", wrong)
+
+
+@pytest.mark.parametrize(
+    ("operation", "wanted"),
+    [
+        (ops.subtract("A", "A", borrow="C"), lambda a: 0 * a),
+        (ops.copy("A", "A"), lambda a: a),
+        (ops.add("A", "A", carry="C"), None),
+        (ops.apply("add", A="A", B="A", C="C"), None),
+    ],
+)
+def test_operands_that_are_one_field_are_right_or_refused(
+    operation: Operation, wanted: Callable[[Any], Any] | None
+) -> None:
+    machine, values = Machine(4, Layout(A=8, C=1)), np.array([1, 2, 3, 200])
+    machine.write("A", values)
+    if wanted is None:
+        with pytest.raises(ProgramError, match="add: A and B are one place"):
+            machine.run(operation)
+    else:
+        machine.run(operation)
+        assert (machine.peek("A") == wanted(values)).all()
+
+
+def public_objects() -> dict[str, Any]:
+    machine = Machine(4, Layout(A=8, B=8, C=1))
+    program = machine.program(ops.add("A", "B", carry="C"))
+    execution = machine.run(program)
+    return {
+        "technology": cost.technology("sram"), "chip": cost.chip("ir"), "lut": lut.find("add"),
+        "network": cost.network("alexnet"), "program": program, "machine": machine,
+        "activity": execution.activity, "model": nn.load("digits"),
+        "chip of a run": nn.Chip.preset("bf-imna-lr"),
+    }  # fmt: skip
+
+
+@pytest.mark.parametrize("how", [lambda one: pickle.loads(pickle.dumps(one)), copy.deepcopy])
+def test_what_users_hold_is_pickled_and_copied(how: Callable[[Any], Any]) -> None:
+    for name, one in public_objects().items():
+        assert repr(how(one)) == repr(one), name
+
+
 def test_impossible_machines_are_refused() -> None:
-    with pytest.raises(ProgramError, match="wanted at least one row and column, got 0 x 4"):
+    with pytest.raises(ProgramError, match="rows: wanted a whole number of at least 1, got 0"):
         Machine(0, Layout(A=4))
     with pytest.raises(ProgramError, match="unknown engine 'quick': wanted one of dense, strict"):
         Machine(4, Layout(A=4), engine="quick")

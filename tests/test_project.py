@@ -73,7 +73,10 @@ def test_the_wheel_works_outside_the_checkout(installed: Path) -> None:
     assert python(installed, "-m", "apsim", "--version").startswith("apsim ")
 
 
-@pytest.mark.parametrize("command", [["lut", "check"], ["run", "--images", "1"]])
+@pytest.mark.parametrize(
+    "command",
+    [["lut", "check"], ["run", "--images", "1"], ["rtl", "add", "--rows", "2", "-o", "circuit"]],
+)
 def test_a_verb_of_the_wheel_works_outside_the_checkout(
     installed: Path, command: list[str]
 ) -> None:

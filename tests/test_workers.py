@@ -51,6 +51,10 @@ def test_every_job_gives_its_result_once() -> None:
     assert sorted(found) == [(k, k**2) for k in range(9)]
 
 
+def test_no_jobs_give_no_results() -> None:
+    assert list(over_processes(_squared, [], 2)) == []
+
+
 def test_work_that_died_with_its_process_is_done_again(tmp_path: Path) -> None:
     found = list(over_processes(partial(_dies_at, str(tmp_path / "died")), range(9), 2))
     assert sorted(found) == [(k, k**2) for k in range(9)]

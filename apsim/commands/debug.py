@@ -7,7 +7,6 @@ whose output is plain text and whose exit code is 2 if one of them was mistaken.
 from __future__ import annotations
 
 import argparse
-from pathlib import Path
 from typing import TYPE_CHECKING
 
 from apsim.errors import InputError
@@ -34,10 +33,10 @@ def add_parser(subparsers: argparse._SubParsersAction[argparse.ArgumentParser]) 
     parser.set_defaults(run=_run)
 
 
-def add_target(parser: argparse.ArgumentParser) -> None:
+def add_target(parser: argparse.ArgumentParser, many: str = "+") -> None:
     """Add what says which program is meant; `wanted` reads it."""
     add = parser.add_argument
-    add("target", metavar="TARGET", nargs="+",
+    add("target", metavar="TARGET", nargs=many,
         help="add, subtract, multiply, maximum, minimum, relu, reduce, dot, max-pool, "
         "average-pool; a LUT by name or file; a saved session (.json); MODEL:LAYER, "
         "or: run MODEL --layer LAYER")  # fmt: skip
@@ -88,17 +87,14 @@ def _run(args: argparse.Namespace) -> int:
     import sys
 
     from apsim.debug import terminal
+    from apsim.files import read_text
 
     shell = _shell(args)
     terminal.run_script(shell, iter(args.execute))
     if not shell.running:
         return 2 if shell.failed else 0
     if args.script is not None:
-        try:
-            lines = Path(args.script).read_text().splitlines()
-        except (OSError, UnicodeDecodeError) as error:
-            raise InputError(f"cannot read {args.script}: {error}") from error
-        return terminal.run_script(shell, iter(lines))
+        return terminal.run_script(shell, iter(read_text(args.script).splitlines()))
     if not sys.stdin.isatty():
         return terminal.run_script(shell, sys.stdin)
     return terminal.converse(shell)

@@ -44,17 +44,21 @@ def _run(args: argparse.Namespace) -> int:
     from apsim.explore import read_spec, sweep
     from apsim.files import require_writable
     from apsim.report.screen import screen
+    from apsim.workers import worker_count
 
     require_writable(args.csv, args.plot)
     spec = read_spec(args.spec)
-    if args.workers is not None and args.workers < 1:
-        raise InputError(f"--workers: wanted at least 1, got {args.workers}")
+    worker_count(args.workers)
     if args.plot and (len(spec.objectives) < 2 or spec.kind == "run"):
         raise InputError("--plot: wanted a sweep of costs with two objectives (pareto) or more")
     out = args.out or f"{args.spec.removesuffix('.toml')}.jsonl"
     console = screen(WIDE)
     with _Progress(console) as progress:
-        results = sweep(spec, out, workers=args.workers, dask=args.dask, progress=progress.show)
+        try:
+            results = sweep(spec, out, workers=args.workers, dask=args.dask, progress=progress.show)
+        except KeyboardInterrupt as stop:
+            kept = f"the {progress.done:,} points measured are kept in {out}"
+            raise type(stop)(f"{kept}; go on with the same command") from stop
     console.print(f"{len(results):,} points in {out}")
     if _failures(results, console) == len(results):
         return 1
@@ -74,6 +78,7 @@ class _Progress:
 
         self.bar = Progress(console=console, disable=not console.is_terminal)
         self.task = self.bar.add_task("points")
+        self.done = 0
 
     def __enter__(self) -> _Progress:
         self.bar.start()
@@ -84,6 +89,7 @@ class _Progress:
 
     def show(self, done: int, total: int) -> None:
         """Move the bar."""
+        self.done = done
         self.bar.update(self.task, completed=done, total=total)
 
 

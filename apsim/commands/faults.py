@@ -7,7 +7,6 @@ scaled or assumed.
 from __future__ import annotations
 
 import argparse
-import os
 from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any
 
@@ -89,11 +88,13 @@ def _studies(args: argparse.Namespace) -> list[Study]:
     from apsim import nn
     from apsim.faults import study
     from apsim.nn.zoo import sources
+    from apsim.workers import worker_count
 
-    workers = os.cpu_count() or 1 if args.workers is None else args.workers
-    for name, value, most in (("repeats", args.repeats, 1000), ("workers", workers, 1024)):
-        if not 1 <= value <= most:
-            raise InputError(f"--{name}: wanted 1 to {most}, got {value}")
+    workers = worker_count(args.workers)
+    if not 1 <= args.repeats <= 1000:
+        raise InputError(f"--repeats: wanted 1 to 1000, got {args.repeats}")
+    if args.seed < 0:
+        raise InputError(f"--seed: wanted a number from 0 on, got {args.seed}")
     faults = _faults(args)
     model = sources.model(args.model, bits=args.bits)
     images, labels = _images(args, model)
@@ -131,14 +132,10 @@ def _images(args: argparse.Namespace, model: Model) -> tuple[dict[str, Any], Any
 
 
 def _labels(path: str, wanted: int) -> Any:
-    import numpy as np
+    from apsim.readers import read_arrays
 
-    try:
-        labels = np.load(path, allow_pickle=False)
-    except (OSError, ValueError, EOFError) as error:
-        reason = error.strerror if isinstance(error, OSError) and error.strerror else error
-        raise InputError(f"cannot read labels from {path}: {reason}") from error
-    if getattr(labels, "shape", None) != (wanted,) or labels.dtype.kind not in "iu":
+    labels = read_arrays(path, what="labels from")
+    if isinstance(labels, dict) or labels.shape != (wanted,) or labels.dtype.kind not in "iu":
         shape, kind = getattr(labels, "shape", "no"), getattr(labels, "dtype", "archive")
         raise InputError(f"{path}: wanted {wanted} whole numbers, got shape {shape} of {kind}")
     return labels

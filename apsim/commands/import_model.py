@@ -9,6 +9,7 @@ import argparse
 from typing import TYPE_CHECKING
 
 from apsim.commands.judging import add_check_option, told
+from apsim.errors import InputError
 
 if TYPE_CHECKING:
     from apsim.nn.importers import Imported
@@ -25,8 +26,11 @@ def add_parser(subparsers: argparse._SubParsersAction[argparse.ArgumentParser]) 
         + " Needs the extra onnx or tflite: pip install 'apsim[onnx,tflite]'.",
     )
     add = parser.add_argument
-    add("model", metavar="MODEL", help="an .onnx or .tflite file")
-    add("-o", "--output", metavar="FILE", required=True, help="the .npz file to write")
+    add("model", metavar="MODEL", nargs="?", help="an .onnx or .tflite file")
+    add("-o", "--output", metavar="FILE", help="the .npz file to write")
+    add("--survey", metavar="FOLDER", help="say of every model file below a folder what blocks it")
+    add("--json", metavar="FILE", help="with --survey: write it as JSON")
+    add("--csv", metavar="FILE", help="with --survey: write it as CSV, a line for each file")
     add("--rule", help="requantization: onnx-exact, ort-f32, tflite or dyadic(k,mode)")
     add("--shape", metavar="N,C,H,W", help="the input's shape, where the file leaves axes open")
     add("--quiet", action="store_true", help="do not list the nodes")
@@ -35,17 +39,48 @@ def add_parser(subparsers: argparse._SubParsersAction[argparse.ArgumentParser]) 
 
 
 def _run(args: argparse.Namespace) -> int:
+    from apsim.errors import shown, shown_lines
     from apsim.nn import importers
     from apsim.nn.model import store
     from apsim.nn.zoo.sources import parse_shape
 
+    if args.survey is not None:
+        return _survey(args)
+    for option in ("json", "csv"):
+        if getattr(args, option) is not None:
+            raise InputError(f"--{option} goes with --survey FOLDER")
+    if args.model is None or args.output is None:
+        raise InputError("wanted MODEL and -o FILE, or --survey FOLDER")
     imported = importers.read(args.model, rule=args.rule, shape=parse_shape(args.shape))
     store.save(imported.model, args.output)
     if not args.quiet:
-        print("\n".join(map(str, imported.fates)))
-    print(_summary(imported, args.output))
+        print("\n".join(shown(fate) for fate in imported.fates))
+    print(shown_lines(_summary(imported, args.output)))
     found = told(args)
     return 0 if found is None or found.passed else 1
+
+
+def _survey(args: argparse.Namespace) -> int:
+    """One line for each file as it is looked at, then what blocks most of them."""
+    from apsim.files import require_writable, write_json, write_text
+    from apsim.nn.importers import survey
+    from apsim.report.survey import csv_of, file_line, json_of, ranking_lines
+
+    if args.model is not None or args.output is not None:
+        raise InputError("--survey FOLDER goes without a model and without -o")
+    require_writable(args.json, args.csv)
+    files = []
+    for one in survey.survey(args.survey):
+        print(file_line(one), flush=True)
+        files.append(one)
+    print("\n".join(ranking_lines(files)))
+    if args.json:
+        write_json(args.json, json_of(files))
+        print(f"wrote {args.json}")
+    if args.csv:
+        write_text(args.csv, csv_of(files))
+        print(f"wrote {args.csv}")
+    return 0
 
 
 def _summary(imported: Imported, path: str) -> str:

@@ -10,7 +10,7 @@ import argparse
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from apsim.errors import InputError, ModelError
+from apsim.errors import InputError, ModelError, shown_lines
 
 if TYPE_CHECKING:
     from apsim.nn.importers import Imported
@@ -65,7 +65,7 @@ def told(args: argparse.Namespace) -> Held | None:
     """The same, printed."""
     found = held(args)
     if found is not None:
-        print(found.line)
+        print(shown_lines(found.line))
     return found
 
 
@@ -107,7 +107,7 @@ def verdict(args: argparse.Namespace, given: Answers | None, run: Run) -> Verdic
 
     origins = _imported(args, args.rule).origins
     found = against.compared(given, run.model, origins, run.tensors)
-    print("\n".join(agreement_lines(found)))
+    print(shown_lines("\n".join(agreement_lines(found))))
     return found
 
 

@@ -51,6 +51,8 @@ def add_parser(subparsers: argparse._SubParsersAction[argparse.ArgumentParser]) 
     add("--json", metavar="FILE", help="write the run as JSON")
     add("--checkpoint", metavar="FILE", help="write what is done after each layer")
     add("--resume", metavar="FILE", help="go on from a checkpoint, which is kept up to date")
+    add("--steps", metavar="T", type=int, help="steps of a streaming network (default: all given)")
+    add("--state", metavar="FILE", help="where a stream was left: read if there, then written")
     add("--schedule", metavar="FILE", help="batches under changing budgets (TOML), widths switched")
     add_chip_options(parser)
     parser.set_defaults(run=_run)
@@ -98,6 +100,11 @@ def _run(args: argparse.Namespace) -> int:
         args.model, bits=args.bits, rule=args.rule, seed=args.seed,
         shape=sources.parse_shape(args.shape),
     )  # fmt: skip
+    if model.states:
+        return _streamed(args, model, chip)
+    for option in ("steps", "state"):
+        if getattr(args, option) is not None:
+            raise InputError(f"--{option}: model {model.name!r} keeps no state from step to step")
     x, labels = sources.inputs(model, args.images, args.input, seed=args.seed)
     theirs = judging.answers(args, model)
     held = judging.told(args)
@@ -108,6 +115,35 @@ def _run(args: argparse.Namespace) -> int:
     verdict = judging.verdict(args, theirs, done)
     _write(done, args, held, verdict)
     return 0 if done.passed and (verdict is None or verdict.agreed) else 1
+
+
+def _streamed(args: argparse.Namespace, model: Model, chip: Chip) -> int:
+    """A streaming network: one step after the other, its state kept."""
+    from apsim.files import require_writable
+    from apsim.nn import streaming
+    from apsim.nn.zoo import sources
+    from apsim.report.run.progress import Bar
+
+    for option in ("images", "checkpoint", "resume", "against"):
+        if getattr(args, option) is not None:
+            raise InputError(f"--{option} does not go with a network that keeps a state")
+    require_writable(args.state)
+    steps = sources.steps(model, args.input, args.steps)
+    state = streaming.read_state(args.state, model) if args.state else None
+    held = judging.told(args)
+    if held is not None and not held.passed:
+        return 1
+    with Bar(model, len(steps)) as bar:
+        done = streaming.run(
+            model, steps, chip, state=state, check=args.check, watcher=bar,
+            keep="all" if args.tensors else "outputs",
+        )  # fmt: skip
+    _show(done.run)
+    _write(done.run, args, held)
+    if args.state:
+        streaming.write_state(args.state, model, done.state)
+        print(f"wrote {args.state}")
+    return 0 if done.run.passed else 1
 
 
 def _stream(args: argparse.Namespace) -> int:
@@ -153,7 +189,7 @@ def _watched(
                 save=save, resume=args.resume,
             )  # fmt: skip
         except KeyboardInterrupt as stop:
-            raise KeyboardInterrupt(bar.left_by(save)) from stop
+            raise type(stop)(bar.left_by(save)) from stop
 
 
 def _show(run: Run) -> None:

@@ -18,7 +18,7 @@ if TYPE_CHECKING:
     from apsim.debug.session import Session
     from apsim.trace import Limits
 
-__all__ = ["add_parser"]
+__all__ = ["add_parser", "is_whole_network"]
 
 
 def add_parser(subparsers: argparse._SubParsersAction[argparse.ArgumentParser]) -> None:
@@ -44,7 +44,7 @@ def _run(args: argparse.Namespace) -> int:
     if args.steps < 1:
         raise InputError(f"--steps: wanted at least 1, got {args.steps}")
     _check_names(args)
-    if _is_whole_network(args):
+    if is_whole_network(args):
         if files:
             raise InputError(
                 f"a whole network is traced with --perfetto only; name a layer as "
@@ -69,7 +69,8 @@ def _check_names(args: argparse.Namespace) -> None:
             raise InputError(f"--{option}: wanted a file named .{option}, got {name}")
 
 
-def _is_whole_network(args: argparse.Namespace) -> bool:
+def is_whole_network(args: argparse.Namespace) -> bool:
+    """Whether the target is a model without a layer."""
     from apsim.nn.zoo.bundled import BUNDLED
 
     name = args.target[0]

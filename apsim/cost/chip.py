@@ -12,7 +12,14 @@ from functools import cache
 from types import MappingProxyType
 from typing import Any
 
-from apsim.cost.quantity import Quantity, nearest, parse_quantity, read_table, refuse_unknown
+from apsim.cost.quantity import (
+    Quantity,
+    WithConstants,
+    nearest,
+    parse_quantity,
+    read_table,
+    refuse_unknown,
+)
 from apsim.errors import InputError
 
 __all__ = ["Chip", "chip"]
@@ -36,7 +43,7 @@ def _si(unit: str) -> Any:
 
 
 @dataclass(frozen=True)
-class Chip:
+class Chip(WithConstants):
     """A BF-IMNA chip in SI units; `constants` keeps units and sources.
 
     `resources` "limited" folds layers in time over the CAPs that there are (LR), with

@@ -117,7 +117,14 @@ def _bundled(name: str) -> Network:
 
 def parse_network(text: str, name: str) -> Network:
     """A network from CSV text; `name` names it in errors."""
-    rows = csv.DictReader(io.StringIO(text))
+    try:
+        rows = csv.DictReader(io.StringIO(text, newline=""))
+        return _network(rows, name)
+    except csv.Error as error:
+        raise ModelError(f"{name}: not CSV that can be read: {error}") from None
+
+
+def _network(rows: csv.DictReader[str], name: str) -> Network:
     needed = ("name", "type", *SHAPE)
     missing = [column for column in needed if column not in (rows.fieldnames or ())]
     if missing:
@@ -126,8 +133,14 @@ def parse_network(text: str, name: str) -> Network:
     shapes: dict[str, tuple[int, int, int]] = {}
     for line, row in enumerate(rows, start=2):
         where = f"{name}, line {line}"
+        if None in row or None in row.values():
+            raise ModelError(
+                f"{where}: wanted a value for each of {len(rows.fieldnames or ())} columns"
+            )
         numbers = _numbers(where, row)
         layer = _layer(where, row, numbers)
+        if layer.name in shapes:
+            raise ModelError(f"{where}: the name {layer.name!r} comes twice")
         _check_input(where, row, numbers, shapes)
         shapes[layer.name] = (numbers["out_c"], numbers["out_h"], numbers["out_w"])
         layers.append(layer)

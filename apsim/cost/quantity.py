@@ -8,17 +8,18 @@ from __future__ import annotations
 
 import difflib
 import math
-import tomllib
 from collections.abc import Collection, Mapping
 from dataclasses import dataclass
 from importlib.resources import files
 from pathlib import Path
+from types import MappingProxyType
 from typing import Any
 
 from apsim.errors import InputError
 from apsim.files import read_text
+from apsim.readers import parse_toml
 
-__all__ = ["Quantity", "nearest", "parse_quantity", "read_table", "table_names"]
+__all__ = ["Quantity", "WithConstants", "nearest", "parse_quantity", "read_table", "table_names"]
 
 # unit: (SI unit, factor)
 UNITS: Mapping[str, tuple[str, float]] = {
@@ -65,6 +66,18 @@ class Quantity:
         return self.value * UNITS[self.unit][1]
 
 
+class WithConstants:
+    """A record whose read-only `constants` go into pickles and copies, too."""
+
+    constants: Mapping[str, Quantity]
+
+    def __getstate__(self) -> dict[str, Any]:
+        return vars(self) | {"constants": dict(self.constants)}
+
+    def __setstate__(self, state: dict[str, Any]) -> None:
+        vars(self).update(state | {"constants": MappingProxyType(state["constants"])})
+
+
 def parse_quantity(where: str, entry: object, dimension: str) -> Quantity:
     """Read one constant; `where` names it in errors, `dimension` is its SI unit.
 
@@ -80,7 +93,7 @@ def parse_quantity(where: str, entry: object, dimension: str) -> Quantity:
         )
     refuse_unknown(where, entry, _KEYS)
     unit, value = entry["unit"], entry.get("value")
-    if unit not in UNITS or UNITS[unit][0] != dimension:
+    if not isinstance(unit, str) or unit not in UNITS or UNITS[unit][0] != dimension:
         raise InputError(f"{where}: unit {unit!r} is not one of {', '.join(_units(dimension))}")
     if isinstance(value, bool) or not isinstance(value, int | float) or not 0 < value < math.inf:
         raise InputError(f"{where}: wanted a positive number, got {value!r}")
@@ -108,10 +121,7 @@ def read_table(
             f"{name!r} is neither a TOML file nor a bundled table of {folder}"
             f"{nearest(name, known)}; bundled: {', '.join(known)}"
         )
-    try:
-        table = tomllib.loads(text)
-    except tomllib.TOMLDecodeError as error:
-        raise InputError(f"{where}: {error}") from error
+    table = parse_toml(text, where)
     base = table.pop("extends", None)
     if base is None:
         return table

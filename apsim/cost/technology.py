@@ -13,7 +13,7 @@ from importlib.resources import files
 from types import MappingProxyType
 from typing import Any
 
-from apsim.cost.quantity import Quantity, parse_quantity, read_table, refuse_unknown
+from apsim.cost.quantity import Quantity, WithConstants, parse_quantity, read_table, refuse_unknown
 from apsim.counts import Counts
 from apsim.errors import InputError
 
@@ -34,7 +34,7 @@ def _si(unit: str) -> Any:
 
 
 @dataclass(frozen=True)
-class Technology:
+class Technology(WithConstants):
     """One cell technology in SI units; `constants` keeps units, sources and calibrations."""
 
     name: str

@@ -20,6 +20,7 @@ from apsim.debug.panes import PANES
 from apsim.debug.session import Session, words_of
 from apsim.debug.stops import Stop, Stops
 from apsim.debug.view import View, describe
+from apsim.errors import shown_lines
 
 __all__ = ["Shell"]
 
@@ -46,7 +47,7 @@ class Shell:
 
     def say(self, text: str) -> None:
         """Print a line, or several, as they are."""
-        self.console.print(Text(text), soft_wrap=True)
+        self.console.print(Text(shown_lines(text)), soft_wrap=True)
 
     def show(self, names: Sequence[str]) -> None:
         """Draw panes by name."""

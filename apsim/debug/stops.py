@@ -14,9 +14,11 @@ from itertools import count
 from apsim.debug.conditions import Changed, Condition
 from apsim.debug.session import Session
 from apsim.debug.timeline import Place
+from apsim.errors import InputError
 
 __all__ = ["Stop", "Stops", "run_back", "run_forward"]
 
+MOST = 128  # stops of a session
 STRETCH = 512  # steps of the past that are searched at a time
 
 
@@ -50,7 +52,9 @@ class Stops:
     _numbers: Iterator[int] = field(default_factory=lambda: count(1))
 
     def add(self, text: str, condition: Condition, temporary: bool = False) -> Stop:
-        """Make a new stop."""
+        """Make a new stop; raises `InputError` where there are too many to look at each step."""
+        if len(self.all) >= MOST:
+            raise InputError(f"wanted at most {MOST} stops; `delete` some first")
         self.all.append(Stop(next(self._numbers), text, condition, temporary))
         return self.all[-1]
 

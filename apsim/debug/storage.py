@@ -7,7 +7,7 @@ steps of a program.  Cells are bits, row after row, deflated, in base 64.
 from __future__ import annotations
 
 import base64
-import json
+import math
 import zlib
 from collections.abc import Iterator
 from dataclasses import fields
@@ -18,16 +18,17 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from apsim import lut
+from apsim import lut, schemas
 from apsim.counts import Phase
 from apsim.debug.session import Session
 from apsim.encoding import encode
-from apsim.errors import ApsimError, InputError
+from apsim.errors import ApsimError, InputError, shown
 from apsim.files import write_json
 from apsim.layout import Field, Layout
 from apsim.lut.model import Lut
 from apsim.machine import Machine
 from apsim.program import Gate, Item, Loop, Microprogram, Mode, Op, Step
+from apsim.readers import read_json
 
 __all__ = ["SCHEMA", "from_record", "read", "record", "save"]
 
@@ -68,23 +69,16 @@ def record(session: Session) -> dict[str, Any]:
 
 def read(path: str | Path) -> dict[str, Any]:
     """The record in a file; raises `InputError` where it is missing or not a session."""
-    try:
-        found = json.loads(Path(path).read_text())
-    except OSError as error:
-        raise InputError(f"cannot read {path}: {error.strerror}") from error
-    except ValueError as error:
-        raise InputError(f"{path}: wanted a saved session, but it is not JSON: {error}") from error
-    schema = found.get("schema") if isinstance(found, dict) else None
-    if schema != SCHEMA:
-        raise InputError(f"{path}: wanted a saved session of schema {SCHEMA}, got {schema!r}")
-    return dict(found)
+    return schemas.check(read_json(path), SCHEMA, f"{path}: wanted a saved session")
 
 
 def from_record(found: dict[str, Any], path: str | Path, engine: str = "strict") -> Session:
     """The session of a record, at its point; raises `InputError` where the record is damaged."""
     try:
         return _rebuilt(found, engine)
-    except (KeyError, TypeError, ValueError, IndexError, zlib.error, ApsimError) as error:
+    except (
+        KeyError, TypeError, ValueError, IndexError, OverflowError, zlib.error, ApsimError,
+    ) as error:  # fmt: skip
         kind = "" if isinstance(error, ApsimError) else f"{type(error).__name__}: "
         raise InputError(f"{path}: the saved session is damaged: {kind}{error}") from error
 
@@ -94,7 +88,7 @@ def _rebuilt(found: dict[str, Any], engine: str) -> Session:
     machine = Machine(found["rows"], layout, columns=found["columns"], engine=engine)
     tables = {name: lut.parse(text, origin=name) for name, text in found["luts"].items()}
     programs = [
-        Microprogram(tuple(_read_item(item, tables) for item in part["items"]), part["name"])
+        Microprogram(tuple(_read_item(item, tables) for item in part["items"]), shown(part["name"]))
         for part in found["programs"]
     ]
     _set_tag(machine, _unpacked(found["start"]["tag"], (machine.rows,)))
@@ -163,6 +157,7 @@ def _read_step(found: dict[str, Any], tables: dict[str, Lut]) -> Step:
     for name in ("key", "write"):
         values[name] = tuple((int(line), int(bit)) for line, bit in values.get(name, ()))
     values["table"] = tables.get(values.get("table", ""))
+    values |= {name: shown(values[name]) for name in ("label", "text") if name in values}
     return Step(**values)
 
 
@@ -176,5 +171,8 @@ def _packed(bits: Bits) -> str:
 
 
 def _unpacked(text: str, shape: tuple[int, ...]) -> Bits:
-    packed = np.frombuffer(zlib.decompress(base64.b64decode(text)), np.uint8)
-    return np.unpackbits(packed, count=int(np.prod(shape))).astype(bool).reshape(shape)
+    size, deflated = math.prod(shape), zlib.decompressobj()
+    packed = deflated.decompress(base64.b64decode(text), -(-size // 8) or 1)
+    if len(packed) != -(-size // 8) or not deflated.eof:
+        raise ValueError(f"wanted {size} bits of cells or tags")
+    return np.unpackbits(np.frombuffer(packed, np.uint8), count=size).astype(bool).reshape(shape)

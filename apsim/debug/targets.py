@@ -7,7 +7,7 @@ ports; the program is the one that an ordinary run executes.
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from difflib import get_close_matches
 from typing import Any
 
@@ -17,14 +17,16 @@ from numpy.typing import NDArray
 from apsim import functions, lut, ops
 from apsim.debug import storage
 from apsim.debug.session import Session
+from apsim.debug.states import reachable_words
 from apsim.errors import InputError
 from apsim.functions import Function, micro
-from apsim.layout import Field, Layout
+from apsim.layout import WIDEST, Field, Layout
 from apsim.lut.curves import Curve, tabulated
 from apsim.machine import Machine
 
 __all__ = ["OPERATIONS", "Wanted", "open_target"]
 
+MOST_ROWS = 1 << 20  # of what is looked at cell by cell
 ROWS = 4  # where neither operands nor --rows say how many
 
 
@@ -74,7 +76,7 @@ OPERATIONS: dict[str, Known] = {
     "minimum": _known(functions.minimum, "A", "B"),
     "relu": _known(functions.relu, "A"),
     "reduce": _known(functions.reduce, "A"),
-    "dot": _known(functions.dot, "A", "B"),
+    "dot": replace(_known(functions.dot, "A", "B"), shape=lambda count: (1, count)),
     "max-pool": _window(functions.max_pool),
     "average-pool": _window(functions.average_pool),
 }
@@ -138,38 +140,48 @@ def on_function(function: Function, data: NDArray[np.uint64], engine: str = "str
 
 
 def _look_up(name: str, wanted: Wanted) -> Session:
-    table, rows = lut.find(name), _row_count(wanted)
+    table = lut.find(name)
     _refuse_unknown(wanted.given, table.columns)
+    rows = _row_count(wanted, ROWS if wanted.given else len(table.reachable))
     widths: dict[str, Any] = {n: wanted.bits if n in table.per_bit else 1 for n in table.columns}
     layout = Layout(**widths)
-    words = [
-        layout[n].encode(_words(wanted, layout[n], index, rows, n not in table.outputs))
-        for index, n in enumerate(table.columns)
-    ]
+    given = {n: layout[n].encode(_words(wanted, layout[n], 0, rows)) for n in wanted.given}
     machine = Machine(rows, layout, engine=wanted.engine)
     whole = ops.populate(*table.columns) + ops.apply(table)
-    return Session(machine, whole, data=np.stack(words))
+    return Session(
+        machine, whole, data=reachable_words(table, wanted.bits, rows, given, wanted.seed)
+    )
 
 
-def _words(
-    wanted: Wanted, place: Field, index: int, count: int, random: bool = True
-) -> NDArray[np.int64]:
-    """The words given for a field; where none are, seeded random ones or zeros."""
+def _words(wanted: Wanted, place: Field, index: int, count: int) -> NDArray[np.int64 | np.uint64]:
+    """The words given for a field; where none are, seeded random ones."""
     values = wanted.given.get(place.name)
-    if values is None and random:
+    kind = np.int64 if place.highest < 1 << 63 else np.uint64
+    if values is None:
         generator = np.random.default_rng([wanted.seed, index])
-        return generator.integers(place.lowest, place.highest, count, np.int64, endpoint=True)
-    values = [0] if values is None else values
+        return generator.integers(place.lowest, place.highest, count, kind, endpoint=True)
     if len(values) not in (1, count):
         raise InputError(f"--set {place.name}: wanted 1 or {count} words, got {len(values)}")
-    return np.resize(np.array(values, dtype=object), count).astype(np.int64)
+    for value in values:
+        if not place.lowest <= value <= place.highest:
+            raise InputError(
+                f"--set {place.name}: wanted values from {place.lowest} to {place.highest}, "
+                f"got {value}"
+            )
+    return np.resize(np.array(values, dtype=object), count).astype(kind)
 
 
-def _row_count(wanted: Wanted) -> int:
+def _row_count(wanted: Wanted, usual: int = ROWS) -> int:
     longest = max((len(values) for values in wanted.given.values()), default=1)
-    rows = wanted.rows or (longest if longest > 1 else ROWS)
-    if rows < 1:
-        raise InputError(f"--rows: wanted at least 1, got {rows}")
+    rows = (longest if longest > 1 else usual) if wanted.rows is None else wanted.rows
+    limits = (
+        ("rows", rows, 1, MOST_ROWS),
+        ("bits", wanted.bits, 1, WIDEST),
+        ("seed", wanted.seed, 0, 2**63),
+    )
+    for name, value, least, most in limits:
+        if not least <= value <= most:
+            raise InputError(f"--{name}: wanted {least} to {most}, got {value}")
     return rows
 
 

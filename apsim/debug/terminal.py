@@ -19,6 +19,8 @@ from apsim.debug.commands import completions, do, find
 from apsim.debug.session import Session
 from apsim.debug.shell import Shell
 from apsim.errors import ApsimError
+from apsim.process import Terminated
+from apsim.report.screen import Screen
 
 __all__ = ["PROMPT", "Shell", "converse", "equipped", "new_console", "prompt", "run_script"]
 
@@ -46,7 +48,9 @@ def converse(shell: Shell, read: Callable[[str], str] = input) -> int:
         while shell.running:
             try:
                 line = read(PROMPT)
-            except KeyboardInterrupt:
+            except KeyboardInterrupt as stop:
+                if isinstance(stop, Terminated):
+                    raise
                 shell.say("")
                 continue
             except EOFError:
@@ -86,10 +90,10 @@ def prompt(session: Session) -> Session:
 
 def new_console() -> Console:
     """Standard output; plain text 80 columns wide where that is no terminal."""
-    console = Console(highlight=False, emoji=False)
+    console = Screen(highlight=False, emoji=False)
     if console.is_terminal:
         return console
-    return Console(highlight=False, emoji=False, width=80, color_system=None, force_terminal=False)
+    return Screen(highlight=False, emoji=False, width=80, color_system=None, force_terminal=False)
 
 
 def equipped(shell: Shell) -> Shell:

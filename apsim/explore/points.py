@@ -10,26 +10,38 @@ from collections.abc import Sequence
 from typing import Any
 
 from apsim.errors import ApsimError
+from apsim.explore.contents import Known, version
 from apsim.explore.spec import Point, identity
 from apsim.explore.values import METRICS
 
-__all__ = ["evaluate", "evaluate_all"]
+__all__ = ["SCHEMA", "evaluate", "evaluate_all"]
 
+SCHEMA = "apsim.sweep/1"
 _CHIP_AXES = ("ap", "vertical_add", "columns_per_step", "mult_latency", "cell_writes")
 
 
 def evaluate_all(kind: str, points: Sequence[Point]) -> list[dict[str, Any]]:
-    """Evaluate points one after another: the piece of work that a worker gets."""
-    return [evaluate(kind, point) for point in points]
+    """Evaluate points one after another: the piece of work that a worker gets.
+
+    Contents are read before and after: a file that changes meanwhile is an error.
+    """
+    before: Known = {}
+    results = [evaluate(kind, point, before) for point in points]
+    after: Known = {}
+    for point, result in zip(points, results, strict=True):
+        if identity(point, after) != result["id"]:
+            result["error"] = "a file of this point changed while it was measured"
+    return results
 
 
-def evaluate(kind: str, point: Point) -> dict[str, Any]:
+def evaluate(kind: str, point: Point, known: Known | None = None) -> dict[str, Any]:
     """The point with its identity and metrics, or with "error" where it cannot be."""
+    name = identity(point, known)
     try:
         found = _cost(point) if kind == "cost" else _run(point)
     except ApsimError as error:
         found = {"error": str(error)}
-    return {"id": identity(point), **point, **found}
+    return {"schema": SCHEMA, "id": name, "version": version(), **point, **found}
 
 
 def _cost(point: Point) -> dict[str, Any]:

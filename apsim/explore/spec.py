@@ -1,14 +1,14 @@
 """What to sweep: axes of values in a TOML file, and the points that they span.
 
-The rule: a point is a dict of plain values and its identity is a digest of them, so
-that the same point has the same identity in every run, process and machine.
+The rule: a point is a dict of plain values; its identity is a digest of them and of the
+contents that they name, so that the same point has the same identity in every run, process
+and machine, and another one as soon as a file of it changes.
 """
 
 from __future__ import annotations
 
 import hashlib
 import json
-import tomllib
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from importlib.resources import files
@@ -18,6 +18,7 @@ from typing import Any
 
 from apsim.cost.quantity import nearest, refuse_unknown
 from apsim.errors import InputError
+from apsim.explore.contents import Known, contents, version
 from apsim.explore.values import (
     check_axis,
     read_averages,
@@ -26,6 +27,7 @@ from apsim.explore.values import (
     read_whole,
 )
 from apsim.files import read_text
+from apsim.readers import parse_toml
 
 __all__ = ["KINDS", "Point", "Spec", "identity", "read_spec", "spec_names"]
 
@@ -76,11 +78,7 @@ def read_spec(path: str) -> Spec:
     per-layer widths for each average.  A sweep of kind "run" takes `images`, cut into
     blocks of `block`.  Raises `InputError` for unknown keys, naming the nearest.
     """
-    try:
-        table = tomllib.loads(_text(path))
-    except tomllib.TOMLDecodeError as error:
-        raise InputError(f"{path}: {error}") from error
-    return spec_of(table, path)
+    return spec_of(parse_toml(_text(path), path), path)
 
 
 def _text(path: str) -> str:
@@ -111,9 +109,13 @@ def spec_of(table: Mapping[str, Any], where: str) -> Spec:
     return Spec(str(table.get("name", Path(where).stem)), kind, tuple(points), objectives)
 
 
-def identity(point: Point) -> str:
-    """A digest of a point's values, the same everywhere."""
-    text = json.dumps(point, sort_keys=True, separators=(",", ":"))
+def identity(point: Point, known: Known | None = None) -> str:
+    """A digest of a point's values, of all they name, and of the version; the same everywhere.
+
+    `known` are digests of what has been read already (see `contents`).
+    """
+    whole = [version(), point, contents(point, {} if known is None else known)]
+    text = json.dumps(whole, sort_keys=True, separators=(",", ":"))
     return hashlib.sha256(text.encode()).hexdigest()[:16]
 
 

@@ -1,8 +1,8 @@
 """All points of a sweep into one file of JSON lines, which a later run resumes.
 
-The rule: a line is one finished point, written whole and flushed; what is in the file is
-never evaluated again, and what is not is evaluated once.  A line that an interruption
-cut short is dropped.
+The rule: a line is one point, written whole and flushed; what is measured is never evaluated
+again, errors and the rest are.  A line that an interruption cut short is dropped.  One sweep
+at a time writes a file, and a file that is no sweep's is left alone.
 """
 
 from __future__ import annotations
@@ -13,17 +13,22 @@ import os
 from collections.abc import Callable, Generator, Sequence
 from contextlib import closing
 from functools import partial
-from pathlib import Path
 from typing import IO, Any
 
+from apsim import schemas
 from apsim.errors import ApsimError, InputError, MissingExtra
-from apsim.explore.points import evaluate_all
+from apsim.explore.contents import Known
+from apsim.explore.points import SCHEMA, evaluate_all
 from apsim.explore.spec import Point, Spec, identity
-from apsim.workers import over_processes
+from apsim.files import appending, replacing
+from apsim.readers import parse_json
+from apsim.workers import over_processes, worker_count
 
 __all__ = ["finished", "sweep"]
 
 CHUNK = 20  # costed points that a worker gets at a time: a fraction of a second of work
+
+BEGINNING = f'{{"schema": "{SCHEMA}"'.encode()
 
 Result = dict[str, Any]
 Arriving = Generator[list[Result], None, None]
@@ -45,55 +50,69 @@ def sweep(
     file cannot be written and `ApsimError` where workers keep dying; what is finished
     then stays in the file.
     """
-    known = finished(out)
-    wanted = {identity(point): point for point in spec.points}
-    todo = [point for name, point in wanted.items() if name not in known]
-    done = len(wanted) - len(todo)
-    progress(done, len(wanted))
-    size = CHUNK if spec.kind == "cost" else 1
-    chunks = [todo[k : k + size] for k in range(0, len(todo), size)]
-    with _appending(out) as stream, closing(_runner(workers, dask)(spec.kind, chunks)) as arriving:
-        for results in arriving:
-            for result in results:
-                known[result["id"]] = result
-                stream.write(json.dumps(result) + "\n")
-            stream.flush()
-            done += len(results)
-            progress(done, len(wanted))
+    _tidy(out)
+    contents: Known = {}
+    wanted = {identity(point, contents): point for point in spec.points}
+    with appending(out) as stream:
+        known = _results(stream, out)
+        todo = [point for name, point in wanted.items() if name not in known]
+        size = CHUNK if spec.kind == "cost" else 1
+        chunks = [todo[k : k + size] for k in range(0, len(todo), size)]
+        done = len(wanted) - len(todo)
+        progress(done, len(wanted))
+        with closing(_runner(worker_count(workers), dask)(spec.kind, chunks)) as arriving:
+            for results in arriving:
+                known |= {result["id"]: result for result in results}
+                stream.write("".join(f"{json.dumps(one)}\n" for one in results).encode())
+                stream.flush()
+                done += len(results)
+                progress(done, len(wanted))
     return [known[name] for name in wanted]
 
 
 def finished(out: str) -> dict[str, Result]:
-    """Results in a file by identity; a torn last line is cut off the file."""
-    path = Path(out)
-    if not path.exists():
+    """Results in a file by identity, without those that are no answer but an error."""
+    try:
+        with open(out, "rb") as stream:
+            return _results(stream, out)
+    except FileNotFoundError:
         return {}
-    text = path.read_bytes()
-    whole = text[: text.rfind(b"\n") + 1]
-    if len(whole) < len(text):
-        os.truncate(path, len(whole))
-    results = {}
-    for number, line in enumerate(whole.splitlines(), start=1):
-        try:
-            result = json.loads(line)
-            results[result["id"]] = result
-        except (ValueError, KeyError, TypeError):
-            raise InputError(f"{out}, line {number}: not a result of apsim explore") from None
+
+
+def _tidy(out: str) -> None:
+    """Take errors and a torn last line off a file, if all of it is a sweep's."""
+    with appending(out) as stream:
+        known = _results(stream, out)
+        kept = "".join(f"{json.dumps(one)}\n" for one in known.values()).encode()
+        if stream.seek(0, os.SEEK_END) != len(kept):
+            with replacing(out) as whole:
+                whole.write(kept)
+
+
+def _results(stream: IO[bytes], out: str) -> dict[str, Result]:
+    stream.seek(0)
+    lines = _lines(stream.read(), out)
+    return {result["id"]: result for result in lines if "error" not in result}
+
+
+def _lines(text: bytes, out: str) -> list[Result]:
+    """The results of a file without a torn last line; raises `InputError` for another file."""
+    *whole, torn = text.split(b"\n")
+    results = []
+    for number, line in enumerate(whole, start=1):
+        where = f"{out}, line {number}: not a result of apsim explore"
+        results.append(
+            schemas.check(parse_json(line.decode(errors="replace"), where), SCHEMA, where)
+        )
+    if not (results or torn.startswith(BEGINNING) or BEGINNING.startswith(torn)):
+        raise InputError(f"{out}, line {len(whole) + 1}: not a result of apsim explore")
     return results
 
 
-def _appending(out: str) -> IO[str]:
-    try:
-        return open(out, "a", encoding="utf-8")
-    except OSError as error:
-        raise InputError(f"cannot write {out}: {error.strerror or error}") from error
-
-
-def _runner(workers: int | None, dask: str | None) -> Runner:
+def _runner(workers: int, dask: str | None) -> Runner:
     if dask is not None:
         return lambda kind, chunks: _on_cluster(dask, kind, chunks)
-    count = workers or os.cpu_count() or 1
-    return _here if count == 1 else lambda kind, chunks: _shared(kind, chunks, count)
+    return _here if workers == 1 else lambda kind, chunks: _shared(kind, chunks, workers)
 
 
 def _here(kind: str, chunks: Sequence[Sequence[Point]]) -> Arriving:

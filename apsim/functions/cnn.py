@@ -25,7 +25,7 @@ from apsim.functions.base import (
 from apsim.functions.sums import growth, sum_layout
 from apsim.layout import Field, Layout
 from apsim.ops.reduction import carry_rows
-from apsim.ops.selection import flag_rows
+from apsim.ops.selection import flag_rows, placed
 from apsim.program import Operation
 
 __all__ = ["Divider", "average_pool", "default_scheme", "max_pool", "relu"]
@@ -166,7 +166,8 @@ def max_pool(
     kind, block = ApKind.named(kind), ops.Groups(windows, (window + 1) // 2)
     scheme = scheme or default_scheme(kind)
     layout = Layout(A=f"{words}{bits}", B=f"{words}{bits}", F1=1, F2=1)
-    extra = flag_rows(kind, scheme, block)
+    rows = block.rows + flag_rows(kind, scheme, block)
+    block = placed(block, kind, scheme)
     flags = ("F1", "F2")
     whole = ops.populate("A", "B") + ops.maximum("A", "B", flags=flags) + ops.largest(
         "B", other="A", flags=flags, groups=block, kind=kind, scheme=scheme
@@ -176,11 +177,12 @@ def max_pool(
 
     def arrange(values: ArrayLike) -> list[Words]:
         patterns = layout["A"].encode_narrow(_even(expect_shape("A", values, (windows, window))))
-        total = block.rows + extra
-        return [in_rows(patterns[:, 0::2], total), in_rows(patterns[:, 1::2], total)]
+        both = np.zeros((2, rows), patterns.dtype)
+        both[:, block.word_rows] = patterns[:, 0::2], patterns[:, 1::2]
+        return list(both)
 
     return Function(
-        "max pool", kind, layout, block.rows + extra, whole, ("A", "B"), layout["B"],
+        "max pool", kind, layout, rows, whole, ("A", "B"), layout["B"],
         block.first_rows, arrange,
     )  # fmt: skip
 

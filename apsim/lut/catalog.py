@@ -46,7 +46,7 @@ def path_of(name_or_path: str | os.PathLike[str]) -> Path:
     if wanted.endswith(".toml") or os.path.basename(wanted) != wanted:
         return Path(wanted)
     for folder in folders():
-        if (path := folder / f"{wanted}.toml").is_file():
+        if os.path.isfile(path := folder / f"{wanted}.toml"):  # False for a name too long, too
             return path
     near = get_close_matches(wanted, names(), 3, 0.5)
     hint = f"did you mean {' or '.join(near)}?" if near else f"known are {', '.join(names())}"

@@ -10,7 +10,6 @@ A table is `A B | pass | B`, with a row of bits under each header.
 from __future__ import annotations
 
 import re
-import tomllib
 from collections.abc import Iterator
 from dataclasses import dataclass, replace
 from difflib import get_close_matches
@@ -18,11 +17,13 @@ from itertools import product
 from pathlib import Path
 from typing import Any
 
+from apsim import files
 from apsim.errors import LutError, Place
 from apsim.lut.check import filled, prove
 from apsim.lut.model import Bits, Lut, Pass, State
+from apsim.readers import MOST_TOML, parse_toml
 
-__all__ = ["MAX_COLUMNS", "WALKS", "check_name", "load", "parse", "read_text", "read_truth"]
+__all__ = ["MAX_COLUMNS", "WALKS", "check_name", "load", "parse", "read", "read_text", "read_truth"]
 
 WALKS = ("lsb-first", "msb-first")
 REQUIRED = ("name", "about", "source", "per_bit", "walk", "table")
@@ -65,21 +66,17 @@ def load(path: str | Path) -> Lut:
 
 def read_text(path: str | Path) -> str:
     """The text of a LUT or truth file; raises `LutError` where there is none."""
-    try:
-        return Path(path).read_text(encoding="utf-8")
-    except (OSError, UnicodeDecodeError) as error:
-        reason = getattr(error, "strerror", None) or error
-        raise LutError(f"cannot read the LUT file {path}: {reason}") from error
+    return files.read_text(path, MOST_TOML, LutError, "the LUT file")
 
 
 def parse(text: str, *, origin: str = "LUT") -> Lut:
     """Read and prove a LUT from the text of its file; `origin` opens every message."""
-    lut = filled(_read(text, origin))
+    lut = filled(read(text, origin))
     prove(lut)
     return lut
 
 
-def _read(text: str, origin: str) -> Lut:
+def read(text: str, origin: str) -> Lut:
     """Read a LUT without proving it; cells marked `x` hold the input's bit for now."""
     keys = _read_keys(text, origin)
     table = _read_table(keys["table"], _text_place(text, origin, "table"), "table")
@@ -259,10 +256,11 @@ def _cells(names: tuple[str, ...], cells: tuple[str, ...]) -> Bits:
 def _read_keys(text: str, origin: str, required: tuple[str, ...] = REQUIRED) -> dict[str, Any]:
     """The keys of a LUT file, each known and of its kind; raises `LutError` with the line."""
     try:
-        keys = tomllib.loads(text)
-    except tomllib.TOMLDecodeError as error:
-        found = re.fullmatch(r"(.*) \(at (?:line (\d+), column \d+|end of document)\)", str(error))
-        message, line = found.groups() if found else (str(error), None)
+        keys = parse_toml(text, "", LutError)
+    except LutError as error:
+        reason = str(error).removeprefix(": ")
+        found = re.fullmatch(r"(.*) \(at (?:line (\d+), column \d+|end of document)\)", reason)
+        message, line = found.groups() if found else (reason, None)
         raise Place(origin, int(line or 0)).error(f": not valid TOML: {message}") from error
     for key in keys:
         if key not in REQUIRED + OPTIONAL:
@@ -300,6 +298,8 @@ def _check_value(key: str, value: object, place: Place) -> None:
             raise place.error(f": `{key}` must be a list of column names, got {value!r}")
     elif not isinstance(value, str):
         raise place.error(f": `{key}` must be text, got {value!r}")
+    elif not re.sub(r"[\n\t]", "", value).isprintable():
+        raise place.error(f": `{key}` must be text that can be printed, got {value[:60]!r}")
     elif key in CHOICES and value not in CHOICES[key]:
         known = " or ".join(map(repr, CHOICES[key]))
         raise place.error(f": `{key}` must be {known}, got {value!r}")

@@ -1,7 +1,7 @@
 """What an interrupted run has done, whole layers only, to be gone on with.
 
 The rule: one file without code in it, written aside and renamed after each layer; it
-belongs to one model, chip and input, and is refused by any other.
+belongs to one model, chip and input, and is refused by any other.  A digest covers all of it.
 """
 
 from __future__ import annotations
@@ -12,22 +12,23 @@ import json
 import os
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass
-from pathlib import Path
 from typing import Any
 
 import numpy as np
 
+from apsim import schemas
 from apsim.counts import Activity, Counts
 from apsim.errors import InputError
 from apsim.files import replacing
-from apsim.nn.model import Integers, Layer, Model, Weighted
+from apsim.nn.model import Integers, Layer, Model
 from apsim.nn.on_ap.chip import Chip
 from apsim.nn.on_ap.layer_run import Forecast, LayerRun, Part
 from apsim.nn.on_ap.seconds import Seconds
+from apsim.readers import parse_json, read_arrays
 
-__all__ = ["Checkpoint", "identity", "read", "write"]
+__all__ = ["Checkpoint", "identity", "model_digest", "read", "write"]
 
-SCHEMA = "apsim.checkpoint/2"
+SCHEMA = "apsim.checkpoint/3"
 
 
 @dataclass(frozen=True)
@@ -40,20 +41,26 @@ class Checkpoint:
 
 def identity(model: Model, tensors: Mapping[str, Integers], chip: Chip, check: str) -> str:
     """A digest of everything that decides what a run gives and counts."""
-    text = hashlib.sha256()
     design = chip.design
-    plain = [SCHEMA, model.name, model.rule, chip.kind.value, design.rows, design.columns, check]
+    plain = [SCHEMA, model_digest(model), chip.kind.value, design.rows, design.columns, check]
     plain += ["requant on the ap"] * (chip.requant == "ap")
-    text.update(json.dumps(plain).encode())
+    text = hashlib.sha256(json.dumps(plain).encode())
+    for name in sorted(tensors):
+        text.update(json.dumps([name, list(np.shape(tensors[name]))]).encode())
+        text.update(np.ascontiguousarray(tensors[name]).tobytes())
+    return text.hexdigest()
+
+
+def model_digest(model: Model) -> str:
+    """A digest of everything in a model that decides what it gives and counts."""
+    text = hashlib.sha256(json.dumps([model.name, model.rule]).encode())
     for name in sorted(model.tensors):
         text.update(f"{name}: {model.tensors[name]!r}".encode())
     for layer in model.layers:
         text.update(_layer_text(layer).encode())
-        if isinstance(layer, Weighted):
-            text.update(np.ascontiguousarray(layer.weights).tobytes())
-            text.update(np.ascontiguousarray(layer.bias).tobytes())
-    for name in sorted(tensors):
-        text.update(name.encode() + np.ascontiguousarray(tensors[name]).tobytes())
+        for values in vars(layer).values():
+            if isinstance(values, np.ndarray):
+                text.update(np.ascontiguousarray(values).tobytes())
     return text.hexdigest()
 
 
@@ -73,11 +80,9 @@ def _requant(layer: Layer) -> dict[str, Any]:
 
 def write(path: str | os.PathLike[str], run: str, checkpoint: Checkpoint) -> None:
     """Write a checkpoint of run `run` (its identity); the old one stays where that fails."""
-    head = {
-        "schema": SCHEMA,
-        "run": run,
-        "layers": [asdict(layer) for layer in checkpoint.layers],
-    }
+    layers = [asdict(layer) for layer in checkpoint.layers]
+    head: dict[str, Any] = {"schema": SCHEMA, "run": run, "layers": layers}
+    head["digest"] = _digest(json.loads(json.dumps(head)), checkpoint.tensors)
     arrays: dict[str, Any] = {f"tensor/{k}": v for k, v in checkpoint.tensors.items()}
     arrays["head"] = np.frombuffer(json.dumps(head).encode(), np.uint8)
     with replacing(path) as stream:
@@ -85,37 +90,38 @@ def write(path: str | os.PathLike[str], run: str, checkpoint: Checkpoint) -> Non
 
 
 def read(path: str | os.PathLike[str], run: str) -> Checkpoint:
-    """Read a checkpoint of run `run`; raises `InputError` where it is another's or damaged."""
-    try:
-        head, tensors = _parts_of(path)
-        if head["schema"] == SCHEMA and head["run"] == run:
-            return Checkpoint(tuple(_layer(layer) for layer in head["layers"]), tensors)
-    except FileNotFoundError as error:
-        raise InputError(f"there is no checkpoint {Path(path)}") from error
-    except OSError as error:
-        reason = error.strerror or error
-        raise InputError(f"cannot read the checkpoint {Path(path)}: {reason}") from error
-    except Exception as error:  # whatever a damaged archive makes its readers raise
-        raise InputError(f"{Path(path)} is not a usable checkpoint: {_why(error)}") from error
-    if head["schema"] != SCHEMA:
-        raise InputError(f"{path}: wanted a checkpoint of {SCHEMA}, got {head['schema']!r}")
-    raise InputError(f"{path} belongs to a run of another model, input, chip or check")
+    """Read a checkpoint of run `run`; raises `InputError` where it is another's or damaged.
+
+    Nothing in it is believed that its digest does not cover.
+    """
+    head, tensors = _parts_of(path)
+    given = head.pop("digest")
+    if given != _digest(head, tensors):
+        raise InputError(f"{path}: its contents are not those that were written: wrong digest")
+    if head["run"] != run:
+        raise InputError(f"{path} belongs to a run of another model, input, chip or check")
+    return Checkpoint(tuple(map(_layer, head["layers"])), tensors)
+
+
+def _digest(head: Mapping[str, Any], tensors: Mapping[str, Integers]) -> str:
+    """A digest of all contents: what was done, and every tensor with its name, kind and shape."""
+    text = hashlib.sha256(json.dumps(head, sort_keys=True).encode())
+    for name in sorted(tensors):
+        tensor = np.ascontiguousarray(tensors[name])
+        text.update(json.dumps([name, tensor.dtype.str, list(tensor.shape)]).encode())
+        text.update(tensor.tobytes())
+    return text.hexdigest()
 
 
 def _parts_of(path: str | os.PathLike[str]) -> tuple[dict[str, Any], dict[str, Integers]]:
-    with open(path, "rb") as stream:
-        archive = np.load(stream, allow_pickle=False)
-        if isinstance(archive, np.ndarray):
-            raise ValueError("it is one array, not an archive")
-        tensors = {
-            name.removeprefix("tensor/"): archive[name] for name in archive.files if name != "head"
-        }
-        return json.loads(bytes(archive["head"])), tensors
-
-
-def _why(error: Exception) -> str:
-    missing = isinstance(error, KeyError)
-    return f"it lacks {error.args[0]}" if missing else str(error) or type(error).__name__
+    arrays = read_arrays(path, what="the checkpoint")
+    if not isinstance(arrays, dict) or "head" not in arrays or arrays["head"].dtype != np.uint8:
+        raise InputError(f"{path} is not a checkpoint: it lacks an entry head of bytes")
+    text = arrays.pop("head").tobytes().decode(errors="replace")
+    head = schemas.check(
+        parse_json(text, f"{path}: entry 'head'"), SCHEMA, f"the checkpoint {path}"
+    )
+    return head, {name.removeprefix("tensor/"): array for name, array in arrays.items()}
 
 
 def _layer(fields: dict[str, Any]) -> LayerRun:

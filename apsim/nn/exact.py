@@ -15,25 +15,34 @@ import numpy.typing as npt
 from apsim.nn import rules
 from apsim.nn.model import (
     Add,
+    ArgMax,
     AvgPool,
     Concat,
     Conv2d,
     Flatten,
     Integers,
+    Interpolate,
     Layer,
     Linear,
+    MatMul,
+    Maximum,
     MaxPool,
     Model,
+    Multiply,
+    Rearrange,
     Relu,
     Requant,
     Requantize,
     Reshape,
+    Softmax,
+    Sum,
+    Table,
     Transpose,
     Weighted,
 )  # fmt: skip
 from apsim.nn.model.inputs import checked_inputs
 from apsim.nn.model.windows import out_size, window_counts
-from apsim.nn.rules import float32
+from apsim.nn.rules import float32, litert
 
 __all__ = [
     "accumulate", "activations", "add", "average_pool", "branches", "checked_inputs", "conv2d",
@@ -226,8 +235,9 @@ def layer_output(model: Model, layer: Layer, tensors: Tensors) -> Integers:
 def run(model: Model, x: npt.ArrayLike | Mapping[str, npt.ArrayLike]) -> dict[str, Integers]:
     """Run a model on integers [N, ...] and give every tensor by name.
 
-    `x` is one array, or one for each input by name.  Raises `InputError` where a shape
-    or a value does not fit the input tensor.
+    `x` is one array, or one for each input by name (states by theirs, where they are not
+    to start anew).  Raises `InputError` where a shape or a value does not fit the input
+    tensor.
     """
     tensors = checked_inputs(model, x)
     for layer in model.layers:
@@ -296,6 +306,63 @@ def _requantize(model: Model, layer: Requantize, inputs: list[Integers]) -> Inte
     return inputs[0] + layer.bias
 
 
+def _table(model: Model, layer: Table, inputs: list[Integers]) -> Integers:
+    which = np.broadcast_to(layer.which, model.tensors[layer.output].shape)
+    return layer.values.astype(np.int64)[which, inputs[0] - model.tensors[layer.inputs[0]].lo]
+
+
+def _rearrange(model: Model, layer: Rearrange, inputs: list[Integers]) -> Integers:
+    words = np.concatenate([values.reshape(len(values), -1) for values in inputs], axis=1)
+    fill = layer.fill + model.tensors[layer.output].zero_point
+    moved = np.where(layer.index < 0, fill, words[:, np.maximum(layer.index, 0)])
+    return np.asarray(moved, np.int64)
+
+
+def _product(model: Model, layer: Multiply, inputs: list[Integers]) -> Integers:
+    a, b = (x - model.tensors[n].zero_point for x, n in zip(inputs, layer.inputs, strict=True))
+    return np.asarray(a * b)
+
+
+def _maximum(model: Model, layer: Maximum, inputs: list[Integers]) -> Integers:
+    return np.asarray((np.minimum if layer.least else np.maximum)(*inputs))
+
+
+def _sum(model: Model, layer: Sum, inputs: list[Integers]) -> Integers:
+    total = inputs[0].sum(axis=tuple(axis + 1 for axis in layer.axes), dtype=np.int64)
+    return np.asarray(total.reshape(len(total), *model.tensors[layer.output].shape) + layer.bias)
+
+
+def _matmul(model: Model, layer: MatMul, inputs: list[Integers]) -> Integers:
+    a, b = (x - model.tensors[n].zero_point for x, n in zip(inputs, layer.inputs, strict=True))
+    return _dot(a, b.swapaxes(-1, -2) if layer.transposed else b)
+
+
+def _interpolate(model: Model, layer: Interpolate, inputs: list[Integers]) -> Integers:
+    """Weights add up to 2**20; halves of it are added away from zero, then it is truncated."""
+    if layer.fractions:
+        return float32.interpolate(layer, inputs[0])
+    total = np.zeros((), np.int64)
+    for side in (0, 1):
+        rows = layer.rows[:, 2] if side else 1024 - layer.rows[:, 2]
+        for edge in (0, 1):
+            columns = layer.columns[:, 2] if edge else 1024 - layer.columns[:, 2]
+            near = inputs[0][:, :, layer.rows[:, side]][..., layer.columns[:, edge]]
+            total = total + near * (rows[:, None] * columns[None, :])
+    halves = total + np.where(total >= 0, 1 << 19, -(1 << 19))
+    return np.asarray(np.where(halves >= 0, halves >> 20, -(-halves >> 20)))
+
+
+def _softmax(model: Model, layer: Softmax, inputs: list[Integers]) -> Integers:
+    bits = model.tensors[layer.inputs[0]].bits
+    return litert.softmax(inputs[0], layer.factor, model.tensors[layer.output], bits)
+
+
+def _arg_max(model: Model, layer: ArgMax, inputs: list[Integers]) -> Integers:
+    find = np.argmin if layer.least else np.argmax
+    found = find(inputs[0], axis=layer.axis + 1)
+    return np.asarray(found.reshape(len(found), *model.tensors[layer.output].shape), np.int64)
+
+
 _ACCUMULATE: dict[type[Layer], Callable[[Model, Any, list[Integers]], Integers]] = {
     Conv2d: _conv2d,
     Linear: _linear,
@@ -308,4 +375,13 @@ _ACCUMULATE: dict[type[Layer], Callable[[Model, Any, list[Integers]], Integers]]
     Transpose: _transpose,
     Concat: _concat,
     Requantize: _requantize,
+    Table: _table,
+    Rearrange: _rearrange,
+    Multiply: _product,
+    Maximum: _maximum,
+    Sum: _sum,
+    MatMul: _matmul,
+    Interpolate: _interpolate,
+    Softmax: _softmax,
+    ArgMax: _arg_max,
 }

@@ -11,12 +11,13 @@ import time
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass, field
+from html import escape
 
 import numpy as np
 import numpy.typing as npt
 
 from apsim.counts import Counts
-from apsim.errors import InputError, ProgramError
+from apsim.errors import InputError, ProgramError, shown
 from apsim.nn import checkpoint, exact
 from apsim.nn.checkpoint import Checkpoint
 from apsim.nn.model import Integers, Layer, Model, Weighted
@@ -89,7 +90,10 @@ class Run:
              layer.predicted.total, layer.bit_exact and layer.counts_match)
             for layer in self.layers
         )  # fmt: skip
-        rows = "".join(f"<tr>{''.join(f'<td>{cell}</td>' for cell in line)}</tr>" for line in lines)
+        rows = "".join(
+            f"<tr>{''.join(f'<td>{escape(shown(cell))}</td>' for cell in line)}</tr>"
+            for line in lines
+        )
         names = "".join(f"<th>{name}</th>" for name in head)
         return f"<table><tr>{names}</tr>{rows}</table>"
 
@@ -184,7 +188,10 @@ class _Progress:
                 self.watcher.advance(layer, done.macs)
 
     def _require(self, found: Checkpoint, path: str | os.PathLike[str]) -> None:
-        """Refuse a checkpoint that has forgotten tensors which this run is to keep."""
+        """Refuse a checkpoint of other layers, or without tensors which this run is to keep."""
+        names = [layer.name for layer in found.layers]
+        if names != [layer.name for layer in self.model.layers[: len(names)]]:
+            raise InputError(f"{path}: wanted the first layers of {self.model.name}, got {names}")
         made = [layer.output for layer in self.model.layers[: len(found.layers)]]
         lost = [name for name in (*self.model.inputs, *made) if name not in found.tensors]
         if self.keep == "all" and lost:
@@ -228,4 +235,5 @@ class _Progress:
             return
         needed = {name for layer in self.model.layers[len(self.layers) :] for name in layer.inputs}
         needed.update(self.model.outputs)
+        needed.update(state.written for state in self.model.states)
         self.tensors = {name: value for name, value in self.tensors.items() if name in needed}

@@ -13,14 +13,13 @@ A schedule is a TOML file:
 
 from __future__ import annotations
 
-import json
 import time
-import tomllib
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from apsim import schemas
 from apsim.cost.estimate import estimate
 from apsim.cost.technology import Technology
 from apsim.counts import Activity
@@ -31,6 +30,7 @@ from apsim.nn.model import Model
 from apsim.nn.on_ap.chip import Chip
 from apsim.nn.rules import real
 from apsim.nn.search import Images
+from apsim.readers import parse_toml, read_json
 
 __all__ = ["Batch", "Known", "Schedule", "Took", "read_schedule", "stream"]
 
@@ -139,10 +139,7 @@ def _run(
 
 def read_schedule(path: str) -> Schedule:
     """A schedule file with the settings that it names; raises `InputError` with the place."""
-    try:
-        table = tomllib.loads(read_text(path))
-    except tomllib.TOMLDecodeError as error:
-        raise InputError(f"{path}: not valid TOML: {error}") from error
+    table = parse_toml(read_text(path), f"{path}: not valid TOML")
     _only(table, {"settings", "batch"}, path)
     name, batches = table.get("settings"), table.get("batch")
     if not isinstance(name, str):
@@ -173,13 +170,8 @@ def _positive(entry: Mapping[str, Any], key: str, where: str) -> float | None:
 
 
 def _settings(path: str) -> tuple[Known, ...]:
-    try:
-        table = json.loads(read_text(path))
-        if table["schema"] != _SCHEMA:
-            raise InputError(f"{path}: wanted the schema {_SCHEMA}, got {table['schema']!r}")
-        return tuple(_known(one) for one in table["settings"])
-    except (ValueError, KeyError, TypeError) as error:
-        raise InputError(f"{path}: not a file of apsim fluid --json ({error!r})") from error
+    table = schemas.check(read_json(path), _SCHEMA, f"{path}: not a file of apsim fluid --json")
+    return tuple(_known(one) for one in table["settings"])
 
 
 def _known(one: Mapping[str, Any]) -> Known:

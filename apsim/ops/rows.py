@@ -1,6 +1,6 @@
 """Rows that belong together, and the moves of words between them.
 
-The rule: a group is `size` consecutive rows; groups are independent of one another,
+The rule: a group is rows that lie together; groups are independent of one another,
 which is what lets segments act at once.  A move is one word-sequential read and one
 word-sequential write, with a column offset (paper, eq. 3).
 """
@@ -22,24 +22,40 @@ __all__ = ["Groups", "loop", "move", "move_words", "pairs"]
 
 @dataclass(frozen=True)
 class Groups:
-    """`count` groups of `size` consecutive rows; group g begins at row g * size."""
+    """`count` groups of `size` words, a row each, one group after the other.
+
+    After each pair of words in a group stand `gap` rows of scratch: a segment of rows that
+    hold words and flags can be cut out by switches only where they lie together.
+    """
 
     count: int
     size: int
+    gap: int = 0
+
+    @property
+    def span(self) -> int:
+        """Rows of one group, its scratch included."""
+        return self.size + self.size // 2 * self.gap
 
     @property
     def rows(self) -> int:
         """Rows that the groups occupy; the rows after them are free for carries and flags."""
-        return self.count * self.size
+        return self.count * self.span
 
     @property
     def first_rows(self) -> NDArray[np.int64]:
         """The row of each group where its result ends up: int64[count]."""
-        return np.arange(self.count, dtype=np.int64) * self.size
+        return np.arange(self.count, dtype=np.int64) * self.span
+
+    @property
+    def word_rows(self) -> NDArray[np.int64]:
+        """The row of each word of each group: int64[count, size]."""
+        return self.table([(word,) for word in range(self.size)]).reshape(self.count, self.size)
 
     def table(self, tuples: Sequence[Sequence[int]]) -> NDArray[np.int64]:
-        """Rows for each group and each tuple of rows within a group: int64[groups*tuples, n]."""
-        inside = np.array(tuples, np.int64)
+        """Rows for each group and each tuple of words within a group: int64[groups*tuples, n]."""
+        words = np.array(tuples, np.int64)
+        inside = words + words // 2 * self.gap
         return (self.first_rows[:, None, None] + inside).reshape(-1, inside.shape[1])
 
     def beside(self, table: NDArray[np.int64], extra: int) -> NDArray[np.int64]:
@@ -47,10 +63,9 @@ class Groups:
         rows = self.rows + np.arange(extra, dtype=np.int64)
         return np.hstack([table, np.tile(rows, (len(table), 1))])
 
-    def beside_each(self, table: NDArray[np.int64], extra: int) -> NDArray[np.int64]:
-        """The table with `extra` scratch rows of its own in every line."""
-        rows = self.rows + np.arange(len(table) * extra, dtype=np.int64)
-        return np.hstack([table, rows.reshape(len(table), extra)])
+    def beside_each(self, table: NDArray[np.int64]) -> NDArray[np.int64]:
+        """The table with the scratch rows of the pair that each line's first row opens."""
+        return np.hstack([table, table[:, :1] + 2 + np.arange(self.gap, dtype=np.int64)])
 
 
 def pairs(size: int) -> Iterator[list[tuple[int, int]]]:

@@ -8,6 +8,7 @@ tag chain, or not at all, the words being moved beside each other instead (`move
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
+from dataclasses import replace
 
 from apsim.ap_kind import ApKind
 from apsim.counts import Phase
@@ -19,7 +20,7 @@ from apsim.ops.rows import Groups, loop, move, move_words, pairs
 from apsim.ops.steps import clear_rows, passes
 from apsim.program import Gate, Item, Mode, Operation, Step
 
-__all__ = ["flag_rows", "largest"]
+__all__ = ["flag_rows", "largest", "placed"]
 
 A_WINS, B_WINS = (("A", 1), ("B", 0)), (("A", 0), ("B", 1))
 CHOSEN = (("F1", 1), ("F2", 0))
@@ -39,15 +40,25 @@ SPREAD = (
 SELECT = (Pass((*A_WINS, ("F1", 1)), (("B", 1),)), Pass((*B_WINS, ("F1", 1)), (("B", 0),)))
 CHAIN_GATES = (Gate.PREFIX, Gate.PREFIX, Gate.NONE, Gate.NONE)
 SCHEMES = ("moves", "prefix", "chain")
+FLAG_ROWS = {"prefix": 4, "chain": 2}  # of one pair of words
 
 
 def flag_rows(kind: ApKind | str, scheme: str, groups: Groups) -> int:
-    """Rows that `largest` needs after the groups for flags and their shifted copies."""
+    """Rows that `largest` needs beside the words, for flags and their shifted copies."""
     kind = ApKind.named(kind)
     if scheme == "moves" or groups.size == 1:
         return 0
-    most = max(len(level) for level in pairs(groups.size)) * groups.count
-    return {"prefix": 4, "chain": 2}[scheme] * (most if kind.segmented else 1)
+    return FLAG_ROWS[scheme] * (groups.count * (groups.size // 2) if kind.segmented else 1)
+
+
+def placed(groups: Groups, kind: ApKind | str, scheme: str) -> Groups:
+    """The groups as `largest` wants their words: with room for flags where segments act at once.
+
+    A segment is rows that lie together, so its flags stand after the pair that it begins
+    with; elsewhere the flags of all stand after the groups.
+    """
+    apart = ApKind.named(kind).segmented and scheme in FLAG_ROWS
+    return replace(groups, gap=FLAG_ROWS[scheme] if apart else 0)
 
 
 def largest(
@@ -59,7 +70,7 @@ def largest(
     kind: ApKind | str,
     scheme: str,
 ) -> Operation:
-    """Leave the largest `word` of each group in the group's first row.
+    """Leave the largest `word` of each group, which stands in `placed` rows, in its first row.
 
     `other` takes moved words and lies below `word` (a decision runs to lower columns);
     `flags` are two columns holding 0.  Words are unsigned or offset binary for the
@@ -73,6 +84,7 @@ def largest(
         raise ProgramError(f"unknown scheme {scheme!r}: wanted one of {', '.join(SCHEMES)}")
     if (scheme == "prefix" and not kind.vertical) or (scheme == "chain" and not kind.chain):
         raise ProgramError(f"a maximum by {scheme} is not possible on the {kind.value} AP")
+    groups = placed(groups, kind, scheme)
 
     def build(layout: Layout) -> Iterator[Item]:
         if scheme != "moves":
@@ -99,8 +111,8 @@ def _vertical_level(
 ) -> Item:
     """One level of row pairs: slots b (kept), a, F1, F2 and, for the prefix scheme, two copies."""
     table = groups.table(level)
-    extra = 4 if bits else 2
-    rows = groups.beside_each(table, extra) if parallel else groups.beside(table, extra)
+    extra = FLAG_ROWS["prefix" if bits else "chain"]
+    rows = groups.beside_each(table) if parallel else groups.beside(table, extra)
     body = _prefix(bits, columns) if bits else _chain()
     return loop(body, rows, parallel, "B", "A", "F1", "F2", "T1", "T2")
 

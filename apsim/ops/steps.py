@@ -10,6 +10,7 @@ from functools import cache
 
 from apsim import lut
 from apsim.counts import Phase
+from apsim.errors import ProgramError
 from apsim.layout import Field
 from apsim.lut.model import Lut, Pass
 from apsim.program import Gate, Mode, Op, Step
@@ -29,6 +30,32 @@ __all__ = [
 
 
 @cache
+def _refuse_unless_right(table: Lut, lines: tuple[int, ...]) -> None:
+    """Refuse columns of a LUT that share a line, unless its passes still do what it says.
+
+    For every state in which such columns agree, what the passes leave on a line must be what
+    the truth table wants of the column that is written there.
+    """
+    place = dict(zip(table.columns, lines, strict=True))
+    shared = " and ".join(name for name in table.columns if lines.count(place[name]) > 1)
+    for state, wanted in table.truth.items():
+        cells: dict[int, int] = {}
+        if wanted is None or any(
+            cells.setdefault(n, bit) != bit for n, bit in zip(lines, state, strict=True)
+        ):
+            continue
+        for row in table.passes:
+            if all(cells[place[name]] == bit for name, bit in row.key):
+                cells |= {place[name]: bit for name, bit in row.write}
+        results = dict(zip(table.columns, wanted, strict=True))
+        if any(cells[place[name]] != results[name] for name in table.outputs):
+            raise ProgramError(
+                f"{table.name}: {shared} are one place, and its passes cannot work on that: "
+                f"from {dict(zip(table.columns, state, strict=True))}; copy one of them first"
+            )
+
+
+@cache
 def look_up(name: str) -> Lut:
     """The LUT of that name, found once per process."""
     return lut.find(name)
@@ -45,6 +72,8 @@ def passes(
 ) -> Iterator[Step]:
     """One step for each pass of a LUT, its columns standing on the given lines."""
     table = look_up(table) if isinstance(table, str) else table
+    if isinstance(table, Lut) and len(set(lines.values())) < len(lines):
+        _refuse_unless_right(table, tuple(lines[name] for name in table.columns))
     for number, row in enumerate(table.passes if isinstance(table, Lut) else table):
         yield Step(
             Op.PASS,

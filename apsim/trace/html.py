@@ -21,6 +21,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from apsim.controller import Event
+from apsim.errors import shown
 from apsim.machine import Machine
 from apsim.program import Microprogram, Mode, Op
 from apsim.trace.limits import Limits
@@ -45,7 +46,7 @@ class Film:
         self._steps: list[dict[str, Any]] = []
         self.note = limits.note(machine.rows, len(program))
         self._head = {
-            "title": program.name or "program", "note": self.note, "rows": self._rows,
+            "title": shown(program.name or "program"), "note": self.note, "rows": self._rows,
             "columns": machine.cam.columns, "steps": self._steps,
             "fields": [[f.name, f.column, f.width] for f in machine.layout.values()],
             "start": ["".join("01"[int(bit)] for bit in row) for row in self._cells],
@@ -77,7 +78,7 @@ class Film:
         moves = step.op in (Op.WRITE_TAG, Op.WRITE_DATA)
         compared, driven = _lines(event)
         return {
-            "s": str(step),
+            "s": shown(step),
             "k": [] if moves else self._named(event, step.key),
             "w": self._named(event, step.key if moves else step.write),
             "v": int(step.mode is Mode.VERTICAL),

@@ -23,6 +23,7 @@ import json
 from typing import Any, BinaryIO
 
 from apsim.controller import Event
+from apsim.errors import shown
 from apsim.machine import Machine
 from apsim.program import Microprogram
 from apsim.trace.limits import Limits
@@ -42,7 +43,7 @@ class JsonLines:
         self.note = limits.note(machine.rows, len(program))
         fields = [[f.name, f.column, f.width, f.kind] for f in machine.layout.values()]
         self._write(
-            schema=SCHEMA, program=program.name, steps=len(program), rows=machine.rows,
+            schema=SCHEMA, program=shown(program.name), steps=len(program), rows=machine.rows,
             columns=machine.cam.columns, fields=fields, note=self.note,
         )  # fmt: skip
 
@@ -71,7 +72,8 @@ def event_record(event: Event, most: int) -> dict[str, Any]:
     vertical = {} if event.rows is None else {"rows": event.rows.tolist()}
     return {
         "step": event.index, "op": step.op.name, "mode": step.mode.name,
-        "phase": step.phase.value, "label": step.label, "bit": step.bit, "text": step.text,
+        "phase": step.phase.value, "label": shown(step.label), "bit": step.bit,
+        "text": shown(step.text),
         "key": step.key, "write": step.write, **vertical,
         "tagged": len(tagged), "tag": tagged[:most].tolist(),
         "counts": event.counts.as_dict(), "activity": event.activity.as_dict(),

@@ -18,6 +18,7 @@ from itertools import groupby
 from typing import Any, BinaryIO
 
 from apsim.counts import Counts
+from apsim.errors import shown
 from apsim.functions import Function
 from apsim.program import Loop, Microprogram, Operation, Step
 
@@ -82,14 +83,21 @@ class Timeline:
         self._events += 1
         self._write(
             {
-                "name": what.name, "cat": what.category, "ph": "X", "ts": offset + what.start,
-                "dur": what.cycles, "pid": process, "tid": track, "args": what.counts.as_dict(),
+                "name": shown(what.name), "cat": what.category, "ph": "X",
+                "ts": offset + what.start, "dur": what.cycles, "pid": process, "tid": track,
+                "args": what.counts.as_dict(),
             }
         )  # fmt: skip
 
     def _name(self, process: int, track: int | None, name: str) -> None:
         kind = "process_name" if track is None else "thread_name"
-        event = {"name": kind, "ph": "M", "pid": process, "tid": track or 0, "args": {"name": name}}
+        event = {
+            "name": kind,
+            "ph": "M",
+            "pid": process,
+            "tid": track or 0,
+            "args": {"name": shown(name)},
+        }
         self._write(event)
 
     def _write(self, event: dict[str, Any], after: str = ",\n") -> None:

@@ -20,7 +20,7 @@ from numpy.typing import NDArray
 
 from apsim.controller import Event
 from apsim.counts import Activity, Counts
-from apsim.errors import MissingExtra
+from apsim.errors import MissingExtra, shown
 from apsim.layout import Field
 from apsim.machine import Machine
 from apsim.program import Loop, Microprogram, Mode, Op
@@ -51,7 +51,7 @@ class Waves:
         self._text = io.TextIOWrapper(stream, "utf-8", write_through=True)
         self._writer = VCDWriter(
             self._text, timescale="1 ns", date="", version="apsim",
-            comment=f"{program.name}: 1 ns is one operation. {self.note}".strip(),
+            comment=f"{shown(program.name)}: 1 ns is one operation. {self.note}".strip(),
         )  # fmt: skip
         self.names: list[str] = []
         self._signals: dict[str, Any] = {}
@@ -126,7 +126,7 @@ class Waves:
     def _show_step(self, event: Event) -> None:
         self._set("step.number", event.index)
         for name in ("label", "text"):
-            self._set(f"step.{name}", getattr(event.step, name).replace(" ", "_"))
+            self._set(f"step.{name}", shown(getattr(event.step, name)).replace(" ", "_"))
         self._set("step.phase", event.step.phase.value.replace(" ", "_"))
         self._set("step.bit", "x" if event.step.bit is None else event.step.bit)
 
@@ -168,7 +168,7 @@ def signal_list(path: str, names: list[str]) -> str:
 
     Before names, `@200` makes a line a heading, `@24` shows decimal and `@28` binary numbers.
     """
-    lines = [f'[dumpfile] "{path}"', "[timestart] 0", "[size] 1400 900"]
+    lines = [f'[dumpfile] "{shown(path)}"', "[timestart] 0", "[size] 1400 900"]
     for scope, group in groupby(names, key=lambda name: name.split(".")[1]):
         lines += ["@200", f"-{scope}"]
         for name in group:

@@ -240,7 +240,7 @@ def test_a_chip_that_cannot_hold_a_layer_is_told_which_and_what_it_lacks(
     [
         ("{", "is not JSON"),
         ("[]", "wanted schema 'apsim.run/1', got None"),
-        ('{"schema": "apsim.run/1"}', "the run lacks an entry"),
+        ('{"schema": "apsim.run/1"}', "wanted an entry 'model', got none - at $"),
     ],
 )
 def test_a_text_that_is_no_run_is_refused(

@@ -86,6 +86,7 @@ def test_a_sweep_gives_what_its_points_give_alone(spec_file: Path, tmp_path: Pat
 def test_a_finished_sweep_evaluates_nothing(
     spec_file: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
+    spec_file.write_text(SPEC.replace(', "hawq-low"', ""))
     spec, out = read_spec(str(spec_file)), tmp_path / "out.jsonl"
     first = sweep(spec, str(out), workers=1)
     text = out.read_text()
@@ -139,7 +140,9 @@ def test_a_worker_that_dies_costs_nothing_but_time(
     monkeypatch.setattr(runner, "evaluate_all", _dies_once)
     assert sweep(spec, str(tmp_path / "two.jsonl"), workers=2) == wanted
     assert (tmp_path / "died").exists()
-    assert len(finished(str(tmp_path / "two.jsonl"))) == len(wanted)
+    assert finished(str(tmp_path / "two.jsonl")) == {
+        one["id"]: one for one in wanted if "error" not in one
+    }
 
 
 def test_workers_that_keep_dying_end_the_sweep_with_a_reason(
@@ -272,7 +275,8 @@ def test_a_wrong_sweep_is_refused_with_its_reason(
 @pytest.mark.parametrize(
     ("options", "message"),
     [
-        (["--workers", "0"], "--workers: wanted at least 1, got 0"),
+        (["--workers", "0"], "--workers: wanted 1 to 1024, got 0"),
+        (["--workers", "1000000000"], "--workers: wanted 1 to 1024, got 1000000000"),
         (["--csv", "/nowhere/x.csv"], "cannot write /nowhere/x.csv"),
         (["--out", "/nowhere/x.jsonl"], "cannot write /nowhere/x.jsonl"),
         (["--plot", "x.svg"], "--plot: wanted a sweep of costs with two objectives"),
@@ -295,6 +299,83 @@ def test_a_sweep_without_a_single_result_fails(
     shown = capsys.readouterr().out
     assert "2 points cannot be: 'vgg61' is neither" in shown
     assert "did you mean 'vgg16'" in shown
+
+
+def test_a_technology_made_dearer_is_measured_anew(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """The same command after an edit: what a new sweep gives, and the rest as it was"""
+    monkeypatch.chdir(tmp_path)
+    mine, spec = Path("mine.toml"), Path("s.toml")
+    base = Path("base.toml")
+    spec.write_text("[axes]\nnetwork = 'alexnet'\ntechnology = ['sram', 'mine.toml']\n")
+    base.write_text("extends = 'sram-16nm'\n")
+    mine.write_text("extends = 'base.toml'\n")
+    first = sweep(read_spec("s.toml"), "s.jsonl", workers=1)
+    base.write_text("extends = 'sram-16nm'\ncompare_factor = { value = 20, unit = '1' }\n")
+    again = sweep(read_spec("s.toml"), "s.jsonl", workers=1)
+    assert again[0] == first[0]
+    assert again[1]["energy_j"] > 2 * first[1]["energy_j"]
+    assert again == sweep(read_spec("s.toml"), "new.jsonl", workers=1)
+    assert len(Path("s.jsonl").read_text().splitlines()) == 3
+
+
+def test_a_model_or_input_replaced_is_run_anew(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    digits = datasets.digits()
+    nn.save(nn.load("digits").at(8), "m.npz")
+    np.save("x.npy", digits.images[:1])
+    table = {"kind": "run", "images": 1, "axes": {"model": "m.npz", "input": "x.npy"}}
+    first = sweep(spec_of(table, "here"), "s.jsonl", workers=1)
+    nn.save(nn.load("digits").at(4), "m.npz")
+    narrow = sweep(spec_of(table, "here"), "s.jsonl", workers=1)
+    assert narrow[0]["counts"]["compare"] < first[0]["counts"]["compare"]
+    np.save("x.npy", digits.images[1:2])
+    other = sweep(spec_of(table, "here"), "s.jsonl", workers=1)
+    assert other[0]["activity"] != narrow[0]["activity"]
+
+
+def test_an_error_is_tried_again_and_leaves_no_line_behind(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    table = {"axes": {"network": "alexnet", "technology": ["late.toml", "sram"]}}
+    missing = sweep(spec_of(table, "here"), "s.jsonl", workers=1)
+    assert "cannot read late.toml" in missing[0]["error"]
+    Path("late.toml").write_text("extends = 'reram-16nm'\n")
+    found = sweep(spec_of(table, "here"), "s.jsonl", workers=1)
+    assert found[0]["energy_j"] != found[1]["energy_j"] == missing[1]["energy_j"]
+    assert len(Path("s.jsonl").read_text().splitlines()) == 2
+
+
+def test_a_second_sweep_on_one_file_is_refused_while_the_first_is_at_it(
+    spec_file: Path, tmp_path: Path
+) -> None:
+    """The first goes on and does each point once"""
+    spec, out, met = read_spec(str(spec_file)), str(tmp_path / "out.jsonl"), []
+
+    def second(done: int, total: int) -> None:
+        with pytest.raises(InputError, match="another sweep is writing it"):
+            sweep(spec, out, workers=1)
+        met.append(done)
+
+    sweep(spec, out, workers=1, progress=second)
+    assert len(met) > 1
+    names = [json.loads(line)["id"] for line in Path(out).read_text().splitlines()]
+    assert len(names) == len(set(names)) == len(spec.points)
+
+
+@pytest.mark.parametrize("text", ["one line, no end", "", '{"id": 1}\n{', "PK\x03\x04\n\n\x00"])
+def test_no_byte_of_a_file_that_is_no_sweep_is_lost(
+    text: str, spec_file: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    other = tmp_path / "other"
+    other.write_bytes(text.encode())
+    code = main(["explore", str(spec_file), "--out", str(other), "--workers", "1"])
+    assert code == (2 if text else 0)
+    assert other.read_bytes().startswith(text.encode())
 
 
 def test_a_results_file_that_is_something_else_is_refused(

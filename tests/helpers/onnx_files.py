@@ -42,7 +42,7 @@ def quantized(x: str = "x", q: str = "q", real: str = "r") -> list[Any]:
 
 
 KERNEL = np.ones((2, 2, 3, 3), np.int8)
-FLOAT_KERNEL = np.ones((2, 2, 3, 3), np.float32)
+FLOAT_KERNEL = np.full((2, 2, 3, 3), 0.3, np.float32)
 
 
 def external(path: Path, location: str) -> Path:

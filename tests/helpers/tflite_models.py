@@ -12,7 +12,7 @@ from hypothesis import strategies as st
 from numpy.typing import NDArray
 
 Array = NDArray[Any]
-TYPES = {"int8": 9, "int16": 7, "int32": 2, "int64": 4}
+TYPES = {"float32": 0, "int32": 2, "uint8": 3, "int64": 4, "int16": 7, "int8": 9, "resource": 13}
 NONE, RELU, RELU_N1_TO_1, RELU6 = range(4)
 SAME, VALID = 0, 1
 
@@ -80,21 +80,24 @@ class Builder:
             tflite.BufferAddData(self.b, vector)
         return tflite.BufferEnd(self.b)
 
-    def options(self, kind: str, values: dict[str, int]) -> int:
+    def options(self, kind: str, values: dict[str, Any]) -> int:
+        texts = {k: self.b.CreateString(v) for k, v in values.items() if isinstance(v, str)}
+        values = values | texts
         getattr(tflite, f"{kind}Start")(self.b)
         for name, value in values.items():
             getattr(tflite, f"{kind}Add{name}")(self.b, value)
         return getattr(tflite, f"{kind}End")(self.b)
 
     def operator(self, code: int, spec: OperatorSpec) -> int:
-        options = self.options(spec.kind, spec.values)
-        inputs, outputs = self.ints(spec.inputs), self.ints([spec.output])
+        options = self.options(spec.kind, spec.values) if spec.kind else 0
+        inputs, outputs = self.ints(spec.inputs), self.ints(spec.outputs)
         tflite.OperatorStart(self.b)
         tflite.OperatorAddOpcodeIndex(self.b, code)
         tflite.OperatorAddInputs(self.b, inputs)
         tflite.OperatorAddOutputs(self.b, outputs)
-        tflite.OperatorAddBuiltinOptionsType(self.b, getattr(tflite.BuiltinOptions, spec.kind))
-        tflite.OperatorAddBuiltinOptions(self.b, options)
+        if spec.kind:
+            tflite.OperatorAddBuiltinOptionsType(self.b, getattr(tflite.BuiltinOptions, spec.kind))
+            tflite.OperatorAddBuiltinOptions(self.b, options)
         return tflite.OperatorEnd(self.b)
 
     def code(self, spec: OperatorSpec) -> int:
@@ -112,14 +115,18 @@ class OperatorSpec:
 
     op: str
     inputs: list[int]
-    output: int
+    output: int | list[int]
     kind: str
-    values: dict[str, int]
+    values: dict[str, Any]
     version: int
+
+    @property
+    def outputs(self) -> list[int]:
+        return self.output if isinstance(self.output, list) else [self.output]
 
 
 def model(
-    op: str, specs: list[TensorSpec], kind: str, values: dict[str, int], version: int
+    op: str, specs: list[TensorSpec], kind: str, values: dict[str, Any], version: int
 ) -> bytes:
     """A model of one operator: all tensors but the last are its inputs, the last its output."""
     last = len(specs) - 1
@@ -127,17 +134,14 @@ def model(
 
 
 def network(specs: list[TensorSpec], operators: list[OperatorSpec]) -> bytes:
-    """A model of several operators: its inputs are made by none of them, the last gives its output.
-
-    No two operators are of one kind.
-    """
+    """A model of several operators: none of them makes its inputs, the last gives its outputs."""
     builder = Builder()
     b = builder.b
     buffers = [builder.buffer(None), *(builder.buffer(spec.data) for spec in specs)]
     tensors = [builder.tensor(spec, i + 1) for i, spec in enumerate(specs)]
-    made = {one.output for one in operators}
+    made = {i for one in operators for i in one.outputs}
     inputs = [i for i, spec in enumerate(specs) if spec.data is None and i not in made]
-    given, last = builder.ints(inputs), builder.ints([operators[-1].output])
+    given, last = builder.ints(inputs), builder.ints(operators[-1].outputs)
     built = [builder.operator(i, one) for i, one in enumerate(operators)]
     tensor_vector = builder.offsets(tflite.SubGraphStartTensorsVector, tensors)
     operator_vector = builder.offsets(tflite.SubGraphStartOperatorsVector, built)

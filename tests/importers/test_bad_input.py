@@ -119,15 +119,15 @@ MISTAKES: dict[str, tuple[tuple[str, ...], str]] = {
     "infinity": (fed("infinite.npy"), "input 'x' holds NaN or infinity"),
     "too few channels": (fed("planes.npy"), "'x' must have shape [N, 2, 4, 4], got [1, 1, 4, 4]"),
     "no batch": (fed("flat.npy"), "'x' must have shape [N, 2, 4, 4], got [2, 4, 4]"),
-    "text": (fed("text.npy"), "text.npy: input 'x' must hold numbers, got <U32"),
-    "complex numbers": (fed("complex.npy"), "input 'x' must hold numbers, got complex128"),
+    "text": (fed("text.npy"), "numbers: it must hold numbers, got <U32"),
+    "complex numbers": (fed("complex.npy"), "it must hold numbers, got complex128"),
     "integers above the range": (fed("high.npy"), "input 'x' must lie in 0..255, got 256..256"),
     "integers below the range": (fed("low.npy"), "input 'x' must lie in 0..255, got -1..-1"),
     "no image": (fed("none.npy"), "input 'x' must hold at least one"),
     "another name": (
         fed("other.npz"), "wanted an array for each of x and no other, found image"),
     "a name too many": (fed("more.npz"), "and no other, found x, mask"),
-    "no array": (fed("words.npy"), "words.npy: not an .npy or .npz file of numbers"),
+    "no array": (fed("words.npy"), "words.npy: not a whole .npy or .npz of numbers"),
     "tensors to nowhere": (fed("good.npy", "--tensors"), "--tensors goes with --output FILE"),
     "a judge of other widths": (
         fed("good.npy", "--bits", "8", "--against", "reference"), "leave --bits out"),

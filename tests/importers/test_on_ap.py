@@ -117,7 +117,9 @@ def quant(x: str, output: str, bits: str, scale: str, signed: int) -> Any:
 
 
 def quantized(x: Array, scale: float, bits: int, signed: bool) -> Array:
-    """QONNX Quant in float64: round half even, saturate; the integers."""
+    """QONNX Quant in float64: round half even, saturate; one signed bit is -1 or +1."""
+    if signed and bits == 1:
+        return np.where(x / scale >= 0, 1.0, -1.0)
     lo, hi = (-(1 << (bits - 1)), (1 << (bits - 1)) - 1) if signed else (0, (1 << bits) - 1)
     return np.clip(np.rint(x / scale), lo, hi)
 
@@ -130,8 +132,10 @@ def any_width(widths: tuple[int, int, int, int], signed: bool, seed: int) -> tup
     a, w, b, v = widths
     rng = np.random.default_rng(seed)
     x = rng.integers(-(1 << (a - 1)) - 1, (1 << a) + 1, (2, 2, 3, 3)).astype(np.float32)
-    kernel = rng.integers(-(1 << (w - 1)), 1 << (w - 1), (3, 2, 2, 2)).astype(np.float32)
-    matrix = rng.integers(-(1 << (v - 1)), 1 << (v - 1), (12, 2)).astype(np.float32)
+    kernel, matrix = (
+        quantized(rng.integers(-(1 << (n - 1)), 1 << (n - 1), shape), 1, n, True).astype(np.float32)
+        for n, shape in ((w, (3, 2, 2, 2)), (v, (12, 2)))
+    )
     step = 2.0 ** max(0, a + w - b)
     nodes = [
         quant("x", "q", "a", "one", int(signed)), quant("k", "kq", "w", "one", 1),
@@ -160,7 +164,8 @@ def any_width(widths: tuple[int, int, int, int], signed: bool, seed: int) -> tup
 def runs_at(widths: tuple[int, int, int, int], signed: bool, kind: str, seed: int = 0) -> None:
     (proto, x), expected = any_width(widths, signed, seed)
     model = lower(graph_of(proto, "widths")).model
-    assert model.bits == ((widths[0], widths[1]), (widths[2], widths[3]))
+    held = [2 if n == 1 and (signed or i % 2) else n for i, n in enumerate(widths)]  # -1 and +1
+    assert model.bits == ((held[0], held[1]), (held[2], held[3]))
     done = on_ap(model, real.quantize(model, x), kind)
     assert np.array_equal(done.outputs, expected.astype(np.int64))
 

@@ -80,11 +80,8 @@ def test_without_a_folder_of_our_own_it_is_just_done_again(
 def test_a_folder_of_somebody_else_is_not_used(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path / "file"))
-    (tmp_path / "file").write_text("no folder")
-    monkeypatch.setattr("tempfile.gettempdir", lambda: str(tmp_path / "tmp"))
-    folder = cache.folder("imports")
-    assert folder is not None and folder.is_relative_to(tmp_path / "tmp")
+    monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path / "mine"))
+    assert cache.folder("imports") is not None
     monkeypatch.setattr("os.getuid", lambda: 12345)
     assert cache.folder("imports") is None
 

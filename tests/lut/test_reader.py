@@ -112,7 +112,7 @@ def test_a_missing_file_is_named(tmp_path: Path) -> None:
 def test_a_file_that_is_not_text_is_named(tmp_path: Path) -> None:
     path = tmp_path / "bytes.toml"
     path.write_bytes(b"\xff\xfe\x00")
-    with pytest.raises(LutError, match=r"cannot read the LUT file .*bytes\.toml: .*utf-8"):
+    with pytest.raises(LutError, match=r"cannot read the LUT file .*bytes\.toml: it is not UTF-8"):
         load(path)
 
 

@@ -168,20 +168,34 @@ def damage(path: Path, how: str) -> None:
             del head["run"]
         elif how == "another version":
             head["schema"] = "apsim.checkpoint/9"
+        elif how == "a tensor edited":
+            name = next(name for name in arrays if name != "head")
+            arrays[name] = arrays[name] + 1
+        elif how == "a layer doubled":
+            head["layers"].append(head["layers"][-1])
+        elif how == "a layer without parts":
+            head["layers"][0]["parts"] = []
+        elif how == "a tensor renamed":
+            name = next(name for name in arrays if name != "head")
+            arrays[f"{name}'"] = arrays.pop(name)
         arrays["head"] = np.frombuffer(json.dumps(head).encode(), np.uint8)
         with open(path, "wb") as stream:
             np.savez(stream, **arrays)
 
 
 HOW = {
-    "cut short": "is not a usable checkpoint",
-    "a byte changed": "is not a usable checkpoint",
-    "empty": "is not a usable checkpoint",
-    "text": "is not a usable checkpoint",
-    "one array": "it is one array, not an archive",
-    "a layer lacks a number": "is not a usable checkpoint.*macs",
-    "no name of its run": "it lacks run",
-    "another version": "wanted a checkpoint of apsim.checkpoint/2, got 'apsim.checkpoint/9'",
+    "cut short": "cannot read the checkpoint .*not a whole",
+    "a byte changed": "cannot read the checkpoint .*CRC",
+    "empty": "cannot read the checkpoint .*not a whole",
+    "text": "cannot read the checkpoint .*not a whole",
+    "one array": "is not a checkpoint: it lacks an entry head",
+    "a layer lacks a number": r"wanted an entry 'macs', got none - at \$\.layers\[0\]",
+    "no name of its run": "wanted an entry 'run'",
+    "another version": "wanted schema 'apsim.checkpoint/3', got 'apsim.checkpoint/9'",
+    "a tensor edited": "its contents are not those that were written: wrong digest",
+    "a layer doubled": "its contents are not those that were written: wrong digest",
+    "a layer without parts": "its contents are not those that were written: wrong digest",
+    "a tensor renamed": "its contents are not those that were written: wrong digest",
 }
 
 
@@ -195,7 +209,7 @@ def test_a_damaged_checkpoint_is_refused(tmp_path: Path, how: str) -> None:
 
 
 def test_a_checkpoint_that_is_not_there_is_refused(tmp_path: Path) -> None:
-    with pytest.raises(InputError, match=r"there is no checkpoint .*nothing"):
+    with pytest.raises(InputError, match=r"cannot read the checkpoint .*nothing: No such file"):
         runtime.run(MODEL, X, chip(), resume=tmp_path / "nothing")
     with pytest.raises(InputError, match=r"cannot read the checkpoint .*: Is a directory"):
         runtime.run(MODEL, X, chip(), resume=tmp_path)

@@ -60,7 +60,7 @@ def test_the_bundled_model_is_saved_as_it_was_loaded(tmp_path: Path) -> None:
 
 
 def test_a_missing_file_is_named(tmp_path: Path) -> None:
-    with pytest.raises(ModelError, match=r"nowhere\.npz: no such file"):
+    with pytest.raises(ModelError, match=r"cannot read the model .*nowhere\.npz: No such file"):
         store.load(tmp_path / "nowhere.npz")
 
 
@@ -68,7 +68,7 @@ def test_a_missing_file_is_named(tmp_path: Path) -> None:
 def test_a_truncated_file_is_refused(tmp_path: Path, kept: float) -> None:
     whole = DIGITS.read_bytes()
     (tmp_path / "cut.npz").write_bytes(whole[: int(len(whole) * kept)])
-    with pytest.raises(ModelError, match=r"cut\.npz: not a whole \.npz archive"):
+    with pytest.raises(ModelError, match=r"cut\.npz: not a whole \.npy or \.npz of numbers"):
         store.load(tmp_path / "cut.npz")
 
 

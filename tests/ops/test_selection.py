@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from itertools import pairwise
+
 import numpy as np
 import pytest
 from hypothesis import given, settings
@@ -12,7 +14,8 @@ from apsim.ap_kind import ApKind
 from apsim.errors import ProgramError
 from apsim.layout import Layout
 from apsim.machine import Machine
-from apsim.ops.selection import flag_rows
+from apsim.ops.selection import flag_rows, placed
+from apsim.program import Loop
 from tests.helpers.benches import words
 
 WAYS = [
@@ -40,24 +43,43 @@ def test_the_largest_word_of_each_group_ends_in_its_first_row(
     """B[first row of group] == max of the group"""
     groups, rng = ops.Groups(count, size), np.random.default_rng(seed)
     machine = machine_with(bits, word, kind, scheme, groups)
-    values = np.zeros(machine.rows, np.int64)
-    values[: groups.rows] = words(rng, word, bits, groups.rows)
+    where = placed(groups, kind, scheme).word_rows
+    values = words(rng, word, bits, groups.rows).reshape(count, size)
     # Flag rows are scratch: all their columns start clean.
-    patterns = machine.layout["B"].encode(values)
-    patterns[groups.rows :] = 0
+    patterns = np.zeros(machine.rows, np.uint64)
+    patterns[where] = machine.layout["B"].encode(values)
     cells = np.zeros((machine.rows, machine.cam.columns), bool)
     for place, column in enumerate(machine.layout["B"].columns):
         cells[:, column] = patterns >> np.uint64(place) & np.uint64(1)
     if scheme != "moves":  # a move overwrites A where it has a partner, and wants A <= B elsewhere
-        cells[: groups.rows, list(machine.layout["A"].columns)] = (
-            rng.random((groups.rows, bits)) < 0.5
-        )
+        for column in machine.layout["A"].columns:
+            cells[where, column] = rng.random((count, size)) < 0.5
     machine.cam.poke(cells)
     machine.run(
         ops.largest("B", other="A", flags=("F1", "F2"), groups=groups, kind=kind, scheme=scheme)
     )
-    found = machine.peek("B")[groups.first_rows]
-    np.testing.assert_array_equal(found, values[: groups.rows].reshape(count, size).max(1))
+    found = machine.peek("B")[where[:, 0]]
+    np.testing.assert_array_equal(found, values.max(1))
+
+
+@pytest.mark.parametrize(("kind", "scheme"), WAYS)
+@pytest.mark.parametrize("size", [2, 3, 7, 16])
+def test_segments_that_act_at_once_are_rows_that_lie_together(
+    kind: str, scheme: str, size: int
+) -> None:
+    """last row of a segment < first row of the next, in every parallel loop, on rows that exist"""
+    groups = ops.Groups(3, size)
+    layout = Layout(A="u4", B="u4", F1=1, F2=1)
+    program = ops.largest(
+        "B", other="A", flags=("F1", "F2"), groups=groups, kind=kind, scheme=scheme
+    ).on(layout)
+    rows = groups.rows + flag_rows(kind, scheme, groups)
+    loops = [item for item in program.items if isinstance(item, Loop)]
+    assert bool(loops) and all(loop.rows.max() < rows for loop in loops)
+    for loop in loops if ApKind.named(kind).segmented else ():
+        spans = sorted((segment.min(), segment.max()) for segment in loop.rows)
+        assert loop.parallel
+        assert all(last < first for (_, last), (first, _) in pairwise(spans))
 
 
 @pytest.mark.parametrize(

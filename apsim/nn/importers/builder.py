@@ -1,13 +1,13 @@
-"""How a pending value becomes layers of the integer network under construction.
+"""The integer network as far as it is made, and how a pending value becomes layers of it.
 
 The rule: all layers of an import are made here, once each, with the requantization of
-the model's rule.
+the model's rule.  A name is given once; what several consumers ask for is made once.
 """
 
 from __future__ import annotations
 
 import math
-from collections.abc import Sequence
+from collections.abc import Hashable, Sequence
 from dataclasses import replace
 from typing import Any
 
@@ -15,174 +15,445 @@ import numpy as np
 
 from apsim.errors import ModelError
 from apsim.nn import rules
-from apsim.nn.importers.draft import Draft
-from apsim.nn.importers.pending import Chained, Pending, Source, Target
+from apsim.nn.importers.graph import Fate, Graph, Node
+from apsim.nn.importers.pending import REORDERED, Bounds, Chained, Pending, Source, Target
 from apsim.nn.model import (
     Add,
     AvgPool,
     Concat,
     Entry,
     Layer,
+    MatMul,
     Model,
+    Multiply,
+    Rearrange,
     Relu,
     Requantize,
+    Reshape,
     Tensor,
+    Transpose,
     Weighted,
 )
-from apsim.nn.rules import factors
+from apsim.nn.model.words import holding
+from apsim.nn.rules import factors, ranges
+from apsim.nn.rules.rounding import round_real
 
-__all__ = ["Builder"]
+__all__ = ["PLACEHOLDER", "Builder"]
 
 PLACEHOLDER = rules.requant("onnx-exact", 1.0, lo=0, hi=1)  # made anew by `factors.refill`
+RECTIFIED = (Weighted, Add, Requantize, Multiply, MatMul)
+ROUNDING = (*RECTIFIED, AvgPool)
 
 
-class Builder(Draft):
-    """Turns pending values into the layers of a draft, in the requantization of its rule."""
+class Builder:
+    """Collects tensors, layers and the fate of every node."""
+
+    def __init__(self, graph: Graph, rule: str) -> None:
+        self.graph = graph
+        self.rule = rule
+        self.tensors: dict[str, Tensor] = {}
+        self.layers: list[Layer] = []
+        self.inputs: list[str] = []
+        self.entries: dict[str, Entry] = {}
+        self.fates: dict[int, str] = {}
+        self.named = {name for node in graph.nodes for name in (*node.inputs, *node.outputs)}
+        self.taken = set(self.named)
+        self.layer_names: set[str] = set()
+        self.shared: set[str] = set()  # tensors that several quantizations give
+        self.made: dict[Hashable, tuple[Any, str]] = {}  # what was asked for, kept, and its tensor
+
+    def fate(self, node: Node | int, became: str) -> None:
+        """Say what became of a node."""
+        self.fates[node if isinstance(node, int) else node.index] = became
+
+    def add_input(self, name: str, tensor: Tensor, entry: Entry | None = None) -> None:
+        """Declare an input tensor."""
+        self.tensors[name] = tensor
+        self.inputs.append(name)
+        if entry is not None:
+            self.entries[name] = entry
+
+    def emit(self, layer: Layer, tensor: Tensor, nodes: Sequence[int] = ()) -> str:
+        """Add a layer with its output tensor; gives the tensor's name."""
+        layer = replace(layer, name=_distinct(layer.name, self.layer_names))
+        self.layer_names.add(layer.name)
+        self.tensors[layer.output] = tensor
+        self.layers.append(layer)
+        for index in nodes:
+            self.fates.setdefault(index, f"layer {layer.name!r} ({layer.op})")
+        return layer.output
+
+    def new_name(self, wanted: str) -> str:
+        """A name for a tensor that the file has none for, different from all that there are."""
+        name = _distinct(wanted, self.taken | self.tensors.keys())
+        self.taken.add(name)
+        return name
+
+    def _once(self, key: Hashable, kept: Any, make: Any) -> str:
+        """The tensor of what was asked for before, made now where it was not."""
+        if key in self.made:
+            self.shared.add(self.made[key][1])
+        else:
+            self.made[key] = (kept, make())
+        return self.made[key][1]
 
     def enter(self, source: Source, name: str, target: Target) -> str:
         """Quantize a real input of the graph: it becomes an input tensor of the network."""
-        key = (source.name, source.factor, source.shift, target)
-        raw = name if not source.chain else f"{source.name} (quantized)"
-        if key in self.entered:
-            self.shared.add(self.entered[key])
-        else:
-            shape = source.chain[0].before if source.chain else source.shape
-            entry = Entry(
-                source.name, source.factor, source.shift, target.rounding or "half-even",
-                target.lo if target.lo != target.tensor.lo else None,
-                target.hi if target.hi != target.tensor.hi else None,
-                zero_first=bool(target.parity),
-            )  # fmt: skip
-            self.entered[key] = raw
-            self.add_input(raw, replace(target.tensor, shape=shape), entry)
-        return self._chain(self.entered[key], source.chain, name, target.tensor)
+        lo, hi = self._clip(source.bounds, target)
+        self._check_padding(source, target, lo, hi)
+        key = ("enter", source.name, source.steps, lo, hi, target)
+        raw = self._once(key, None, lambda: self._enter(source, name, target, lo, hi))
+        return self._chain(raw, source.chain, name)
+
+    def _enter(self, source: Source, name: str, target: Target, lo: int, hi: int) -> str:
+        raw = self.new_name(f"{source.name} (quantized)") if source.chain else name
+        factor, shift = _line(source.steps)
+        entry = Entry(
+            source.name, factor, shift, target.rounding or "half-even",
+            lo if lo != target.tensor.lo else None, hi if hi != target.tensor.hi else None,
+            zero_first=bool(target.parity), steps=source.steps,
+        )  # fmt: skip
+        shape = source.chain[0].before if source.chain else source.shape
+        self.add_input(raw, replace(target.tensor, shape=shape), entry)
+        return raw
 
     def finish(self, value: Pending, name: str, target: Target) -> str:
         """Round a pending value to the integers of `target`, in the tensor `name`."""
+        key = ("finish", *value.core, value.bounds, target)
+        return self._once(key, value, lambda: self._finish(value, name, target))
+
+    def _finish(self, value: Pending, name: str, target: Target) -> str:
         if value.parts:
+            bounds = value.bounds
             names = [
-                self.finish(part.bounded_by(value), f"{name}/{i}", target)
+                self.finish(
+                    part.clipped(bounds.lo, bounds.hi), self.new_name(f"{name}/{i}"), target
+                )
                 for i, part in enumerate(value.parts)
             ]
             return self._join(value, names, name, target)
         if value.source and self._alike(value, target):
-            return self._chain(value.source, value.chain, name, self.tensors[value.source], value)
-        clip = _clip(value, target)
+            return self._chain(value.source, value.chain, name, value)
+        clip = factors.Clip(*self._clip(value.bounds, target), target.parity, target.rounding)
+        self._check_padding(value, target, clip.lo, clip.hi)
         if value.layer is None:
             return self._rescale(value, name, target, clip)
-        tensor = replace(target.tensor, shape=self._shape_before(value))
-        output = name if not value.chain else f"{name} (before {value.chain[0].layer.op})"
-        layer = replace(_with_relu(value.layer, value), output=output)
-        self.tensors[output] = tensor
-        model = self._model(layer)
-        layer = factors.refill(model, layer, self.rule, clip)
-        made = self.emit(layer, tensor, value.nodes)
-        return self._chain(made, value.chain, name, tensor, value)
+        if value.chain:
+            shape = self._shape_before(value)
+            bare = self.new_name(f"{name} (before {value.chain[0].layer.op})")
+            made = self.finish(replace(value, chain=(), shape=shape), bare, target)
+            return self._chain(made, value.chain, name, value)
+        tensor = replace(target.tensor, shape=value.shape)
+        self.tensors[name] = tensor
+        self._requantized(value, name, tensor, clip, self._relu_of(value, target))
+        return name
+
+    def _check_padding(self, value: Pending | Source, target: Target, lo: int, hi: int) -> None:
+        """Zeros put beside a value before it is rounded stay zeros afterwards."""
+        steps = (step.layer for step in value.chain)
+        padded = any(isinstance(step, Rearrange) and (step.index < 0).any() for step in steps)
+        if padded and (target.rounding == "sign" or not lo <= target.tensor.zero_point <= hi):
+            raise ModelError("padding with a zero that the quantization after it makes no zero")
+
+    def _requantized(
+        self, value: Pending, output: str, tensor: Tensor, clip: factors.Clip, relu: bool
+    ) -> None:
+        """A layer with its requantization; one with weights that ran before runs only once."""
+        layer = value.layer
+        assert layer is not None
+        first = layer if isinstance(layer, Weighted) else None
+        if isinstance(layer, Weighted):
+            key = ("sums", layer.inputs, id(layer.weights), id(layer.bias))
+            before = self.made.get(key)
+            if before is not None and self._sums_shared(*before, layer):
+                layer, first = self._of_sums(before[1], output), None
+        if isinstance(layer, RECTIFIED):
+            layer = replace(layer, relu=relu)
+        elif relu:
+            clip = replace(clip, lo=max(clip.lo, tensor.zero_point))
+        if not isinstance(layer, Requantize):
+            layer = replace(layer, output=output)
+        layer = replace(layer, requant=PLACEHOLDER)  # type: ignore[call-arg]
+        self.emit(factors.refill(self._model(layer), layer, self.rule, clip), tensor, value.nodes)
+        if first is not None:
+            self.made.setdefault(key, (first, output))
+
+    def _sums_shared(self, first: Weighted, output: str, layer: Weighted) -> bool:
+        """Whether the sums of a layer that made `output` serve another: unit and shift agree."""
+        scales = [np.asarray(one.weight_scale, np.float64) for one in (first, layer)]
+        shifts = [np.zeros(1) if one.shift is None else one.shift for one in (first, layer)]
+        single = scales[1].size == 1 and not any(shift.any() for shift in shifts)
+        if not single and len(self.tensors[output].shape) not in (1, 3):
+            return False  # the factors of a `Requantize` run along its first axis
+        pairs = (np.broadcast_arrays(*pair) for pair in (scales, shifts))
+        return self.rule != "tflite" and all(np.array_equal(a, b) for a, b in pairs)
+
+    def _of_sums(self, output: str, name: str) -> Requantize:
+        """A requantization of the sums that `output` was made of, which get a tensor now."""
+        maker = self._maker(output)
+        if isinstance(maker, Weighted):
+            self._part(maker)
+            maker = self._maker(output)
+        return Requantize(name=name, inputs=maker.inputs, output=name, requant=PLACEHOLDER)
+
+    def _part(self, layer: Weighted) -> None:
+        """Part a layer with weights from its requantization."""
+        assert layer.requant is not None
+        index = self.layers.index(layer)
+        sums = self.new_name(f"{layer.name} (sums)")
+        tensor = self._sums(layer, self.tensors[layer.output].shape, exact=True)
+        self.tensors[sums] = tensor
+        move = Requantize(
+            name=_distinct(layer.output, self.layer_names), inputs=(sums,), output=layer.output,
+            relu=layer.relu, requant=layer.requant,
+        )  # fmt: skip
+        self.layer_names.add(move.name)
+        clip = factors.clip_in(layer.requant)
+        moved = factors.refill(self._model(move), move, self.rule, clip)
+        bare = replace(layer, output=sums, requant=None, relu=False, shift=None)
+        self.layers[index : index + 1] = [bare, moved]
+
+    def _maker(self, output: str) -> Layer:
+        return next(layer for layer in self.layers if layer.output == output)
 
     def settle(self, value: Pending, name: str) -> str:
         """Make the integer tensor of a value that no quantization follows, once."""
-        if id(value) not in self.settled:
-            self.settled[id(value)] = (value, self._settle(value, name))
-        return self.settled[id(value)][1]
+        key = ("settle", *value.core, value.bounds, value.integer)
+        if key not in self.made:
+            self.made[key] = (value, self._settle(value, name))
+        return self.made[key][1]
 
     def _settle(self, value: Pending, name: str) -> str:
-        if value.source and not value.bounded:
-            return self._chain(value.source, value.chain, name, self.tensors[value.source], value)
-        if value.source and value.relu and math.isinf(value.hi) and math.isinf(value.lo):
+        bounds = value.bounds
+        if value.source and not bounds.any:
+            return self._chain(value.source, value.chain, name, value)
+        relu_only = bounds.relu and math.isinf(bounds.hi)
+        if value.source and relu_only:
             return self._relu(value, name)
-        if value.parts and not value.bounded:
+        if value.parts and not bounds.any:
             return self._settle_parts(value, name)
         layer = value.layer
-        bare = not value.chain and math.isinf(value.hi) and math.isinf(value.lo)
-        if bare and isinstance(layer, Weighted | Add):
-            return self._accumulators(value, layer, name)
+        if isinstance(layer, Weighted | Add) and (relu_only or not bounds.any):
+            return self._sums_out(value, layer, name)
         raise ModelError(
             f"tensor {name!r}: a result that is not rounded before it is used or given out; "
             "put QuantizeLinear and DequantizeLinear after it"
         )
 
+    def _sums_out(self, value: Pending, layer: Weighted | Add, name: str) -> str:
+        """The accumulators of a layer, in the shape that was asked for."""
+        if not value.chain:
+            return self._accumulators(value, layer, name)
+        bare = replace(value, chain=(), shape=self._shape_before(value))
+        made = self.settle(bare, self.new_name(f"{name} (sums)"))
+        if any(
+            isinstance(part, tuple) for part in (self.tensors[made].scale, self.tensors[made].shift)
+        ):
+            raise ModelError(f"tensor {name!r}: sums with a scale for each channel, reordered")
+        return self._chain(made, value.chain, name, value)
+
     def _accumulators(self, value: Pending, layer: Weighted | Add, name: str) -> str:
         """A last layer whose output is its accumulator, in its own unit."""
         inputs = [self.tensors[one] for one in layer.inputs]
-        layer = replace(layer, output=name, requant=None, relu=value.relu)
-        if isinstance(layer, Add):
-            zeros = inputs[0].zero_point + inputs[1].zero_point
+        bare = replace(layer, output=name, requant=None, relu=value.bounds.relu)
+        if isinstance(bare, Add):
+            zeros = inputs[0].zero_point + bare.multipliers[1] * inputs[1].zero_point
             if inputs[0].scale != inputs[1].scale:
                 raise ModelError(f"tensor {name!r}: unequal scales added and not rounded")
-            tensor = Tensor(value.shape, inputs[0].bits + 2, True, inputs[0].scale)
-            return self.emit(replace(layer, bias=-zeros), tensor, value.nodes)
-        steps = rules.one_scale(inputs[0]) * np.asarray(layer.weight_scale, np.float64)
+            tensor = Tensor(value.shape, max(t.bits for t in inputs) + 2, True, inputs[0].scale)
+            return self.emit(replace(bare, bias=-zeros), tensor, value.nodes)
+        if bare.relu and bare.shift is not None:
+            raise ModelError(f"tensor {name!r}: a ReLU of sums with a real bias, not rounded")
+        tensor = self._sums(bare, value.shape)
+        return self.emit(replace(bare, shift=None), tensor, value.nodes)
+
+    def _sums(self, layer: Weighted, shape: tuple[int, ...], exact: bool = False) -> Tensor:
+        """The tensor of a layer's accumulators: 32 or 64 bits, or `exact`ly what they need."""
+        given = self.tensors[layer.inputs[0]]
+        steps = rules.one_scale(given) * np.asarray(layer.weight_scale, np.float64)
         shift = np.zeros(1) if layer.shift is None else layer.shift
-        reach = np.abs(layer.weights.astype(np.float64)).reshape(len(layer.weights), -1).sum(1)
-        top = float((reach * 2.0 ** inputs[0].bits + np.abs(layer.bias)).max())
-        tensor = Tensor(
-            value.shape, 32 if top < 2**31 else 64, True, _one_or_all(steps),
-            shift=_one_or_all(shift),
-        )  # fmt: skip
-        return self.emit(replace(layer, shift=None), tensor, value.nodes)
+        within = ranges.of_layer(self._model(layer), layer)
+        low = min(int((within.low + layer.bias).min()), int(within.low.min()))
+        high = max(int((within.high + layer.bias).max()), int(within.high.max()))
+        bits = holding(min(low, -1), high).bits
+        wide = bits if exact else 32 if bits <= 32 else 64
+        return Tensor(shape, wide, True, _one_or_all(steps), shift=_one_or_all(shift))
 
     def _settle_parts(self, value: Pending, name: str) -> str:
-        names = [self.settle(part, f"{name}/{i}") for i, part in enumerate(value.parts)]
-        first = self.tensors[names[0]]
-        alike = {(t.scale, t.zero_point) for t in (self.tensors[n] for n in names)}
-        if len(alike) > 1:
+        names = [self.settle(part, self.new_name(f"{name}/{i}"))
+                 for i, part in enumerate(value.parts)]  # fmt: skip
+        tensors = [self.tensors[one] for one in names]
+        if value.integer and len({(t.scale, t.zero_point) for t in tensors}) > 1:
+            names = [self.renamed(one, 1.0, 0) for one in names]
+            tensors = [self.tensors[one] for one in names]
+        first = tensors[0]
+        if any((t.scale, t.zero_point) != (first.scale, first.zero_point) for t in tensors):
             raise ModelError(f"tensor {name!r}: inputs of unequal scales joined and not rounded")
-        return self._join(value, names, name, Target(first, first.lo, first.hi))
+        words = holding(min(t.lo for t in tensors), max(t.hi for t in tensors))
+        wide = replace(first, bits=words.bits, signed=words.signed)
+        return self._join(value, names, name, Target(wide, wide.lo, wide.hi))
 
     def _join(self, value: Pending, names: Sequence[str], name: str, target: Target) -> str:
         shape = self._shape_before(value)
-        output = name if not value.chain else f"{name} (joined)"
+        output = self.new_name(f"{name} (joined)") if value.chain else name
         layer = Concat(name=name, inputs=tuple(names), output=output, axis=value.axis)
         made = self.emit(layer, replace(target.tensor, shape=shape), value.nodes)
-        return self._chain(made, value.chain, name, target.tensor, value)
+        return self._chain(made, value.chain, name, value)
 
     def _relu(self, value: Pending, name: str) -> str:
         """max(x, zero point) at the scale it has; nothing at all where that is the least."""
         tensor = self.tensors[value.source]
         made = value.source
         if tensor.zero_point > tensor.lo:
-            output = name if not value.chain else f"{name} (relu)"
+            output = self.new_name(f"{name} (relu)") if value.chain else name
             layer = Relu(name=name, inputs=(made,), output=output)
             made = self.emit(layer, tensor, value.nodes)
-        return self._chain(made, value.chain, name, tensor, value)
+        return self._chain(made, value.chain, name, value)
 
     def _rescale(self, value: Pending, name: str, target: Target, clip: factors.Clip) -> str:
         """An integer tensor at another scale or width."""
-        made = self._chain(
-            value.source, value.chain, f"{name} (before)", self.tensors[value.source], value
-        )
+        before = self.new_name(f"{name} (before)") if value.chain else name
+        made = self._chain(value.source, value.chain, before, value)
         tensor = replace(target.tensor, shape=value.shape)
         self.tensors[name] = tensor
-        layer = Requantize(
-            name=name, inputs=(made,), output=name, relu=value.relu, requant=PLACEHOLDER
+        relu = self._relu_of(value, target)
+        layer = Requantize(name=name, inputs=(made,), output=name, relu=relu, requant=PLACEHOLDER)
+        filled = factors.refill(self._model(layer), layer, self.rule, clip)
+        return self.emit(filled, tensor, value.nodes)
+
+    def reshaped(self, name: str, shape: tuple[int, ...]) -> str:
+        """The same integers in another shape, made once."""
+        return self._moved(name, shape, Reshape(name="", inputs=(name,), output=""), shape)
+
+    def transposed(self, name: str, axes: tuple[int, ...]) -> str:
+        """The same integers with their axes in another order, made once."""
+        shape = tuple(self.tensors[name].shape[axis] for axis in axes)
+        return self._moved(
+            name, axes, Transpose(name="", inputs=(name,), output="", axes=axes), shape
         )
-        layer_ = factors.refill(self._model(layer), layer, self.rule, clip)
-        return self.emit(layer_, tensor, value.nodes)
+
+    def _moved(self, name: str, how: Hashable, layer: Layer, shape: tuple[int, ...]) -> str:
+        def make() -> str:
+            output = self.new_name(f"{name} ({layer.op})")
+            tensor = replace(self.tensors[name], shape=shape)
+            return self.emit(replace(layer, name=output, output=output), tensor)
+
+        return self._once(("moved", name, layer.op, how), None, make)
+
+    def renamed(self, name: str, scale: float, zero_point: int) -> str:
+        """The same integers with another real meaning, in a tensor of their own."""
+        tensor = replace(self.tensors[name], scale=scale, zero_point=zero_point, shift=0.0)
+        if tensor == self.tensors[name]:
+            return name
+
+        def make() -> str:
+            other = self.new_name(f"{name} as {scale:g}*(x-{zero_point})")
+            return self.emit(Reshape(name=other, inputs=(name,), output=other), tensor)
+
+        return self._once(("renamed", name, scale, zero_point), None, make)
 
     def _alike(self, value: Pending, target: Target) -> bool:
         """Whether the value's integers are already those that the target asks for."""
         had, wanted = self.tensors[value.source], target.tensor
         same = (had.scale, had.zero_point) == (wanted.scale, wanted.zero_point)
-        return (
-            same
-            and not value.bounded
-            and target.rounding != "sign"
-            and target.lo <= had.lo
-            and had.hi <= target.hi
-        )
+        inside = target.lo <= had.lo and had.hi <= target.hi
+        return same and inside and not value.bounds.any and target.rounding != "sign"
+
+    def _relu_of(self, value: Pending, target: Target) -> bool:
+        return value.bounds.relu and target.rounding != "sign"
+
+    def _clip(self, bounds: Bounds, target: Target) -> tuple[int, int]:
+        """The bounds of the target's integers, after the real ones that the value passed.
+
+        Rounding is monotone: what a bound becomes bounds what the values become.
+        """
+        ends = (_whole(end, target, self.rule) for end in (bounds.lo, bounds.hi))
+        lo, hi = (min(max(end, target.lo), target.hi) for end in ends)
+        return int(lo), int(hi)
 
     def _chain(
-        self, made: str, chain: Sequence[Chained], name: str, tensor: Tensor,
-        value: Pending | None = None,
-    ) -> str:  # fmt: skip
+        self, made: str, chain: Sequence[Chained], name: str, value: Pending | None = None
+    ) -> str:
         """Put the steps that keep a scale behind the tensor `made`; the last gives `name`."""
         for index, step in enumerate(chain):
-            last = index == len(chain) - 1
-            output = name if last else f"{name} (after {step.layer.op} {index})"
-            layer = replace(step.layer, inputs=(made,), output=output)
-            made = self.emit(layer, replace(tensor, shape=step.shape),
-                             value.nodes if value else ())  # fmt: skip
+            key = ("step", made, id(step))
+            if key not in self.made:
+                last = index == len(chain) - 1 and name not in self.tensors
+                output = name if last else self.new_name(f"{name} (after {step.layer.op} {index})")
+                layer = replace(step.layer, inputs=(made,), output=output)
+                tensor = replace(self.tensors[made], shape=step.shape)
+                self.made[key] = (step, self.emit(layer, tensor, value.nodes if value else ()))
+            made = self.made[key][1]
         return made
+
+    def narrow(self, name: str, lo: int, hi: int, wanted: str) -> bool:
+        """Clip a tensor's integers to lo..hi where they are made, and call it `wanted`.
+
+        False where they are not made here, or not for this clip alone.
+        """
+        chain = self._made_for_one(name)
+        if not chain:
+            return False
+        if chain[-1] in self.entries:
+            self._narrow_entry(chain[-1], lo, hi)
+        else:
+            self._narrow_layer(chain[-1], lo, hi)
+        for tensor in chain:
+            self._resize(tensor, lo, hi)
+        self._call(name, wanted)
+        kept = {key: made for key, made in self.made.items() if made[1] not in chain}
+        for key, (of, made) in self.made.items():
+            if made in chain and isinstance(key, tuple) and key[0] == "sums":
+                kept[key] = (of, wanted if made == name else made)  # its sums have not changed
+        self.made = kept
+        return True
+
+    def _made_for_one(self, name: str) -> list[str]:
+        """A tensor that nobody uses yet and those it was moved from; none where others use them."""
+        used = [given for layer in self.layers for given in layer.inputs]
+        chain, uses = [name], 0
+        while used.count(chain[-1]) == uses and chain[-1] not in self.shared:
+            maker = next((layer for layer in self.layers if layer.output == chain[-1]), None)
+            if chain[-1] in self.entries or (isinstance(maker, ROUNDING) and maker.requant):
+                return chain
+            if not isinstance(maker, REORDERED):
+                return []
+            chain.append(maker.inputs[0])
+            uses = 1
+            if chain[-1] in self.named:  # other nodes may ask for it later
+                return []
+        return []
+
+    def _narrow_entry(self, name: str, lo: int, hi: int) -> None:
+        entry, tensor = self.entries[name], self.tensors[name]
+        ends = (tensor.lo if entry.lo is None else entry.lo,
+                tensor.hi if entry.hi is None else entry.hi)  # fmt: skip
+        first, last = (min(max(end, lo), hi) for end in ends)
+        self.entries[name] = replace(entry, lo=first, hi=last)
+
+    def _narrow_layer(self, name: str, lo: int, hi: int) -> None:
+        index = next(i for i, layer in enumerate(self.layers) if layer.output == name)
+        layer = self.layers[index]
+        assert isinstance(layer, ROUNDING) and layer.requant is not None
+        ends = [min(max(end, lo), hi) for end in (layer.requant.lo, layer.requant.hi)]
+        self.layers[index] = replace(layer, requant=replace(layer.requant, lo=ends[0], hi=ends[1]))
+
+    def _resize(self, name: str, lo: int, hi: int) -> None:
+        """Give a tensor the width that lo..hi and its zero point need."""
+        tensor = self.tensors[name]
+        words = holding(min(lo, tensor.zero_point), max(hi, tensor.zero_point))
+        self.tensors[name] = replace(tensor, bits=words.bits, signed=words.signed)
+
+    def _call(self, name: str, wanted: str) -> None:
+        """Give a tensor that nobody uses yet another name."""
+        self.tensors[wanted] = self.tensors.pop(name)
+        if name in self.entries:
+            self.entries[wanted] = self.entries.pop(name)
+            self.inputs[self.inputs.index(name)] = wanted
+        self.layers = [
+            replace(layer, output=wanted) if layer.output == name else layer
+            for layer in self.layers
+        ]
 
     def _shape_before(self, value: Pending) -> tuple[int, ...]:
         return value.chain[0].before if value.chain else value.shape
@@ -191,12 +462,26 @@ class Builder(Draft):
         """Enough of a model for `factors.refill`."""
         return Model("import", self.rule, (), (), self.tensors, (layer,))
 
+    def model(self, name: str, outputs: Sequence[str], about: str = "") -> Model:
+        """The finished network."""
+        return Model(
+            name, self.rule, tuple(self.inputs), tuple(outputs), dict(self.tensors),
+            tuple(self.layers), about=about, entries=dict(self.entries),
+        )  # fmt: skip
 
-def _with_relu(layer: Layer, value: Pending) -> Layer:
-    """The layer, to be requantized, with the ReLU that follows it where its kind has one."""
-    if isinstance(layer, Weighted | Add):
-        return replace(layer, relu=value.relu, requant=PLACEHOLDER)
-    return layer
+    def report(self) -> tuple[Fate, ...]:
+        """What became of every node, in the graph's order."""
+        return tuple(
+            Fate(node.place, self.fates.get(node.index, "constant, or not used"))
+            for node in self.graph.nodes
+        )
+
+
+def _distinct(wanted: str, taken: Any) -> str:
+    name, number = wanted, 2
+    while name in taken:
+        name, number = f"{wanted}#{number}", number + 1
+    return name
 
 
 def _one_or_all(values: Any) -> float | tuple[float, ...]:
@@ -204,15 +489,27 @@ def _one_or_all(values: Any) -> float | tuple[float, ...]:
     return listed[0] if len(set(listed)) == 1 else listed
 
 
-def _clip(value: Pending, target: Target) -> factors.Clip:
-    """The target's bounds, tightened by the real clip that the value passed."""
-    tensor = target.tensor
-    step = rules.one_scale(tensor)
-    lo, hi = target.lo, target.hi
-    if value.lo > -math.inf:
-        lo = max(lo, round(float(np.float32(value.lo) / np.float32(step))) + tensor.zero_point)
-    if value.hi < math.inf:
-        hi = min(hi, round(float(np.float32(value.hi) / np.float32(step))) + tensor.zero_point)
-    if value.relu and isinstance(value.layer, AvgPool):
-        lo = max(lo, tensor.zero_point)
-    return factors.Clip(lo, max(lo, hi), target.parity, target.rounding)
+def _line(steps: Sequence[tuple[str, float]]) -> tuple[float, float]:
+    """The factor and the shift that steps of arithmetic come to, in real numbers."""
+    factor, shift = 1.0, 0.0
+    for kind, by in steps:
+        if kind in ("mul", "div"):
+            times = by if kind == "mul" else 1 / by
+            factor, shift = factor * times, shift * times
+        else:
+            shift += by if kind == "add" else -by
+    return factor, shift
+
+
+def _whole(real: float, target: Target, rule: str) -> float:
+    """The integer that a target makes of a real bound, in float32 as its values are."""
+    if math.isinf(real):
+        return real
+    if target.rounding == "sign":
+        return 1 if real >= 0 else -1
+    early = target.tensor.zero_point if target.parity else 0
+    with np.errstate(over="ignore"):
+        steps = np.float32(real) / np.float32(rules.one_scale(target.tensor)) + np.float32(early)
+    steps = np.clip(np.asarray([steps]), -(2.0**60), 2.0**60)
+    mode = target.rounding or rules.parse(rule)[1]
+    return int(round_real(steps, mode)[0]) - early + target.tensor.zero_point

@@ -6,7 +6,7 @@ The rule: nothing here knows ONNX or TFLite; nothing here knows what a node mean
 from __future__ import annotations
 
 import os
-from collections.abc import Container, Iterator, Mapping
+from collections.abc import Container, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from typing import Any
@@ -15,7 +15,10 @@ import numpy.typing as npt
 
 from apsim.errors import ModelError
 
-__all__ = ["Const", "Fate", "Graph", "Input", "Node", "blaming", "island"]
+__all__ = [
+    "Array", "Const", "Fate", "Graph", "Input", "Node", "Refusal", "all_refused", "blaming",
+    "island",
+]  # fmt: skip
 
 Array = npt.NDArray[Any]
 
@@ -27,7 +30,8 @@ def blaming(path: str | os.PathLike[str]) -> Iterator[None]:
         yield
     except ModelError as error:
         text = str(error)
-        raise ModelError(text if text.startswith(str(path)) else f"{path}: {text}") from None
+        error.args = (text if text.startswith(str(path)) else f"{path}: {text}",)
+        raise  # the same error, with what it knows of the blockers
     except (ArithmeticError, AttributeError, LookupError, TypeError, ValueError) as error:
         reason = " ".join(str(error).split())[:300]
         raise ModelError(f"{path}: damaged, or made against its specification: {reason}") from error
@@ -35,16 +39,23 @@ def blaming(path: str | os.PathLike[str]) -> Iterator[None]:
 
 @dataclass(frozen=True, eq=False)
 class Const:
-    """A constant; `lo` and `hi` are set where its integers are known to use a narrower range."""
+    """A constant; `lo` and `hi` are set where its integers are known to use a narrower range.
+
+    `batch` marks a shape whose -1 stands for the number of inputs, which no file knows.
+    """
 
     array: Array
     lo: int | None = None
     hi: int | None = None
+    batch: bool = False
 
 
 @dataclass(frozen=True)
 class Node:
-    """One operator of a graph; an input left out has the name ""."""
+    """One operator of a graph; an input left out has the name "".
+
+    `defaults` are what its specification gives the attributes that are not written.
+    """
 
     index: int
     op: str
@@ -53,6 +64,7 @@ class Node:
     inputs: tuple[str, ...]
     outputs: tuple[str, ...]
     attributes: Mapping[str, Any] = field(default_factory=dict, hash=False)
+    defaults: Mapping[str, Any] = field(default_factory=dict, hash=False)
 
     @property
     def place(self) -> str:
@@ -62,13 +74,35 @@ class Node:
         return f"node {self.index} {kind}{called} (output {self.outputs[0]!r})"
 
     def attribute(self, name: str, default: Any) -> Any:
-        """An attribute, or its default."""
-        return self.attributes.get(name, default)
+        """An attribute, or its specification's default, or the given one."""
+        return self.attributes.get(name, self.defaults.get(name, default))
 
-    def refuse(self, why: str, nearest: str = "") -> ModelError:
+    def refuse(self, why: str, nearest: str = "") -> Refusal:
         """The error that says what cannot be imported, where, and what comes nearest."""
-        hint = f"; nearest supported form: {nearest}" if nearest else ""
-        return ModelError(f"{self.place}: {why}{hint}")
+        return Refusal(self, why, nearest)
+
+
+class Refusal(ModelError):
+    """A node that cannot be imported, why, and the nearest form that can."""
+
+    def __init__(self, node: Node, why: str, nearest: str = "") -> None:
+        self.node, self.why = node, why
+        self.hint = f"; nearest supported form: {nearest}" if nearest else ""
+        super().__init__(f"{node.place}: {why}{self.hint}")
+
+
+def all_refused(refusals: Sequence[Refusal]) -> ModelError:
+    """One error for all nodes that cannot be imported: by operator, how many, the first of each."""
+    if len(refusals) == 1:
+        return refusals[0]
+    groups: dict[tuple[str, str], list[Refusal]] = {}
+    for one in refusals:
+        groups.setdefault((one.node.domain, one.node.op), []).append(one)
+    told = [
+        f"{op} x{len(ones)}: {'first ' if len(ones) > 1 else ''}{ones[0]}"
+        for (_, op), ones in groups.items()
+    ]
+    return ModelError(f"{len(refusals)} nodes cannot be imported: " + " | ".join(told))
 
 
 @dataclass(frozen=True)

@@ -7,6 +7,8 @@ from __future__ import annotations
 
 import os
 from collections.abc import Mapping, Sequence
+from dataclasses import replace
+from functools import cache
 from pathlib import Path
 from typing import Any
 
@@ -93,8 +95,15 @@ def _external_data(onnx: Any, model: Any, where: Path) -> None:
 
 def graph_of(model: Any, name: str, shape: Sequence[int] | None = None) -> Graph:
     """The records of an ONNX model that is already in memory."""
+    opset = max((o.version for o in model.opset_import if o.domain in ("", "ai.onnx")), default=21)
+    _all_text(model)
+    _each_once(model)
     constants = {t.name: _constant(t) for t in model.graph.initializer}
-    nodes = tuple(_node(index, proto) for index, proto in enumerate(model.graph.node))
+    nodes = tuple(_node(index, proto, opset) for index, proto in enumerate(model.graph.node))
+    own = {(one.domain, one.name) for one in model.functions}
+    for node in nodes:
+        if (node.domain, node.op) in own:
+            raise node.refuse("a function of the file's own", "its operators in the graph itself")
     inputs = tuple(
         _input(value, shape) for value in model.graph.input if value.name not in constants
     )
@@ -103,13 +112,42 @@ def graph_of(model: Any, name: str, shape: Sequence[int] | None = None) -> Graph
     for output in outputs:
         if output not in made and output not in {one.name for one in inputs}:
             raise ModelError(f"output {output!r} is made by no node")
-    opset = max((o.version for o in model.opset_import if o.domain in ("", "ai.onnx")), default=21)
     return Graph(name, nodes, constants, inputs, outputs, model.doc_string, opset)
 
 
+def _all_text(model: Any) -> None:
+    """Refuse names that are no text: protobuf gives those as bytes."""
+    graph = model.graph
+    named = [*graph.input, *graph.output, *graph.initializer, *graph.node]
+    names = [one.name for one in named] + [node.op_type for node in graph.node]
+    names += [name for node in graph.node for name in (*node.input, *node.output, node.domain)]
+    for name in names:
+        if not isinstance(name, str):
+            raise ModelError(f"a name that is not UTF-8: {name!r}")
+
+
+def _each_once(model: Any) -> None:
+    """Refuse a file that gives one name to two values."""
+    names = [t.name for t in model.graph.initializer]
+    names += [name for node in model.graph.node for name in node.output if name]
+    inputs = [value.name for value in model.graph.input]
+    for group in (names, inputs):
+        twice = sorted({name for name in group if group.count(name) > 1}) if len(
+            set(group)) < len(group) else []  # fmt: skip
+        if twice:
+            raise ModelError(f"two values have the name {twice[0]!r}")
+
+
 def _constant(tensor: Any) -> Const:
-    array = _onnx().numpy_helper.to_array(tensor)
-    return _plain(array)
+    onnx = _onnx()
+    sizes = [int(size) for size in tensor.dims]
+    if any(size < 0 for size in sizes):
+        raise ModelError(f"constant {tensor.name!r} has shape {sizes}")
+    try:
+        return _plain(onnx.numpy_helper.to_array(tensor))
+    except (TypeError, ValueError) as error:
+        reason = " ".join(str(error).split())[:200]
+        raise ModelError(f"constant {tensor.name!r} of shape {sizes}: {reason}") from None
 
 
 def _plain(array: Array) -> Const:
@@ -119,16 +157,35 @@ def _plain(array: Array) -> Const:
     return Const(array)
 
 
-def _node(index: int, proto: Any) -> Node:
+def _node(index: int, proto: Any, opset: int) -> Node:
     onnx = _onnx()
-    attributes = {a.name: _value(onnx.helper.get_attribute_value(a)) for a in proto.attribute}
-    if "value" in attributes and proto.op_type in ("Constant", "ConstantOfShape"):
-        attributes["value"] = onnx.numpy_helper.to_array(attributes["value"])
     domain = "" if proto.domain == "ai.onnx" else proto.domain
-    return Node(
-        index, proto.op_type, domain, proto.name, tuple(proto.input), tuple(proto.output),
-        attributes,
-    )  # fmt: skip
+    node = Node(index, proto.op_type, domain, proto.name, tuple(proto.input), tuple(proto.output))
+    graphs = (onnx.AttributeProto.GRAPH, onnx.AttributeProto.GRAPHS)
+    if any(a.type in graphs for a in proto.attribute):
+        return replace(node, attributes={"subgraph": True})  # that no handler honours
+    attributes = {a.name: _value(onnx.helper.get_attribute_value(a)) for a in proto.attribute}
+    if domain == "" and isinstance(attributes.get("value"), onnx.TensorProto):
+        attributes["value"] = _constant(attributes["value"])
+    return replace(node, attributes=attributes, defaults=_defaults(proto.op_type, domain, opset))
+
+
+@cache
+def _defaults(op: str, domain: str, opset: int) -> Mapping[str, Any]:
+    """What an operator's own schema gives the attributes that are not written."""
+    onnx = _onnx()
+    if not onnx.defs.has(op, domain):
+        return {}
+    newest = onnx.defs.onnx_opset_version()
+    try:
+        schema = onnx.defs.get_schema(op, min(opset, newest), domain)
+    except onnx.defs.SchemaError:
+        return {}
+    return {
+        name: _value(onnx.helper.get_attribute_value(attribute.default_value))
+        for name, attribute in schema.attributes.items()
+        if attribute.default_value.type
+    }
 
 
 def _value(value: Any) -> Any:
@@ -179,7 +236,7 @@ def evaluate(node: Node, inputs: Mapping[str, Array], opset: int = 21) -> list[C
 
     kinds = {name: onnx.helper.np_dtype_to_tensor_dtype(a.dtype) for name, a in inputs.items()}
     attributes = {
-        key: onnx.numpy_helper.from_array(value) if isinstance(value, np.ndarray) else value
+        key: onnx.numpy_helper.from_array(value.array) if isinstance(value, Const) else value
         for key, value in node.attributes.items()
     }
     proto = onnx.helper.make_node(node.op, node.inputs, node.outputs, **attributes)

@@ -6,26 +6,28 @@ from dataclasses import replace
 
 import numpy as np
 
-from apsim.nn.importers.graph import Const, Node
+from apsim.nn.importers.constants import Const, ConstReal, spread
+from apsim.nn.importers.graph import Array, Node
 from apsim.nn.importers.ops_quant import dequantized, quantized
-from apsim.nn.importers.ops_real import add_tensors, convolution, matrix_product, pool_mean
+from apsim.nn.importers.ops_real import WINDOW, add_tensors, convolution, matrix_product, pool_mean
 from apsim.nn.importers.ops_shape import joined
-from apsim.nn.importers.pending import ConstReal, Pending, Target, Value
-from apsim.nn.importers.walk import Handler, Walk
+from apsim.nn.importers.pending import Pending, Target, Value
+from apsim.nn.importers.walk import ANY, Handler, Walk, handles
 from apsim.nn.importers.weights import add_bias, scale_outputs
 from apsim.nn.model import Entry
 
 __all__ = ["HANDLERS"]
 
-ZERO = np.zeros(1, np.int64)
 ORT = "com.microsoft"
 
 
 def _real(walk: Walk, node: Node, x: int, scale: int, zero: int) -> str:
     """The tensor of an input, with the scale and zero point that other inputs give."""
-    step = walk.constant(node, scale)
-    offset = walk.constant(node, zero, ZERO).astype(np.int64)
-    return dequantized(walk, node, x, np.asarray(step, np.float64), offset).source
+    step = np.asarray(walk.constant(node, scale), np.float64)
+    value = dequantized(walk, node, x, step, walk.whole(node, zero, 0))
+    if not value.source:
+        raise node.refuse(f"input {node.inputs[x]!r} holds sums that were not rounded")
+    return value.source
 
 
 def _weights(walk: Walk, node: Node, w: int, scale: int, zero: int, axis: int) -> Value:
@@ -34,17 +36,34 @@ def _weights(walk: Walk, node: Node, w: int, scale: int, zero: int, axis: int) -
     if not isinstance(value, Const):
         raise node.refuse(f"input {node.inputs[w]!r} must be constant weights")
     step = walk.constant(node, scale) if scale >= 0 else np.ones(1)
-    offset = walk.constant(node, zero, ZERO).astype(np.int64)
+    if not (np.isfinite(step).all() and (step > 0).all()):
+        raise node.refuse("a scale of the weights that is not positive and finite")
     lo, hi = walk.bounds(node, w)
-    flat = (np.ravel(step).astype(np.float64), np.ravel(offset))
-    return ConstReal(value.array, *flat, axis, lo, hi)
+    laid = (
+        _laid(node, part, value.array.shape, axis) for part in (step, walk.whole(node, zero, 0))
+    )
+    scales, zeros = laid
+    return ConstReal(value.array, scales.astype(np.float64), zeros, lo, hi)
+
+
+def _laid(node: Node, values: Array, shape: tuple[int, ...], axis: int) -> Array:
+    """Scales or zero points of weights: one, a vector along `axis`, or of their own shape."""
+    rank = len(shape)
+    full = values if np.ndim(values) == rank else spread(values, axis, rank)
+    if np.ndim(values) not in (0, 1, rank) or any(
+        size not in (1, here) for size, here in zip(full.shape, shape, strict=True)
+    ):
+        raise node.refuse(
+            f"scales or zero points of shape {list(np.shape(values))} beside weights {list(shape)}",
+            "one number, or one for each output",
+        )
+    return full
 
 
 def _target(walk: Walk, node: Node, scale: int, zero: int, zero_first: bool) -> Target:
     """The output of a node; `zero_first` adds the zero point before rounding ties."""
-    offset = walk.constant(node, zero, np.zeros(1, np.uint8))
     lo, hi = walk.bounds(node, zero) if walk.has(node, zero) else (0, 255)
-    target = walk.target(walk.constant(node, scale), offset.astype(np.int64), lo, hi, node)
+    target = walk.target(walk.constant(node, scale), walk.whole(node, zero, 0), lo, hi, node)
     return replace(target, parity=target.tensor.zero_point if zero_first else 0)
 
 
@@ -58,7 +77,7 @@ def _qlinear_conv(walk: Walk, node: Node) -> Value:
         walk, node, _real(walk, node, 0, 1, 2), _weights(walk, node, 3, 4, 5, axis=0)
     )
     if walk.has(node, 8):
-        value = add_bias(walk, node, value, walk.value(node, 8))
+        value = add_bias(walk, node, value, walk.value(node, 8), own=True)
     return quantized(walk, node, value, _target(walk, node, 6, 7, _reference_order(walk)))
 
 
@@ -70,7 +89,7 @@ def _qlinear_matmul(walk: Walk, node: Node) -> Value:
 
 def _integer_input(walk: Walk, node: Node, zero: int) -> str:
     """The first input as raw integers with a zero point: real values at scale 1."""
-    offset = walk.constant(node, zero, ZERO).astype(np.int64)
+    offset = walk.whole(node, zero, 0)
     if offset.size != 1:
         raise node.refuse("an input with a zero point for each row", "one zero point")
     name = walk.build.settle(walk.pending(node, 0), node.inputs[0])
@@ -156,14 +175,17 @@ def _part(walk: Walk, node: Node, first: int) -> Pending:
     return Pending(walk.build.tensors[name].shape, source=name)
 
 
+CONV = "auto_pad dilations group kernel_shape pads strides"
 HANDLERS: dict[tuple[str, str], Handler] = {
-    ("", "QLinearConv"): _qlinear_conv,
-    ("", "QLinearMatMul"): _qlinear_matmul,
-    ("", "ConvInteger"): _conv_integer,
-    ("", "MatMulInteger"): _matmul_integer,
-    (ORT, "QGemm"): _qgemm,
-    (ORT, "QLinearAdd"): _qlinear_add,
-    (ORT, "QLinearAveragePool"): _qlinear_average_pool,
-    (ORT, "QLinearGlobalAveragePool"): _qlinear_global_average_pool,
-    (ORT, "QLinearConcat"): _qlinear_concat,
+    ("", "QLinearConv"): handles(_qlinear_conv, CONV, 9),
+    ("", "QLinearMatMul"): handles(_qlinear_matmul, inputs=8),
+    ("", "ConvInteger"): handles(_conv_integer, CONV, 4),
+    ("", "MatMulInteger"): handles(_matmul_integer, inputs=4),
+    (ORT, "QGemm"): handles(_qgemm, "alpha transA transB", 9),
+    (ORT, "QLinearAdd"): handles(_qlinear_add, inputs=8),
+    (ORT, "QLinearAveragePool"): handles(
+        _qlinear_average_pool, f"{WINDOW} channels_last count_include_pad", 5
+    ),
+    (ORT, "QLinearGlobalAveragePool"): handles(_qlinear_global_average_pool, "channels_last", 5),
+    (ORT, "QLinearConcat"): handles(_qlinear_concat, "axis", ANY),
 }

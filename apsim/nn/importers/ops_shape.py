@@ -3,30 +3,32 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import replace
 from typing import Any
 
 import numpy as np
 
-from apsim.nn.importers.graph import Const, Node
+from apsim.nn.importers.constants import Const, ConstReal
+from apsim.nn.importers.graph import Array, Node
 from apsim.nn.importers.ops_real import name_of, pool_mean
-from apsim.nn.importers.pending import Chained, ConstReal, Pending, Source, Value
-from apsim.nn.importers.walk import Handler, Walk
-from apsim.nn.model import Flatten, Layer, Reshape, Transpose
+from apsim.nn.importers.pending import Blocked, Chained, Pending, Source, Value
+from apsim.nn.importers.walk import ANY, Handler, Walk, handles
+from apsim.nn.model import ArgMax, AvgPool, Flatten, Layer, Reshape, Tensor, Transpose
+from apsim.nn.model.words import holding
 
-__all__ = ["HANDLERS"]
+__all__ = ["HANDLERS", "joined"]
 
-REAL = (1, 10, 11, 16)  # ONNX's codes of float, float16, double, bfloat16
+FLOAT, DOUBLE = 1, 11  # ONNX's codes of the types that hold every real value here
 INTEGERS = {code: (-(1 << bits - 1), (1 << bits - 1) - 1) for code, bits in
             {3: 8, 5: 16, 6: 32, 7: 64}.items()}  # fmt: skip
 INTEGERS |= {code: (0, (1 << bits) - 1) for code, bits in {2: 8, 4: 16, 12: 32, 13: 64}.items()}
+KEEPS_BATCH = "a shape that keeps the batch axis first"
 
 
 def _move(node: Node, value: Value, kind: type[Layer], shape: Sequence[int], **more: Any) -> Value:
     """A value after a layer that only moves it; nothing where the shape stays."""
-    if not isinstance(value, Pending | Source):
-        raise node.refuse("a constant where a tensor was expected")
+    assert isinstance(value, Pending | Source)
     if tuple(shape) == value.shape and kind is not Transpose:
         return value
     layer = kind(name=name_of(node), inputs=(), output="", **more)
@@ -36,45 +38,94 @@ def _move(node: Node, value: Value, kind: type[Layer], shape: Sequence[int], **m
     return value.then(layer, shape, node.index)
 
 
-def _flatten(walk: Walk, node: Node) -> Value:
-    value = _moved(walk, node)
-    if node.attribute("axis", 1) != 1:
-        raise node.refuse(f"axis {node.attribute('axis', 1)}", "Flatten with axis = 1")
-    return _move(node, value, Flatten, (math.prod(value.shape),))
+def _moved(walk: Walk, node: Node, move: Callable[[Array], Array]) -> ConstReal | None:
+    """A dequantized constant moved now; None for a tensor, which a layer moves."""
+    value = walk.value(node, 0)
+    if isinstance(value, ConstReal):
+        walk.build.fate(node, "constant: weights or biases of the layer that uses it")
+        return value.moved(move)
+    return None
 
 
-def _moved(walk: Walk, node: Node) -> Pending | Source:
+def _given(walk: Walk, node: Node) -> Pending | Source:
     value = walk.value(node, 0)
     if not isinstance(value, Pending | Source):
         raise node.refuse("a constant where a tensor was expected")
     return value
 
 
+def _flatten(walk: Walk, node: Node) -> Value:
+    axis = int(node.attribute("axis", 1))
+    constant = _moved(
+        walk, node, lambda a: a.reshape(math.prod(a.shape[: axis % (a.ndim + 1)]), -1)
+    )
+    if constant is not None:
+        return constant
+    value = _given(walk, node)
+    if axis % (1 + len(value.shape)) != 1 and axis != 1:
+        raise node.refuse(f"axis {axis}", "Flatten with axis = 1")
+    return _move(node, value, Flatten, (math.prod(value.shape),))
+
+
 def _reshape(walk: Walk, node: Node) -> Value:
-    value = _moved(walk, node)
-    wanted = [int(size) for size in np.ravel(walk.constant(node, 1))]
+    wanted, batch = _wanted(walk, node)
+    constant = _moved(walk, node, lambda a: a.reshape(_with_kept(wanted, a.shape)))
+    if constant is not None:
+        return constant
+    value = _given(walk, node)
+    if 0 in wanted and node.attribute("allowzero", 0):
+        raise node.refuse(f"shape {wanted} with allowzero = 1", "sizes of at least 1")
+    refused = node.refuse(
+        f"shape {wanted} for [N, {', '.join(map(str, value.shape))}]", KEEPS_BATCH
+    )
+    if not wanted or not _keeps_batch(walk, wanted, batch, value.shape):
+        raise refused
+    shape = list(_with_kept(wanted, (0, *value.shape))[1:])
     whole = math.prod(value.shape)
-    shape = [
-        value.shape[i] if size == 0 and i < len(value.shape) else size
-        for i, size in enumerate(wanted[1:])
-    ]
     if shape.count(-1) == 1:
         rest = -math.prod(shape)
         shape[shape.index(-1)] = whole // rest if rest and whole % rest == 0 else 0
-    if not wanted or math.prod(shape) != whole:
-        raise node.refuse(
-            f"shape {wanted} for [N, {', '.join(map(str, value.shape))}]",
-            "a shape that keeps the batch axis first",
-        )
+    if math.prod(shape) != whole or any(size < 1 for size in shape):
+        raise refused
     return _move(node, value, Flatten if len(shape) == 1 else Reshape, shape)
 
 
+def _wanted(walk: Walk, node: Node) -> tuple[list[int], bool]:
+    """A shape, and whether it begins with the number of inputs."""
+    value = walk.value(node, 1) if walk.has(node, 1) else None
+    if isinstance(value, Const) and value.batch:
+        return [int(size) for size in np.ravel(value.array)], True
+    given = node.attribute("shape", ())  # before opset 5
+    return [int(n) for n in (np.ravel(walk.whole(node, 1)) if value is not None else given)], False
+
+
+def _with_kept(wanted: Sequence[int], shape: Sequence[int]) -> tuple[int, ...]:
+    """The wanted sizes, those of 0 kept from `shape`."""
+    return tuple(
+        shape[i] if size == 0 and i < len(shape) else size for i, size in enumerate(wanted)
+    )
+
+
+def _keeps_batch(walk: Walk, wanted: list[int], batch: bool, shape: Sequence[int]) -> bool:
+    """Whether the first size is the number of inputs, however many there are."""
+    rest = _with_kept(wanted, (0, *shape))[1:]
+    if wanted[0] == 0 or (batch and wanted[0] == -1):
+        return True
+    if wanted[0] == -1 or -1 not in rest:
+        return -1 not in rest and math.prod(rest) == math.prod(shape)
+    return walk.batch is not None and wanted[0] == walk.batch
+
+
 def _transpose(walk: Walk, node: Node) -> Value:
-    value = walk.value(node, 0)
-    if isinstance(value, ConstReal):
-        return _transposed(node, value)
-    value = _moved(walk, node)
-    order = list(node.attribute("perm", range(len(value.shape), -1, -1)))
+    written = node.attribute("perm", None)
+    constant = _moved(walk, node, lambda a: a.transpose(written))
+    if constant is not None:
+        return constant
+    value = _given(walk, node)
+    rank = 1 + len(value.shape)
+    order = list(range(rank))[::-1] if written is None else [int(axis) for axis in written]
+    if sorted(order) != list(range(rank)):
+        raise node.refuse(f"order {order} of {rank} axes", "each axis once")
     if order[0] != 0:
         raise node.refuse(f"order {order}", "an order that keeps the batch axis first")
     axes = tuple(axis - 1 for axis in order[1:])
@@ -83,26 +134,34 @@ def _transpose(walk: Walk, node: Node) -> Value:
     return _move(node, value, Transpose, [value.shape[axis] for axis in axes], axes=axes)
 
 
-def _transposed(node: Node, value: ConstReal) -> ConstReal:
-    order = list(node.attribute("perm", range(value.integers.ndim - 1, -1, -1)))
-    return replace(value, integers=value.integers.transpose(order), axis=order.index(value.axis))
-
-
 def _squeeze(walk: Walk, node: Node) -> Value:
-    value = _moved(walk, node)
-    axes = _axes(walk, node, 1 + len(value.shape))
-    if not axes:
-        axes = [i + 1 for i, size in enumerate(value.shape) if size == 1]
+    constant = _moved(walk, node, lambda a: np.squeeze(a, tuple(_axes(walk, node, a.ndim)) or None))
+    if constant is not None:
+        return constant
+    value = _given(walk, node)
+    whole = [walk.batch or 1, *value.shape]
+    axes = _axes(walk, node, len(whole)) or [i for i, size in enumerate(whole) if size == 1]
     if 0 in axes:
         raise node.refuse("the batch axis squeezed away", "axes from 1 on")
-    shape = [size for i, size in enumerate(value.shape) if i + 1 not in axes]
-    return _move(node, value, Reshape, shape)
+    if any(whole[axis] != 1 for axis in axes):
+        raise node.refuse(f"axes {axes} of [N, {', '.join(map(str, value.shape))}], not of size 1")
+    shape = [size for i, size in enumerate(whole) if i not in axes]
+    return _move(node, value, Reshape, shape[1:])
 
 
 def _unsqueeze(walk: Walk, node: Node) -> Value:
-    value = _moved(walk, node)
-    shape = [0, *value.shape]
-    for axis in sorted(_axes(walk, node, 1 + len(shape))):
+    def rank(given: int) -> list[int]:
+        count = len(_axes(walk, node, 1))
+        return sorted(_axes(walk, node, given + count))
+
+    constant = _moved(walk, node, lambda a: np.expand_dims(a, tuple(rank(a.ndim))))
+    if constant is not None:
+        return constant
+    value = _given(walk, node)
+    shape, axes = [0, *value.shape], rank(1 + len(value.shape))
+    if len(set(axes)) != len(axes):
+        raise node.refuse(f"axes {axes}, one of them twice")
+    for axis in axes:
         if axis == 0:
             raise node.refuse("an axis before the batch axis", "axes from 1 on")
         shape.insert(axis, 1)
@@ -111,10 +170,13 @@ def _unsqueeze(walk: Walk, node: Node) -> Value:
 
 def _axes(walk: Walk, node: Node, rank: int) -> list[int]:
     """Axes given as an attribute (before opset 13) or as an input, counted from the front."""
-    given = node.attribute("axes", ())
+    given = node.attribute("axes", None)
     if walk.has(node, 1):
-        given = np.ravel(walk.constant(node, 1))
-    return [int(axis) % rank for axis in given]
+        given = np.ravel(walk.whole(node, 1))
+    axes = [int(axis) for axis in (() if given is None else given)]
+    if rank > 1 and any(not -rank <= axis < rank for axis in axes):
+        raise node.refuse(f"axes {axes} of {rank} axes", f"axes from {-rank} to {rank - 1}")
+    return [axis % rank for axis in axes]
 
 
 def _concat(walk: Walk, node: Node) -> Value:
@@ -125,35 +187,53 @@ def _concat(walk: Walk, node: Node) -> Value:
 def joined(node: Node, parts: tuple[Pending, ...], axis: int) -> Pending:
     """Values side by side along an axis that is not the batch."""
     rank = 1 + len(parts[0].shape)
+    if any(1 + len(part.shape) != rank for part in parts) or not -rank <= axis < rank:
+        raise node.refuse(f"axis {axis} of shapes {[list(part.shape) for part in parts]}")
     axis = axis % rank
     if axis == 0:
         raise node.refuse("tensors joined along the batch", "axis from 1 on")
+    if len({part.integer for part in parts}) > 1:
+        raise node.refuse("integers joined with real values")
     shape = list(parts[0].shape)
     shape[axis - 1] = sum(part.shape[axis - 1] for part in parts)
-    return Pending(tuple(shape), parts=parts, axis=axis - 1, nodes=(node.index,))
+    return Pending(tuple(shape), parts=parts, axis=axis - 1, nodes=(node.index,),
+                   integer=parts[0].integer)  # fmt: skip
 
 
 def _same(walk: Walk, node: Node) -> Value:
     return walk.value(node, 0)
 
 
+def _dropout(walk: Walk, node: Node) -> Value:
+    if walk.has(node, 2) and np.any(walk.constant(node, 2)):
+        raise node.refuse("dropout that drops values", "training_mode = 0")
+    return walk.value(node, 0)
+
+
 def _cast(walk: Walk, node: Node) -> Value:
     """Only the name of the type changes: accumulators as real numbers, say."""
-    value = walk.value(node, 0)
-    if isinstance(value, Pending) and value.integer and node.attribute("to", 1) not in REAL:
+    value, code = walk.value(node, 0), int(node.attribute("to", FLOAT))
+    if isinstance(value, Source) or (isinstance(value, Pending) and not value.integer):
+        if code not in (FLOAT, DOUBLE):
+            what = "rounds" if code in (10, 16) else "truncates"
+            raise node.refuse(f"a cast of real values to type {code}, which {what} them",
+                              "a cast to float or double")  # fmt: skip
+        return value
+    if not isinstance(value, Pending):
+        raise node.refuse("a constant where a tensor was expected")
+    if code in INTEGERS:
         return _as_integers(walk, node, value)
-    if isinstance(value, Pending) and value.integer:
-        walk.build.fate(node, "no work: the same integers")
-        source = walk.interpret(value.source, 1.0, 0) if value.source else ""
-        return replace(value, integer=False, source=source)
-    return value
+    if code not in (FLOAT, DOUBLE):
+        raise node.refuse(f"a cast to type {code}, which may not hold the integers", "float")
+    walk.build.fate(node, "no work: the same integers")
+    return walk.real(value, node.inputs[0])
 
 
 def _as_integers(walk: Walk, node: Node, value: Pending) -> Value:
     """Integers of another type: the same ones, where that type holds them all."""
     lo, hi = INTEGERS.get(node.attribute("to", 0), (0, -1))
     tensor = walk.build.tensors.get(value.source)
-    if lo <= -(1 << 31) and hi >= (1 << 31) - 1:
+    if value.layer is not None and lo <= -(1 << 31) and hi >= (1 << 31) - 1:
         return value
     if tensor is None or not lo <= tensor.lo <= tensor.hi <= hi:
         raise node.refuse("a cast to a type that may not hold the integers", "QuantizeLinear")
@@ -162,44 +242,113 @@ def _as_integers(walk: Walk, node: Node, value: Pending) -> Value:
 
 def _shape(walk: Walk, node: Node) -> Value:
     """A shape, with -1 for the batch."""
-    return Const(np.array([-1, *_moved(walk, node).shape], np.int64))
+    value = walk.value(node, 0)
+    if isinstance(value, ConstReal):
+        return Const(np.array(value.integers.shape, np.int64))
+    whole = [-1, *_given(walk, node).shape]
+    start, end = int(node.attribute("start", 0)), node.attribute("end", None)
+    part = whole[start : None if end is None else int(end)]
+    return Const(np.array(part, np.int64), batch=-1 in part)
 
 
-def _mean(walk: Walk, node: Node) -> Value:
-    """The mean over both axes of a plane is a global average pool."""
+def _reduced(walk: Walk, node: Node) -> Value:
+    """The mean or the sum over axes: an average pool over a line of what is added."""
     x = walk.tensor(node, 0)
-    given = walk.build.tensors[x].shape
-    axes = sorted(_axes(walk, node, 1 + len(given)))
-    if len(given) != 3 or axes != [2, 3]:
-        raise node.refuse(f"a mean over axes {axes}", "a mean over axes 2 and 3 of [N, C, H, W]")
-    value = pool_mean(walk, replace(node, attributes={}), x)
-    kept = node.attribute("keepdims", 1)
-    return value if kept else _move(node, value, Flatten, (given[0],))
+    shape = walk.build.tensors[x].shape
+    axes = _reduced_axes(walk, node, 1 + len(shape))
+    kept = [axis - 1 for axis in range(1, 1 + len(shape)) if axis not in axes]
+    gone = [axis - 1 for axis in axes]
+    plain = replace(node, attributes={}, defaults={})
+    if [*kept, *gone] != list(range(len(shape))):
+        x = walk.build.transposed(x, (*kept, *gone))
+    outer, words = (math.prod(shape[axis] for axis in part) for part in (kept, gone))
+    if len(shape) == 3 and axes == [2, 3]:
+        value = pool_mean(walk, plain, x)
+    else:
+        value = pool_mean(walk, plain, walk.build.reshaped(x, (outer, 1, words)))
+    if node.op == "ReduceSum":
+        assert isinstance(value.layer, AvgPool)
+        value = replace(value, layer=replace(value.layer, gain=float(words)))
+    keep = node.attribute("keepdims", 1)
+    result = [1 if axis + 1 in axes else shape[axis] for axis in range(len(shape))]
+    result = result if keep else [shape[axis] for axis in kept]
+    return _move(node, value, Flatten if len(result) == 1 else Reshape, result)
 
 
-def _last_only(walk: Walk, node: Node) -> Value:
+def _reduced_axes(walk: Walk, node: Node, rank: int) -> list[int]:
+    axes = sorted(_axes(walk, node, rank))
+    if not axes and not node.attribute("noop_with_empty_axes", 0):
+        axes = list(range(rank))
+    if not axes or 0 in axes or len(set(axes)) != len(axes):
+        raise node.refuse(f"a mean or sum over axes {axes}", "axes from 1 on")
+    return axes
+
+
+def _last_only(walk: Walk, node: Node) -> Sequence[Value]:
     """Softmax and the like at the very end: it does not change which class wins."""
-    if node.outputs[0] not in walk.graph.outputs:
+    if any(walk.uses.get(name, 0) > (name in walk.graph.outputs) for name in node.outputs):
         where = walk.in_real_numbers(node)
         raise node.refuse(
             f"a nonlinear function inside the network{where}", "Relu, Clip or MaxPool"
         )
     walk.build.fate(node, "left to the host: the model ends with this node's input")
-    return walk.value(node, 0)
+    walk.left[node.outputs[0]] = node.inputs[0]
+    return [walk.value(node, 0)] * len(node.outputs)
+
+
+def _arg_max(walk: Walk, node: Node) -> Value:
+    """Where the greatest value of an axis stands, the first of equal ones."""
+    if node.attribute("select_last_index", 0):
+        raise node.refuse("the last of equal values", "select_last_index = 0")
+    axis, keep = int(node.attribute("axis", 0)), bool(node.attribute("keepdims", 1))
+    return _place(walk, node, axis, keep, node.op == "ArgMin", node.outputs[0])
+
+
+def _top_k(walk: Walk, node: Node) -> Sequence[Value]:
+    """The place of the greatest value; the value itself is left out."""
+    count = walk.whole(node, 1).ravel() if walk.has(node, 1) else [node.attribute("k", 0)]
+    if [int(n) for n in count] != [1] or not node.attribute("largest", 1):
+        raise node.refuse(f"the {[int(n) for n in count]} greatest or least values", "the greatest")
+    if len(node.outputs) < 2 or walk.uses.get(node.outputs[0]):
+        raise node.refuse("the greatest value", "its place alone, the second output")
+    place = _place(walk, node, int(node.attribute("axis", -1)), True, False, node.outputs[1])
+    return [Blocked(), place]
+
+
+def _place(
+    walk: Walk, node: Node, axis: int, keep: bool, least: bool, output: str
+) -> Pending:  # fmt: skip
+    value = walk.pending(node, 0)
+    rank = 1 + len(value.shape)
+    if axis % rank == 0 or not -rank <= axis < rank:
+        raise node.refuse(f"axis {axis} of {rank} axes", "an axis from 1 on")
+    x = walk.build.settle(value, node.inputs[0])
+    tensor, along = walk.build.tensors[x], axis % rank - 1
+    if isinstance(tensor.scale, tuple) or isinstance(tensor.shift, tuple):
+        raise node.refuse("channels of unequal scales compared", "one scale")
+    sizes = [1 if i == along else n for i, n in enumerate(value.shape) if keep or i != along]
+    words = holding(0, value.shape[along] - 1)
+    layer = ArgMax(name=name_of(node), inputs=(x,), output=output, axis=along, least=least)
+    made = walk.build.emit(layer, Tensor(tuple(sizes), words.bits, False), [node.index])
+    return Pending(tuple(sizes), source=made, integer=True, nodes=(node.index,))
 
 
 HANDLERS: dict[tuple[str, str], Handler] = {
-    ("", "Flatten"): _flatten,
-    ("", "Reshape"): _reshape,
-    ("", "Transpose"): _transpose,
-    ("", "Squeeze"): _squeeze,
-    ("", "Unsqueeze"): _unsqueeze,
-    ("", "Concat"): _concat,
-    ("", "Identity"): _same,
-    ("", "Dropout"): _same,
-    ("", "Cast"): _cast,
-    ("", "Shape"): _shape,
-    ("", "ReduceMean"): _mean,
-    ("", "Softmax"): _last_only,
-    ("", "LogSoftmax"): _last_only,
+    ("", "Flatten"): handles(_flatten, "axis"),
+    ("", "Reshape"): handles(_reshape, "allowzero shape", 2),
+    ("", "Transpose"): handles(_transpose, "perm"),
+    ("", "Squeeze"): handles(_squeeze, "axes", 2),
+    ("", "Unsqueeze"): handles(_unsqueeze, "axes", 2),
+    ("", "Concat"): handles(_concat, "axis", ANY),
+    ("", "Identity"): handles(_same),
+    ("", "Dropout"): handles(_dropout, "ratio seed", 3),
+    ("", "Cast"): handles(_cast, "to"),
+    ("", "Shape"): handles(_shape, "end start"),
+    ("", "ReduceMean"): handles(_reduced, "axes keepdims", 2),
+    ("", "ReduceSum"): handles(_reduced, "axes keepdims", 2),
+    ("", "Softmax"): handles(_last_only, "axis"),
+    ("", "LogSoftmax"): handles(_last_only, "axis"),
+    ("", "ArgMax"): handles(_arg_max, "axis keepdims select_last_index"),
+    ("", "ArgMin"): handles(_arg_max, "axis keepdims select_last_index"),
+    ("", "TopK"): handles(_top_k, "axis k largest sorted", 2, 2),
 }

@@ -4,22 +4,59 @@ Between a DequantizeLinear and the next QuantizeLinear a network computes with r
 numbers.  A `Pending` keeps what was asked for (a convolution, a ReLU, a pool) without
 rounding anything, until a quantization tells the output's scale; then the whole chain
 becomes integer layers.  Monotone steps (ReLU, clip, max pool, reshape) commute with
-rounding, so their order against it does not matter; anything else that takes a value
-that is not yet rounded is refused.
+rounding, so their order against it does not matter; their order among each other does,
+and is kept.  Anything else that takes a value that is not yet rounded is refused.
+
+The rule: a value is an object; that two nodes speak of the same one is never read off a name.
 """
 
 from __future__ import annotations
 
 import math
-from collections.abc import Sequence
+from collections.abc import Hashable, Sequence
 from dataclasses import dataclass, replace
 
-import numpy as np
+from apsim.nn.importers.constants import Const, ConstReal
+from apsim.nn.model import (
+    Flatten,
+    Layer,
+    Linear,
+    Rearrange,
+    Reshape,
+    Tensor,
+    Transpose,
+    Weighted,
+)
 
-from apsim.nn.importers.graph import Array, Const
-from apsim.nn.model import Floats, Layer, Tensor, Weighted
+__all__ = ["Blocked", "Bounds", "Chained", "Pending", "Source", "Target", "Value"]
 
-__all__ = ["Chained", "ConstReal", "Pending", "Source", "Target", "Value"]
+REORDERED = (Flatten, Reshape, Transpose)
+
+
+@dataclass(frozen=True)
+class Bounds:
+    """What a row of clips does to x: `min(max(x, lo), hi)`, with lo <= hi.
+
+    >>> Bounds().then(2, 3).then(0, 1)
+    Bounds(lo=1, hi=1)
+    """
+
+    lo: float = -math.inf
+    hi: float = math.inf
+
+    def then(self, lo: float, hi: float) -> Bounds:
+        """These bounds, and then a clip to lo..hi, which gives hi where lo > hi."""
+        return Bounds(min(max(self.lo, lo), hi), min(max(self.hi, lo), hi))
+
+    @property
+    def any(self) -> bool:
+        """Whether they bound anything."""
+        return self != Bounds()
+
+    @property
+    def relu(self) -> bool:
+        """Whether zero is the lower bound."""
+        return self.lo == 0
 
 
 @dataclass(frozen=True, eq=False)
@@ -32,39 +69,19 @@ class Chained:
 
 
 @dataclass(frozen=True, eq=False)
-class ConstReal:
-    """A constant of real values: `scale * (integers - zero)`, both along `axis` or single.
-
-    `lo` and `hi` bound the integers of its width.
-    """
-
-    integers: Array
-    scale: Floats
-    zero: Array
-    axis: int
-    lo: int
-    hi: int
-
-    @property
-    def real(self) -> Floats:
-        """The real values, in float64."""
-        shape = [1] * self.integers.ndim
-        if self.scale.size > 1 or self.zero.size > 1:
-            shape[self.axis] = -1
-        scale = self.scale.reshape(shape if self.scale.size > 1 else [1] * len(shape))
-        zero = self.zero.reshape(shape if self.zero.size > 1 else [1] * len(shape))
-        return np.asarray((self.integers - zero) * scale, np.float64)
+class Blocked:
+    """What a node would have given that cannot be imported: nothing after it is judged."""
 
 
 @dataclass(frozen=True, eq=False)
 class Source:
-    """A real input of the graph before it is quantized: x * factor + shift, reshaped."""
+    """A real input of the graph before it is quantized: the `steps` of arithmetic, reshaped."""
 
     name: str
     shape: tuple[int, ...]
-    factor: float = 1.0
-    shift: float = 0.0
+    steps: tuple[tuple[str, float], ...] = ()
     chain: tuple[Chained, ...] = ()
+    bounds: Bounds = Bounds()
 
 
 @dataclass(frozen=True, eq=False)
@@ -72,8 +89,8 @@ class Pending:
     """Real values: an integer tensor's (`source`), or those a `layer` will compute.
 
     `parts` are values to stand side by side along `axis`.  The result passes through
-    `chain`, ReLU and the clip lo..hi.  `integer` marks what the graph itself calls
-    integers.  `nodes` are the graph's nodes it was made of.
+    `chain` and `bounds`.  `integer` marks what the graph itself calls integers.  `nodes`
+    are the graph's nodes it was made of.
     """
 
     shape: tuple[int, ...]
@@ -82,53 +99,70 @@ class Pending:
     parts: tuple[Pending, ...] = ()
     axis: int = 0
     chain: tuple[Chained, ...] = ()
-    relu: bool = False
-    lo: float = -math.inf
-    hi: float = math.inf
+    bounds: Bounds = Bounds()
     integer: bool = False
     nodes: tuple[int, ...] = ()
 
     @property
     def plain(self) -> bool:
         """Whether it is just an integer tensor's real value."""
-        return bool(self.source) and not self.chain and not self.bounded
-
-    @property
-    def bounded(self) -> bool:
-        """Whether a ReLU or a clip waits."""
-        return self.relu or self.lo > -math.inf or self.hi < math.inf
+        return bool(self.source) and self.fresh
 
     @property
     def weighted(self) -> Weighted | None:
-        """The layer with weights whose unrounded result this is, nothing done to it yet."""
-        return self.layer if self.fresh and isinstance(self.layer, Weighted) else None
+        """The layer with weights whose unrounded result this is, reordered at most."""
+        return self.layer if self.reordered and isinstance(self.layer, Weighted) else None
+
+    @property
+    def reordered(self) -> bool:
+        """Whether nothing was done to the layer's result but to shape it anew."""
+        return not self.bounds.any and all(isinstance(s.layer, REORDERED) for s in self.chain)
+
+    @property
+    def channel_axis(self) -> int:
+        """Where the channels of a layer's result lie in [N, *shape]; -1 where they were split."""
+        before = self.chain[0].before if self.chain else self.shape
+        axis = len(before) - 1 if isinstance(self.layer, Linear) else 0
+        for step in self.chain:
+            axis = _followed(step, axis)
+            if axis < 0:
+                return -1
+        return 1 + axis
+
+    @property
+    def padded(self) -> bool:
+        """Whether zeros were put beside the values."""
+        steps = (step.layer for step in self.chain)
+        return any(isinstance(step, Rearrange) and bool((step.index < 0).any()) for step in steps)
 
     @property
     def fresh(self) -> bool:
         """Whether nothing was done to the layer's result yet."""
-        return not self.chain and not self.bounded
+        return not self.chain and not self.bounds.any
+
+    @property
+    def core(self) -> tuple[Hashable, ...]:
+        """What the value is made of before any bounds: equal for the same values only."""
+        of = (self.source, id(self.layer), *map(id, self.parts), self.axis)
+        return (*of, *(id(step) for step in self.chain))
 
     def then(self, layer: Layer, shape: Sequence[int], node: int) -> Pending:
         """The value after a step that keeps its scale."""
         step = Chained(layer, self.shape, tuple(shape))
         return replace(self, chain=(*self.chain, step), shape=step.shape, nodes=(*self.nodes, node))
 
-    def bounded_by(self, other: Pending) -> Pending:
-        """The value under the ReLU and the clip of another one as well."""
-        return replace(
-            self, relu=self.relu or other.relu, lo=max(self.lo, other.lo),
-            hi=min(self.hi, other.hi),
-        )  # fmt: skip
+    def clipped(self, lo: float, hi: float, *nodes: int) -> Pending:
+        """The value after a clip to lo..hi."""
+        return replace(self, bounds=self.bounds.then(lo, hi), nodes=(*self.nodes, *nodes))
 
-    def clipped(self, lo: float, hi: float, node: int) -> Pending:
-        """The value bounded by lo..hi as well; a lower bound of zero is a ReLU."""
-        return replace(
-            self,
-            relu=self.relu or lo == 0,
-            lo=max(self.lo, lo) if lo != 0 else self.lo,
-            hi=min(self.hi, hi),
-            nodes=(*self.nodes, node),
-        )
+
+def _followed(step: Chained, axis: int) -> int:
+    """Where an axis lies after a step, -1 where it is no axis of its own any more."""
+    if isinstance(step.layer, Transpose):
+        return step.layer.axes.index(axis)
+    ahead, size = math.prod(step.before[:axis]), step.before[axis]
+    same = (i for i, n in enumerate(step.shape) if n == size and math.prod(step.shape[:i]) == ahead)
+    return next(same, -1)
 
 
 @dataclass(frozen=True)
@@ -142,4 +176,4 @@ class Target:
     rounding: str | None = None
 
 
-Value = Const | ConstReal | Source | Pending
+Value = Const | ConstReal | Source | Pending | Blocked

@@ -1,7 +1,8 @@
-"""TFLite in: int8 and int16x8 networks, requantized as TFLite's reference kernels do.
+"""TFLite in: quantized networks, requantized as TFLite's reference kernels do.
 
 The rule: TFLite keeps planes as [H, W, C]; here they are [C, H, W].  Tensors that layers
 compute keep the file's name in [C, H, W]; the file's inputs and outputs keep its layout.
+Layers with sums are read here; moves, functions of words and states have modules of their own.
 """
 
 from __future__ import annotations
@@ -13,67 +14,130 @@ from typing import Any
 
 import numpy as np
 
-from apsim.nn.importers import tflite_file
-from apsim.nn.importers.builder import PLACEHOLDER
-from apsim.nn.importers.graph import blaming
+from apsim.errors import ModelError
+from apsim.nn.importers import tflite_borders, tflite_file, tflite_moves, tflite_state, tflite_words
+from apsim.nn.importers.graph import Array, blaming
 from apsim.nn.importers.onnx import Imported
-from apsim.nn.importers.tflite_file import Operator
-from apsim.nn.importers.tflite_lowering import Handler, Lowering
-from apsim.nn.model import (
-    Add,
-    AvgPool,
-    Concat,
-    Conv2d,
-    Flatten,
-    Linear,
-    MaxPool,
-    Model,
-    Requantize,
-    Reshape,
-)
+from apsim.nn.importers.tflite_file import Operator, TfliteGraph, TfliteTensor
+from apsim.nn.importers.tflite_lowering import PLACEHOLDER, Handler, Lowering, batches_of
+from apsim.nn.model import AvgPool, Concat, Conv2d, Linear, MatMul, MaxPool, Model, Sum
 from apsim.nn.model.windows import kernel_of
+from apsim.nn.model.words import holding
 
-__all__ = ["from_tflite", "read_tflite"]
+__all__ = ["HANDLERS", "from_tflite", "read_tflite"]
 
 NO_PADDING = (0, 0, 0, 0)
+EIGHT, WORDS = ("int8", "uint8"), ("int8", "uint8", "int16")
 
 
 def from_tflite(path: str | os.PathLike[str], *, rule: str = "tflite") -> Model:
-    """Import an int8 or int16x8 TFLite model (extra `tflite`); raises `ModelError`."""
+    """Import a quantized TFLite model (extra `tflite`); raises `ModelError`."""
     return read_tflite(path, rule=rule).model
 
 
 def read_tflite(path: str | os.PathLike[str], *, rule: str = "tflite") -> Imported:
-    """Import a TFLite model and say what became of every operator."""
+    """Import a TFLite model and say what became of every operator.
+
+    Raises `Blocked`, a `ModelError` with all operators that cannot be imported.
+    """
     with blaming(path):
-        return Lowering(tflite_file.read(path), rule).run(_HANDLERS)
+        return _lowered(tflite_file.read(path), rule)
 
 
-def _weights(low: Lowering, operator: Operator, order: tuple[int, ...]) -> dict[str, Any]:
-    """The fields of a layer with the operator's weights, their axes in the given order."""
+def _lowered(file: TfliteGraph, rule: str) -> Imported:
+    """The network of a file: one image of its batch, or all of them where they meet."""
+    batches = batches_of(file)
+    for batch in batches:
+        low = Lowering(file, rule, batch)
+        tflite_borders.prepare(low)
+        try:
+            return low.run(HANDLERS, tflite_borders.left, tflite_state.states)
+        except ModelError:
+            if batch == batches[-1]:
+                raise
+    raise ModelError("no batch")
+
+
+def _weights(
+    low: Lowering, operator: Operator, order: tuple[int, ...], channel: int
+) -> dict[str, Any]:  # fmt: skip
+    """The fields of a layer with the operator's weights, their axes in the given order.
+
+    Less their zero point, weights without sign take a bit more.
+    """
     file = low.file.tensors[operator.inputs[1]]
     if file.data is None or file.scale.size == 0:
         raise operator.refuse("weights that are not constant integers", "full integer quantization")
+    if file.type not in ("int8", "uint8", "int4"):
+        raise operator.refuse(f"weights of type {file.type}", "int8, uint8 or int4")
+    if file.data.ndim != len(order):
+        raise operator.refuse(f"weights of {file.data.ndim} axes", f"{len(order)} axes")
     values = file.data.transpose(order)
-    zero = int(file.zero[0])
-    if zero != 0:
-        values = values.astype(np.int16) - zero
-    bits = file.bits if values.min() >= -(1 << (file.bits - 1)) else file.bits + 1
+    _require_scales(operator, file, channel, len(values))
+    if file.zero.any():
+        values = values.astype(np.int16) - np.int16(file.zero[0])
+    bits = max(file.bits, holding(int(values.min()), int(values.max()) | 1).bits)
+    bits += int(values.min() >= 0 and values.max() >= 1 << (bits - 1))
     return {
         "weights": np.ascontiguousarray(values), "weight_bits": bits, "weight_scale": file.scale,
         "bias": np.zeros(len(values), np.int64),
     }  # fmt: skip
 
 
-def _biased(low: Lowering, operator: Operator, layer: Any) -> Any:
+def _require_scales(operator: Operator, file: TfliteTensor, channel: int, outputs: int) -> None:
+    """One scale, or one for each output along the axis of outputs; signed ones without zero."""
+    if file.scale.size not in (1, outputs):
+        raise operator.refuse(f"{file.scale.size} weight scales for {outputs} outputs")
+    if file.scale.size > 1 and file.axis != channel:
+        raise operator.refuse(f"weight scales along axis {file.axis}", f"along axis {channel}")
+    dense = operator.op == "FULLY_CONNECTED" and file.scale.size == 1
+    if file.zero.any() and not (dense or file.type == "uint8"):
+        raise operator.refuse(
+            "signed weights with a zero point, which TFLite's kernels do not read"
+        )
+
+
+def _bias(low: Lowering, operator: Operator, place: int, outputs: int, wide: bool) -> Array:
+    """The biases, zeros where the operator has none; they are in the sum's own unit."""
+    index = operator.inputs[place] if place < len(operator.inputs) else -1
+    if index < 0:
+        return np.zeros(outputs, np.int64)
+    file = low.file.tensors[index]
+    kind = "int64" if wide and not _keeps_32_bits(operator) else "int32"
+    if file.type != kind:
+        marked = wide and file.type in ("int32", "int64")
+        beside = f" where QuantizedBiasType is {operator.option('QuantizedBiasType')}" * marked
+        raise operator.refuse(f"a bias of type {file.type}{beside}", kind)
+    values = low.constant(operator, place)
+    if values.shape != (outputs,):
+        raise operator.refuse(f"biases {list(values.shape)}", f"[{outputs}]")
+    return values.astype(np.int64)
+
+
+def _keeps_32_bits(operator: Operator) -> bool:
+    """Whether sums of 16-bit words are kept in 32 bits: the operator's option says so."""
+    return operator.option("QuantizedBiasType") == 2
+
+
+def _biased(low: Lowering, operator: Operator, layer: Any, place: int = 2) -> Any:
     """The layer with its own bias and the input's zero point in its bias."""
-    own = np.zeros(len(layer.weights), np.int64)
-    if len(operator.inputs) > 2 and operator.inputs[2] >= 0:
-        data = low.file.tensors[operator.inputs[2]].data
-        own = own if data is None else data.astype(np.int64)
-    zero = low.build.tensors[layer.inputs[0]].zero_point
+    x = low.tensors[layer.inputs[0]]
+    own = _bias(low, operator, place, len(layer.weights), x.bits == 16)
     sums = layer.weights.reshape(len(layer.weights), -1).sum(axis=1, dtype=np.int64)
-    return replace(layer, bias=own - zero * sums)
+    index = operator.inputs[place] if place < len(operator.inputs) else -1
+    if index < 0 and x.bits == 16 and operator.op == "CONV_2D":
+        raise operator.refuse("16-bit words without a bias, which TFLite's kernels do not take")
+    narrow = x.bits == 16 and index >= 0 and _keeps_32_bits(operator)
+    return replace(layer, bias=own - x.zero_point * sums, sum_bits=32 if narrow else 0)
+
+
+def _require_words(low: Lowering, operator: Operator, *indices: int) -> None:
+    """Activations of one type, and 16-bit ones without a zero point, as the kernels want them."""
+    kinds = [low.quantized(i, *WORDS) for i in indices]
+    if len({(kind.bits, kind.signed) for kind in kinds}) > 1:
+        raise operator.refuse("inputs and outputs of different types")
+    if kinds[0].bits == 16 and any(kind.zero_point for kind in kinds):
+        raise operator.refuse("a zero point of 16-bit words", "zero point 0")
 
 
 def _padding(
@@ -81,7 +145,9 @@ def _padding(
     dilation: tuple[int, int] = (1, 1),
 ) -> tuple[int, int, int, int]:  # fmt: skip
     """(top, left, bottom, right): SAME puts the odd one at the end, VALID has none."""
-    if operator.options["Padding"] == 1:
+    if min(*stride, *dilation) < 1:
+        raise operator.refuse(f"strides {stride} and dilations {dilation}", "1 or more")
+    if operator.option("Padding") == 1:
         return NO_PADDING
     ends = []
     for axis in (0, 1):
@@ -93,19 +159,24 @@ def _padding(
 
 
 def _pair(operator: Operator, high: str, wide: str) -> tuple[int, int]:
-    return operator.options[high], operator.options[wide]
+    return operator.option(high), operator.option(wide)
 
 
 def _conv(low: Lowering, operator: Operator) -> None:
-    _convolve(low, operator, _weights(low, operator, (0, 3, 1, 2)), groups=1)
+    fields = _weights(low, operator, (0, 3, 1, 2), 0)
+    each, channels = fields["weights"].shape[1], low.file.tensors[operator.inputs[0]].shape[-1]
+    if not each or channels % each:
+        raise operator.refuse(f"weights for {each} channels of {channels}")
+    _convolve(low, operator, fields, groups=channels // each)
 
 
 def _depthwise(low: Lowering, operator: Operator) -> None:
-    channels = low.file.tensors[operator.inputs[0]].shape[3]
-    _convolve(low, operator, _weights(low, operator, (3, 0, 1, 2)), groups=channels)
+    channels = low.file.tensors[operator.inputs[0]].shape[-1]
+    _convolve(low, operator, _weights(low, operator, (3, 0, 1, 2), 3), groups=channels)
 
 
 def _convolve(low: Lowering, operator: Operator, fields: dict[str, Any], groups: int) -> None:
+    _require_words(low, operator, operator.inputs[0], operator.outputs[0])
     index, extra = low.padded.get(operator.inputs[0], (operator.inputs[0], NO_PADDING))
     name = low.as_planes(index)
     layer = Conv2d(
@@ -120,22 +191,109 @@ def _convolve(low: Lowering, operator: Operator, fields: dict[str, Any], groups:
     low.finish(operator, _biased(low, operator, layer), planes=True)
 
 
+def _transpose_conv(low: Lowering, operator: Operator) -> None:
+    """A convolution of a plane with zeros between its words, the kernel turned round."""
+    source, y = operator.inputs[2], operator.outputs[0]
+    _require_words(low, operator, source, y)
+    fields = _weights(low, operator, (0, 3, 1, 2), 0)
+    fields["weights"] = np.ascontiguousarray(fields["weights"][:, :, ::-1, ::-1])
+    kernel, stride = fields["weights"].shape[2:], _pair(operator, "StrideH", "StrideW")
+    given, wanted = (low.file.tensors[i].shape for i in (source, y))
+    grids = [
+        _spread(operator, given[axis + 1], wanted[axis + 1], kernel[axis], stride[axis])
+        for axis in (0, 1)
+    ]
+    name = low.as_planes(source)
+    channels, height, width = low.tensors[name].shape
+    words = np.arange(channels * height * width).reshape(channels, height, width)
+    index = words[:, grids[0][:, None], grids[1][None, :]]
+    index = np.where((grids[0][:, None] < 0) | (grids[1][None, :] < 0), -1, index)
+    wide = low.spread(name, index, f"{low.name(y)} (spread)", "zeros between words")
+    layer = Conv2d(name="", inputs=(wide,), output="", **fields)
+    low.finish(operator, _biased(low, operator, layer, 3), planes=True)
+
+
+def _spread(operator: Operator, size: int, wanted: int, kernel: int, stride: int) -> Array:
+    """Which word stands at each place under a turned kernel, -1 where none does."""
+    if stride < 1:
+        raise operator.refuse(f"a stride of {stride}", "1 or more")
+    reach = (size - 1) * stride + kernel
+    before = max(reach - wanted, 0) // 2 if operator.option("Padding") == 0 else 0
+    places = np.arange(wanted + kernel - 1) - (kernel - 1 - before)
+    there = (places >= 0) & (places % stride == 0) & (places // stride < size)
+    return np.where(there, places // stride, -1)
+
+
 def _fully_connected(low: Lowering, operator: Operator) -> None:
-    if operator.options.get("WeightsFormat", 0):
+    """A product over the last axis; as many rows as there are, the batch among them."""
+    if operator.option("WeightsFormat"):
         raise operator.refuse("shuffled weights", "weights in the default format")
-    fields = _weights(low, operator, (0, 1))
-    name = low.as_file(operator.inputs[0])
-    shape = low.build.tensors[name].shape
-    if len(shape) > 1:
-        output = f"{name} (flat)"
-        flatten = Flatten(name=output, inputs=(name,), output=output)
-        flat = replace(low.build.tensors[name], shape=(int(np.prod(shape)),))
-        name = low.build.emit(flatten, flat)
-    layer = Linear(name="", inputs=(name,), output="", **fields)
-    low.finish(operator, _biased(low, operator, layer), planes=False)
+    _require_words(low, operator, operator.inputs[0], operator.outputs[0])
+    if operator.inputs[1] not in low.constants:
+        _two_activations(low, operator)
+        return
+    fields = _weights(low, operator, (0, 1), 0)
+    name = _rows(low, low.as_file(operator.inputs[0]), fields["weights"].shape[1])
+    layer = _biased(low, operator, Linear(name="", inputs=(name,), output="", **fields))
+    given = (*low.tensors[name].shape[:-1], len(layer.weights))
+    low.finish(operator, layer, planes=False, shape=given)
+
+
+def _rows(low: Lowering, name: str, length: int) -> str:
+    """A tensor as rows of `length` words, as it is where its last axis has so many."""
+    shape = low.tensors[name].shape
+    count = int(np.prod(shape))
+    if shape[-1:] == (length,):
+        return name
+    if count % length:
+        raise ModelError(f"rows of {length} words of a tensor {list(shape)}")
+    rows = (length,) if count == length else (count // length, length)
+    return low.reshaped(name, rows, f"{name} (flat)")
+
+
+def _two_activations(low: Lowering, operator: Operator) -> None:
+    """FULLY_CONNECTED whose weights are computed: rows [T, K] and [U, K]."""
+    if len(operator.inputs) > 2 and operator.inputs[2] >= 0:
+        raise operator.refuse("computed weights with a bias", "no bias")
+    _require_words(low, operator, *operator.inputs[:2])
+    if low.batch > 1:
+        raise operator.refuse("images of a batch that meet each other", "a file for one image")
+    length = low.file.tensors[operator.inputs[1]].shape[-1]
+    a, b = (_rows(low, low.as_file(i), length) for i in operator.inputs[:2])
+    a, b = (_as_matrix(low, one) for one in (a, b))
+    layer = MatMul(
+        name="", inputs=(a, b), output="", transposed=True, dense=True, requant=PLACEHOLDER
+    )
+    shape = (low.tensors[a].shape[0], low.tensors[b].shape[0])
+    low.finish(operator, layer, planes=False, shape=shape)
+
+
+def _as_matrix(low: Lowering, name: str) -> str:
+    shape = low.tensors[name].shape
+    return name if len(shape) == 2 else low.reshaped(name, (1, *shape), f"{name} (row)")
+
+
+def _batch_matmul(low: Lowering, operator: Operator) -> None:
+    """Products of the last two axes; a constant factor is laid out as words like any other."""
+    _require_words(low, operator, *operator.inputs, *operator.outputs)
+    a, b = (low.file.tensors[i].shape for i in operator.inputs)
+    if operator.option("AdjX"):
+        raise operator.refuse("a transposed first factor", "AdjX 0")
+    if a[:-2] != b[:-2]:
+        raise operator.refuse(f"factors {list(a)} and {list(b)}", "equal leading axes")
+    names = [low.as_file(i) for i in operator.inputs]
+    layer = MatMul(
+        name="", inputs=(names[0], names[1]), output="", requant=PLACEHOLDER,
+        transposed=bool(operator.option("AdjY")),
+    )  # fmt: skip
+    low.finish(operator, layer, planes=False)
 
 
 def _pool(low: Lowering, operator: Operator, kind: Any) -> None:
+    _require_words(low, operator, operator.inputs[0], operator.outputs[0])
+    x, y = low.quantized(operator.inputs[0]), low.quantized(operator.outputs[0])
+    if (x.scale, x.zero_point) != (y.scale, y.zero_point):
+        raise operator.refuse("input and output of unequal scales", "equal scales")
     name = low.as_planes(operator.inputs[0])
     kernel = _pair(operator, "FilterHeight", "FilterWidth")
     stride = _pair(operator, "StrideH", "StrideW")
@@ -144,86 +302,67 @@ def _pool(low: Lowering, operator: Operator, kind: Any) -> None:
     layer = kind(
         name="", inputs=(name,), output="", kernel=kernel, stride=stride, padding=padding, **more
     )
-    if kind is MaxPool and operator.options.get("FusedActivationFunction", 0):
+    if kind is MaxPool and operator.option("FusedActivationFunction"):
         raise operator.refuse("a maximum with a fused activation", "MAX_POOL_2D without one")
     low.finish(operator, layer, planes=True)
 
 
-def _add(low: Lowering, operator: Operator) -> None:
-    a, b = (low.file.tensors[i] for i in operator.inputs)
-    if a.shape != b.shape or a.data is not None or b.data is not None:
-        raise operator.refuse(f"an addition of {a.shape} and {b.shape}", "two computed tensors")
-    planes = len(a.shape) == 4
-    names = [low.as_planes(i) if planes else low.as_file(i) for i in operator.inputs]
-    layer = Add(name="", inputs=tuple(names), output="", requant=PLACEHOLDER)
-    low.finish(operator, layer, planes)
-
-
-def _reshape(low: Lowering, operator: Operator) -> None:
+def _reduce(low: Lowering, operator: Operator) -> None:
+    """MEAN and SUM over constant axes."""
+    _require_words(low, operator, operator.inputs[0], operator.outputs[0])
+    shape = low.file.tensors[operator.inputs[0]].shape
+    axes = sorted({int(axis) % len(shape) for axis in low.constant(operator, 1).ravel()})
+    batched = low.batched(shape)
+    x, y = (low.quantized(i) for i in (operator.inputs[0], operator.outputs[0]))
+    if operator.op == "SUM" and x.signed and (x.scale, x.zero_point) != (y.scale, y.zero_point):
+        raise operator.refuse("a sum at another scale, which TFLite's own kernels round in two "
+                              "ways", "equal scales, or uint8")  # fmt: skip
+    if not axes or (batched and 0 in axes):
+        raise operator.refuse(f"a sum over axes {axes}", "axes after the batch")
     name = low.as_file(operator.inputs[0])
-    shape = low.file.tensors[operator.outputs[0]].shape[1:]
-    kind = Flatten if len(shape) == 1 else Reshape
-    low.finish(operator, kind(name="", inputs=(name,), output=""), planes=False)
-
-
-def _pad(low: Lowering, operator: Operator) -> None:
-    """Zeros around a plane become the padding of the convolution that follows."""
-    ends = low.file.tensors[operator.inputs[1]].data
-    users = [one.op for one in low.file.operators if operator.outputs[0] in one.inputs]
-    if ends is None or ends.shape != (4, 2) or ends[[0, 3]].any():
-        raise operator.refuse("padding of other axes than height and width")
-    if not all(op in ("CONV_2D", "DEPTHWISE_CONV_2D") for op in users):
-        raise operator.refuse(f"padding before {users}", "PAD before a convolution")
-    (top, bottom), (left, right) = ends[1], ends[2]
-    padding = (int(top), int(left), int(bottom), int(right))
-    low.padded[operator.outputs[0]] = (operator.inputs[0], padding)
-    low.became[operator.index] = "the padding of the convolution after it"
+    layer = Sum(
+        name="", inputs=(name,), output="", axes=tuple(axis - batched for axis in axes),
+        mean=operator.op == "MEAN", requant=PLACEHOLDER,
+    )  # fmt: skip
+    low.finish(operator, layer, planes=False)
 
 
 def _concatenation(low: Lowering, operator: Operator) -> None:
-    files = [low.file.tensors[i] for i in (*operator.inputs, *operator.outputs)]
-    rank = len(files[0].shape)
-    axis = operator.options["Axis"] % rank
-    kinds = {
-        (float(f.scale[0]), int(f.zero[0])) for f in (*files, low.file.tensors[operator.outputs[0]])
-    }
-    if len(kinds) > 1 or axis == 0 or operator.options.get("FusedActivationFunction", 0):
-        raise operator.refuse("joined tensors of unequal scales, along the batch, or activated",
-                              "CONCATENATION of equal scales")  # fmt: skip
-    planes = rank == 4
-    names = [low.as_planes(i) if planes else low.as_file(i) for i in operator.inputs]
-    place = {1: 1, 2: 2, 3: 0}[axis] if planes else axis - 1
+    """Side by side: words of unequal scales are brought to the output's first (uint8 alone)."""
+    if operator.option("FusedActivationFunction"):
+        raise operator.refuse("joined tensors with a fused activation", "none")
+    y = low.kind(operator.outputs[0], ())
+    same = [
+        (kind.scale, kind.zero_point) == (y.scale, y.zero_point)
+        for kind in (low.kind(i, ()) for i in operator.inputs)
+    ]
+    if not all(same) and low.file.tensors[operator.outputs[0]].type != "uint8":
+        raise operator.refuse("joined tensors of unequal scales", "uint8, or a QUANTIZE before it")
+    rank = len(low.file.tensors[operator.outputs[0]].shape)
+    axis = operator.option("Axis") % max(rank, 1)
+    if not all(same) or any(i in low.constants for i in operator.inputs) or axis == 0:
+        tflite_words.joined(low, operator, axis, same)
+        return
+    planes = low.is_plane(operator.outputs[0])
+    names = [low.stand(i, planes) for i in operator.inputs]
+    batched = low.batched(low.file.tensors[operator.outputs[0]].shape)
+    place = {1: 1, 2: 2, 3: 0}[axis] if planes else axis - batched
     low.finish(operator, Concat(name="", inputs=tuple(names), output="", axis=place), planes)
 
 
-def _quantize(low: Lowering, operator: Operator) -> None:
-    """From one scale to another; from real numbers only at the very beginning."""
-    planes = operator.inputs[0] in low.planes
-    name = low.as_planes(operator.inputs[0]) if planes else low.as_file(operator.inputs[0])
-    layer = Requantize(name="", inputs=(name,), output="", requant=PLACEHOLDER)
-    low.finish(operator, layer, planes)
-
-
-def _last_only(low: Lowering, operator: Operator) -> None:
-    """Softmax and Dequantize at the very end stay with the host."""
-    if operator.outputs[0] not in low.file.outputs:
-        raise operator.refuse("a real function inside the network", "RELU or MAX_POOL_2D")
-    low.became[operator.index] = "left to the host: the model ends with this operator's input"
-    low.flat[operator.outputs[0]] = low.as_file(operator.inputs[0])
-
-
-_HANDLERS: dict[str, Handler] = {
+HANDLERS: dict[str, Handler] = {
     "CONV_2D": _conv,
     "DEPTHWISE_CONV_2D": _depthwise,
+    "TRANSPOSE_CONV": _transpose_conv,
     "FULLY_CONNECTED": _fully_connected,
+    "BATCH_MATMUL": _batch_matmul,
     "AVERAGE_POOL_2D": lambda low, operator: _pool(low, operator, AvgPool),
     "MAX_POOL_2D": lambda low, operator: _pool(low, operator, MaxPool),
-    "ADD": _add,
-    "RESHAPE": _reshape,
-    "SQUEEZE": _reshape,
-    "PAD": _pad,
+    "MEAN": _reduce,
+    "SUM": _reduce,
     "CONCATENATION": _concatenation,
-    "QUANTIZE": _quantize,
-    "SOFTMAX": _last_only,
-    "DEQUANTIZE": _last_only,
+    **tflite_moves.HANDLERS,
+    **tflite_words.HANDLERS,
+    **tflite_borders.HANDLERS,
+    **tflite_state.HANDLERS,
 }

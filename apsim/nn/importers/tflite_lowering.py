@@ -1,161 +1,538 @@
 """The integer network of a TFLite file under construction, its planes turned to [C, H, W].
 
-The rule: where a tensor stands (and in which layout) is known here; `tflite` says what
-each operator means.
+The rule: where a tensor stands (and in which layout) is known here; `tflite` and the tables
+beside it say what each operator means.
+
+The batch is the first axis that all computed tensors share; a file that was made for one
+image (the usual case) has it wherever the first axis is 1, so that a reshape may take it
+away or put it back.
 """
 
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import replace
+from dataclasses import dataclass, replace
+from math import prod
+from typing import Any
 
 import numpy as np
 
 from apsim.errors import ModelError
-from apsim.nn.importers.builder import PLACEHOLDER, Builder
-from apsim.nn.importers.graph import Fate, Graph
+from apsim.nn import rules
+from apsim.nn.importers.blockers import NO_FORM, Blocked, Blocker
+from apsim.nn.importers.graph import Array, Fate
 from apsim.nn.importers.onnx import Imported
 from apsim.nn.importers.tflite_file import Operator, TfliteGraph, TfliteTensor
 from apsim.nn.model import (
-    Add,
-    AvgPool,
+    Entry,
     Layer,
     Model,
     Origin,
-    Requantize,
+    Rearrange,
+    Requant,
     Reshape,
+    State,
     Tensor,
     Transpose,
-    Weighted,
 )
 from apsim.nn.model.check import verify
 from apsim.nn.rules import factors
 
-__all__ = ["Handler", "Lowering"]
+__all__ = ["PLACEHOLDER", "Handler", "Lowering", "activation", "batches_of"]
 
-TO_HOST = ("SOFTMAX", "LOG_SOFTMAX", "ARG_MAX")
 TO_PLANES, FROM_PLANES = (2, 0, 1), (1, 2, 0)
+PLACEHOLDER: Requant = rules.requant("onnx-exact", 1.0, lo=0, hi=1)  # made anew by `refill`
+IN_REALS = (
+    "in floating point; convert the model with full integer quantization "
+    "(inference_input_type=tf.int8)"
+)
+INTEGERS = ("int8", "uint8", "int16", "uint16", "int32", "uint32", "int64", "int4", "bool")
 Handler = Callable[["Lowering", Operator], None]
+Padding = tuple[int, int, int, int]
+NOTHING: Mapping[int, str] = {}
+
+
+@dataclass
+class Variable:
+    """A variable of the file: how it begins, its first reading, and the tensor it now holds."""
+
+    start: Array | None = None
+    read: int | None = None
+    now: int | None = None
 
 
 class Lowering:
     """One import: the file's tensors by index, and where each stands in the new network."""
 
-    def __init__(self, file: TfliteGraph, rule: str) -> None:
+    def __init__(self, file: TfliteGraph, rule: str, batch: int) -> None:
         self.file = file
-        self.build = Builder(Graph(file.name, (), {}, (), ()), rule)
+        self.rule = rule
+        self.batch = batch
+        self.tensors: dict[str, Tensor] = {}
+        self.layers: list[Layer] = []
+        self.inputs: list[str] = []
+        self.entries: dict[str, Entry] = {}
         self.planes: dict[int, str] = {}  # tensors as [C, H, W]
         self.flat: dict[int, str] = {}  # tensors in the file's own layout
-        self.padded: dict[int, tuple[int, tuple[int, int, int, int]]] = {}
+        self.constants: dict[int, Array] = {
+            i: tensor.data for i, tensor in enumerate(file.tensors) if tensor.data is not None
+        }
+        self.padded: dict[int, tuple[int, Padding]] = {}  # not laid out before it must be
+        self.means: dict[int, TfliteTensor] = {}  # the integers that real numbers stand for
+        self.left: dict[int, tuple[int, ...]] = {}  # reals the host computes of these, at the end
+        self.entering: set[int] = set()  # reals that are not yet quantized
+        self.variables: dict[int, tuple[str, str]] = {}  # handles
+        self.kept: dict[tuple[str, str], Variable] = {}
         self.became: dict[int, str] = {}
+        self.blockers: list[Blocker] = []
+        self.lost: set[int] = set()
 
-    def run(self, handlers: Mapping[str, Handler]) -> Imported:
-        """Lower every operator in order."""
-        for index in self.file.inputs:
-            tensor = self.file.tensors[index]
-            self.build.add_input(tensor.name, self.kind(tensor, tensor.shape[1:]))
-            self.flat[index] = tensor.name
+    def run(
+        self,
+        handlers: Mapping[str, Handler],
+        left: Callable[[Lowering, Operator], bool],
+        states: Callable[[Lowering], tuple[State, ...]],
+    ) -> Imported:
+        """Lower every operator in order; raises `Blocked` with all that cannot be.
+
+        `left` says which operators are the host's after all, `states` what variables became.
+        """
+        self._declare_inputs()
         for operator in self.file.operators:
-            handler = handlers.get(operator.op)
-            if handler is None:
-                raise operator.refuse("this operator has no integer form here",
-                                      ", ".join(sorted(handlers)))  # fmt: skip
-            handler(self, operator)
-        outputs = [self.as_file(index) for index in self.file.outputs]
-        model = self.build.model(self.file.name, outputs)
+            self._lower(operator, handlers.get(operator.op), left)
+        if self.blockers:
+            raise Blocked(self.blockers)
+        outputs = [self.as_file(index) for index in self._ends()]
+        kept = states(self)
+        if not self.layers:
+            raise ModelError("no operator of the file computes an integer tensor")
+        model = Model(
+            self.file.name, self.rule, tuple(self.inputs), tuple(dict.fromkeys(outputs)),
+            self.tensors, tuple(self.layers), entries=self.entries, states=kept,
+        )  # fmt: skip
         fates = tuple(self._fate(one) for one in self.file.operators)
         return Imported(verify(model), fates, self._origins())
 
     def _origins(self) -> tuple[Origin, ...]:
-        """Where the file holds the network's integers; what the host was left is none of it."""
-        hosts = {one.outputs[0] for one in self.file.operators if one.op in TO_HOST}
-        names = [tensor.name for tensor in self.file.tensors]
-        found = [Origin(made, names[i], i, TO_PLANES) for i, made in self.planes.items()]
-        found += [Origin(made, names[i], i) for i, made in self.flat.items()]
-        return tuple(one for one in found if one.index not in hosts)
+        """Where the file holds the network's integers, or real numbers that they stand for."""
+        found = [Origin(made, self.name(i), i, TO_PLANES) for i, made in self.planes.items()]
+        found += [Origin(made, self.name(i), i) for i, made in self.flat.items()]
+        return tuple(one for one in found if one.tensor in self.tensors)
+
+    def _declare_inputs(self) -> None:
+        for index in self.file.inputs:
+            file = self.file.tensors[index]
+            meant = self.means.get(index, file)
+            if meant.real or index in self.flat:
+                continue  # what takes it says why it cannot be
+            entry = None if meant is file else Entry(file.name, rounding="half-away")
+            self.entering.update([index] if entry else [])
+            self.flat[index] = self.add_input(index, file.name, entry)
+
+    def add_input(self, index: int, name: str, entry: Entry | None = None) -> str:
+        """Declare an input tensor in the file's layout."""
+        self.tensors[name] = self.kind(index, self.shape(index))
+        self.inputs.append(name)
+        if entry is not None:
+            self.entries[name] = entry
+        return name
+
+    def _lower(
+        self,
+        operator: Operator,
+        handler: Handler | None,
+        left: Callable[[Lowering, Operator], bool],
+    ) -> None:
+        try:
+            if left(self, operator):
+                return
+            if handler is None:
+                raise ModelError(self._in_reals(operator) or NO_FORM)
+            self._require_sound(operator)
+            if not self.lost.intersection(operator.inputs):
+                handler(self, operator)
+        except ModelError as error:
+            self._blocked(operator, str(error))
+        except (ArithmeticError, AttributeError, LookupError, TypeError, ValueError) as error:
+            reason = " ".join(str(error).split())[:200] or type(error).__name__
+            self._blocked(operator, f"its inputs and options do not go together ({reason})")
+
+    def _in_reals(self, operator: Operator) -> str:
+        reals = any(
+            self.file.tensors[i].real for i in (*operator.inputs, *operator.outputs) if i >= 0
+        )
+        return IN_REALS if reals else ""
+
+    def _blocked(self, operator: Operator, why: str) -> None:
+        """Note what blocks, and go on as if the operator had given its outputs."""
+        self.blockers.append(Blocker(operator.op, self.place(operator), why))
+        for index in operator.outputs:
+            try:
+                self.tensors[self.name(index)] = self.kind(index, self.shape(index))
+                self.flat[index] = self.name(index)
+            except ModelError:
+                self.lost.add(index)
+
+    def place(self, operator: Operator) -> str:
+        """Where a person finds an operator."""
+        named = [self.name(i) for i in operator.outputs]
+        return f"operator {operator.index}" + (f" {named[0]!r}" if named else "")
+
+    def _require_sound(self, operator: Operator) -> None:
+        """Everything that an operator takes must be there, and mean something."""
+        for index in (i for i in (*operator.inputs, *operator.outputs) if i >= 0):
+            tensor = self.file.tensors[index]
+            if tensor.wanting:
+                raise ModelError(f"tensor {tensor.name!r}: {tensor.wanting}")
+            if tensor.type in INTEGERS and tensor.scale.size:
+                _require_quantization(tensor)
+        for index in (i for i in operator.inputs if i >= 0):
+            there = (self.constants, self.flat, self.planes, self.padded, self.left, self.variables)
+            if index in self.lost or any(index in some for some in there):
+                continue
+            tensor = self.file.tensors[index]
+            if tensor.real:
+                raise ModelError(IN_REALS)
+            raise ModelError(f"tensor {tensor.name!r} is neither computed nor constant: its data "
+                             "is missing")  # fmt: skip
 
     def _fate(self, operator: Operator) -> Fate:
-        place = f"operator {operator.index} {operator.op}"
-        name = self.file.tensors[operator.outputs[0]].name
-        return Fate(place, self.became.get(operator.index, f"layer {name.split(';')[-1]!r}"))
+        became = self.became.get(operator.index)
+        if became is None:
+            names = ", ".join(repr(self.layer_name(i)) for i in operator.outputs)
+            became = f"layer {names}" if names else "nothing to do"
+        return Fate(f"operator {operator.index} {operator.op}", became)
 
-    def kind(self, tensor: TfliteTensor, shape: Sequence[int]) -> Tensor:
+    def _ends(self) -> list[int]:
+        """The file's outputs; the integers before them where the host computes what is left."""
+        return [i for index in self.file.outputs for i in self.left.get(index, (index,))]
+
+    def name(self, index: int) -> str:
+        """What the file calls a tensor."""
+        return self.file.tensors[index].name
+
+    def made(self, index: int, planes: bool) -> str:
+        """What the tensor is called that a layer makes: outputs keep their name in their layout."""
+        outside = planes and index in self.file.outputs
+        return f"{self.name(index)} (CHW)" if outside else self.name(index)
+
+    def layer_name(self, index: int) -> str:
+        """What a layer is called that makes a tensor: the last of the names that were fused."""
+        return self.name(index).split(";")[-1]
+
+    def variable(self, key: tuple[str, str]) -> Variable:
+        """A variable of the file by its name."""
+        return self.kept.setdefault(key, Variable())
+
+    def shape(self, index: int) -> tuple[int, ...]:
+        """The shape of a tensor of the file without the batch."""
+        shape = self.file.tensors[index].shape
+        return shape[1:] if self.batched(shape) else shape
+
+    def batched(self, shape: Sequence[int]) -> bool:
+        """Whether the first axis is the batch."""
+        return self.batch > 0 and tuple(shape[:1]) == (self.batch,)
+
+    def is_plane(self, index: int) -> bool:
+        """Whether a tensor can stand as [C, H, W]."""
+        return len(self.file.tensors[index].shape) == 4 and len(self.shape(index)) == 3
+
+    def in_planes(self, *indices: int) -> bool:
+        """Whether one of the tensors stands as [C, H, W] and nowhere else, and all can."""
+        stand = any(i in self.planes and i not in self.flat for i in indices)
+        return stand and all(map(self.is_plane, indices))
+
+    def kind(self, index: int, shape: Sequence[int]) -> Tensor:
         """A tensor of the network in the place of one of the file."""
-        if tensor.kind.startswith("f"):
-            raise ModelError(
-                f"tensor {tensor.name!r} is in floating point; convert the model with full "
-                "integer quantization (inference_input_type=tf.int8)"
-            )
-        if tensor.scale.size != 1:
+        tensor = self.means.get(index, self.file.tensors[index])
+        if tensor.real:
+            raise ModelError(IN_REALS)
+        if tensor.type not in INTEGERS:
+            raise ModelError(f"tensor {tensor.name!r} is of type {tensor.type}")
+        if tensor.scale.size > 1:
             raise ModelError(f"tensor {tensor.name!r} has {tensor.scale.size} scales, not one")
-        signed = tensor.kind.startswith("i")
-        return Tensor(
-            tuple(shape), tensor.bits, signed, float(tensor.scale[0]), int(tensor.zero[0])
-        )
+        if tensor.scale.size:
+            _require_quantization(tensor)
+        if not tensor.scale.size:
+            return Tensor(tuple(shape), tensor.bits, tensor.signed)
+        scale, zero = float(tensor.scale[0]), int(tensor.zero[0])
+        return Tensor(tuple(shape), tensor.bits, tensor.signed, scale, zero)
+
+    def quantized(self, index: int, *types: str) -> Tensor:
+        """The kind of a tensor that must have a scale and be of one of the types."""
+        tensor = self.kind(index, self.shape(index))
+        own = self.means.get(index, self.file.tensors[index]).type
+        if types and own not in types:
+            raise ModelError(f"tensor {self.name(index)!r} is of type {own}; nearest supported "
+                             f"form: {', '.join(types)}")  # fmt: skip
+        if tensor.scale is None:
+            raise ModelError(f"tensor {self.name(index)!r} has no scale")
+        return tensor
+
+    def constant(self, operator: Operator, place: int, default: Any = None) -> Array:
+        """A constant input; raises `ModelError` where it is computed."""
+        index = operator.inputs[place] if place < len(operator.inputs) else -1
+        if index < 0 and default is not None:
+            return np.asarray(default)
+        if index not in self.constants:
+            raise ModelError(f"its input {place} is computed; nearest supported form: a constant")
+        return self.constants[index]
+
+    def stand(self, index: int, planes: bool) -> str:
+        """The name of a tensor in one of the two layouts."""
+        return self.as_planes(index) if planes else self.as_file(index)
 
     def as_planes(self, index: int) -> str:
         """The name of a tensor as [C, H, W]."""
+        if not self.is_plane(index):
+            shape = list(self.file.tensors[index].shape)
+            raise ModelError(f"tensor {self.name(index)!r} of shape {shape}; nearest supported "
+                             "form: [N, H, W, C]")  # fmt: skip
+        self._lay_out(index)
         if index not in self.planes:
-            self.planes[index] = self._transposed(self.flat[index], TO_PLANES, "CHW")
+            flat = self.flat[index]
+            self.planes[index] = self._transposed(flat, TO_PLANES, f"{flat} (CHW)")
         return self.planes[index]
 
     def as_file(self, index: int) -> str:
         """The name of a tensor in the file's layout."""
+        self._lay_out(index)
         if index not in self.flat:
-            shape = self.build.tensors[self.planes[index]].shape
+            planes = self.planes[index]
+            shape, own = self.tensors[planes].shape, self.name(index)
+            name = f"{own} (HWC)" if own in self.tensors else own
             if shape[1:] == (1, 1) or shape[0] == 1:  # the order of values is the same
-                self.flat[index] = self._reshaped(self.planes[index], (*shape[1:], shape[0]), "HWC")
+                self.flat[index] = self.reshaped(planes, (*shape[1:], shape[0]), name)
             else:
-                self.flat[index] = self._transposed(self.planes[index], FROM_PLANES, "HWC")
+                self.flat[index] = self._transposed(planes, FROM_PLANES, name)
         return self.flat[index]
 
-    def _transposed(self, name: str, axes: tuple[int, ...], layout: str) -> str:
-        tensor = self.build.tensors[name]
-        output = f"{name} ({layout})"
+    def _lay_out(self, index: int) -> None:
+        """Give a padded plane, or a constant, a tensor of its own where it has none yet."""
+        if index in self.planes or index in self.flat:
+            return
+        if index in self.padded:
+            source, (top, left, bottom, right) = self.padded[index]
+            ends = ((0, 0), (top, bottom), (left, right), (0, 0))
+            self.rearranged(
+                "PAD", [source], [index], lambda x: [np.pad(x, ends, constant_values=-1)]
+            )
+        elif index in self.constants and self.tensors:
+            self.rearranged("a constant", [index], [index], lambda x: [x])
+        else:
+            raise ModelError(f"tensor {self.name(index)!r} is not computed")
+
+    def _transposed(self, name: str, axes: tuple[int, ...], output: str) -> str:
+        tensor = self.tensors[name]
         layer = Transpose(name=output, inputs=(name,), output=output, axes=axes)
         shape = tuple(tensor.shape[axis] for axis in axes)
-        return self.build.emit(layer, replace(tensor, shape=shape))
+        return self.emit(layer, replace(tensor, shape=shape))
 
-    def _reshaped(self, name: str, shape: tuple[int, ...], layout: str) -> str:
-        output = f"{name} ({layout})"
+    def reshaped(self, name: str, shape: Sequence[int], output: str) -> str:
+        """The same integers in another shape, as a tensor of its own."""
         layer = Reshape(name=output, inputs=(name,), output=output)
-        return self.build.emit(layer, replace(self.build.tensors[name], shape=shape))
+        return self.emit(layer, replace(self.tensors[name], shape=tuple(shape)))
 
-    def finish(self, operator: Operator, layer: Layer, planes: bool) -> None:
-        """Requantize a layer to the operator's output and add it."""
+    def emit(self, layer: Layer, tensor: Tensor) -> str:
+        """Add a layer with its output tensor; gives the tensor's name."""
+        taken = {one.name for one in self.layers}
+        fresh, i = layer.name, 2
+        while fresh in taken:
+            fresh, i = f"{layer.name}#{i}", i + 1
+        self.tensors[layer.output] = tensor
+        self.layers.append(replace(layer, name=fresh))
+        return layer.output
+
+    def finish(
+        self, operator: Operator, layer: Layer, planes: bool, shape: Sequence[int] | None = None
+    ) -> None:
+        """Requantize a layer to the operator's output and add it.
+
+        `shape` is what the layer gives where that is not the output's own.
+        """
         index = operator.outputs[0]
-        file = self.file.tensors[index]
-        shape = file.shape[1:]
+        own = self.shape(index)
         if planes:
-            shape = (shape[2], shape[0], shape[1])
-        tensor = self.kind(file, shape)
-        layer = replace(layer, name=file.name.split(";")[-1], output=file.name)
-        clip, relu = _activation(operator, tensor)
-        if isinstance(layer, Weighted | Add | Requantize):
-            layer = replace(layer, relu=relu)
+            own = (own[2], own[0], own[1])
+        tensor = self.kind(index, own if shape is None else shape)
+        clip, relu = activation(operator, tensor)
+        name = f"{self.name(index)} (unshaped)" if tensor.shape != own else self.made(index, planes)
+        layer = replace(layer, name=self.layer_name(index), output=name)
+        if hasattr(layer, "relu"):
+            layer = replace(layer, relu=relu)  # type: ignore[call-arg]
         elif relu:
             clip = replace(clip, lo=max(clip.lo, tensor.zero_point))
-        self.build.tensors[file.name] = tensor
-        if isinstance(layer, Weighted | Add | AvgPool | Requantize):
-            layer = replace(layer, requant=PLACEHOLDER)
-            model = Model("import", self.build.rule, (), (), self.build.tensors, (layer,))
-            layer = factors.refill(model, layer, self.build.rule, clip)
-        self.build.emit(layer, tensor)
-        (self.planes if planes else self.flat)[index] = file.name
+        self.tensors[name] = tensor
+        if hasattr(layer, "requant"):
+            layer = self.refilled(replace(layer, requant=PLACEHOLDER), clip)  # type: ignore[call-arg]
+        self.emit(layer, tensor)
+        if tensor.shape != own:
+            name = self.reshaped(name, own, self.made(index, planes))
+        self.stands(index, name, planes)
+
+    def refilled(self, layer: Layer, clip: factors.Clip) -> Layer:
+        """The layer with its requantization under the network's rule."""
+        model = Model("import", self.rule, (), (), self.tensors, (layer,))
+        return factors.refill(model, layer, self.rule, clip)
+
+    def stands(self, index: int, name: str, planes: bool) -> None:
+        """Note where a tensor of the file stands."""
+        (self.planes if planes else self.flat)[index] = name
+
+    def rearranged(
+        self, what: str, inputs: Sequence[int], outputs: Sequence[int],
+        move: Callable[..., Sequence[Array]], instead: Mapping[int, str] = NOTHING,
+    ) -> None:  # fmt: skip
+        """Outputs whose words are those of the inputs at other places.
+
+        `move` takes an array for each input, in the file's own layout, and gives one for each
+        output; where it puts -1 stands the output's zero point.  `instead` names tensors (in
+        the file's layout) that take the place of some inputs.
+        """
+        computed = [i for i in inputs if i not in self.constants]
+        names = [instead.get(i) or self._as_it_stands(i) for i in computed]
+        places, pool = self._places(inputs, names)
+        names = names or [next(iter(self.tensors))]  # a constant has it for the batch alone
+        for index, found in zip(outputs, move(*places), strict=True):
+            shape = self.file.tensors[index].shape
+            if found.shape != shape:
+                raise ModelError(f"an output of shape {list(shape)} where {list(found.shape)} "
+                                 "comes out")  # fmt: skip
+            found = self._of_one(found)
+            planes = self.is_plane(index) and bool(self.in_planes(*computed[:1]))
+            if planes:
+                found = found.transpose(TO_PLANES)
+            tensor, name = self.kind(index, found.shape), self.made(index, planes)
+            self._place(what, self.layer_name(index), name, tensor, tuple(names), found, pool)
+            self.stands(index, name, planes)
+
+    def laid_along(self, index: int, other: int, place: int, planes: bool) -> str:
+        """A tensor (or constant) repeated to the shape of another one, in one of the layouts."""
+        names = [] if index in self.constants else [self._as_it_stands(index)]
+        places, pool = self._places([index], names)
+        found = self._of_one(np.broadcast_to(places[0], self.file.tensors[other].shape))
+        found = found.transpose(TO_PLANES) if planes else found
+        name = f"{self.name(index)} (operand {place} of {self.layer_name(other)})"
+        names = names or [next(iter(self.tensors))]
+        tensor = self.kind(index, found.shape)
+        self._place("broadcast", name, name, tensor, tuple(names), found, pool)
+        return name
+
+    def spread(self, source: str, index: Array, name: str, what: str) -> str:
+        """A tensor's words at other places of a larger one, zero points between them."""
+        tensor = replace(self.tensors[source], shape=index.shape)
+        self._place(what, name, name, tensor, (source,), index, np.zeros(0, np.int64))
+        return name
+
+    def _place(
+        self, what: str, called: str, name: str, tensor: Tensor, names: tuple[str, ...],
+        found: Array, pool: Array,
+    ) -> None:  # fmt: skip
+        known = np.concatenate([[0, 0], pool - tensor.zero_point])  # -1: the zero point itself
+        fill = np.where(found < -1, known[np.maximum(-found, 0)], 0)
+        fill = fill if (found < -1).any() else np.zeros(1, np.int64)
+        layer: Layer = Rearrange(
+            name=called, inputs=names, output=name, what=what,
+            index=np.ascontiguousarray(np.maximum(found, -1), np.int32), fill=fill,
+        )  # fmt: skip
+        if len(names) == 1 and np.array_equal(
+            found.ravel(), np.arange(prod(self.tensors[names[0]].shape))
+        ):
+            layer = Reshape(name=layer.name, inputs=names, output=name)
+        self.emit(layer, tensor)
+
+    def _as_it_stands(self, index: int) -> str:
+        self._lay_out(index)
+        return self.planes[index] if index in self.planes else self.flat[index]
+
+    def _places(
+        self, inputs: Sequence[int], names: Sequence[str]
+    ) -> tuple[list[Array], Array]:  # fmt: skip
+        """For each input where its words stand (constants from -2 downwards), and the constants."""
+        places: list[Array] = []
+        start, pool, given = 0, [np.zeros(0, np.int64)], iter(names)
+        below = 2
+        for index in inputs:
+            shape = self.file.tensors[index].shape
+            if index in self.constants:
+                values = self.constants[index].ravel().astype(np.int64)
+                pool.append(values)
+                places.append(-np.arange(below, below + values.size).reshape(shape))
+                below += values.size
+                continue
+            name = next(given)
+            words: Array = np.arange(prod(self.tensors[name].shape)) + start
+            start += words.size
+            if name == self.planes.get(index):
+                words = words.reshape(self.tensors[name].shape).transpose(FROM_PLANES)
+            words = words.reshape(self.shape(index))
+            places.append(self._of_all(words, shape))
+        return places, np.concatenate(pool)
+
+    def _of_all(self, words: Array, shape: tuple[int, ...]) -> Array:
+        """Places of one image as those of the whole batch that the file was made for."""
+        if not self.batched(shape):
+            return words
+        far = np.arange(self.batch).reshape(-1, *[1] * words.ndim) << 40
+        return np.asarray(words[None] + far)
+
+    def _of_one(self, found: Array) -> Array:
+        """What is alike for all images of the batch, of one; raises `ModelError` else."""
+        if not self.batched(found.shape):
+            if (found >> 40 > 0).any():
+                raise ModelError("images of a batch are brought together; nearest supported form: "
+                                 "a file for one image")  # fmt: skip
+            return found
+        image = np.where(found < 0, 0, found >> 40)
+        own = np.arange(self.batch).reshape(-1, *[1] * (found.ndim - 1))
+        first = np.where(found < 0, found, found & ((1 << 40) - 1))
+        if ((image != own) & (found >= 0)).any() or (first != first[0]).any():
+            raise ModelError("images of a batch change places; nearest supported form: a file "
+                             "for one image")  # fmt: skip
+        return np.asarray(first[0])
 
 
-def _activation(operator: Operator, y: Tensor) -> tuple[factors.Clip, bool]:
+def batches_of(file: TfliteGraph) -> tuple[int, ...]:
+    """What the batch of a file may be, 0 where no axis is one: the likeliest first."""
+    firsts = {file.tensors[i].shape[0] for i in file.inputs if len(file.tensors[i].shape) > 1}
+    if not firsts or 1 in firsts:
+        return (1,)
+    made = [i for one in file.operators for i in one.outputs]
+    shapes = [file.tensors[i].shape[:1] for i in (*file.inputs, *made)]
+    size = min(firsts)
+    return (size, 0) if all(shape == (size,) for shape in shapes) else (0,)
+
+
+def _require_quantization(tensor: TfliteTensor) -> None:
+    """Scales must be positive, zero points integers of the tensor's own type."""
+    lo, hi = (-(1 << (tensor.bits - 1)), (1 << (tensor.bits - 1)) - 1) if tensor.signed else (
+        0, (1 << tensor.bits) - 1
+    )  # fmt: skip
+    place = f"tensor {tensor.name!r} ({tensor.type})"
+    if tensor.zero.size != tensor.scale.size:
+        raise ModelError(f"{place} has {tensor.scale.size} scales and {tensor.zero.size} zero "
+                         "points")  # fmt: skip
+    if not (np.isfinite(tensor.scale).all() and (tensor.scale > 0).all()):
+        raise ModelError(
+            f"{place} has a scale of {tensor.scale.min()}; a positive number is needed"
+        )
+    if tensor.zero.min() < lo or tensor.zero.max() > hi:
+        worst = tensor.zero.max() if tensor.zero.max() > hi else tensor.zero.min()
+        raise ModelError(f"{place} has zero point {worst}, outside its {lo}..{hi}")
+
+
+def activation(operator: Operator, y: Tensor) -> tuple[factors.Clip, bool]:
     """The output's bounds and whether a ReLU is fused; TFLite rounds bounds half away."""
-    fused = operator.options.get("FusedActivationFunction", 0)
+    fused = operator.option("FusedActivationFunction")
+    if fused not in range(4):
+        raise operator.refuse(f"fused activation {fused}", "RELU, RELU6 or RELU_N1_TO_1")
+    if fused < 2:
+        return factors.Clip(y.lo, y.hi), fused == 1
     assert isinstance(y.scale, float)
     if fused == 3:  # RELU6
         return factors.Clip(y.lo, min(y.hi, y.zero_point + _away(6.0 / y.scale))), True
-    if fused == 2:  # RELU_N1_TO_1
-        one = _away(1.0 / y.scale)
-        return factors.Clip(max(y.lo, y.zero_point - one), min(y.hi, y.zero_point + one)), False
-    if fused not in (0, 1):
-        raise operator.refuse(f"fused activation {fused}", "RELU, RELU6 or RELU_N1_TO_1")
-    return factors.Clip(y.lo, y.hi), fused == 1
+    one = _away(1.0 / y.scale)
+    return factors.Clip(max(y.lo, y.zero_point - one), min(y.hi, y.zero_point + one)), False
 
 
 def _away(value: float) -> int:

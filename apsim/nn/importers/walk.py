@@ -1,32 +1,61 @@
 """The walk over a graph: each node's handler turns the values before it into those after.
 
 The rule: values are looked up and judged here, so that handlers only say what an
-operator means; what cannot be imported exactly is refused with its place.
+operator means.  A handler declares the attributes and inputs that it honours; any other
+that is not its specification's default is refused by name.  All that cannot be imported
+is told at once.
 """
 
 from __future__ import annotations
 
 import difflib
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import replace
+from dataclasses import dataclass, field, replace
+from typing import Any
 
 import numpy as np
 
+from apsim.errors import ApsimError, ModelError
 from apsim.nn.importers.builder import Builder
-from apsim.nn.importers.graph import Array, Const, Graph, Node, island
-from apsim.nn.importers.pending import ConstReal, Pending, Source, Target, Value
-from apsim.nn.importers.width import width_of
-from apsim.nn.model import Floats, Reshape, Tensor
+from apsim.nn.importers.constants import Const, ConstReal, collapsed
+from apsim.nn.importers.graph import Array, Graph, Node, Refusal, island
+from apsim.nn.importers.pending import Blocked, Pending, Source, Target, Value
+from apsim.nn.model import Tensor
+from apsim.nn.model.words import holding
 
-__all__ = ["Handler", "Walk"]
+__all__ = ["Handler", "Walk", "handles"]
 
-Handler = Callable[["Walk", Node], "Value | Sequence[Value]"]
+Meaning = Callable[["Walk", Node], "Value | Sequence[Value]"]
 QUANTIZE_FIRST = (
     "the model is in floating point; quantize it first, for instance with "
     "onnxruntime.quantization.quantize_static(..., quant_format=QuantFormat.QDQ)"
 )
-QUANTIZERS = ("QuantizeLinear", "DynamicQuantizeLinear", "Quant", "IntQuant", "BipolarQuant")
+QUANTIZERS = (
+    "QuantizeLinear", "DynamicQuantizeLinear", "Quant", "IntQuant", "BipolarQuant",
+    "MultiThreshold", "QLinearConv", "QLinearMatMul",
+)  # fmt: skip
 LAYERS = ("Conv", "Gemm", "MatMul", "Add", "MaxPool", "AveragePool", "Relu", "Clip")
+ANY = 1 << 30
+
+
+@dataclass(frozen=True)
+class Handler:
+    """What an operator means here, and how much of it: the first `inputs` and `outputs`, and
+    the attributes of these names at any value.  `defaults` are those of an operator that
+    onnx itself has no schema of."""
+
+    meaning: Meaning
+    attributes: tuple[str, ...] = ()
+    inputs: int = 1
+    outputs: int = 1
+    defaults: Mapping[str, Any] = field(default_factory=dict)
+
+
+def handles(
+    meaning: Meaning, attributes: str = "", inputs: int = 1, outputs: int = 1, **defaults: Any
+) -> Handler:
+    """A line of a table of handlers; `attributes` are names with blanks between them."""
+    return Handler(meaning, tuple(attributes.split()), inputs, outputs, defaults)
 
 
 class Walk:
@@ -36,6 +65,10 @@ class Walk:
         self.graph = graph
         self.build = Builder(graph, rule)
         self.values: dict[str, Value] = dict(graph.constants)
+        self.blockers: list[Refusal] = []
+        self.left: dict[str, str] = {}  # outputs that the host computes, and from what
+        self.folded = 0  # values of constants that were worked out
+        self.batch = next((one.shape[0] for one in graph.inputs if one.shape), None)
         self.uses: dict[str, int] = dict.fromkeys(graph.outputs, 1)
         for node in graph.nodes:
             for name in node.inputs:
@@ -48,24 +81,70 @@ class Walk:
             if one.range is None:
                 self.values[one.name] = Source(one.name, shape)
             else:
-                bits, signed = width_of(*one.range)
-                self.build.add_input(one.name, Tensor(shape, bits, signed))
+                words = holding(*one.range)
+                self.build.add_input(one.name, Tensor(shape, words.bits, words.signed))
                 self.values[one.name] = Pending(shape, source=one.name, integer=True)
 
     def visit(self, node: Node, handlers: Mapping[tuple[str, str], Handler]) -> None:
-        """Run a node's handler; raises `ModelError` where there is none or it cannot."""
-        handler = handlers.get((node.domain, node.op))
-        if handler is None:
-            known = sorted({op for domain, op in handlers if domain in ("", node.domain)})
-            near = difflib.get_close_matches(node.op, known, n=3, cutoff=0.5)
-            why = f"this operator has no integer form here{self.in_real_numbers(node)}"
-            raise node.refuse(why, " or ".join(near or LAYERS))
+        """Run a node's handler; where there is none or it cannot, the node is a blocker."""
         try:
-            given = handler(self, node)
+            handler = self._handler(node, handlers)
+            given = [self.values.get(name) for name in node.inputs]
+            if any(isinstance(value, Blocked) for value in given):
+                raise Refusal(node, "")
+            self._check_inputs(node, handler)
+            results = self._results(node, handler)
+        except Refusal as refusal:
+            if refusal.why:
+                self.blockers.append(refusal)
+            results = [Blocked()] * len(node.outputs)
+        self.give(node, results)
+
+    def give(self, node: Node, results: Sequence[Value]) -> None:
+        """Note the values of a node's outputs."""
+        self.values.update(
+            (name, value) for name, value in zip(node.outputs, results, strict=False) if name
+        )
+
+    def _results(self, node: Node, handler: Handler) -> Sequence[Value]:
+        try:
+            given = handler.meaning(self, node)
+        except Refusal:
+            raise
+        except ModelError as error:
+            raise node.refuse(str(error)) from error
+        except ApsimError:
+            raise
         except (ArithmeticError, LookupError, TypeError, ValueError) as error:
             raise node.refuse(f"its inputs and attributes do not go together ({error})") from error
-        results = [given] if isinstance(given, Value) else list(given)
-        self.values.update(zip(node.outputs, results, strict=False))
+        return [given] if isinstance(given, Value) else list(given)
+
+    def _handler(self, node: Node, handlers: Mapping[tuple[str, str], Handler]) -> Handler:
+        handler = handlers.get((node.domain, node.op))
+        if "subgraph" in node.attributes:
+            raise node.refuse("a subgraph of its own", "its operators in the graph itself")
+        if handler is None:
+            known = sorted({op for domain, op in handlers if domain in ("", node.domain)})
+            near = difflib.get_close_matches(node.op, known, n=3, cutoff=0.7)
+            why = f"this operator has no integer form here{self.in_real_numbers(node)}"
+            raise node.refuse(why, " or ".join(near or LAYERS))
+        known_defaults = {**node.defaults, **handler.defaults}
+        for name, value in node.attributes.items():
+            default = known_defaults.get(name)
+            if name not in handler.attributes and not _equal(value, default):
+                wanted = f"no {name}" if default is None else f"{name} = {_shown(default)}"
+                raise node.refuse(f"attribute {name} = {_shown(value)} is not honoured", wanted)
+        return handler
+
+    def _check_inputs(self, node: Node, handler: Handler) -> None:
+        for index, name in enumerate(node.inputs):
+            if index >= handler.inputs and name:
+                raise node.refuse(f"input {index} ({name!r}) is not honoured",
+                                  f"at most {handler.inputs} inputs")  # fmt: skip
+        for index, name in enumerate(node.outputs):
+            if index >= handler.outputs and name and self.uses.get(name):
+                raise node.refuse(f"output {index} ({name!r}) is not made here",
+                                  f"{handler.outputs} outputs")  # fmt: skip
 
     def in_real_numbers(self, node: Node) -> str:
         """Words that name the island of floating point which begins at a node, if one does."""
@@ -95,10 +174,21 @@ class Walk:
             return default
         value = self.value(node, index)
         if isinstance(value, Const):
+            if value.batch:
+                raise node.refuse(f"input {node.inputs[index]!r} depends on the number of inputs")
             return value.array
         if isinstance(value, ConstReal):
             return value.real
         raise node.refuse(f"input {node.inputs[index]!r} must be a constant")
+
+    def whole(self, node: Node, index: int, default: int | None = None) -> Array:
+        """The integers of a constant input (a zero point, an axis, a width), int64."""
+        values = self.constant(node, index, None if default is None else np.array([default]))
+        if values.dtype.kind not in "iuf" or not np.array_equal(values, np.rint(values)):
+            raise node.refuse(f"input {node.inputs[index]!r} holds {_shown(values)}", "integers")
+        if values.size and np.abs(values.astype(np.float64)).max() >= 2.0**62:
+            raise node.refuse(f"input {node.inputs[index]!r} holds integers beyond 62 bits")
+        return values.astype(np.int64)
 
     def bounds(self, node: Node, index: int) -> tuple[int, int]:
         """The least and greatest integer of the type of a constant input."""
@@ -117,10 +207,25 @@ class Walk:
         if isinstance(value, Pending):
             return value
         if isinstance(value, Source):
-            raise node.refuse(
-                f"input {node.inputs[index]!r} is real, not quantized; {QUANTIZE_FIRST}"
-            )
+            raise node.refuse(f"input {node.inputs[index]!r} is real, not quantized; {self.advice}")
         raise node.refuse(f"input {node.inputs[index]!r} must not be a constant")
+
+    @property
+    def advice(self) -> str:
+        """What to do about a real input that no quantization takes."""
+        if not any(node.op in QUANTIZERS for node in self.graph.nodes):
+            return QUANTIZE_FIRST
+        return (
+            "the rest of the network is quantized: put a quantization (QuantizeLinear and "
+            "DequantizeLinear, or Quant) between the input and its first layer"
+        )
+
+    def real(self, value: Pending, name: str) -> Pending:
+        """The value as a real number: integers are their own, whatever scale they had."""
+        if not value.integer or value.layer is not None:
+            return replace(value, integer=False)
+        made = self.interpret(self.build.settle(value, name), 1.0, 0)
+        return Pending(value.shape, source=made, nodes=value.nodes)
 
     def tensor(self, node: Node, index: int) -> str:
         """The integer tensor of an input: a value that was rounded before this node."""
@@ -144,26 +249,30 @@ class Walk:
         if tensor.scale is None:
             self.build.tensors[name] = replace(tensor, scale=scale, zero_point=zero_point)
             return name
-        other = f"{name} as {scale:g}*(x-{zero_point})"
-        if other not in self.build.tensors:
-            layer = Reshape(name=other, inputs=(name,), output=other)
-            self.build.emit(layer, replace(tensor, scale=scale, zero_point=zero_point))
-        return other
+        return self.build.renamed(name, scale, zero_point)
 
     def target(self, scale: Array, zero: Array, lo: int, hi: int, node: Node) -> Target:
         """The integers that a quantization with one scale and one zero point gives."""
-        if np.size(scale) != 1 or np.size(zero) != 1:
+        scale, zero = collapsed(np.asarray(scale)), collapsed(np.asarray(zero))
+        if scale.size != 1 or zero.size != 1:
             raise node.refuse(
                 "activations with a scale for each channel", "one scale for the whole tensor"
             )
-        if not (np.isfinite(scale).all() and np.all(scale > 0)):
-            raise node.refuse(f"a scale of {np.ravel(scale)[0]:g}", "a positive, finite scale")
-        bits, signed = width_of(lo, hi)
-        step = float(np.float32(np.ravel(scale)[0]))
-        return Target(Tensor((), bits, signed, step, int(np.ravel(zero)[0])), lo, hi)
+        with np.errstate(over="ignore", under="ignore"):
+            step = float(np.float32(scale.ravel()[0]))
+        if not (np.isfinite(step) and step > 0):
+            raise node.refuse(f"a scale of {step:g}", "a positive, finite scale")
+        words = holding(lo, hi)
+        return Target(Tensor((), words.bits, words.signed, step, int(zero.ravel()[0])), lo, hi)
 
 
-def per_channel(values: Floats, channels: int) -> Floats:
-    """A scalar or a vector along the channel axis as one or `channels` entries."""
-    flat = np.ravel(np.asarray(values, np.float64))
-    return np.broadcast_to(flat, (channels,)).copy() if flat.size == 1 else flat
+def _equal(value: Any, default: Any) -> bool:
+    if default is None or isinstance(value, np.ndarray):
+        return False
+    listed = (list, tuple)
+    return list(value) == list(default) if isinstance(value, listed) else bool(value == default)
+
+
+def _shown(value: Any) -> str:
+    text = " ".join(str(value).split())
+    return text if len(text) <= 60 else f"{text[:57]}..."

@@ -5,11 +5,13 @@ The rule: `auto_pad` and `ceil_mode` are resolved to numbers here; no layer know
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 from apsim.nn.importers.graph import Node
 
-__all__ = ["Window", "window_of"]
+__all__ = ["Window", "lifted", "window_of"]
+
+FAR = 1 << 31  # what strides, pads and kernels stay below
 
 
 @dataclass(frozen=True)
@@ -26,10 +28,25 @@ class Window:
     counted: tuple[int, int, int, int]
 
 
+def lifted(node: Node) -> Node:
+    """A node with windows over one axis as one with windows over a plane of height 1."""
+    attributes = dict(node.attributes)
+    for name in ("strides", "dilations", "kernel_shape"):
+        if len(attributes.get(name, ())) == 1:
+            attributes[name] = [1, *attributes[name]]
+    if len(attributes.get("pads", ())) == 2:
+        first, last = attributes["pads"]
+        attributes["pads"] = [0, first, 0, last]
+    return replace(node, attributes=attributes)
+
+
 def window_of(node: Node, kernel: tuple[int, ...], plane: tuple[int, ...]) -> Window:
     """The window that a node's attributes describe over a plane [H, W]."""
     if len(kernel) != 2 or len(plane) != 2:
-        raise node.refuse(f"windows over {len(kernel)} axes", "windows over 2 axes [N, C, H, W]")
+        axes = len(plane) if len(plane) != 2 else len(kernel)
+        raise node.refuse(f"windows over {axes} axes", "windows over 2 axes [N, C, H, W]")
+    if not all(1 <= size < FAR for size in kernel):
+        raise node.refuse(f"a kernel of {list(kernel)}", f"sizes from 1 to {FAR - 1}")
     stride = _pair(node, "strides")
     dilation = _pair(node, "dilations")
     written = _padding(node, kernel, plane, stride, dilation)
@@ -45,8 +62,17 @@ def window_of(node: Node, kernel: tuple[int, ...], plane: tuple[int, ...]) -> Wi
 
 
 def _pair(node: Node, name: str) -> tuple[int, int]:
-    values = node.attribute(name, (1, 1))
-    return int(values[0]), int(values[1])
+    first, second = _numbers(node, name, (1, 1), least=1)
+    return first, second
+
+
+def _numbers(node: Node, name: str, default: tuple[int, ...], least: int) -> tuple[int, ...]:
+    """An attribute of integers, as many as its default has."""
+    values = tuple(int(value) for value in node.attribute(name, default) or default)
+    if len(values) != len(default) or not all(least <= value < FAR for value in values):
+        raise node.refuse(f"{name} {list(values)}",
+                          f"{len(default)} numbers from {least} to {FAR - 1}")  # fmt: skip
+    return values
 
 
 def _four(values: list[int]) -> tuple[int, int, int, int]:
@@ -60,9 +86,11 @@ def _padding(
 ) -> list[int]:  # fmt: skip
     auto = node.attribute("auto_pad", "NOTSET")
     if auto == "NOTSET":
-        return [int(value) for value in node.attribute("pads", (0, 0, 0, 0))]
+        return list(_numbers(node, "pads", (0, 0, 0, 0), least=0))
     if auto == "VALID":
         return [0, 0, 0, 0]
+    if auto not in ("SAME_UPPER", "SAME_LOWER"):
+        raise node.refuse(f"auto_pad {auto!r}", "NOTSET, VALID, SAME_UPPER or SAME_LOWER")
     before, after = [0, 0], [0, 0]
     for axis in (0, 1):
         out = -(-plane[axis] // stride[axis])

@@ -18,7 +18,7 @@ import numpy as np
 
 from apsim.nn import exact
 from apsim.nn.judges import ties
-from apsim.nn.judges.reading import Array, Exact, Reading
+from apsim.nn.judges.reading import Array, Exact, Reading, Rounding
 from apsim.nn.model import Floats, Integers, Layer, Model, Origin, Tensor
 
 __all__ = ["Agreement", "agreed", "compare", "merged", "origins_of"]
@@ -51,6 +51,13 @@ class Agreement:
     problem: str = ""
     parted: int = 0
     before: str = ""
+
+    @property
+    def place(self) -> str:
+        """The layer, and the file's tensor where it is called otherwise; escapes are shown."""
+        named = "" if self.layer == self.name else f" (tensor {self.name!r} of the file)"
+        signs = (c if c.isprintable() else c.encode("unicode_escape").decode() for c in self.layer)
+        return "".join(signs) + named
 
     @property
     def unexplained(self) -> int:
@@ -97,7 +104,8 @@ def compare(
     each layer rounds is held against the file's own in float64, too: a bias that is one
     off shows there in every value, in the integers only in a few.
     """
-    judge = _Judge(model, origins_of(model, origins), reading, dict(ours or {}))
+    places = origins_of(model, origins)
+    judge = _Judge(model, places, frozenset(origins), reading, dict(ours or {}))
     for name in model.inputs:
         judge.take(f"input {model.called(name)!r}", None, name, np.asarray(x[name], np.int64))
     for layer in model.layers:
@@ -132,6 +140,7 @@ class _Judge:
 
     model: Model
     places: Mapping[str, list[Origin]]
+    claimed: frozenset[Origin]
     reading: Reading
     ours: dict[str, Integers]
 
@@ -150,11 +159,21 @@ class _Judge:
             return {}
 
     def look_before_rounding(self) -> None:
-        """Hold what each layer rounds against what the file rounds."""
+        """Hold what each layer rounds against what the file rounds.
+
+        The first tensor that a rounding of the file gives is the one; a clip of its
+        integers, in a layer of its own, rounds nothing more.
+        """
         makers = {layer.output: layer for layer in self.model.layers}
+        taken: set[int] = set()
         for at, one in enumerate(self.judged):
             layer, found = makers.get(one.tensor), self.exact.get(one.name)
-            if layer is None or found is None or found.rounding is None or not one.total:
+            if found is None or found.rounding is None or id(found.rounding.steps) in taken:
+                continue
+            taken.add(id(found.rounding.steps))
+            if layer is None:
+                continue
+            if self._takes_integers_of(layer, found.rounding):
                 continue
             steps = ties.unrounded(self.model, layer, self.tensors)
             if steps is None or any(place.axes for place in self.places[one.tensor]):
@@ -165,6 +184,13 @@ class _Judge:
             if wrong.any():
                 before = _first(steps, found.rounding.steps, wrong)
                 self.judged[at] = replace(one, parted=int(wrong.sum()), before=before)
+
+    def _takes_integers_of(self, layer: Layer, rounding: Rounding) -> bool:
+        """Whether a layer clips what was rounded before it: it rounds nothing of its own."""
+        names = (place.name for given in layer.inputs for place in self.places[given])
+        before = (self.exact.get(name) for name in names)
+        roundings = [one.rounding for one in before if one is not None and one.rounding is not None]
+        return any(one.steps is rounding.steps for one in roundings)
 
     def take(self, what: str, layer: Layer | None, name: str, made: Integers) -> None:
         """Judge one tensor in each of its places; what follows goes on with the judge's."""
@@ -179,6 +205,8 @@ class _Judge:
             given = _in_steps(self.model.tensors[name], place, value)
             total = made.size if not counted else 0
             base = Agreement(what, name, place.name, total)
+            if isinstance(given, str) and place not in self.claimed:
+                continue  # of the same name, but in real numbers that the network knows no scale of
             if isinstance(given, str) or given.shape != made.shape:
                 shape = given if isinstance(given, str) else f"shape {list(given.shape)}"
                 problem = f"shape {list(made.shape)}, the judge has {shape}"

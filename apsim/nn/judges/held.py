@@ -18,6 +18,7 @@ from apsim.errors import ApsimError
 from apsim.nn.judges import cases, kept, kinds
 from apsim.nn.judges.cases import Case
 from apsim.nn.judges.compare import Agreement, compare, merged
+from apsim.nn.judges.kinds import Judge
 from apsim.nn.model import Model, Origin
 
 __all__ = ["BUDGET", "Held", "hold"]
@@ -33,7 +34,8 @@ class Held:
     `differ` counts integers that nothing explains, `ties` and `float32` those that the
     judge's float32 decided, `parted` values that differ before they are rounded
     (`Agreement`).  `wanted` is the number of inputs drawn,
-    `inputs` how many there was time for, the last in part where they are not `complete`.
+    `inputs` how many were read, not all or not in full where they are not `complete`: `cut`
+    says why.
     """
 
     by: str = ""
@@ -41,6 +43,7 @@ class Held:
     wanted: int = 0
     inputs: int = 0
     complete: bool = True
+    cut: str = ""
     integers: int = 0
     differ: int = 0
     ties: int = 0
@@ -59,7 +62,7 @@ class Held:
         """One line for people."""
         if not self.by:
             return f"import: not held against anything: {self.reason}"
-        few = "" if self.complete else f" of {self.wanted} (time ran out)"
+        few = "" if self.complete else f" of {self.wanted} ({self.cut})"
         text = (
             f"import: held against {self.by}: {self.inputs}{few} input{'s' * (self.inputs != 1)}, "
             f"{self.integers:,} integers, {self.differ:,} differ"
@@ -119,23 +122,36 @@ def _by(
 ) -> Held:  # fmt: skip
     started = time.perf_counter()
     judge = kinds.judge(name, path)
-    batch = judge.batch or 1
+    wanted = list(cases.drawn(model, judge.batch or 1, own=_few(model, own, judge.batch)))
     runs: list[list[Agreement]] = []
-    wanted = list(cases.drawn(model, batch, own=_few(model, own, judge.batch)))
+    cut = ""
     for case in wanted:
-        spent = time.perf_counter() - started
-        if runs and spent * (1 + 1 / len(runs)) > budget:
+        cut = _over(started, budget, len(runs)) if runs else ""
+        if cut:
             break
-        deadline = started + budget
         try:
-            reading = judge.read(case.feeds, deadline)
-        except ApsimError:
-            raise
+            runs.append(_run(judge, model, origins, case, started + budget))
         except Exception as error:  # each judge has kinds of its own
-            raise kinds.cannot(name, path, error) from error
-        runs.append(compare(model, origins, case.x, reading, deadline=deadline, unrounded=True))
-    complete = len(runs) == len(wanted) and time.perf_counter() < started + budget
-    return replace(_summed(judge.title, len(wanted), runs), complete=complete)
+            if not runs:
+                raise kinds.cannot(name, path, error) from error
+            cut = "the judge refuses others"  # which says nothing against the file
+            break
+    cut = cut or _over(started, budget, 0)
+    found = _summed(judge.title, len(wanted), runs)
+    return replace(found, complete=not cut, cut=cut)
+
+
+def _over(started: float, budget: float, done: int) -> str:
+    """Why no further input is begun: the time is over, or would be after one like those done."""
+    spent = time.perf_counter() - started
+    return "time ran out" if spent + (spent / done if done else 0.0) > budget else ""
+
+
+def _run(
+    judge: Judge, model: Model, origins: Sequence[Origin], case: Case, deadline: float
+) -> list[Agreement]:
+    reading = judge.read(case.feeds, deadline)
+    return compare(model, origins, case.x, reading, deadline=deadline, unrounded=True)
 
 
 def _few(model: Model, own: Case | None, batch: int | None) -> Case | None:
@@ -161,6 +177,5 @@ def _summed(by: str, wanted: int, runs: Sequence[Sequence[Agreement]]) -> Held:
 
 
 def _place(one: Agreement) -> str:
-    named = "" if one.layer == one.name else f" (tensor {one.name!r} of the file)"
     text = one.problem or one.first
-    return f"{one.layer}{named}: {text or f'before it is rounded, at {one.before}'}"
+    return f"{one.place}: {text or f'before it is rounded, at {one.before}'}"

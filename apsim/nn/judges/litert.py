@@ -30,29 +30,31 @@ class Kernels:
 
     def __init__(self, path: str | os.PathLike[str]) -> None:
         with open(path, "rb") as stream:
-            content = stream.read()
-        self.whole, self.inside = (_interpreter(content, keep) for keep in (False, True))
-        self.inputs = self.whole.get_input_details()
-        self.batch: int | None = int(self.inputs[0]["shape"][0]) if len(self.inputs) else None
+            self.content = stream.read()
+        first = _interpreter(self.content, keep=True)
+        self.inputs = first.get_input_details()
+        batches = [int(one["shape"][0]) for one in self.inputs if len(one["shape"]) > 1]
+        self.batch: int | None = min(batches, default=1)
         self.made = [
-            one for one in self.inside.get_tensor_details()
+            one for one in first.get_tensor_details()
             if np.dtype(one["dtype"]).name in NUMBERS
         ]  # fmt: skip
 
     def read(self, feeds: Feeds, deadline: float = float("inf")) -> Reading:
-        """The values of one call by the tensors' numbers, those of constants among them."""
-        for one in (self.whole, self.inside):
-            one.reset_all_variables()
-        outputs = self._run(self.whole, feeds)
-        kept = self._run(self.inside, feeds)
+        """The values of one call by the tensors' numbers, those of constants among them.
+
+        Each call is a first one: interpreters are made anew, for some variables stay.
+        """
+        whole, inside = (_interpreter(self.content, keep) for keep in (False, True))
+        outputs, kept = self._run(whole, feeds), self._run(inside, feeds)
         values: dict[Any, Array] = {}
         if all(np.array_equal(kept[index], outputs[index]) for index in outputs):
             for one in self.made:
-                value = _tensor(self.inside, one["index"])
+                value = _tensor(inside, one["index"])
                 if value is not None:
                     values[one["index"]] = values[one["name"]] = value
         for detail in self.inputs:
-            values[detail["index"]] = self.whole.get_tensor(detail["index"])
+            values[detail["index"]] = whole.get_tensor(detail["index"])
         values.update(outputs)
         return Reading(values)
 

@@ -110,7 +110,9 @@ def multi_threshold(
 ) -> Array:  # fmt: skip
     """MultiThreshold: how many thresholds of its channel a value reaches, scaled."""
     layout = data_layout.decode() if isinstance(data_layout, bytes) else data_layout
-    along = x if layout == "NHWC" or x.ndim not in (2, 4) else np.moveaxis(x, 1, -1)
+    along = x if layout == "NHWC" else np.moveaxis(x, 1, -1)
+    if len(thresholds) not in (1, along.shape[-1]):
+        raise ValueError(f"thresholds of {len(thresholds)} channels for {along.shape[-1]}")
     counts = (along[..., None] >= thresholds).sum(axis=-1)
     counts = counts if along is x else np.moveaxis(counts, -1, 1)
     return np.asarray(out_scale * counts + out_bias, x.dtype)

@@ -70,7 +70,9 @@ def allowed(model: Model, layer: Layer, reach: float) -> tuple[float, float]:
     if isinstance(layer, Weighted):
         scale = np.ones(1) if layer.requant is None else layer.requant.scale
         most = np.abs(_file_bias(model, layer)) * scale
-        return 4 * FLOAT32, 2 * FLOAT32 * float(most.max(initial=0))
+        real = 0.0 if layer.shift is None else float(np.abs(layer.shift).max(initial=0))
+        besides = 4 * real / _step(model.tensors[layer.output])  # the sum is so much more than it
+        return 4 * FLOAT32, FLOAT32 * (2 * float(most.max(initial=0)) + besides)
     return (0.0, reach) if isinstance(layer, Add) else (2 * FLOAT32, 0.0)
 
 
@@ -145,7 +147,7 @@ def unrounded(model: Model, layer: Layer, tensors: Tensors) -> Floats | None:
         return None
     total = exact.accumulate(model, layer, tensors).astype(np.float64)
     lay = [1] * total.ndim
-    lay[total.ndim - 1 if layer.op == "linear" else 1] = -1
+    lay[total.ndim - 1 if layer.op == "linear" else min(1, total.ndim - 1)] = -1
     mantissa, offset, exponent = (
         part.astype(np.float64).reshape(lay)
         for part in (requant.mantissa, requant.offset, requant.exponent)

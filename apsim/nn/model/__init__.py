@@ -2,17 +2,27 @@
 
 from apsim.nn.model.network import (
     Add,
+    ArgMax,
     AvgPool,
     Concat,
     Conv2d,
     Flatten,
+    Interpolate,
     Layer,
     Linear,
+    MatMul,
+    Maximum,
     MaxPool,
     Model,
+    Multiply,
+    Rearrange,
     Relu,
     Requantize,
     Reshape,
+    Softmax,
+    State,
+    Sum,
+    Table,
     Transpose,
     Weighted,
 )
@@ -20,7 +30,8 @@ from apsim.nn.model.origin import Origin
 from apsim.nn.model.tensor import Entry, Floats, Integers, Requant, Tensor
 
 __all__ = [
-    "Add", "AvgPool", "Concat", "Conv2d", "Entry", "Flatten", "Floats", "Integers", "Layer",
-    "Linear", "MaxPool", "Model", "Origin", "Relu", "Requant", "Requantize", "Reshape", "Tensor",
-    "Transpose", "Weighted",
+    "Add", "ArgMax", "AvgPool", "Concat", "Conv2d", "Entry", "Flatten", "Floats", "Integers",
+    "Interpolate", "Layer", "Linear", "MatMul", "MaxPool", "Maximum", "Model", "Multiply", "Origin",
+    "Rearrange", "Relu", "Requant", "Requantize", "Reshape", "Softmax", "State", "Sum", "Table",
+    "Tensor", "Transpose", "Weighted",
 ]  # fmt: skip

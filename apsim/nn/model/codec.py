@@ -23,6 +23,7 @@ from apsim.nn.model import network as records
 __all__ = ["decode", "encode"]
 
 Array = npt.NDArray[Any]
+_LATER: Mapping[str, Any] = {"states": (), "sum_bits": 0}  # fields that older files do not have
 
 
 def encode(value: Any, arrays: dict[str, Array], path: str = "model") -> Any:
@@ -32,6 +33,9 @@ def encode(value: Any, arrays: dict[str, Array], path: str = "model") -> Any:
         return {"array": path}
     if dataclasses.is_dataclass(value):
         parts = {f.name: getattr(value, f.name) for f in dataclasses.fields(value)}
+        for name, usual in _LATER.items():  # so that files without them stay as they were
+            if parts.get(name, ...) == usual:
+                del parts[name]
         return {"type": type(value).__name__, **encode(parts, arrays, path)}
     if isinstance(value, Mapping):
         return {key: encode(item, arrays, f"{path}/{key}") for key, item in value.items()}
@@ -99,6 +103,7 @@ def _array(wanted: Any, value: Any, arrays: Mapping[str, Array], path: str) -> A
     named = isinstance(value, dict) and list(value) == ["array"]
     _expect(named, 'an array {"array": name}', value, path)
     name = value["array"]
+    _expect(isinstance(name, str), "the name of an entry", name, path)
     _expect(name in arrays, f"an entry {name!r} of the archive", "none", path)
     array = arrays[name]
     element = typing.get_args(wanted)[-1]

@@ -34,6 +34,11 @@ class Layer:
     output: str
     host: str = ""
 
+    @property
+    def on_host(self) -> str:
+        """What the host does where it runs the layer, in words for a report."""
+        return self.host or "reshape"
+
 
 @dataclass(frozen=True, eq=False, kw_only=True)
 class Weighted(Layer):
@@ -43,6 +48,8 @@ class Weighted(Layer):
     `bias` is all that is added to `sum(x * w)`, zero points included.  Without a `requant`
     the output is the accumulator itself.  `weight_scale` has one entry or one for each
     output channel; `real_weights` and `real_bias` are what the integers were made from.
+    `sum_bits` is 32 where a specification keeps sums of 16-bit inputs in 32 bits, which
+    decides its multiplier; 0 where it does not say.
     `shift` holds real values, added to the scaled accumulator before it is rounded, where
     a specification adds a bias that is no integer multiple of the accumulator's unit.
     """
@@ -57,6 +64,7 @@ class Weighted(Layer):
     real_weights: npt.NDArray[np.float32] | None = None
     real_bias: npt.NDArray[np.float32] | None = None
     shift: Floats | None = None
+    sum_bits: int = 0
 
 
 @dataclass(frozen=True, eq=False, kw_only=True)
@@ -176,6 +184,168 @@ class Concat(Layer):
     axis: int = 0
 
 
+@dataclass(frozen=True, eq=False, kw_only=True)
+class Table(Layer):
+    """Any function of a word: `values[which, x - lo]`, lo being the least integer of the input.
+
+    `values` is [tables, 2 ** bits of the input]; `which`, of a shape that broadcasts to the
+    output's, says which table each place takes.  `function` names what it is a table of.
+    """
+
+    op: ClassVar[str] = "table"
+    values: Integers
+    which: Integers = field(default_factory=lambda: np.zeros(1, np.int32))
+    function: str = ""
+
+    @property
+    def on_host(self) -> str:
+        """A table that is looked up."""
+        return f"table ({self.function})"
+
+
+@dataclass(frozen=True, eq=False, kw_only=True)
+class Rearrange(Layer):
+    """Words brought to other places, or constants, and nothing computed.
+
+    `index`, of the output's shape, counts the words of all inputs one after the other, each
+    in row-major order without the batch; where it is -1 the output holds its zero point plus
+    `fill` (which broadcasts to the output's shape).  `what` names the operator.
+    """
+
+    op: ClassVar[str] = "rearrange"
+    index: Integers
+    fill: Integers = field(default_factory=lambda: np.zeros(1, np.int64))
+    what: str = ""
+
+    @property
+    def on_host(self) -> str:
+        """A move of words."""
+        return f"move ({self.what})"
+
+
+@dataclass(frozen=True, eq=False, kw_only=True)
+class Multiply(Layer):
+    """`(a - za) * (b - zb)`, word by word, with the inputs' zero points; then `requant`."""
+
+    op: ClassVar[str] = "multiply"
+    relu: bool = False
+    requant: Requant | None = None
+
+    @property
+    def on_host(self) -> str:
+        """What the host computes."""
+        return "arithmetic (products of two words)"
+
+
+@dataclass(frozen=True, eq=False, kw_only=True)
+class Maximum(Layer):
+    """The greater of two words of one scale, or where `least` says so the lesser."""
+
+    op: ClassVar[str] = "maximum"
+    least: bool = False
+
+    @property
+    def on_host(self) -> str:
+        """What the host computes."""
+        return "arithmetic (maximum)"
+
+
+@dataclass(frozen=True, eq=False, kw_only=True)
+class Sum(Layer):
+    """`sum(x) + bias` over `axes` (the batch not counted), then `requant`.
+
+    The output has the shape of its tensor.  `mean` says that the factor of the
+    requantization has been divided by how many words there are in a sum.
+    """
+
+    op: ClassVar[str] = "sum"
+    axes: tuple[int, ...]
+    mean: bool = False
+    bias: int = 0
+    relu: bool = False
+    requant: Requant
+
+    @property
+    def on_host(self) -> str:
+        """What the host computes."""
+        return "arithmetic (sums)"
+
+
+@dataclass(frozen=True, eq=False, kw_only=True)
+class MatMul(Layer):
+    """`sum((a - za) * (b - zb))` of a [..., T, K] and b [..., K, U], or [..., U, K] where
+    `transposed` says so; then `requant`.  The axes before the last two are equal.
+    `dense` marks what its file calls a fully connected layer, which TFLite rounds otherwise.
+    """
+
+    op: ClassVar[str] = "matmul"
+    transposed: bool = False
+    dense: bool = False
+    relu: bool = False
+    requant: Requant | None = None
+
+    @property
+    def on_host(self) -> str:
+        """What the host computes."""
+        return "arithmetic (products of two tensors)"
+
+
+@dataclass(frozen=True, eq=False, kw_only=True)
+class Interpolate(Layer):
+    """Four neighbours weighed by their nearness, on a grid of 1/1024 (bilinear resizing).
+
+    `rows` [H', 3] and `columns` [W', 3] hold the lower neighbour, the upper one, and the
+    upper one's weight in 1024ths, of each output row and column; planes are [C, H, W].
+    Where a specification weighs in float32, `fractions` holds the upper ones' weights.
+    """
+
+    op: ClassVar[str] = "interpolate"
+    rows: Integers
+    columns: Integers
+    fractions: tuple[Floats, ...] = ()
+
+    @property
+    def on_host(self) -> str:
+        """What the host computes."""
+        return "arithmetic (bilinear interpolation)"
+
+
+@dataclass(frozen=True, eq=False, kw_only=True)
+class Softmax(Layer):
+    """TFLite's integer softmax over the last axis; `factor` is beta times the input's scale."""
+
+    op: ClassVar[str] = "softmax"
+    factor: float
+
+    @property
+    def on_host(self) -> str:
+        """What the host computes."""
+        return "island (softmax, integer rule)"
+
+
+@dataclass(frozen=True, eq=False, kw_only=True)
+class ArgMax(Layer):
+    """Where along `axis` (the batch not counted) the greatest word stands first, or the least."""
+
+    op: ClassVar[str] = "arg_max"
+    axis: int
+    least: bool = False
+
+    @property
+    def on_host(self) -> str:
+        """What the host computes."""
+        return "arithmetic (arg max)"
+
+
+@dataclass(frozen=True, eq=False)
+class State:
+    """What one step leaves to the next: `written` becomes `read`, which is `start` at first."""
+
+    read: str
+    written: str
+    start: Integers
+
+
 @dataclass(frozen=True, eq=False)
 class Model:
     """A quantized network.
@@ -183,7 +353,8 @@ class Model:
     `rule` is the requantization rule of its layers ("onnx-exact", "ort-f32", "tflite",
     "dyadic(k,mode)").  `entries` says how real numbers become an input tensor, where that
     is more than a rounding.  `ranges` holds, for each tensor, the greatest real magnitude that
-    a width of 0, 1, ... bits should cover: what `at` quantizes with.
+    a width of 0, 1, ... bits should cover: what `at` quantizes with.  `states` are tensors
+    that a streaming network reads at the start of a step and writes for the next one.
     """
 
     name: str
@@ -198,6 +369,7 @@ class Model:
     labels: tuple[str, ...] = ()
     entries: Mapping[str, Entry] = field(default_factory=dict)
     ranges: Mapping[str, tuple[float, ...]] = field(default_factory=dict)
+    states: tuple[State, ...] = ()
 
     @property
     def input(self) -> str:

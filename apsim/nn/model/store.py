@@ -11,9 +11,6 @@ from __future__ import annotations
 
 import json
 import os
-import zipfile
-import zlib
-from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
@@ -25,6 +22,7 @@ from apsim.files import replacing
 from apsim.nn.model import Model
 from apsim.nn.model.check import verify
 from apsim.nn.model.codec import decode, encode
+from apsim.readers import parse_json, read_arrays
 
 __all__ = ["SCHEMA", "load", "save"]
 
@@ -45,13 +43,13 @@ def save(model: Model, path: str | os.PathLike[str]) -> None:
 def load(path: str | os.PathLike[str]) -> Model:
     """Read a model; raises `ModelError` that names the file and the place in it."""
     where = Path(path)
-    arrays = _arrays(where)
-    try:
-        document = json.loads(arrays[_TEXT].astype(np.uint8).tobytes())
-    except KeyError:
-        raise ModelError(f"{where}: not an apsim model, it has no entry {_TEXT!r}") from None
-    except ValueError as error:
-        raise ModelError(f"{where}: entry {_TEXT!r} is not JSON: {error}") from None
+    arrays = read_arrays(where, ModelError, "the model")
+    if not isinstance(arrays, dict):
+        raise ModelError(f"{where}: expected an .npz archive, got a single array")
+    if _TEXT not in arrays or arrays[_TEXT].dtype != np.uint8:
+        raise ModelError(f"{where}: not an apsim model, it has no entry {_TEXT!r} of bytes")
+    text = arrays.pop(_TEXT).tobytes().decode(errors="replace")
+    document = parse_json(text, f"{where}: entry {_TEXT!r}", ModelError)
     schema = document.get("schema") if isinstance(document, dict) else None
     if schema != SCHEMA:
         raise ModelError(f"{where}: expected schema {SCHEMA!r}, got {schema!r}")
@@ -60,18 +58,3 @@ def load(path: str | os.PathLike[str]) -> Model:
     except ModelError as error:
         raise ModelError(f"{where}: {error}") from None
     return verify(model, str(where))
-
-
-def _arrays(path: Path) -> Mapping[str, Array]:
-    """Read every entry of an .npz, refusing pickled ones."""
-    try:
-        with path.open("rb") as stream, np.load(stream, allow_pickle=False) as archive:
-            return {name: archive[name] for name in archive.files}
-    except TypeError:  # np.load gives a bare array for an .npy file
-        raise ModelError(f"{path}: expected an .npz archive, got a single array") from None
-    except FileNotFoundError:
-        raise ModelError(f"{path}: no such file") from None
-    except OSError as error:
-        raise ModelError(f"{path}: cannot be read: {error.strerror or error}") from None
-    except (ValueError, EOFError, KeyError, zipfile.BadZipFile, zlib.error) as error:
-        raise ModelError(f"{path}: not a whole .npz archive: {error}") from None

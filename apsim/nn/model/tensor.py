@@ -80,6 +80,9 @@ class Requant:
 class Entry:
     """How real numbers become an input tensor: x * factor + shift, then rounding.
 
+    `steps` says how the file computes this in float32, one after the other: ("add", "sub",
+    "mul" or "div", by); empty where it is x * factor, + shift.
+
     `name` is what the model's own file calls the input.  `rounding` is a mode of `rules.MODES`,
     "sign" (+1 from zero upwards, else -1), or "none" where the file takes integers and gives
     them no real meaning; `zero_first` adds the zero point before rounding, which decides
@@ -93,3 +96,4 @@ class Entry:
     lo: int | None = None
     hi: int | None = None
     zero_first: bool = False
+    steps: tuple[tuple[str, float], ...] = ()

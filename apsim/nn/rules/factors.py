@@ -14,7 +14,21 @@ import numpy as np
 
 from apsim.errors import ModelError
 from apsim.nn import rules
-from apsim.nn.model import Add, AvgPool, Floats, Layer, Linear, Model, Requant, Tensor, Weighted
+from apsim.nn.model import (
+    Add,
+    AvgPool,
+    Floats,
+    Layer,
+    Linear,
+    MatMul,
+    Model,
+    Multiply,
+    Requant,
+    Sum,
+    Table,
+    Tensor,
+    Weighted,
+)
 from apsim.nn.model import Requantize as Move
 from apsim.nn.rules import one_scale
 
@@ -31,6 +45,7 @@ __all__ = [
 
 FLOAT32_ADD = "ort-f32 adds its two branches in float32, zero points first"
 FLOAT32_MEAN = "ort-f32 sums real values in float32 in the order of the window"
+FINE = 12  # a real bias is kept to 2**-13 output steps or better
 WIDE = (-(1 << 30), (1 << 30) - 1)
 
 
@@ -88,7 +103,8 @@ def _variant(rule: str, layer: Layer, x: Tensor) -> str:
         return rule
     if isinstance(layer, Linear):
         return "tflite-float"
-    return "tflite-16x8" if x.bits > 8 else "tflite"
+    wide = x.bits > 8 and not (isinstance(layer, Weighted) and layer.sum_bits == 32)
+    return "tflite-16x8" if wide else "tflite"
 
 
 def fill_weighted(rule: str, layer: Weighted, x: Tensor, y: Tensor, clip: Clip) -> Requant:
@@ -100,18 +116,71 @@ def fill_weighted(rule: str, layer: Weighted, x: Tensor, y: Tensor, clip: Clip) 
     if rule in ("onnx-exact", "ort-f32"):
         product = np.float32(one_scale(x)) * weight.astype(np.float32)
         factor = (product / np.float32(one_scale(y))).astype(np.float64)
+    elif rule == "tflite" and not x.signed:  # 8 bits without sign: the product in float32
+        factor = _product32(one_scale(x), weight) / one_scale(y)
     else:
         factor = one_scale(x) * weight / one_scale(y)
     requant = _requant(rule, factor, y, clip)
     return requant if layer.shift is None else _shifted(requant, layer.shift / one_scale(y))
 
 
+def _product32(a: float, b: Any) -> Any:
+    """a * b rounded to float32."""
+    return np.float64(np.float32(a) * np.asarray(b, np.float32))
+
+
+def fill_product(
+    rule: str, layer: Multiply | MatMul, inputs: Sequence[Tensor], y: Tensor, clip: Clip
+) -> Requant:
+    """The requantization of a product of two tensors: factor sa * sb / sy.
+
+    TFLite computes MUL's in float32 throughout, BATCH_MATMUL's product alone, and that of
+    a fully connected layer not at all.
+    """
+    a, b = (one_scale(tensor) for tensor in inputs)
+    if rule != "tflite":
+        factor = _ratio(rule, np.float32(a) * np.float32(b), one_scale(y))
+    elif isinstance(layer, Multiply):
+        factor = np.float64(np.float32(_product32(a, b)) / np.float32(one_scale(y)))
+    elif layer.dense:
+        rule, factor = "tflite-float", np.float64(a * b / one_scale(y))
+    else:
+        factor = _product32(a, b) / one_scale(y)
+        rule = "tflite-16x8" if inputs[0].bits > 8 else rule
+    return _requant(rule, factor, y, clip)
+
+
+def fill_sum(rule: str, layer: Sum, x: Tensor, y: Tensor, clip: Clip) -> Sum:
+    """A sum or a mean over axes: factor sx / sy, divided by the number of words for a mean.
+
+    TFLite divides the 31-bit mantissa, shifted left as far as it goes.
+    """
+    words = int(np.prod([x.shape[axis] for axis in layer.axes]))
+    factor = float(_ratio(rule, one_scale(x), one_scale(y)))
+    requant = _requant(rule, factor / words if layer.mean and rule != "tflite" else factor, y, clip)
+    if layer.mean and rule == "tflite":
+        power = 31 - int(requant.exponent[0])
+        left = max(min(words.bit_length() - 1, 32, 31 + power), 0)
+        requant = replace(
+            requant, scale=requant.scale / words, mantissa=(requant.mantissa << left) // words,
+            exponent=requant.exponent + left,
+        )  # fmt: skip
+    return replace(layer, bias=-words * x.zero_point, requant=requant)
+
+
 def _shifted(requant: Requant, steps: Floats) -> Requant:
     """The requantization with a real number of output steps added before it rounds."""
     if requant.rule.startswith(("ort", "tflite")):
         raise ModelError(f"rule {requant.rule} has no real bias; use onnx-exact")
-    offset = np.rint(np.ldexp(steps, requant.exponent.astype(np.int64))).astype(np.int64)
-    return replace(requant, offset=offset)
+    scaled = np.ldexp(steps, requant.exponent.astype(np.int64))
+    offset = np.rint(scaled)
+    if not (np.abs(offset) < 2.0**62).all():
+        raise ModelError(
+            f"a real bias of {np.abs(steps).max():g} output steps does not fit 64 bits"
+        )
+    if ((requant.exponent < FINE) & (scaled != offset)).any():
+        raise ModelError(f"a factor of {requant.scale.max():g} is too coarse for a real bias")
+    return replace(requant, offset=offset.astype(np.int64))
 
 
 def fill_pool(rule: str, layer: AvgPool, x: Tensor, y: Tensor, clip: Clip) -> AvgPool:
@@ -120,6 +189,8 @@ def fill_pool(rule: str, layer: AvgPool, x: Tensor, y: Tensor, clip: Clip) -> Av
     if rule == "ort-f32":  # QLinearGlobalAveragePool: sx / (sy * count), in float32
         count = np.float32(layer.kernel[0] * layer.kernel[1])
         factor = np.float64(np.float32(one_scale(x)) / (np.float32(one_scale(y)) * count))
+    if clip.rounding == "sign":
+        raise ModelError(f"layer {layer.name!r}: the sign of a mean; quantize it to 2 bits or more")
     if rule == "tflite" and factor != 1:
         raise ModelError(f"layer {layer.name!r}: tflite averages without rescaling, got {factor}")
     height, width = layer.kernel
@@ -129,9 +200,20 @@ def fill_pool(rule: str, layer: AvgPool, x: Tensor, y: Tensor, clip: Clip) -> Av
 
 
 def fill_move(rule: str, layer: Move, x: Tensor, y: Tensor, clip: Clip) -> Move:
-    """A change of scale, zero point or width."""
-    factor = _ratio(rule, one_scale(x), one_scale(y))
-    return replace(layer, bias=-x.zero_point, requant=_requant(rule, factor, y, clip))
+    """A change of scale, zero point or width, or sums with a scale and a shift for each channel.
+
+    Under onnx-exact the ratio of two scales of activations keeps 31 bits: no specification
+    rounds it to float32, as it does the factor of a convolution.
+    """
+    scales = one_scale(x) if x.scale is None else np.asarray(x.scale)
+    requant = _requant(rule, _ratio(rule, scales, one_scale(y)), y, clip)
+    if rule == "onnx-exact" and x.bits <= 16 and clip.rounding != "sign":
+        ratio = np.atleast_1d(np.asarray(scales, np.float64) / one_scale(y))
+        mantissa, exponent = rules.multiplier(ratio, 31)
+        requant = replace(requant, scale=ratio, mantissa=mantissa, exponent=exponent)
+    if np.any(x.shift):
+        requant = _shifted(requant, np.atleast_1d(x.shift) / one_scale(y))
+    return replace(layer, bias=-x.zero_point, requant=requant)
 
 
 def fill_add(rule: str, layer: Add, inputs: Sequence[Tensor], y: Tensor, clip: Clip) -> Add:
@@ -140,8 +222,9 @@ def fill_add(rule: str, layer: Add, inputs: Sequence[Tensor], y: Tensor, clip: C
     onnx-exact: one exact sum, rounded once, with integer multipliers where scales differ.
     tflite and dyadic: each branch rounded, then added.  ort-f32: float32, on the host.
     """
+    sign = -1 if layer.multipliers[1] < 0 else 1  # a difference
     plain = replace(
-        layer, multipliers=(1, 1), bias=0, branches=None, branch_zero_points=(0, 0),
+        layer, multipliers=(1, sign), bias=0, branches=None, branch_zero_points=(0, 0),
         branch_shift=0, host="",
     )  # fmt: skip
     scales = [one_scale(tensor) for tensor in inputs]
@@ -164,15 +247,16 @@ def fill_add(rule: str, layer: Add, inputs: Sequence[Tensor], y: Tensor, clip: C
 def _add_exact(
     layer: Add, ratios: list[float], zeros: tuple[int, int], y: Tensor, clip: Clip
 ) -> Add:
-    """ma * a + mb * b at the finer of the two exponents; (1, 1) where the scales are equal."""
+    """ma * a + mb * b at the finer of the two exponents; 1 and +-1 where the scales are equal."""
+    sign = layer.multipliers[1]
     if ratios[0] == ratios[1]:
         requant = _requant("onnx-exact", ratios[0], y, clip)
-        return replace(layer, bias=-sum(zeros), requant=requant)
+        return replace(layer, bias=-zeros[0] - sign * zeros[1], requant=requant)
     mantissas, exponents = rules.multiplier(np.asarray(ratios), 24)
     finest = int(exponents.max())
     wide = [int(m) << (finest - int(e)) for m, e in zip(mantissas, exponents, strict=True)]
     spare = min((m & -m).bit_length() - 1 for m in wide)
-    ma, mb = (m >> spare for m in wide)
+    ma, mb = wide[0] >> spare, sign * (wide[1] >> spare)
     requant = _requant("onnx-exact", 1.0, y, clip)
     requant = replace(
         requant,
@@ -206,6 +290,8 @@ def refill(model: Model, layer: Layer, rule: str, clip: Clip | None = None) -> L
 
     Raises `ModelError` where the layer does not know the scales it needs.
     """
+    if isinstance(layer, Table):
+        return _same_table(model, layer)
     requant: Requant | None = getattr(layer, "requant", None)
     if requant is None:
         return layer
@@ -217,5 +303,20 @@ def refill(model: Model, layer: Layer, rule: str, clip: Clip | None = None) -> L
         return fill_pool(rule, layer, inputs[0], y, kept)
     if isinstance(layer, Move):
         return fill_move(rule, layer, inputs[0], y, kept)
+    if isinstance(layer, Multiply | MatMul):
+        return replace(layer, requant=fill_product(rule, layer, inputs, y, kept))
+    if isinstance(layer, Sum):
+        return fill_sum(rule, layer, inputs[0], y, kept)
     assert isinstance(layer, Add)
     return fill_add(rule, layer, inputs, y, kept)
+
+
+def _same_table(model: Model, layer: Table) -> Table:
+    """A table holds for the width that it was made for and for no other."""
+    bits = model.tensors[layer.inputs[0]].bits
+    if layer.values.shape[1] != 1 << bits:
+        raise ModelError(
+            f"layer {layer.name!r} is a table of {layer.values.shape[1]} words ({layer.function}), "
+            f"so its input keeps its width; {bits} bits were asked for"
+        )
+    return layer

@@ -12,11 +12,11 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-from apsim.nn.model import Add, AvgPool, Integers, Layer, Model, Requant, Tensor
+from apsim.nn.model import Add, AvgPool, Integers, Interpolate, Layer, Model, Requant, Tensor
 from apsim.nn.model.windows import plane, window_counts
 from apsim.nn.rules import one_scale
 
-__all__ = ["output"]
+__all__ = ["interpolate", "output"]
 
 Array = npt.NDArray[Any]
 
@@ -54,6 +54,22 @@ def _average_pool(layer: AvgPool, x: Tensor, y: Tensor, values: Integers) -> Int
     counts = window_counts(layer, *values.shape[2:]).astype(np.float32)
     steps = total / counts / np.float32(one_scale(y)) + np.float32(y.zero_point)
     return _rounded(steps, layer.requant)
+
+
+def interpolate(layer: Interpolate, values: Integers) -> Integers:
+    """Four neighbours of words without sign, weighed in float32 as LiteRT's kernel does."""
+    down, along = (np.asarray(part, np.float32) for part in layer.fractions)
+    down, one = down[:, None], np.float32(1)
+    real = values.astype(np.float32)
+
+    def near(side: int, edge: int) -> Array:
+        return np.asarray(real[:, :, layer.rows[:, side]][..., layer.columns[:, edge]])
+
+    total = near(0, 0) * (one - down) * (one - along)
+    total = total + near(1, 0) * down * (one - along)
+    total = total + near(0, 1) * (one - down) * along
+    total = total + near(1, 1) * down * along
+    return np.asarray(np.trunc(total + np.float32(0.5)), np.int64)
 
 
 def _rounded(steps: Array, requant: Requant, relu: bool = False) -> Integers:

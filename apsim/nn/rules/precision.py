@@ -18,7 +18,8 @@ import numpy.typing as npt
 from apsim.errors import InputError, ModelError
 from apsim.nn.model import Entry, Floats, Integers, Layer, Model, Requant, Tensor, Weighted
 from apsim.nn.model.check import verify
-from apsim.nn.rules import one_scale
+from apsim.nn.model.words import holding
+from apsim.nn.rules import one_scale, ranges
 from apsim.nn.rules.factors import Clip, clip_in, refill
 from apsim.nn.rules.widths import Plan
 
@@ -68,8 +69,9 @@ def at(model: Model, bits: Widths) -> Model:
             old = model.tensors[model.layer(layer.name).inputs[0]]
             layer = _reweigh(layer, wanted[layer.name][1], old, tensors[layer.inputs[0]])
             if layer.requant is None:
-                tensors[layer.output] = _accumulator(layer, tensors)
-        layers.append(refill(new, layer, new.rule, _clip(model, new, layer)))
+                tensors[layer.output] = _accumulator(new, layer, tensors)
+        resized = new.replace(tensors=tensors)
+        layers.append(refill(resized, layer, new.rule, _clip(model, resized, layer)))
     entries = {
         name: _entry(entry, model.tensors[name], tensors[name])
         for name, entry in model.entries.items()
@@ -91,12 +93,17 @@ def _entry(entry: Entry, old: Tensor, new: Tensor) -> Entry:
     return replace(entry, lo=moved(entry.lo, old.lo), hi=moved(entry.hi, old.hi))
 
 
-def _accumulator(layer: Weighted, tensors: Mapping[str, Tensor]) -> Tensor:
-    """The output of a layer that gives its accumulators: its unit is sx * sw."""
+def _accumulator(model: Model, layer: Weighted, tensors: Mapping[str, Tensor]) -> Tensor:
+    """The output of a layer that gives its accumulators: its unit is sx * sw, as wide as needed."""
     assert layer.weight_scale is not None
     steps = one_scale(tensors[layer.inputs[0]]) * layer.weight_scale
     scale = tuple(float(step) for step in steps)
-    return replace(tensors[layer.output], scale=scale[0] if len(scale) == 1 else scale)
+    within = ranges.of_layer(model.replace(tensors=tensors), layer)
+    ends = [end for one in (within, within.shifted(layer.bias)) for end in (one.low, one.high)]
+    words = holding(min(int(end.min()) for end in ends), max(int(end.max()) for end in ends))
+    old = tensors[layer.output]
+    wide = max(old.bits, words.bits + (not words.signed))
+    return replace(old, bits=wide, scale=scale[0] if len(scale) == 1 else scale)
 
 
 def _clip(before: Model, after: Model, layer: Layer) -> Clip | None:

@@ -28,6 +28,8 @@ def quantize(model: Model, x: npt.ArrayLike, name: str | None = None) -> Integer
     name = model.input if name is None else name
     tensor, called = model.tensors[name], model.called(name)
     values = np.asarray(x, np.float32)
+    if values.shape == tensor.shape and len(model.inputs) > 1:
+        values = values[None]  # the same for all images
     if values.ndim == 0 or values.shape[1:] != tensor.shape:
         wanted = ", ".join(["N", *map(str, tensor.shape)])
         raise InputError(f"input {called!r} must have shape [{wanted}], got {list(values.shape)}")
@@ -36,13 +38,22 @@ def quantize(model: Model, x: npt.ArrayLike, name: str | None = None) -> Integer
     entry = model.entries.get(name, Entry())
     if entry.rounding == "none":
         raise InputError(f"input {called!r} takes integers as they are, got {np.asarray(x).dtype}")
-    entered = values * np.float32(entry.factor) + np.float32(entry.shift)
-    steps = entered / np.float32(one_scale(tensor, f"input {called!r}"))
+    steps = _entered(values, entry) / np.float32(one_scale(tensor, f"input {called!r}"))
     early, late = (tensor.zero_point, 0) if entry.zero_first else (0, tensor.zero_point)
     rounded = _rounded(steps + np.float32(early), entry.rounding) + late
     lo = tensor.lo if entry.lo is None else entry.lo
     hi = tensor.hi if entry.hi is None else entry.hi
     return np.asarray(np.clip(rounded, lo, hi), np.int64)
+
+
+def _entered(values: npt.NDArray[np.float32], entry: Entry) -> npt.NDArray[np.float32]:
+    """The arithmetic that a file does before it quantizes, in float32."""
+    for kind, by in entry.steps or (("mul", entry.factor), ("add", entry.shift)):
+        values = _STEPS[kind](values, np.float32(by))
+    return values
+
+
+_STEPS = {"add": np.add, "sub": np.subtract, "mul": np.multiply, "div": np.divide}
 
 
 def _rounded(values: npt.NDArray[np.float32], mode: str) -> npt.NDArray[Any]:

@@ -69,6 +69,8 @@ def requant(
         rounding = "floor"
     if rounding not in (None, mode) and rule.startswith(("ort", "tflite")):
         raise ModelError(f"rule {rule} rounds in one way only, it cannot round {rounding}")
+    if rule == "tflite":
+        mantissa, exponent = np.where(exponent > 62, 0, mantissa), np.minimum(exponent, 62)
     if rule == "tflite-16x8":
         mantissa, exponent = _reduced(mantissa, exponent)
     shift = np.atleast_1d(np.asarray(offset, np.int64))
@@ -163,7 +165,8 @@ class _Channel:
 
     def __call__(self, values: Array) -> Array:
         shape = list(self.shape)
-        shape[self.axis] = -1
+        if self.axis < len(shape):  # else the batch alone, and one entry
+            shape[self.axis] = -1
         return values.reshape(shape)
 
 
@@ -200,9 +203,13 @@ def _twice(acc: Array, requant: Requant, lay: _Channel) -> Array:
     """
     left = np.maximum(31 - requant.exponent, 0)
     right = np.minimum(np.maximum(requant.exponent - 31, 0), 62)
-    product = (acc.astype(np.int64) << lay(left)) * lay(requant.mantissa)
+    factor = widen(requant.mantissa) << widen(left)
+    kind = np.int64 if fits_64_bits((acc, factor)) else object
+    product = acc.astype(kind) * lay(factor.astype(kind))
     high = round_divide(product, np.array([1 << 31]), "half-up")
-    return round_divide(high, lay(np.int64(1) << right), "half-away")
+    return round_divide(
+        high, lay((widen(np.ones(1, np.int64)) << widen(right)).astype(kind)), "half-away"
+    )
 
 
 def _sign(acc: Array, requant: Requant, lay: _Channel) -> Array:

@@ -82,7 +82,7 @@ def _some(found: datasets.Dataset, model: Model, given: str | None) -> Images:
 
 def _from_file(model: Model, path: str) -> Images:
     called = {name: model.called(name) for name in model.inputs}
-    arrays = sources.read_arrays(path, list(dict.fromkeys(called.values())))
+    arrays = sources.named_arrays(path, list(dict.fromkeys(called.values())))
     labels = None if LABELS in called.values() else arrays.pop(LABELS, None)
     if set(arrays) != set(called.values()):
         raise InputError(

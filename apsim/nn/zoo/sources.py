@@ -21,9 +21,10 @@ from apsim.nn import exact
 from apsim.nn.model import Integers, Model, store
 from apsim.nn.rules import precision, real, scales
 from apsim.nn.zoo import bundled, datasets, synthetic
+from apsim.readers import read_arrays
 
 __all__ = [
-    "budget_widths", "file_inputs", "inputs", "model", "parse_bits", "parse_shape", "read_arrays",
+    "budget_widths", "file_inputs", "inputs", "model", "named_arrays", "parse_bits", "parse_shape",
 ]  # fmt: skip
 
 BUDGET = "hawq:"
@@ -95,7 +96,7 @@ def budget_widths(name: str, budget: str) -> list[int]:
 def parse_bits(text: str) -> int | list[int]:
     """One width for all layers, or one for each: "8" or "8,4,8"; raises `InputError`."""
     parts = [part.strip() for part in text.split(",")]
-    if not all(part.isdigit() for part in parts):
+    if not all(part.isdecimal() and part.isascii() and len(part) < 10 for part in parts):
         raise InputError(f"--bits: wanted numbers such as 8 or 8,4,8, got {text!r}")
     widths = [int(part) for part in parts]
     return widths[0] if len(widths) == 1 else widths
@@ -106,7 +107,9 @@ def parse_shape(text: str | None) -> list[int] | None:
     if text is None:
         return None
     parts = [part.strip() for part in text.replace("x", ",").split(",")]
-    if not all(part.isdigit() and int(part) > 0 for part in parts):
+    if not all(
+        part.isdecimal() and part.isascii() and len(part) < 10 and int(part) > 0 for part in parts
+    ):
         raise InputError(f"--shape: wanted sizes such as 1,3,224,224, got {text!r}")
     return [int(part) for part in parts]
 
@@ -147,17 +150,42 @@ def _first(images: int | None, arrays: dict[str, Integers]) -> dict[str, Integer
     return {name: values[:images] for name, values in arrays.items()}
 
 
+def steps(network: Model, path: str | None, many: int | None = None) -> list[dict[str, Integers]]:
+    """The inputs of each step of a streaming network: the first axis of the file is time.
+
+    A step has the batch axis or not.  `many` takes the first of them.  Raises `InputError`.
+    """
+    if path is None:
+        raise InputError(f"model {network.name!r} has no inputs of its own: give some with --input")
+    given = _given(path, network)
+    lengths = {len(values) if values.ndim else 0 for values in given.values()}
+    if len(lengths) > 1 or not min(lengths, default=0):
+        raise InputError(f"{path}: wanted as many steps of each input, got {sorted(lengths)}")
+    most = min(lengths)
+    if many is not None and not 1 <= many <= most:
+        raise InputError(f"--steps: wanted 1 to {most}, got {many}")
+    return [
+        _entered(network, {name: values[i] for name, values in given.items()})
+        for i in range(many or most)
+    ]
+
+
 def file_inputs(network: Model, images: int | None, path: str) -> dict[str, Any]:
     """The first images of a file as they stand there, by the names it gives them."""
-    return _first(
-        images, read_arrays(path, list(dict.fromkeys(map(network.called, network.inputs))))
-    )
+    names = list(dict.fromkeys(map(network.called, network.inputs)))
+    return _first(images, named_arrays(path, names))
 
 
 def _from_file(path: str, network: Model) -> dict[str, Integers]:
-    """Each input's integers; the file has just them, under the model file's names or ours."""
+    return _entered(network, _given(path, network))
+
+
+def _given(path: str, network: Model) -> dict[str, Any]:
+    """Each input's numbers; the file has just them, under the model file's names or ours."""
     wanted = list(dict.fromkeys(map(network.called, network.inputs)))
-    arrays = read_arrays(path, wanted)
+    arrays = named_arrays(path, wanted)
+    if len(arrays) == len(wanted) == 1 and is_made_up(wanted[0]):  # the file has no name for it
+        arrays = {wanted[0]: next(iter(arrays.values()))}
     names = {name: name if name in arrays else network.called(name) for name in network.inputs}
     if set(names.values()) != set(arrays):
         raise InputError(
@@ -167,26 +195,27 @@ def _from_file(path: str, network: Model) -> dict[str, Integers]:
     for name, values in arrays.items():
         if values.dtype.kind not in "fiub":
             raise InputError(f"{path}: input {name!r} must hold numbers, got {values.dtype}")
-    given = {name: arrays[source] for name, source in names.items()}
+    return {name: arrays[source] for name, source in names.items()}
+
+
+def _entered(network: Model, given: dict[str, Any]) -> dict[str, Integers]:
+    """Numbers as the integers that they are or become, without states."""
     integers = {
         name: real.quantize(network, values, name) if values.dtype.kind == "f" else values
         for name, values in given.items()
     }
-    return exact.checked_inputs(network, integers)
+    checked = exact.checked_inputs(network, integers)
+    return {name: checked[name] for name in network.inputs}
 
 
-def read_arrays(path: str, names: Sequence[str]) -> dict[str, Any]:
+def is_made_up(name: str) -> bool:
+    """Whether an importer named a tensor that its file does not name: t0, t1, ..."""
+    return name[:1] == "t" and name[1:].isdigit()
+
+
+def named_arrays(path: str, names: Sequence[str]) -> dict[str, Any]:
     """The arrays of an .npy or .npz file by name; raises `InputError` where it is no such file."""
-    try:
-        with open(path, "rb") as stream:
-            loaded = np.load(stream, allow_pickle=False)
-            if isinstance(loaded, np.ndarray):
-                return {names[0]: loaded} if len(names) == 1 else {"(the one array)": loaded}
-            return {name: loaded[name] for name in loaded.files}
-    except (OSError, ValueError, EOFError) as error:
-        if "pickle" in str(error):
-            raise InputError(f"{path}: not an .npy or .npz file of numbers") from None
-        reason = error.strerror if isinstance(error, OSError) and error.strerror else error
-        raise InputError(f"cannot read inputs from {path}: {reason}") from error
-    except Exception as error:  # zipfile has errors of its own for truncated archives
-        raise InputError(f"cannot read inputs from {path}: {error}") from error
+    loaded = read_arrays(path, what="inputs from")
+    if isinstance(loaded, dict):
+        return loaded
+    return {names[0]: loaded} if len(names) == 1 else {"(the one array)": loaded}

@@ -8,12 +8,11 @@ layers that a layer table has.
 
 from __future__ import annotations
 
-import json
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import Any
 
-from apsim import cost
+from apsim import cost, schemas
 from apsim.cost import Chip, Cost, Energy, Technology
 from apsim.cost.chip import CHOICES, choice
 from apsim.cost.energy import layer_energy
@@ -22,7 +21,7 @@ from apsim.cost.latency import transfer_cycles
 from apsim.cost.mapping import place
 from apsim.counts import Activity, Counts
 from apsim.errors import InputError
-from apsim.files import read_text
+from apsim.readers import read_json
 from apsim.report.paper.cell_writes import CELL_WRITES
 
 __all__ = ["SOURCES", "ExecutedCost", "ExecutedLayer", "cost_run", "read_run"]
@@ -108,14 +107,16 @@ class ExecutedCost:
 
 def read_run(path: str) -> dict[str, Any]:
     """The JSON of `apsim run --json`; raises `InputError` where it is something else."""
-    try:
-        found = json.loads(read_text(path))
-    except json.JSONDecodeError as error:
-        raise InputError(f"{path} is not JSON: {error}") from error
-    schema = found.get("schema") if isinstance(found, dict) else None
-    if schema != SCHEMA:
-        raise InputError(f"{path}: wanted schema {SCHEMA!r}, got {schema!r}")
-    return dict(found)
+    found = schemas.check(read_json(path), SCHEMA, f"the run {path}")
+    for what in ("counts", "predicted", "paper"):
+        for kind, total in found["totals"][what].items():
+            counted = sum(layer[what][kind] for layer in found["layers"])
+            if counted != total:
+                raise InputError(
+                    f"{path}: wanted totals that add up: {what}, {kind} is {total}, "
+                    f"its layers have {counted}"
+                )
+    return found
 
 
 def cost_run(run: Mapping[str, Any], chip: Chip, technology: Technology) -> ExecutedCost:

@@ -37,13 +37,12 @@ def agreement_lines(verdict: Verdict) -> Iterator[str]:
 
 
 def _line(one: Agreement) -> str:
-    named = "" if one.layer == one.name else f" (tensor {one.name!r} of the file)"
     if one.problem:
-        return f"  {one.layer}{named}: {one.problem}"
+        return f"  {one.place}: {one.problem}"
     decided = one.ties + one.float32
     tie = f", {decided} of them tie" if decided else ""
     first = f"; first at {one.first}" if one.first else ""
     return (
-        f"  {one.layer}{named}: {one.forced} of {one.total} with the judge's own inputs{tie}, "
+        f"  {one.place}: {one.forced} of {one.total} with the judge's own inputs{tie}, "
         f"{one.whole} end to end{first}"
     )

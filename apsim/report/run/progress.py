@@ -8,6 +8,7 @@ from __future__ import annotations
 from rich.console import Console
 from rich.progress import BarColumn, Progress, TextColumn, TimeRemainingColumn
 
+from apsim.errors import shown
 from apsim.nn.model import Layer, Model
 from apsim.nn.on_ap.execute import macs
 from apsim.nn.on_ap.layer_run import LayerRun
@@ -31,12 +32,12 @@ class Bar(Watcher):
             disable=not console.is_terminal,
         )
         total = sum(macs(model, layer, images) for layer in model.layers)
-        self._task = self._bar.add_task(model.name, total=total)
+        self._task = self._bar.add_task(shown(model.name), total=total)
         self._done = 0
 
     def advance(self, layer: Layer, multiplications: int) -> None:
         """See `runtime.Watcher`."""
-        self._bar.update(self._task, advance=multiplications, description=layer.name)
+        self._bar.update(self._task, advance=multiplications, description=shown(layer.name))
 
     def finish(self, layer: Layer, done: LayerRun) -> None:
         """See `runtime.Watcher`."""

@@ -15,7 +15,7 @@ from rich.table import Table
 from apsim.closed_form.differences import LABELS
 from apsim.counts import Counts
 from apsim.report.cost.model_rows import row_of
-from apsim.report.run.places import place_lines
+from apsim.report.run.places import place_lines, share_line
 
 if TYPE_CHECKING:
     from apsim.nn.on_ap.layer_run import LayerRun
@@ -109,6 +109,7 @@ def run_lines(run: Run) -> list[str]:
     """What stands under the table: hardware, places, terms, accuracy, and the verdict."""
     lines = [f"hardware: {run.chip.kind.hardware}", f"requantization: {_requantized(run)}"]
     lines += ["where each layer ran:", *place_lines(run.layers)]
+    lines.append(share_line(run.layers, run.images))
     terms = {name: counts for name, counts in _terms(run).items() if counts.total}
     if terms:
         named = ", ".join(

@@ -1,0 +1,106 @@
+"""How a command-line process begins and ends: its streams, its signals, its last line.
+
+The rule: Ctrl-C, a request to end and a terminal that went away are answered at once with
+one line; text that a terminal cannot show is spelled out, never an error.
+"""
+
+from __future__ import annotations
+
+import codecs
+import os
+import signal
+import sys
+from types import FrameType
+
+__all__ = ["Terminated", "code", "ended_by", "leave", "prepare", "quiet"]
+
+WORDS = {signal.SIGINT: "interrupted", signal.SIGTERM: "terminated", signal.SIGHUP: "hung up"}
+SPELLED = str.maketrans({
+    "µ": "u", "μ": "u", "×": "x", "·": ".", "−": "-", "–": "-", "—": "-", "…": "...", "²": "^2",
+    "→": "->", "←": "<-", "≥": ">=", "≤": "<=", "≠": "!=", "±": "+-", "Ω": "ohm", "°": " deg",
+    "√": "sqrt ", "κ": "kappa", "α": "alpha", "β": "beta", "η": "eta", "“": '"', "”": '"',
+    "’": "'", "│": "|", "─": "-", "┃": "|", "━": "-", "█": "#", "▀": "#", "▄": "#", "•": "*",
+})  # fmt: skip
+"""What stands for a sign where the stream has none; others are escaped."""
+
+
+class Terminated(KeyboardInterrupt):
+    """A signal other than Ctrl-C that asks the process to end."""
+
+
+_number = int(signal.SIGINT)
+
+
+def prepare() -> None:
+    """Open what is closed, spell out what a stream cannot show, answer the signals."""
+    _plug()
+    codecs.register_error("apsim.spelled", _spelled)
+    for stream in (sys.stdout, sys.stderr):
+        if hasattr(stream, "reconfigure"):
+            stream.reconfigure(errors="apsim.spelled")
+    for number in WORDS:
+        if signal.getsignal(number) is not signal.SIG_IGN:
+            try:
+                signal.signal(number, _answer)
+            except ValueError:  # not the main thread: signals are somebody else's matter
+                return
+
+
+def _plug() -> None:
+    """Point a closed standard stream at nothing, lest a file that is opened takes its place."""
+    for number, name in enumerate(("stdin", "stdout", "stderr")):
+        try:
+            os.fstat(number)
+        except OSError:
+            os.open(os.devnull, os.O_RDWR)  # the lowest free descriptor, which is this one
+        if getattr(sys, name) is None:
+            setattr(sys, name, os.fdopen(number, "r" if number == 0 else "w", closefd=False))
+
+
+def _spelled(error: UnicodeError) -> tuple[str, int]:
+    if not isinstance(error, UnicodeEncodeError):
+        raise error
+    signs = error.object[error.start : error.end]
+    plain = (sign.translate(SPELLED) for sign in signs)
+    return "".join(p.encode("ascii", "backslashreplace").decode() for p in plain), error.end
+
+
+def _answer(number: int, frame: FrameType | None) -> None:
+    global _number
+    _number = number
+    if _is_importing(frame):  # half-imported modules are no state to unwind from
+        leave()
+    raise KeyboardInterrupt if number == signal.SIGINT else Terminated
+
+
+def _is_importing(frame: FrameType | None) -> bool:
+    while frame is not None and "importlib._bootstrap" not in frame.f_code.co_filename:
+        frame = frame.f_back
+    return frame is not None
+
+
+def leave(*_: object) -> None:
+    """End at once, nothing half-written left behind."""
+    files = sys.modules.get("apsim.files")
+    if files is not None and hasattr(files, "drop_temporaries"):
+        files.drop_temporaries()
+    os.write(2, f"{ended_by()}\n".encode())
+    os._exit(code())
+
+
+def ended_by(*kept: object) -> str:
+    """The last line of a process that was asked to end, and what it kept; then no more is asked."""
+    if signal.getsignal(signal.SIGINT) is _answer:
+        for number in WORDS:
+            signal.signal(number, signal.SIG_IGN)
+    return "; ".join([f"apsim: {WORDS[signal.Signals(_number)]}", *map(str, kept)])
+
+
+def code() -> int:
+    """The exit code of a process that was asked to end: 130 after Ctrl-C, 143 after SIGTERM."""
+    return 128 + _number
+
+
+def quiet() -> None:
+    """Point stdout at nothing, so that the interpreter's last flush does not complain."""
+    os.dup2(os.open(os.devnull, os.O_WRONLY), 1)
