@@ -21,9 +21,10 @@ def notebook(page: Page) -> str:
         import nbformat
     except ModuleNotFoundError as error:
         raise MissingExtra("nbformat", "notebook") from error
-    made = nbformat.v4.new_notebook()
+    v4: Any = nbformat.v4
+    made = v4.new_notebook()
     made.metadata["kernelspec"] = {"name": "python3", "display_name": "Python 3"}
-    made.cells = [_cell(nbformat.v4, block, k) for k, block in enumerate(page.blocks)]
+    made.cells = [_cell(v4, block, k) for k, block in enumerate(page.blocks)]
     nbformat.validate(made)
     return json.dumps(made, indent=1) + "\n"
 
