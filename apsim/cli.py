@@ -11,6 +11,7 @@ from __future__ import annotations
 
 import argparse
 import difflib
+import gc
 import importlib
 import os
 import sys
@@ -50,6 +51,9 @@ KEPT = "files that it said it wrote are kept, nothing else; start it again"
 BROKEN_PIPE = 141
 DEFECT = 70
 
+FEW_LOOKS = 100_000, 20, 20
+"""Thresholds of the garbage collector: at the usual ones it takes a tenth of a short run."""
+
 
 class _Parser(argparse.ArgumentParser):
     """A parser whose errors read like apsim's own: one message, exit code 2."""
@@ -69,6 +73,7 @@ def main(argv: Sequence[str] | None = None) -> int:
     os.environ.setdefault(*ONE_THREAD)
     if argv is None:
         process.prepare()
+    gc.set_threshold(*FEW_LOOKS)
     try:
         return _run(list(sys.argv[1:] if argv is None else argv))
     except ApsimError as error:
@@ -110,10 +115,22 @@ def _run(argv: list[str]) -> int:
     parser = _parser()
     if argv and not argv[0].startswith("-") and argv[0] not in VERBS:
         parser.error(_unknown_verb(argv[0]))
+    _refuse_long_numbers(argv)
     with _flushing():
         args = parser.parse_args(argv)
         code: int = args.run(args)
         return code
+
+
+def _refuse_long_numbers(argv: list[str]) -> None:
+    """Refuse what no option makes a number of; raises `InputError`."""
+    if max(map(len, argv), default=0) >= 1000:
+        from apsim.files import MOST_DIGITS, has_long_number
+
+        if any(map(has_long_number, argv)):
+            raise InputError(
+                f"wanted numbers of less than {MOST_DIGITS} digits on the command line"
+            )
 
 
 @contextmanager

@@ -13,14 +13,17 @@ import numpy as np
 from numpy.typing import NDArray
 
 from apsim.cam.base import Cam, Execution
-from apsim.counts import Activity, Counts
+from apsim.counts import Activity, Counts, Phase
 from apsim.encoding import encode
-from apsim.errors import InputError
-from apsim.program import Item, Loop, Microprogram, Mode, Op, Step
+from apsim.errors import CountError, InputError
+from apsim.program import Item, Microprogram
+from apsim.step import Loop, Mode, Op, Step
 
-__all__ = ["Event", "Tag", "run", "steps"]
+__all__ = ["ByPhase", "Event", "Tag", "counted", "require", "run", "steps"]
 
+ByPhase = dict[Phase, Counts]
 Words = NDArray[np.uint64]
+PHASES = tuple(Phase)
 
 
 class Tag:
@@ -76,6 +79,31 @@ def run(
     return cam.execute(program.code, data, out)
 
 
+def counted(execution: Execution, program: Microprogram, times: int = 1) -> ByPhase:
+    """What an execution of a program carried out, by phase, `times` over.
+
+    Raises `CountError` where that is not what the program lists.
+    """
+    found = {PHASES[k]: counts for k, counts in execution.counts_by(program.phases).items()}
+    require(found, program.counts_by_phase(), program.name)
+    if times == 1:
+        return found
+    return {phase: counts * times for phase, counts in found.items()}
+
+
+def require(done: ByPhase, listed: ByPhase, what: str) -> None:
+    """Raise `CountError` where counts that were carried out are not those that are listed."""
+    if done == listed:
+        return
+    for phase in listed.keys() | done.keys():
+        got, wanted = done.get(phase, Counts()), listed.get(phase, Counts())
+        if got != wanted:
+            raise CountError(
+                f"{what or 'program'}, {phase.value}: the array carried out {got}, "
+                f"the program lists {wanted}"
+            )
+
+
 def steps(
     program: Microprogram,
     cam: Cam,
@@ -104,7 +132,9 @@ def _step(
         None if out is None else out[:, words],
     )
     tag = cam.tag if step.mode is Mode.HORIZONTAL else cam.column_tag
-    return Event(index, step, Tag(tag), step.counts, execution.activity, rows)
+    counts = execution.counts
+    require({step.phase: counts}, {step.phase: step.counts}, str(step))
+    return Event(index, step, Tag(tag), counts, execution.activity, rows)
 
 
 def _cycles(item: Item) -> tuple[Item, ...]:

@@ -2,7 +2,8 @@
 
 The rule: one row of `steps` for each step of the listing, columns named below; an
 array interprets any slice of rows that does not cut a loop.  Nothing is optimised
-away between a program and its code: steps that come again in turns are rows again.
+away between a program and its code: steps that are repeated are rows again.  Where a LUT
+step begins is marked, so that nobody has to find it again.
 """
 
 from __future__ import annotations
@@ -16,8 +17,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from apsim.errors import ProgramError
-from apsim.program import Item, Loop, Mode, Step
-from apsim.turns import Turns, turns_of
+from apsim.repeats import Repeat, repeats_of
+from apsim.step import Loop, Mode, Op, Step
 
 __all__ = ["Code", "encode"]
 
@@ -41,7 +42,8 @@ GROUPS = 13  # groups of rows of that loop
 PARALLEL = 14  # 1 if the groups act at once
 TABLE = 15  # first element in `rows` of the table [groups, slots] of that loop
 SLOTS = 16  # slots of that table
-SPAN = 17
+PASSES = 17  # on the first pass of a LUT step: how many passes it has, else 0
+SPAN = 18
 
 
 @dataclass(frozen=True, eq=False)  # a program is itself: hashable, for plans kept by array
@@ -69,7 +71,7 @@ class Code:
         return Code(self.steps[start:stop], self.pool, self.rows, self, start)
 
 
-def encode(items: Sequence[Item]) -> Code:
+def encode(items: Sequence[Step | Loop]) -> Code:
     """Encode a program; raises `ProgramError` where a step stands in the wrong place."""
     parts: list[_Part] = []
     tables: list[Numbers] = []
@@ -79,7 +81,7 @@ def encode(items: Sequence[Item]) -> Code:
             parts.append(_encoded(cast(Iterator[Step], run), Mode.HORIZONTAL))
             continue
         for loop in cast(Iterator[Loop], run):
-            body = [_turned(turns) for turns in turns_of(loop.body)]
+            body = [_repeated(repeat) for repeat in repeats_of(loop.body)]
             body[0].steps[0, BODY : SLOTS + 1] = [
                 len(loop.body), len(loop.rows), int(loop.parallel), used, loop.rows.shape[1],
             ]  # fmt: skip
@@ -112,26 +114,37 @@ def _joined(parts: list[_Part]) -> tuple[Numbers, Numbers]:
     )
 
 
-def _turned(turns: Turns) -> _Part:
-    """Turns, encoded as the steps that they are: one turn, again and again."""
-    once = _encoded(turns.steps, Mode.VERTICAL)
-    if turns.times == 1:
+def _repeated(repeat: Repeat) -> _Part:
+    """A repeat, encoded as the steps that it is: the same rows again and again."""
+    once = _encoded(repeat.steps, Mode.VERTICAL)
+    if repeat.times == 1:
         return once
-    turn = np.arange(turns.times, dtype=np.int64)
-    steps, pool = (np.tile(numbers, (turns.times, 1)) for numbers in (once.steps, once.pool))
+    turn = np.arange(repeat.times, dtype=np.int64)
+    steps, pool = (np.tile(numbers, (repeat.times, 1)) for numbers in (once.steps, once.pool))
     steps[:, [KEY, WRITE]] += (turn * len(once.pool)).repeat(len(once.steps))[:, None]
-    pool[:, 0] += np.where(pool[:, 0] == turns.moving, turn.repeat(len(once.pool)), 0)
+    pool[:, 0] += np.where(pool[:, 0] == repeat.moving, turn.repeat(len(once.pool)), 0)
     return _Part(steps, pool)
 
 
 def _encoded(steps: Iterable[Step], mode: Mode) -> _Part:
     pool: list[tuple[int, int]] = []
-    rows = [_row(step, mode, pool) for step in steps]
+    rows: list[list[int]] = []
+    first, before = 0, NO_PASS  # of the LUT step that the last step belongs to, and its pass
+    for step in steps:
+        rows.append(_row(step, mode, pool))
+        number = step.lut_pass if step.op is Op.PASS else NO_PASS
+        if number <= before or before == NO_PASS:
+            first = len(rows) - 1
+        rows[first][PASSES] += number > NO_PASS
+        before = number
     bits = np.array(pool, np.int64).reshape(-1, 2)
     if bits.size and not 0 <= bits[:, 1].min() <= bits[:, 1].max() <= 1:
         wrong = next(bit for _, bit in pool if bit not in (0, 1))
         raise ProgramError(f"wanted bits 0 or 1 in the key and the write of a step, got {wrong}")
     return _Part(np.array(rows, np.int64).reshape(-1, SPAN), bits)
+
+
+NO_PASS = -1
 
 
 def _row(step: Step, mode: Mode, pool: list[tuple[int, int]]) -> list[int]:
@@ -144,9 +157,7 @@ def _row(step: Step, mode: Mode, pool: list[tuple[int, int]]) -> list[int]:
     pool += step.key
     write = len(pool)
     pool += step.write
-    row = [0] * SPAN
-    row[OP : SLOTS + 1] = [
+    return [
         step.op, step.mode, key, len(step.key), write, len(step.write), step.gate,
-        step.port, step.place, step.source, step.target, step.width, 0, 0, 0, 0, 0,
+        step.port, step.place, step.source, step.target, step.width, 0, 0, 0, 0, 0, 0,
     ]  # fmt: skip
-    return row

@@ -6,6 +6,7 @@ line prints the message and exits with code 2; it never shows a traceback for th
 
 __all__ = [
     "ApsimError",
+    "CountError",
     "InputError",
     "LayoutError",
     "LutError",
@@ -40,6 +41,10 @@ class ModelError(ApsimError):
 
 class InputError(ApsimError):
     """A value, option or file given by the caller is not usable."""
+
+
+class CountError(ApsimError):
+    """An array did not carry out what a program lists: its author must act; no count stands."""
 
 
 class MissingExtra(ApsimError):

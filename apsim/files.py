@@ -24,10 +24,11 @@ from typing import IO, Any, BinaryIO
 from apsim.errors import ApsimError, InputError
 
 __all__ = [
-    "appending", "drop_temporaries", "read_bytes", "read_text", "replacing", "require_writable",
-    "write_json", "write_text",
+    "appending", "drop_temporaries", "has_long_number", "read_bytes", "read_text", "replacing",
+    "require_writable", "write_json", "write_text",
 ]  # fmt: skip
 
+MOST_DIGITS = 1000
 MOST_TEXT = 64 << 20  # bytes of a text file
 
 _OPEN = re.compile(r"/dev/(std(?:in|out|err))|/(?:dev|proc/self)/fd/(\d{1,9})")
@@ -187,12 +188,23 @@ def read_text(
     error: type[ApsimError] = InputError,
     what: str = "",
 ) -> str:
-    """The UTF-8 text of a file, without a byte order mark; raises as `read_bytes`."""
+    """The UTF-8 text of a file, without a byte order mark; raises as `read_bytes`.
+
+    A number of 1,000 digits and more, which no reader makes a number of, is refused as well.
+    """
+    named = f"cannot read {what} {path}".replace("  ", " ")
     try:
-        return read_bytes(path, most, error, what).decode("utf-8-sig")
+        text = read_bytes(path, most, error, what).decode("utf-8-sig")
     except UnicodeDecodeError:
-        named = f"cannot read {what} {path}".replace("  ", " ")
         raise error(f"{named}: it is not UTF-8 text") from None
+    if has_long_number(text):
+        raise error(f"{named}: wanted numbers of less than {MOST_DIGITS} digits")
+    return text
+
+
+def has_long_number(text: str) -> bool:
+    """Whether there are more digits in a row than may be."""
+    return re.search(rf"\d{{{MOST_DIGITS}}}", text) is not None
 
 
 def drop_temporaries() -> None:

@@ -1,7 +1,7 @@
 """What users hold: an array, a layout, and counters that run along.
 
 The rule: everything a machine does to its cells is a program that its array
-executes; `counts` and `activity` are what those executions added up to.
+executes; `counts` and `activity` are what those executions carried out and added up to.
 """
 
 from __future__ import annotations
@@ -84,7 +84,7 @@ class Machine:
         """Carry out an operation or a program, and count it."""
         program = self.program(program)
         execution = controller.run(program, self.cam, data, out)
-        for phase, counts in program.counts_by_phase().items():
+        for phase, counts in controller.counted(execution, program).items():
             self._count(phase, counts)
         self.activity += execution.activity
         return execution

@@ -1,10 +1,7 @@
-"""Programs for an AP: steps, loops over rows, and the microprogram they make.
+"""Programs for an AP: the microprogram that steps and loops make, and operations that build it.
 
-The rule: a step is one thing the hardware does, costed in `Step.counts`; what a
-program costs is the sum over the steps that run, and nothing else.  A step acts
-horizontally (keys on columns, a tag per row) or vertically (keys on rows, a tag
-per column).  Rows of vertical steps are *slots*; the loop around the step says
-which row each slot is, for every group of rows that it visits.
+The rule: what a program should cost is the sum over the steps that it lists; what a run
+did cost is counted by the array that carried them out, and the two are compared.
 """
 
 from __future__ import annotations
@@ -12,141 +9,23 @@ from __future__ import annotations
 from collections import Counter
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, field, replace
-from enum import IntEnum
-from functools import cached_property
-from typing import TYPE_CHECKING
+from functools import cached_property, lru_cache, wraps
+from typing import ParamSpec
 
 import numpy as np
 from numpy.typing import NDArray
 
 from apsim.counts import Counts, Phase
-from apsim.errors import ProgramError
+from apsim.encoding import Code, encode
 from apsim.layout import Layout
-from apsim.turns import turns_of
+from apsim.repeats import Repeat, repeats_of
+from apsim.step import COUNTS, Gate, Loop, Mode, Op, Step
 
-if TYPE_CHECKING:
-    from apsim.encoding import Code
-    from apsim.lut.model import Lut
-
-__all__ = ["Gate", "Loop", "Microprogram", "Mode", "Op", "Operation", "Step"]
-
-Bits = tuple[tuple[int, int], ...]
-
-
-class Mode(IntEnum):
-    """Direction of a step (paper, II.B)."""
-
-    HORIZONTAL = 0
-    VERTICAL = 1
-
-
-class Op(IntEnum):
-    """What a step does; `PASS` is a compare and a tagged write."""
-
-    PASS = 0
-    COMPARE = 1
-    WRITE = 2  # into tagged lines
-    WRITE_ALL = 3  # into all lines, tags ignored
-    READ = 4  # tag := the line
-    WRITE_TAG = 5  # the line := tag, both polarities
-    WRITE_DATA = 6  # the line := data from outside
-
-
-class Gate(IntEnum):
-    """What the tag chain (declared hardware option) does in a vertical compare."""
-
-    NONE = 0
-    LOAD_G = 1  # tag := match; latch G := match
-    LOAD_K = 2  # latch K := match; tag := match & carry-in
-    CARRY = 3  # tag := match & carry-in
-    PREFIX = 4  # tag := OR of the matches at this and all higher columns
-
-
-@dataclass(frozen=True)
-class Step:
-    """One step; `key` and `write` are (line, bit) pairs, lines being columns or row slots.
-
-    `READ`, `WRITE_TAG` and `WRITE_DATA` act on the one line `key[0]`; its bit is the
-    key of a read (tag := cell == bit) and 1 otherwise.  Horizontally, `READ` puts bit
-    `place` of word `port` out where `port` >= 0, `WRITE_DATA` takes it from there.
-    Vertically they move `width` columns: `READ` puts out columns `source...`,
-    `WRITE_DATA` fills columns `target...` and `WRITE_TAG` writes column tags
-    `source...` to columns `target...` (zeros where the source lies outside the array).
-    `table` is the LUT that a pass belongs to, where it belongs to one.
-    """
-
-    op: Op
-    mode: Mode
-    key: Bits = ()
-    write: Bits = ()
-    gate: Gate = Gate.NONE
-    port: int = -1
-    place: int = 0
-    source: int = 0
-    target: int = 0
-    width: int = 0
-    phase: Phase = Phase.COMPUTE
-    label: str = ""
-    bit: int | None = None
-    text: str = ""
-    table: Lut | None = field(default=None, repr=False, compare=False)
-
-    @property
-    def counts(self) -> Counts:
-        """What the step costs: a pass is one compare and one write, the others one of a kind."""
-        return _COUNTS[self.op]
-
-    def __str__(self) -> str:
-        where = "" if self.bit is None else f"bit {self.bit}  "
-        return f"{where}{self.label}  {self.text}".strip()
-
-
-_COUNTS = {
-    Op.PASS: Counts(compare=1, write=1),
-    Op.COMPARE: Counts(compare=1),
-    Op.WRITE: Counts(write=1),
-    Op.WRITE_ALL: Counts(write=1),
-    Op.READ: Counts(read=1),
-    Op.WRITE_TAG: Counts(write=1),
-    Op.WRITE_DATA: Counts(write=1),
-}
-
-
-@dataclass(frozen=True)
-class Loop:
-    """Steps carried out for each group of rows: `rows[g, s]` is the row of slot s in group g.
-
-    `body` is a tuple of steps, or `apsim.turns.Unrolled` where some come again and again.
-    One group after the other (unsegmented), or all groups at once (`parallel`: each is
-    a segment, a 2D AP of its own), when the steps cost as much as for one group.
-    """
-
-    body: Sequence[Step]
-    rows: NDArray[np.int64] = field(repr=False)
-    parallel: bool = False
-    slots: tuple[str, ...] = ()
-
-    def __post_init__(self) -> None:
-        if self.rows.ndim != 2 or not self.body or not self.rows.size or self.rows.min() < 0:
-            raise ProgramError(
-                "a loop wants steps and a table of rows [groups, slots] of numbers >= 0, "
-                f"got {len(self.body)} steps and a table of shape {self.rows.shape}"
-            )
-        slots = max(turns.slots for turns in turns_of(self.body))
-        if slots > self.rows.shape[1]:
-            raise ProgramError(
-                f"a step uses slot {slots - 1}; the loop has {self.rows.shape[1]} slots"
-            )
-        if self.parallel and len(np.unique(self.rows)) < self.rows.size:
-            raise ProgramError("segments that act at once must not share a row")
-
-    @property
-    def times(self) -> int:
-        """How often the hardware carries out the body."""
-        return 1 if self.parallel else len(self.rows)
-
+__all__ = ["Gate", "Loop", "Microprogram", "Mode", "Op", "Operation", "Step", "by_value"]
 
 Item = Step | Loop
+
+_PHASE = {phase: number for number, phase in enumerate(Phase)}
 
 
 @dataclass(frozen=True)
@@ -163,8 +42,6 @@ class Microprogram:
     @cached_property
     def code(self) -> Code:
         """The program as integers, for an array to execute (see `apsim.encoding`)."""
-        from apsim.encoding import encode
-
         return encode(self.items)
 
     def counts(self) -> Counts:
@@ -179,16 +56,21 @@ class Microprogram:
     def _by_phase(self) -> dict[Phase, Counts]:
         times_of = Counter[tuple[Phase, Op]]()
         for item in self.items:
-            if isinstance(item, Loop):
-                for turns in turns_of(item.body):
-                    for step in turns.steps:
-                        times_of[step.phase, step.op] += turns.times * item.times
-            else:
-                times_of[item.phase, item.op] += 1
+            for step, times in item.weighted() if isinstance(item, Loop) else [(item, 1)]:
+                times_of[step.phase, step.op] += times
         by_phase: dict[Phase, Counts] = {}
         for (phase, op), times in times_of.items():
-            by_phase[phase] = by_phase.get(phase, Counts()) + _COUNTS[op] * times
+            by_phase[phase] = by_phase.get(phase, Counts()) + COUNTS[op] * times
         return by_phase
+
+    @cached_property
+    def phases(self) -> NDArray[np.int64]:
+        """For each row of the code, which of `Phase` the step belongs to, by number."""
+        found: list[int] = []
+        for item in self.items:
+            for repeat in repeats_of(item.body) if isinstance(item, Loop) else [Repeat((item,))]:
+                found += [_PHASE[step.phase] for step in repeat.steps] * repeat.times
+        return np.array(found, np.int64)
 
     def weighted(self) -> Iterator[tuple[Step, int]]:
         """Each step with how often the hardware carries it out."""
@@ -242,11 +124,12 @@ def _listing(items: Sequence[Item]) -> Iterator[str]:
             number += 1
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, eq=False)  # an operation is itself: hashable, for programs that are kept
 class Operation:
     """What to do, by field names; `.on(layout)` gives the program for given columns.
 
-    `parts` are the operations that a sum was made of, in order.
+    `parts` are the operations that a sum was made of, in order.  The last programs that were
+    made are kept, by operation and layout.
     """
 
     name: str
@@ -255,14 +138,44 @@ class Operation:
 
     def on(self, layout: Layout) -> Microprogram:
         """The program on this layout; raises `LayoutError` or `ProgramError`."""
-        return Microprogram(tuple(self.build(layout)), self.name)
+        return _program(self, layout)
 
     def __add__(self, other: Operation) -> Operation:
-        return Operation(
-            f"{self.name} + {other.name}",
-            lambda layout: (*self.build(layout), *other.build(layout)),
-            (*(self.parts or (self,)), *(other.parts or (other,))),
-        )
+        return _sum(self, other)
 
     def __str__(self) -> str:
         return self.name
+
+
+KEPT = 256  # operations, and programs of operations
+
+Arguments = ParamSpec("Arguments")
+
+
+def by_value(make: Callable[Arguments, Operation]) -> Callable[Arguments, Operation]:
+    """Of equal arguments make one operation, so that its programs are made once as well."""
+    known = lru_cache(KEPT, typed=True)(make)
+
+    @wraps(make)
+    def found(*args: Arguments.args, **named: Arguments.kwargs) -> Operation:
+        try:
+            hash((args, tuple(named.values())))
+        except TypeError:
+            return make(*args, **named)
+        return known(*args, **named)  # type: ignore[arg-type]
+
+    return found
+
+
+@by_value
+def _sum(one: Operation, other: Operation) -> Operation:
+    return Operation(
+        f"{one.name} + {other.name}",
+        lambda layout: (*one.build(layout), *other.build(layout)),
+        (*(one.parts or (one,)), *(other.parts or (other,))),
+    )
+
+
+@lru_cache(KEPT)
+def _program(operation: Operation, layout: Layout) -> Microprogram:
+    return Microprogram(tuple(operation.build(layout)), operation.name)

@@ -220,6 +220,15 @@ def _session(path: Path) -> int:
     )
 
 
+def _search(path: Path) -> int:
+    from apsim.nn.schedule import read_schedule
+
+    plan = path.with_name("plan.toml")
+    plan.write_text(f"settings = '{path.name}'\n[[batch]]\nimages = 1\n")
+    read_schedule(str(plan))
+    return 0
+
+
 def _results(path: Path) -> int:
     from apsim.explore.sweep import finished
 
@@ -253,6 +262,10 @@ SPEC = (
     b"name = 'x'\npareto = ['energy_j', 'latency_s']\n[axes]\nnetwork = ['alexnet', 'vgg16']\n"
     b"bits = [4, 8, '8/4', [8, 4]]\nchip = 'lr'\nbatch = [1, 2]\nap = ['1d', '2d']\n"
     b"[mixes]\naverages = [3, 4.5]\ncount = 2\nseed = 1\n"
+)
+SEARCH = (
+    b'{"schema": "apsim.fluid/2", "settings": [{"bits": [4, 4, 8, 8], "predicted": 0.1, '
+    b'"measured": null, "latency": 1e-6, "joules": 2e-6}]}'
 )
 SCRIPT = (
     b"break bit 3 and row 2\nwatch B\ncontinue\nprint/x B 0-3\nset A[0] = 7\nset A.3[1] = 1\n"
@@ -288,6 +301,7 @@ READERS: dict[str, Reader] = {
     "labels": Reader("y.npy", _labels, (in_bytes,), _command(
         "faults good.npz --input x.npy --labels FILE --repeats 1 --workers 1")),
     "sweep": Reader("w.toml", lambda _: SPEC, (in_text, in_bytes), _sweep),
+    "search": Reader("u.json", lambda _: SEARCH, (in_json, in_bytes), _search),
     "results": Reader("w.jsonl", _made_by("explore precision --workers 1 --out FILE"),
                       (in_text, in_bytes), _results),
     "script": Reader("script.txt", lambda _: SCRIPT, (in_text, in_bytes), _script),

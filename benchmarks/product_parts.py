@@ -1,27 +1,30 @@
 """`python -m benchmarks.product_parts`: what operations a product of a network takes, and how long.
 
-The rule: the machine code of a real tile of lanes is run one kind of operation at a time, on
-cells as they come; the sum of the parts and the time of the whole are both shown.
+The rule: the operations of a real tile of lanes are run one kind at a time, on cells as they
+come; the sum of the parts and the time of the whole are both shown.
 """
 
 from __future__ import annotations
 
 import argparse
 import time
-from typing import Any
+from collections.abc import Iterator
 
 import numpy as np
 from numpy.typing import NDArray
 
 from apsim import functions
-from apsim.cam import FusedCam
-from apsim.cam import _frame as frame
-from apsim.cam._operations import operations
-from apsim.cam._tiles import Tiles
-from apsim.cam.lanes import LaneProgram, Operands
+from apsim.cam import frame, step
+from apsim.cam.lanes import LaneProgram, Operands, kernel
+from apsim.cam.lanes.rows import Walk
+from apsim.cam.lanes.run import Runner
 
 Numbers = NDArray[np.int64]
 GROUPS = 8
+KNOWN = (
+    step.step, step.fill, step.assign, kernel.begin, kernel.take,
+    kernel.put, kernel.put_columns, kernel.move, kernel.chain,
+)  # fmt: skip
 
 
 def program(bits: int, length: int, kind: str) -> LaneProgram:
@@ -29,46 +32,47 @@ def program(bits: int, length: int, kind: str) -> LaneProgram:
     function = functions.dot_products(
         bits, GROUPS, length, kind=kind, words="u", words_b="s", clear=True
     )
-    return LaneProgram(function.program.code, GROUPS, length, function.columns, FusedCam.least)
+    return LaneProgram(function.program.code, GROUPS, length, function.columns)
 
 
-class Tile:
-    """One tile of lanes, all of which live, and operands for it."""
-
-    def __init__(self, lanes: LaneProgram, bits: int, vectors: int) -> None:
-        random, words = np.random.default_rng(0), 8 * vectors
-        packed = random.integers(0, 1 << 63, (lanes.size, bits, words), np.uint64)
-        other = random.integers(0, 1 << bits, (lanes.size, 1), np.uint64)
-        pairs = np.stack([np.arange(words), np.zeros(words, np.int64)], axis=1)
-        live = np.full(words, ~np.uint64(0))
-        self.operands = Operands(packed, other, 0, pairs, live, live)
-        self.runs = np.array([[0, words, 0, 0, 0]], np.int64)
-        self.out = np.zeros((lanes.places, words), np.uint64)
-        self.totals = np.zeros((4, len(lanes.code)), np.int64)
-        self.tiles: Tiles = lanes.tiles
-        self.planes = self.tiles.planes(words)
-
-    def seconds(self, rows: Numbers, rounds: int) -> float:
-        """The shortest of some runs of operations."""
-        rows, shortest = np.ascontiguousarray(rows), float("inf")
-        for _ in range(rounds):
-            start = time.perf_counter()
-            self.tiles.walk(
-                self.planes, rows, self.operands, self.operands.live, self.runs, self.out,
-                self.totals,
-            )  # fmt: skip
-            shortest = min(shortest, time.perf_counter() - start)
-        return shortest
+def operands(size: int, bits: int, words: int) -> Operands:
+    """Operands for one tile of lanes, all of which live."""
+    random = np.random.default_rng(0)
+    packed = random.integers(0, 1 << 63, (size, bits, words), np.uint64)
+    other = random.integers(0, 1 << bits, (size, 1), np.uint64)
+    pairs = np.stack([np.arange(words), np.zeros(words, np.int64)], axis=1)
+    live = np.full(words, ~np.uint64(0))
+    return Operands(packed, other, 0, pairs, live, live)
 
 
-def name_of(row: Any, horizontal: NDArray[np.bool_]) -> str:
-    """What an operation is, in words."""
-    known = {address: name for name, address in vars(operations()).items()}
-    name = known.get(int(row[frame.FN]))
-    if name:
-        return name
-    steps = int(row[frame.COUNT])
-    return f"{steps} LUT steps" if horizontal[row[frame.INDEX]] else "vertical passes"
+def only(walk: Walk, address: int) -> tuple[Walk, int]:
+    """The operations at one address, and how many rows they have."""
+    ops, made, rows = walk.ops.copy(), {}, 0
+    for at in {int(op[kernel.ROWS]) for op in ops}:
+        (given,) = [one for one in walk.kept if frame.address(one) == at]
+        made[at] = np.ascontiguousarray(given[given[:, frame.FN] == address])
+    for op in ops:
+        some = made[int(op[kernel.ROWS])]
+        op[kernel.ROWS], op[kernel.MANY_ROWS] = frame.address(some), len(some)
+        rows += len(some)
+    return Walk(ops[ops[:, kernel.MANY_ROWS] > 0], walk.chosen, [*made.values(), *walk.kept]), rows
+
+
+def addresses(walk: Walk) -> Iterator[int]:
+    """The operations that occur, in the order in which they do."""
+    for at in dict.fromkeys(walk.ops[:, kernel.ROWS].tolist()):
+        (given,) = [one for one in walk.kept if frame.address(one) == at]
+        yield from given[:, frame.FN].tolist()
+
+
+def seconds(lanes: LaneProgram, given: Operands, walk: Walk, rounds: int) -> float:
+    """The shortest of some runs of operations."""
+    runner, shortest = Runner(lanes, given, walk), float("inf")
+    for _ in range(rounds):
+        start = time.perf_counter()
+        runner.tile(slice(0, len(given.live)))
+        shortest = min(shortest, time.perf_counter() - start)
+    return shortest
 
 
 def main(argv: list[str] | None = None) -> int:
@@ -81,18 +85,22 @@ def main(argv: list[str] | None = None) -> int:
     parser.add_argument("--rounds", type=int, default=7)
     args = parser.parse_args(argv)
     lanes = program(args.bits, args.length, args.ap)
-    tile, rows = Tile(lanes, args.bits, args.vectors), lanes.tiles.whole
-    horizontal = np.array([step == 0 for step in lanes.code.steps[:, 1]])
+    given = operands(args.length, args.bits, 8 * args.vectors)
+    often = [one for one, times in lanes.rows.often.items() if times > args.length // 8]
+    walk = lanes.rows.walk(frozenset(often))
+    names = {one.address: one.function.__name__ for one in KNOWN}
+    names |= {one.address: f"{type(one).__name__} of {one.lines} lines" for one in often}
     each = 1e9 / (args.length * args.vectors)
+    nothing = seconds(lanes, given, only(walk, -1)[0], 1 + args.rounds)
     print(f"{args.bits} bits, sums of {args.length}, {args.ap}: ns for 512 products, one core")
     total = 0.0
-    for code in dict.fromkeys(rows[:, frame.FN].tolist()):
-        some = rows[rows[:, frame.FN] == code]
-        taken = tile.seconds(some, args.rounds) * each
+    for address in dict.fromkeys(addresses(walk)):
+        some, rows = only(walk, address)
+        taken = (seconds(lanes, given, some, args.rounds) - nothing) * each
         total += taken
-        print(f"  {name_of(some[0], horizontal):<24} {len(some):>6} times {taken:9.1f}")
+        print(f"  {names[address]:<24} {rows:>6} times {taken:9.1f}")
     print(f"  {'sum of the parts':<37} {total:9.1f}")
-    print(f"  {'the whole':<37} {tile.seconds(rows, args.rounds) * each:9.1f}")
+    print(f"  {'the whole':<37} {seconds(lanes, given, walk, args.rounds) * each:9.1f}")
     return 0
 
 

@@ -3,16 +3,16 @@
 from __future__ import annotations
 
 import json
+import re
 from dataclasses import replace
 from pathlib import Path
 
 import pytest
 
-from apsim import nn
+from apsim import lut, nn
 from apsim.cli import main
-from apsim.errors import LayoutError, LutError, shown
+from apsim.errors import LayoutError, shown
 from apsim.layout import Field
-from apsim.lut import reader
 from apsim.nn import runtime
 from apsim.nn.model import Model, store
 from tests.helpers.networks import integers_in, small_network
@@ -45,13 +45,6 @@ def folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     return tmp_path
 
 
-LUT = """source = "s"
-name = "x"
-per_bit = []
-walk = "lsb-first"
-table = ""
-about = "\\u001b]0;PWN"
-"""
 COMMANDS = {
     "a run": "run evil.npz --input x.npy --json out.json",
     "its cost": "cost evil.npz --json out.json",
@@ -95,8 +88,20 @@ def test_other_names_are_shown_as_they_are(name: str) -> None:
     assert shown(name) == name
 
 
-def test_a_field_and_a_look_up_table_are_named_by_what_can_be_printed() -> None:
+def test_a_look_up_table_is_shown_with_its_text_spelled_out(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    text = re.sub(r'about(\s*)= "', r'about\1= "\\u001b]0;PWN', lut.find("add").text, count=1)
+    (tmp_path / "x.toml").write_text(text)
+    assert main(["lut", "show", str(tmp_path / "x.toml")]) == 0
+    assert (
+        main(["debug", str(tmp_path / "x.toml"), "-x", "step", "-x", "show lut", "-x", "quit"]) == 0
+    )
+    shown = capsys.readouterr().out
+    assert shown.count(r"\x1b]0;PWN") == 2
+    assert "\x1b" not in shown
+
+
+def test_a_field_is_named_by_what_can_be_printed() -> None:
     with pytest.raises(LayoutError, match="wanted a name that can be printed"):
         Field("A\x1b", 0, 8)
-    with pytest.raises(LutError, match="`about` must be text that can be printed"):
-        reader.parse(LUT, origin="x.toml")

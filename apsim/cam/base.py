@@ -1,7 +1,7 @@
 """What an array must offer: five methods, and the check that stands before them.
 
 The rule: an array knows cells, tags and encoded steps; it knows no fields, no LUTs
-and no operations, and it counts nothing but what its own passes did to its cells.
+and no operations, and it counts what it carried out itself, nothing else.
 """
 
 from __future__ import annotations
@@ -12,27 +12,30 @@ from typing import Any, Protocol
 import numpy as np
 from numpy.typing import NDArray
 
-from apsim.cam._needs import Needs, needs
-from apsim.counts import Activity
-from apsim.encoding import OP, Code
-from apsim.errors import ProgramError
-from apsim.program import Op
+from apsim.cam.needs import Needs
+from apsim.counts import Activity, Counts
+from apsim.encoding import BODY, GROUPS, OP, PARALLEL, Code
+from apsim.errors import CountError, ProgramError
+from apsim.step import COUNTS, Op
 
 READ = int(Op.READ)
+COMPARES = Op.PASS, Op.COMPARE, Op.READ
+COST = np.array([tuple(COUNTS[op].as_dict().values()) for op in Op])
 
-__all__ = ["Cam", "Execution", "refuse_unless_it_fits", "validate"]
+__all__ = ["COMPARES", "Cam", "Execution", "lines_of", "refuse_unless_it_fits"]
 
 
 @dataclass(frozen=True)
 class Execution:
     """What an execution did, for each encoded step: int64[n] each, summed over groups.
 
-    `compared` lines took part in the step's compare and `matched` of them were tagged;
-    `written` cells were driven and `flipped` of them changed (`Activity` has the same
-    words).  A read compares too: its lines are `compared`, its tagged lines `matched`.
-    `ops` says which step is which `Op`.
+    The hardware carried out the step `times` times.  `compared` lines took part in its
+    compares and `matched` of them were tagged; `written` cells were driven and `flipped` of
+    them changed (`Activity` has the same words).  A read compares too: its lines are
+    `compared`, its tagged lines `matched`.  `ops` says which step is which `Op`.
     """
 
+    times: NDArray[np.int64]
     compared: NDArray[np.int64]
     matched: NDArray[np.int64]
     written: NDArray[np.int64]
@@ -40,10 +43,39 @@ class Execution:
     ops: NDArray[np.int64]
 
     @classmethod
-    def of(cls, code: Code, numbers: NDArray[np.int64]) -> Execution:
-        """From int64[4, n]: a line for each of the four numbers, in order."""
-        compared, matched, written, flipped = numbers
-        return cls(compared, matched, written, flipped, code.steps[:, OP])
+    def of(
+        cls, numbers: NDArray[np.int64], lines: NDArray[np.int64], ops: NDArray[np.int64]
+    ) -> Execution:
+        """From int64[5, n]: a line for each of the five numbers, in order.
+
+        The first is how many lines each step was carried out on; `lines` int64[2, n] says how
+        many those are when the hardware carries it out once, and how many it then compares.
+        Raises `CountError` where only a part of them had their step or their compare.
+        """
+        times = numbers[0] // lines[0]
+        if (times * lines != numbers[:2]).any():
+            wrong = np.flatnonzero((times * lines != numbers[:2]).any(axis=0))
+            carried, compared = numbers[:2, wrong[0]]
+            raise CountError(
+                f"step {wrong[0]} acts on {lines[0, wrong[0]]} lines: it was carried out on "
+                f"{carried}, and compared {compared}"
+            )
+        _, compared, matched, written, flipped = numbers
+        return cls(times, compared, matched, written, flipped, ops)
+
+    @property
+    def counts(self) -> Counts:
+        """Compares, writes and reads that were carried out."""
+        return sum(self.counts_by(np.zeros(len(self.ops), np.int64)).values(), Counts())
+
+    def counts_by(self, kinds: NDArray[np.int64]) -> dict[int, Counts]:
+        """The same for steps of each kind: `kinds` int64[n] are small numbers >= 0."""
+        size = int(kinds.max(initial=0)) + 1
+        names = kinds * len(Op) + self.ops
+        times = np.bincount(names, self.times, size * len(Op)).reshape(size, len(Op))
+        counts = (times.astype(np.int64) @ COST).tolist()
+        there = np.bincount(kinds, minlength=size).tolist()
+        return {k: Counts(*numbers) for k, numbers in enumerate(counts) if there[k]}
 
     @property
     def activity(self) -> Activity:
@@ -60,6 +92,19 @@ class Execution:
         compared, matched = int(self.compared[-1]), int(self.matched[-1])
         read = compared - matched if self.ops[-1] == Op.READ else 0
         return Activity(compared, matched, int(self.written[-1]), int(self.flipped[-1]), read)
+
+
+def lines_of(code: Code, rows: int, columns: int) -> NDArray[np.int64]:
+    """Lines that each step acts on, and compares, when it is carried out once: int64[2, n].
+
+    Horizontally all rows; vertically all columns, of every group where they act at once.
+    """
+    steps = code.steps
+    lines = np.full(len(steps), rows, np.int64)
+    for start in np.flatnonzero(steps[:, BODY]).tolist():
+        groups = int(steps[start, GROUPS]) if steps[start, PARALLEL] else 1
+        lines[start : start + steps[start, BODY]] = columns * groups
+    return np.stack([lines, lines * np.isin(steps[:, OP], COMPARES)])
 
 
 class Cam(Protocol):
@@ -82,7 +127,7 @@ class Cam(Protocol):
         """Carry out encoded steps, in order, each tag and each write applied before the next.
 
         `data` and `out` are uint64[ports, words]: horizontally word r belongs to row r,
-        vertically word g to group g of the loop.  Raises `ProgramError` from `validate`.
+        vertically word g to group g of the loop.  Raises `ProgramError` where it does not fit.
         """
         ...
 
@@ -113,8 +158,8 @@ class Cam(Protocol):
         ...
 
 
-def validate(
-    code: Code,
+def refuse_unless_it_fits(
+    need: Needs,
     rows: int,
     columns: int,
     data: NDArray[np.uint64] | None,
@@ -124,17 +169,6 @@ def validate(
 
     Raises `ProgramError` with what the program needs and what there is.
     """
-    refuse_unless_it_fits(needs(code), rows, columns, data, out)
-
-
-def refuse_unless_it_fits(
-    need: Needs,
-    rows: int,
-    columns: int,
-    data: NDArray[np.uint64] | None,
-    out: NDArray[np.uint64] | None,
-) -> None:
-    """The same for needs that are known already."""
     if need.columns > columns:
         raise ProgramError(f"the program needs {need.columns} columns; the array has {columns}")
     if need.rows > rows:

@@ -12,29 +12,18 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
-from apsim.cam.base import Execution, validate
+from apsim.cam.base import COMPARES, Execution, lines_of, refuse_unless_it_fits
+from apsim.cam.needs import needs
+
+# isort: off
 from apsim.encoding import (
-    BODY,
-    GATE,
-    GROUPS,
-    KEY,
-    KEYS,
-    MODE,
-    OP,
-    PARALLEL,
-    PLACE,
-    PORT,
-    SLOTS,
-    SOURCE,
-    TABLE,
-    TARGET,
-    WIDTH,
-    WRITE,
-    WRITES,
-    Code,
+    BODY, GATE, GROUPS, KEY, KEYS, MODE, OP, PARALLEL, PLACE, PORT, SLOTS, SOURCE, TABLE,
+    TARGET, WIDTH, WRITE, WRITES, Code,
 )  # fmt: skip
+
+# isort: on
 from apsim.errors import ProgramError
-from apsim.program import Gate, Mode, Op
+from apsim.step import Gate, Mode, Op
 
 __all__ = ["DenseCam"]
 
@@ -45,12 +34,22 @@ Words = NDArray[np.uint64]
 
 @dataclass
 class Lines:
-    """One direction of the array: `cells[line]` is a line across it, `tag` a bit per crossing."""
+    """One direction of the array; vertically that of some groups of rows.
 
-    cells: Array  # [lines, crossings]; a view, so that writes reach the array
-    tag: Array  # [crossings]
-    generate: Array  # latch G of the tag chain
-    kill: Array  # latch K of the tag chain
+    `tag` and the latches `generate` and `kill` of the tag chain hold a bit for each crossing:
+    bool[rows] horizontally, bool[groups, columns] vertically, where `table` [groups, slots]
+    says which row is meant by a line.
+    """
+
+    cells: Array
+    table: Numbers | None
+    tag: Array
+    generate: Array
+    kill: Array
+
+    def place(self, line: int) -> tuple[slice | Numbers, slice | int]:
+        """Where a line lies: an index into `cells` that gives an array of the tag's shape."""
+        return (slice(None), line) if self.table is None else (self.table[:, line], slice(None))
 
 
 class DenseCam:
@@ -93,10 +92,10 @@ class DenseCam:
 
     def execute(self, code: Code, data: Words | None = None, out: Words | None = None) -> Execution:
         """Carry out encoded steps in order; see `Cam.execute`."""
-        validate(code, self.rows, self.columns, data, out)
+        refuse_unless_it_fits(needs(code), self.rows, self.columns, data, out)
         data = np.zeros((0, 0), np.uint64) if data is None else data
         out = np.zeros((0, 0), np.uint64) if out is None else out
-        totals = np.zeros((4, len(code)), np.int64)
+        totals = np.zeros((5, len(code)), np.int64)
         index = 0
         while index < len(code):
             span = max(int(code.steps[index, BODY]), 1)
@@ -105,127 +104,138 @@ class DenseCam:
             else:
                 totals[:, index] += self._horizontal(code, code.steps[index], data, out)
             index += span
-        return Execution.of(code, totals)
+        lines = lines_of(code, self.rows, self.columns)
+        return Execution.of(totals, lines, code.steps[:, OP])
 
     def _horizontal(self, code: Code, step: Numbers, data: Words, out: Words) -> Numbers:
-        lines = Lines(self._cells.T, self._tag, self._tag, self._tag)
-        word = step[PORT], slice(None)
-        return _act(lines, step, *_operands(code, step), data, out, word)
+        lines = Lines(self._cells, None, self._tag, self._tag, self._tag)
+        return self._act(lines, code, step, data, out, slice(None))
 
     def _loop(
         self, code: Code, start: int, span: int, data: Words, out: Words, totals: Numbers
     ) -> None:
-        head = code.steps[start]
-        parallel = bool(head[PARALLEL])
-        segments = int(head[GROUPS]) if parallel else 1
+        head, body = code.steps[start], code.steps[start : start + span]
+        table = code.rows[head[TABLE] : head[TABLE] + head[GROUPS] * head[SLOTS]]
+        table, parallel = table.reshape(head[GROUPS], head[SLOTS]), bool(head[PARALLEL])
+        segments = len(table) if parallel else 1
         if self._vertical.shape[1] != segments:
             self._vertical = np.zeros((3, segments, self.columns), bool)
-        for group, table in enumerate(_tables(code, head)):
-            lines = Lines(self._cells, *self._vertical[:, group if parallel else 0])
-            for index in range(start, start + span):
-                step = code.steps[index]
-                key, write = _operands(code, step)
-                key[:, 0], write[:, 0] = table[key[:, 0]], table[write[:, 0]]
-                totals[:, index] += _act(lines, step, key, write, data, out, (step[PORT], group))
+        for batch in self._batches(body, table, parallel):
+            own = self._vertical[:, batch if parallel else slice(None)]
+            latches = own.copy() if parallel else np.repeat(own, len(table[batch]), axis=1)
+            lines = Lines(self._cells, table[batch], *latches)
+            for index, step in enumerate(body, start):
+                totals[:, index] += self._act(lines, code, step, data, out, batch)
+            own[:] = latches[:, -own.shape[1] :]
+
+    def _batches(self, body: Numbers, table: Numbers, parallel: bool) -> Iterator[slice]:
+        """Groups that go through the body of a loop together: one after another."""
+        return (slice(group, group + 1) for group in range(len(table)))
+
+    def _act(
+        self, lines: Lines, code: Code, step: Numbers, data: Words, out: Words, groups: slice
+    ) -> Numbers:
+        """Carry out one step; give what it did (see `Execution.of`)."""
+        key = code.pool[step[KEY] : step[KEY] + step[KEYS]].tolist()
+        write = code.pool[step[WRITE] : step[WRITE] + step[WRITES]].tolist()
+        op, word, numbers = Op(step[OP]), (step[PORT], groups), np.zeros(5, np.int64)
+        numbers[0] = lines.tag.size
+        if op in COMPARES:
+            self._compare(lines, key, Gate(step[GATE]))
+            numbers[1:3] = lines.tag.size, np.count_nonzero(lines.tag)
+        if op is Op.READ and step[PORT] >= 0:
+            put_out(lines.tag, step, out, word)
+        if op in (Op.PASS, Op.WRITE, Op.WRITE_ALL):
+            where = np.ones_like(lines.tag) if op is Op.WRITE_ALL else lines.tag
+            for line, bit in write:
+                ones = where if bit else np.zeros_like(where)
+                numbers[3:] += self._drive(lines.place(line), where, ones)
+        if op in (Op.WRITE_TAG, Op.WRITE_DATA):
+            where, value = line_data(lines.tag, step, data, word)
+            numbers[3:] += self._drive(lines.place(key[0][0]), where, where & value)
+        return numbers
+
+    def _compare(self, lines: Lines, key: list[list[int]], gate: Gate) -> None:
+        match = np.ones_like(lines.tag)
+        for line, bit in key:
+            cells = lines.cells[lines.place(line)]
+            match &= cells if bit else ~cells
+        match = self._sensed(match)
+        lines.tag[:] = through_chain(match, gate, lines.generate, lines.kill)
+
+    def _sensed(self, match: Array) -> Array:
+        """What match lines tell of matches: all of them."""
+        return match
+
+    def _drive(
+        self, place: tuple[slice | Numbers, slice | int], where: Array, ones: Array
+    ) -> tuple[int, int]:
+        """Write a line where `where`, with 1 where `ones`; give cells driven and changed."""
+        old = self._cells[place]
+        new = self._written(place, where, old & ~where | ones)
+        changed = np.count_nonzero(new != old)  # before the write: `old` may be a view
+        self._cells[place] = new
+        return int(np.count_nonzero(where)), int(changed)
+
+    def _written(
+        self, place: tuple[slice | Numbers, slice | int], where: Array, new: Array
+    ) -> Array:
+        """What cells of a line become that are to become `new`: that."""
+        return new
 
 
-def _tables(code: Code, head: Numbers) -> Iterator[Numbers]:
-    for group in range(head[GROUPS]):
-        first = head[TABLE] + group * head[SLOTS]
-        yield code.rows[first : first + head[SLOTS]]
-
-
-def _operands(code: Code, step: Numbers) -> tuple[Numbers, Numbers]:
-    key = code.pool[step[KEY] : step[KEY] + step[KEYS]].copy()
-    write = code.pool[step[WRITE] : step[WRITE] + step[WRITES]].copy()
-    return key, write
-
-
-def _act(
-    lines: Lines,
-    step: Numbers,
-    key: Numbers,
-    write: Numbers,
-    data: Words,
-    out: Words,
-    word: tuple[int, int | slice],
-) -> Numbers:
-    """Carry out one step on one direction; give compared, matched, written, flipped."""
-    op = Op(step[OP])
-    numbers = np.zeros(4, np.int64)
-    if op in (Op.PASS, Op.COMPARE, Op.READ):
-        _compare(lines, key, Gate(step[GATE]))
-        numbers[:2] = len(lines.tag), lines.tag.sum()
-    if op is Op.READ and step[PORT] >= 0:
-        _put_out(lines, step, out, word)
-    if op in (Op.PASS, Op.WRITE):
-        numbers[2:] = _write(lines, write, lines.tag)
-    if op is Op.WRITE_ALL:
-        numbers[2:] = _write(lines, write, np.ones_like(lines.tag))
-    if op in (Op.WRITE_TAG, Op.WRITE_DATA):
-        numbers[2:] = _write_line(lines, step, int(key[0, 0]), data, word)
-    return numbers
-
-
-def _compare(lines: Lines, key: Numbers, gate: Gate) -> None:
-    match = np.ones_like(lines.tag)
-    for line, bit in key:
-        match &= lines.cells[line] == bool(bit)
+def through_chain(match: Array, gate: Gate, generate: Array, kill: Array) -> Array:
+    """What a tag chain makes of matches: the tags; it may load a latch on the way."""
     if gate is Gate.LOAD_G:
-        lines.generate[:] = match
+        generate[:] = match
     if gate is Gate.LOAD_K:
-        lines.kill[:] = match
+        kill[:] = match
     if gate in (Gate.LOAD_K, Gate.CARRY):
-        match &= _carry_in(lines.generate, lines.kill)
+        return match & _carry_in(generate, kill)
     if gate is Gate.PREFIX:
-        match = np.logical_or.accumulate(match[::-1])[::-1]
-    lines.tag[:] = match
+        above: Array = np.logical_or.accumulate(match[..., ::-1], axis=-1)[..., ::-1]
+        return above
+    return match
 
 
 def _carry_in(generate: Array, kill: Array) -> Array:
     carry = np.zeros_like(generate)
-    for k in range(len(carry) - 1):
-        carry[k + 1] = generate[k] or (not kill[k] and carry[k])
+    for k in range(carry.shape[-1] - 1):
+        carry[..., k + 1] = generate[..., k] | (~kill[..., k] & carry[..., k])
     return carry
 
 
-def _write(lines: Lines, write: Numbers, where: Array) -> tuple[int, int]:
-    flipped = 0
-    for line, bit in write:
-        flipped += int((lines.cells[line, where] != bool(bit)).sum())
-        lines.cells[line, where] = bool(bit)
-    return int(where.sum()) * len(write), flipped
-
-
-def _write_line(
-    lines: Lines, step: Numbers, line: int, data: Words, word: tuple[int, int | slice]
-) -> tuple[int, int]:
+def line_data(
+    tag: Array, step: Numbers, data: Words, word: tuple[int, int | slice]
+) -> tuple[Array, Array]:
+    """Which cells of a line are written, and with what: tags, or bits from outside."""
+    value, where = tag.copy(), np.ones_like(tag)
     if step[MODE] == Mode.HORIZONTAL:
-        target, value = slice(None), lines.tag
         if step[OP] == Op.WRITE_DATA:
             value = (data[word] >> np.uint64(step[PLACE]) & np.uint64(1)).astype(bool)
-    else:
-        target = slice(step[TARGET], step[TARGET] + step[WIDTH])
-        value = _moved(lines.tag, int(step[SOURCE]), int(step[WIDTH]))
+        return where, value
+    where[:] = False
+    for k in range(step[WIDTH]):
+        column = step[TARGET] + k
+        where[..., column] = True
         if step[OP] == Op.WRITE_DATA:
-            value = np.array([int(data[word]) >> k & 1 for k in range(step[WIDTH])], bool)
-    old = lines.cells[line, target].copy()
-    lines.cells[line, target] = value
-    return old.size, int((old != value).sum())
+            value[..., column] = data[word] >> np.uint64(k) & np.uint64(1) if k < 64 else 0
+        else:
+            value[..., column] = _shifted(tag, step[SOURCE] + k)
+    return where, value
 
 
-def _moved(tag: Array, source: int, width: int) -> Array:
-    value = np.zeros(width, bool)
-    for k in range(width):
-        if 0 <= source + k < len(tag):
-            value[k] = tag[source + k]
-    return value
+def _shifted(tag: Array, column: int) -> Array | bool:
+    """The tag of a column, 0 outside the array."""
+    return tag[..., column] if 0 <= column < tag.shape[-1] else False
 
 
-def _put_out(lines: Lines, step: Numbers, out: Words, word: tuple[int, int | slice]) -> None:
+def put_out(tag: Array, step: Numbers, out: Words, word: tuple[int, int | slice]) -> None:
+    """A read's tags to words outside: a bit of each row's word, or columns to the group's word."""
     if step[MODE] == Mode.HORIZONTAL:
         place = np.uint64(step[PLACE])
-        out[word] = out[word] & ~(np.uint64(1) << place) | lines.tag.astype(np.uint64) << place
-    else:
-        bits = _moved(lines.tag, int(step[SOURCE]), int(step[WIDTH]))
-        out[word] = np.uint64(sum(int(bit) << k for k, bit in enumerate(bits)))
+        out[word] = out[word] & ~(np.uint64(1) << place) | tag.astype(np.uint64) << place
+        return
+    out[word] = 0
+    for k in range(step[WIDTH]):
+        out[word] |= np.uint64(_shifted(tag, step[SOURCE] + k)) << np.uint64(k)

@@ -8,40 +8,22 @@ once, which only saves time.
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from dataclasses import dataclass
 
 import numpy as np
 from numpy.typing import NDArray
 
+from apsim.cam.base import COMPARES
 from apsim.cam.dense import DenseCam
-from apsim.encoding import (
-    GATE,
-    GROUPS,
-    KEY,
-    KEYS,
-    MODE,
-    OP,
-    PARALLEL,
-    PLACE,
-    PORT,
-    SLOTS,
-    SOURCE,
-    TABLE,
-    TARGET,
-    WIDTH,
-    WRITE,
-    WRITES,
-    Code,
-)  # fmt: skip
+from apsim.encoding import GATE, OP
 from apsim.errors import InputError
-from apsim.program import Gate, Mode, Op
+from apsim.step import Gate, Op
 
 __all__ = ["Faults", "FaultyCam"]
 
 Array = NDArray[np.bool_]
 Numbers = NDArray[np.int64]
-Words = NDArray[np.uint64]
-COMPARES = (Op.PASS, Op.COMPARE, Op.READ)
 
 
 @dataclass(frozen=True)
@@ -63,25 +45,6 @@ class Faults:
             value = getattr(self, name)
             if not 0 <= value <= 1:
                 raise InputError(f"{name} is a probability, 0 to 1; got {value}")
-
-
-@dataclass
-class Lines:
-    """One direction of the array, or one for each of several groups of rows.
-
-    `tag`, `generate` and `kill` hold a bit for each crossing: bool[rows] horizontally,
-    bool[groups, columns] vertically.  `table` is int64[groups, slots] vertically.
-    """
-
-    cells: Array
-    table: Numbers | None
-    tag: Array
-    generate: Array
-    kill: Array
-
-    def place(self, line: int) -> tuple[slice | Numbers, slice | int]:
-        """Where a line lies: an index into `cells` that gives an array of the tag's shape."""
-        return (slice(None), line) if self.table is None else (self.table[:, line], slice(None))
 
 
 class FaultyCam(DenseCam):
@@ -109,90 +72,27 @@ class FaultyCam(DenseCam):
         super().restore(saved)
         self._hold()
 
-    def _horizontal(self, code: Code, step: Numbers, data: Words, out: Words) -> Numbers:
-        lines = Lines(self._cells, None, self._tag, self._tag, self._tag)
-        return self._act(lines, code, step, data, out, slice(None))
+    def _batches(self, body: Numbers, table: Numbers, parallel: bool) -> Iterator[slice]:
+        """All groups at once, where that is the same as one after another."""
+        if parallel or _separate(body, table):
+            return iter([slice(0, len(table))])
+        return super()._batches(body, table, parallel)
 
-    def _loop(
-        self, code: Code, start: int, span: int, data: Words, out: Words, totals: Numbers
-    ) -> None:
-        head = code.steps[start]
-        table = code.rows[head[TABLE] : head[TABLE] + head[GROUPS] * head[SLOTS]]
-        table, parallel = table.reshape(head[GROUPS], head[SLOTS]), bool(head[PARALLEL])
-        segments = len(table) if parallel else 1
-        if self._vertical.shape[1] != segments:
-            self._vertical = np.zeros((3, segments, self.columns), bool)
-        body = code.steps[start : start + span]
-        size = len(table) if parallel or _separate(body, table) else 1
-        for first in range(0, len(table), size):
-            batch = slice(first, first + size)
-            some = table[batch]
-            latches = np.repeat(self._vertical, len(some) // self._vertical.shape[1] or 1, axis=1)
-            lines = Lines(self._cells, some, *latches)
-            for index in range(start, start + span):
-                step = code.steps[index]
-                totals[:, index] += self._act(lines, code, step, data, out, batch)
-            self._vertical = latches[:, -self._vertical.shape[1] :].copy()
-
-    def _act(
-        self, lines: Lines, code: Code, step: Numbers, data: Words, out: Words, word: slice
-    ) -> Numbers:
-        """Carry out one step; give compared, matched, written, flipped."""
-        key = code.pool[step[KEY] : step[KEY] + step[KEYS]]
-        write = code.pool[step[WRITE] : step[WRITE] + step[WRITES]]
-        op, numbers = Op(step[OP]), np.zeros(4, np.int64)
-        if op in COMPARES:
-            self._compare(lines, key, Gate(step[GATE]))
-            numbers[:2] = lines.tag.size, np.count_nonzero(lines.tag)
-        if op is Op.READ and step[PORT] >= 0:
-            _put_out(lines, step, out, word)
-        if op in (Op.PASS, Op.WRITE, Op.WRITE_ALL):
-            where = np.ones_like(lines.tag) if op is Op.WRITE_ALL else lines.tag
-            numbers[2:] = self._write(lines, write.tolist(), where)
-        if op in (Op.WRITE_TAG, Op.WRITE_DATA):
-            where, value = _line_data(lines, step, data, word)
-            numbers[2:] = self._drive(lines.place(int(key[0, 0])), where, where & value)
-        return numbers
-
-    def _compare(self, lines: Lines, key: Numbers, gate: Gate) -> None:
-        match = np.ones_like(lines.tag)
-        for line, bit in key.tolist():
-            cells = lines.cells[lines.place(line)]
-            match &= cells if bit else ~cells
+    def _sensed(self, match: Array) -> Array:
+        """What match lines tell of matches: some are missed."""
         if self.faults.missed_match:
             match[self._struck(match, self.faults.missed_match)] = False
-        if gate is Gate.LOAD_G:
-            lines.generate[:] = match
-        if gate is Gate.LOAD_K:
-            lines.kill[:] = match
-        if gate in (Gate.LOAD_K, Gate.CARRY):
-            match &= _carry_in(lines.generate, lines.kill)
-        if gate is Gate.PREFIX:
-            match = np.logical_or.accumulate(match[:, ::-1], axis=1)[:, ::-1]
-        lines.tag[:] = match
+        return match
 
-    def _write(self, lines: Lines, write: list[tuple[int, int]], where: Array) -> tuple[int, int]:
-        """Write bits to lines where `where`; give the cells driven and those that changed."""
-        driven = changed = 0
-        for line, bit in write:
-            ones = where if bit else np.zeros_like(where)
-            one, other = self._drive(lines.place(line), where, ones)
-            driven, changed = driven + one, changed + other
-        return driven, changed
-
-    def _drive(
-        self, place: tuple[slice | Numbers, slice | int], where: Array, ones: Array
-    ) -> tuple[int, int]:
-        """Write a line where `where`, with 1 where `ones`; give cells driven and changed."""
-        old = self._cells[place]
-        new: Array = old & ~where | ones
+    def _written(
+        self, place: tuple[slice | Numbers, slice | int], where: Array, new: Array
+    ) -> Array:
+        """What cells of a line become that are to become `new`: not always that."""
         if self.faults.write_error:
             new[self._struck(where, self.faults.write_error)] ^= True
         if self.faults.stuck_cells:
             new = np.where(self._stuck[place], self._held[place], new)
-        changed = np.count_nonzero(new != old)  # before the write: `old` may be a view
-        self._cells[place] = new
-        return int(np.count_nonzero(where)), int(changed)
+        return new
 
     def _struck(self, where: Array, rate: float) -> tuple[Numbers, ...]:
         """Crossings that a fault strikes: each of those in `where` with chance `rate`."""
@@ -220,50 +120,3 @@ def _separate(body: Numbers, table: Numbers) -> bool:
         generate |= gate is Gate.LOAD_G
         tagged |= op in COMPARES
     return True
-
-
-def _carry_in(generate: Array, kill: Array) -> Array:
-    carry = np.zeros_like(generate)
-    for k in range(carry.shape[1] - 1):
-        carry[:, k + 1] = generate[:, k] | (~kill[:, k] & carry[:, k])
-    return carry
-
-
-def _line_data(lines: Lines, step: Numbers, data: Words, word: slice) -> tuple[Array, Array]:
-    """Which crossings of a line are written, and with what: tags, or bits from outside."""
-    from_outside = step[OP] == Op.WRITE_DATA
-    if step[MODE] == Mode.HORIZONTAL:
-        bits = data[step[PORT]] >> np.uint64(step[PLACE]) & np.uint64(1) if from_outside else None
-        value = lines.tag if bits is None else bits.astype(bool)
-        return np.ones_like(lines.tag), value
-    first, width = int(step[TARGET]), int(step[WIDTH])
-    where, value = np.zeros_like(lines.tag), np.zeros_like(lines.tag)
-    where[:, first : first + width] = True
-    if from_outside:
-        places = np.arange(width, dtype=np.uint64)
-        bits = data[step[PORT], word][:, None] >> places & np.uint64(1)
-        value[:, first : first + width] = np.where(places < 64, bits, 0)
-    else:
-        value[:, first : first + width] = _moved(lines.tag, int(step[SOURCE]), width)
-    return where, value
-
-
-def _moved(tag: Array, source: int, width: int) -> Array:
-    """Tags `source...`, zeros where they lie outside the array: bool[groups, width]."""
-    value = np.zeros((len(tag), width), bool)
-    first, last = max(source, 0), min(source + width, tag.shape[1])
-    if first < last:
-        value[:, first - source : last - source] = tag[:, first:last]
-    return value
-
-
-def _put_out(lines: Lines, step: Numbers, out: Words, word: slice) -> None:
-    port = int(step[PORT])
-    if step[MODE] == Mode.HORIZONTAL:
-        place = np.uint64(step[PLACE])
-        bit = lines.tag.astype(np.uint64) << place
-        out[port] = out[port] & ~(np.uint64(1) << place) | bit
-    else:
-        bits = _moved(lines.tag, int(step[SOURCE]), int(step[WIDTH])).astype(np.uint64)
-        places = np.arange(bits.shape[1], dtype=np.uint64)
-        out[port, word] = (bits << places).sum(axis=1, dtype=np.uint64)

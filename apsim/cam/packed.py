@@ -1,50 +1,40 @@
-"""The fast array: bit-planes of 64-bit words, and machine code that carries out programs.
+"""The fast array: bit-planes of 64-bit words, and kernels that carry out programs.
 
 The rule: it agrees with `DenseCam` in cells, tags, latches, outputs and every number,
-for any program, whatever the number of threads and the size of a tile.  LLVM is
-imported when the first program runs, not before.
+for any program, whatever the number of threads and the size of a tile, and whichever LUT
+steps have code of their own.  numba is imported when the first program runs, not before.
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
-from dataclasses import dataclass
 from functools import cache
-from types import ModuleType
+from types import SimpleNamespace
+from typing import TYPE_CHECKING
 
 import numpy as np
 from numpy.typing import NDArray
 
-from apsim.cam._across import Across
-from apsim.cam._coding import ALONE, UNCODED, coded
-from apsim.cam._compile import PLAIN
-from apsim.cam._frame import DATA, FRAME, OUT_PORT, address, caller, count_into, frame
-from apsim.cam._plan import Plan, Section, plan
 from apsim.cam.base import Execution, refuse_unless_it_fits
-from apsim.encoding import GROUPS, PARALLEL, Code
+from apsim.encoding import Code
 from apsim.errors import ProgramError
 
-__all__ = ["PackedCam"]
+if TYPE_CHECKING:
+    from apsim.cam.lut_step import LutStep
+    from apsim.cam.plan import Plan, Section
+
+__all__ = ["FusedCam", "PackedCam"]
 
 Bits = NDArray[np.bool_]
+Numbers = NDArray[np.int64]
 Words = NDArray[np.uint64]
-Run = Callable[[int, int, NDArray[np.int64]], object]
 
-WORTH_CODE = 4  # vectors of an array from which on passes are worth code for their arity
 VECTOR = 512  # rows of a vector: eight words, one cache line
 NEAR = 200 * 1024  # bytes of planes of one tile: they stay close to a core
+NOWHERE = -1  # no address
 
-
+NOTHING = np.zeros(1, np.int64)
 _NO_WORDS = np.zeros((0, 0), np.uint64)
-
-
-@dataclass(frozen=True)
-class Saved:
-    """A snapshot of a packed array."""
-
-    planes: Words
-    latches: Words
 
 
 class PackedCam:
@@ -53,9 +43,6 @@ class PackedCam:
     `threads` share the tiles of long programs; `tile` is the number of vectors of 512
     rows that run through a stretch of steps before the next ones do.
     """
-
-    least = ALONE
-    """How often a LUT step must occur to be fused into code of its own; `ALONE` for never."""
 
     worth_a_thread = 1 << 27
     """Rows times steps of a section below which handing over to threads costs more."""
@@ -69,137 +56,87 @@ class PackedCam:
         self._vectors = -(-rows // VECTOR)
         self._tile = tile or max(NEAR // (64 * (columns + 2)) // 8 * 8, 8)
         self._planes = _aligned(columns + 2, (self._vectors | 1) * 8)
-        self._live_columns = _ones(columns, -(-columns // 64))
-        self._planes[-1] = _ones(rows, self._planes.shape[1])
-        self._latches = np.zeros((3, 1, len(self._live_columns)), np.uint64)
-        self._told = 0, np.zeros(0, np.int64)
+        self._planes[-1] = _first_ones(rows, self._planes.shape[1])
+        self._live_columns = _first_ones(columns, -(-columns // VECTOR) * 8)
+        self._told = NOWHERE, np.zeros(0, np.int64)
+        self._set_segments(1)
 
     @property
     def tag(self) -> Bits:
         """Rows matched by the last horizontal compare or read: bool[rows]."""
-        return _packing().unpack(self._planes[-2:-1], self.rows)[0]  # type: ignore[no-any-return]
+        tags: Bits = _bits(self._planes[-2:-1], self.rows)[0]
+        return tags
 
     @property
     def column_tag(self) -> Bits:
         """Columns matched by the last vertical compare or read: bool[groups, columns]."""
-        return _packing().unpack(self._latches[0], self.columns)  # type: ignore[no-any-return]
+        return _bits(self._latches[:, 0], self.columns)
 
     def peek(self) -> Bits:
         """A copy of the cells, bool[rows, columns]."""
-        return np.ascontiguousarray(_packing().unpack(self._planes[:-2], self.rows).T)
+        return np.ascontiguousarray(_bits(self._planes[:-2], self.rows).T)
 
     def poke(self, cells: Bits) -> None:
         """Set all cells, outside the count."""
         lines = np.broadcast_to(np.asarray(cells, bool), (self.rows, self.columns)).T
-        self._planes[:-2] = _packing().pack(lines, self._planes.shape[1])
+        octets = np.packbits(lines, axis=1, bitorder="little")
+        self._planes[:-2] = 0
+        self._planes[:-2].view(np.uint8)[:, : octets.shape[1]] = octets
 
-    def snapshot(self) -> Saved:
+    def snapshot(self) -> tuple[Words, Words]:
         """Cells, tags and latches."""
-        return Saved(self._planes.copy(), self._latches.copy())
+        return self._planes.copy(), self._latches.copy()
 
-    def restore(self, saved: Saved) -> None:
+    def restore(self, saved: tuple[Words, Words]) -> None:
         """Return to a snapshot."""
-        self._planes[:], self._latches = saved.planes, saved.latches.copy()
+        self._planes[:], self._latches = saved[0], saved[1].copy()
 
     def execute(self, code: Code, data: Words | None = None, out: Words | None = None) -> Execution:
         """Carry out encoded steps in order; see `Cam.execute`."""
-        steps = plan(code)
-        refuse_unless_it_fits(steps.needs, self.rows, self.columns, data, out)
+        plan = _late().plan(code)
+        refuse_unless_it_fits(plan.needs, self.rows, self.columns, data, out)
         data = _NO_WORDS if data is None else np.ascontiguousarray(data, np.uint64)
         put = _NO_WORDS if out is None else out if _is_plain(out) else np.array(out, np.uint64)
-        totals = steps.totals(self.rows, self.columns)
-        across = None if PLAIN else self.coded(code)
-        for section in steps.sections:
-            if section.groups is not None:
-                self._vertical(steps, section, data, put, totals)
-            elif across:
-                self._shared_out(section, self._by_code(across, section, data, put), totals)
-            else:
-                self._shared_out(section, self._by_kernel(steps, section, data, put), totals)
-        if across:
-            across.complete(totals)
+        parts = [
+            self._vertical(plan, section, data, put)
+            if section.loops
+            else self._horizontal(plan, section, data, put)
+            for section in plan.sections
+        ]
+        totals = parts[0] if len(parts) == 1 else sum(parts, np.zeros((5, len(code)), np.int64))
         if out is not None and put is not out:
             out[...] = put
-        return Execution.of(code, totals)
+        return Execution.of(totals, plan.lines(self.rows, self.columns), plan.ops)
 
-    def coded(self, code: Code) -> Across:
-        """The operations of a program's horizontal steps, worked out before it first runs."""
-        alone = self._vectors < WORTH_CODE or code.whole is not None
-        return coded(code, UNCODED if alone else self.least)
+    def _chosen(self, plan: Plan) -> frozenset[LutStep]:
+        """LUT steps that run as code of their own."""
+        return frozenset()
 
-    def _by_code(self, across: Across, section: Section, data: Words, out: Words) -> Run:
-        """Machine code for a section, on vectors from one number to another."""
-        across.made(section.start, section.stop)  # by this thread, for all of them
-        return lambda first, last, into: self.prepared(
-            across, section, (first, last), into, data, out
-        )()
-
-    def prepared(
-        self,
-        across: Across,
-        section: Section,
-        vectors: tuple[int, int],
-        into: NDArray[np.int64],
-        data: Words = _NO_WORDS,
-        out: Words = _NO_WORDS,
-    ) -> Callable[[], object]:
-        """Machine code for a section on some vectors, told all that it needs.
-
-        It adds to `into` int64[4, steps] what it counts; what follows from matches is still to
-        be added (`Across.complete`).
-        """
-        made, told = across.made(section.start, section.stop), np.zeros(FRAME + 4, np.int64)
-        told[:FRAME], told[FRAME:] = self._frame, (made.count, *vectors, self._tile)
-        count_into(told, into)
-        if data.size or out.size:
-            told[DATA : OUT_PORT + 1] = (
-                address(data), data.strides[0], address(out), out.strides[0],
-            )  # fmt: skip
-        begin, tiles = address(told), caller(across.tiles)
-
-        def call(_: object = (self, across, told, into, data, out)) -> None:
-            tiles(begin, made.address, begin + 8 * FRAME)
-
-        return call
-
-    def _by_kernel(self, steps: Plan, section: Section, data: Words, out: Words) -> Run:
-        """The kernel in plain source, likewise."""
-        size = self.rows, self.rows // VECTOR, self._tile
-
-        def run(first: int, last: int, into: NDArray[np.int64]) -> None:
-            span = section.start, section.stop, first, last
-            _kernels().horizontal(
-                self._planes, steps.steps, steps.pool, steps.extra, span, size, data, out, into
-            )
-
-        return run
-
-    def _shared_out(self, section: Section, run: Run, totals: NDArray[np.int64]) -> None:
+    def _horizontal(self, plan: Plan, section: Section, data: Words, out: Words) -> Numbers:
         """Run all vectors of a section, on threads where that is worth it."""
+        rows = plan.horizontal(section, self._chosen(plan))
+
+        def run(part: tuple[int, int]) -> Numbers:
+            """Operations in order on some vectors, tile by tile."""
+            late = _late()
+            at, totals = late.told(self._frame(), len(plan.steps), data, out)
+            late.tiles(at, rows.address, rows.many, *part, self._tile, self.rows)
+            counted: Numbers = totals
+            return counted
+
         small = self.rows * (section.stop - section.start) < self.worth_a_thread
         if small or self.threads == 1:
-            run(0, self._vectors, totals)
-            return
-        parts = self._parts()
-        privates = [np.zeros_like(totals) for _ in parts]
-        firsts, lasts = zip(*parts, strict=True)
-        list(_pool(self.threads).map(run, firsts, lasts, privates))
-        totals += sum(privates)
+            return run((0, self._vectors))
+        return sum(_pool(self.threads).map(run, self._parts()), NOTHING)
 
-    @property
-    def _frame(self) -> NDArray[np.int64]:
+    def _frame(self) -> Numbers:
         """The frame of the planes where they stand now: a copy of an array has its own."""
-        base = address(self._planes)
+        late = _late()
+        base, line = late.address(self._planes), self._planes.strides[0]
         if base != self._told[0]:
-            self._told = base, self._new_frame(base)
+            tags = base + line * self.columns
+            self._told = base, late.frame(base=base, line=line, tags=tags, live=tags + line)
         return self._told[1]
-
-    def _new_frame(self, base: int) -> NDArray[np.int64]:
-        line = self._planes.strides[0]
-        return frame(
-            base=base, line=line, full=self.rows // VECTOR, rows=self.rows, columns=self.columns,
-            live=base + line * (self.columns + 1),
-        )  # fmt: skip
 
     def _parts(self) -> list[tuple[int, int]]:
         """Vectors from and to, for each thread: whole tiles."""
@@ -208,24 +145,51 @@ class PackedCam:
         borders = [min(tiles * k // threads * self._tile, self._vectors) for k in range(threads)]
         return list(zip(borders, [*borders[1:], self._vectors], strict=True))
 
-    def _vertical(
-        self, steps: Plan, section: Section, data: Words, out: Words, totals: NDArray[np.int64]
-    ) -> None:
-        cells = np.empty((-(-self.rows // 64) * 64, len(self._live_columns)), np.uint64)
-        packing = _packing()
-        packing.to_rows(self._planes, self.columns, section.groups, cells)
+    def _vertical(self, plan: Plan, section: Section, data: Words, out: Words) -> Numbers:
+        """Run loops on the rows that they touch, turned into lines."""
+        late, totals = _late(), np.zeros((5, len(plan.steps)), np.int64)
+        cells = _aligned(-(-self.rows // 64) * 64, len(self._live_columns))
+        late.turn(self._planes, self.columns, section.groups, cells, False)
         for start in section.loops:
-            head = steps.steps[start]
-            self._set_segments(int(head[GROUPS]) if head[PARALLEL] else 1)
-            _down().vertical(
-                cells, self._latches, self._live_columns, steps.steps, steps.pool, steps.rows,
-                start, data, out, totals,
+            loop = plan.loops[start]
+            self._set_segments(len(loop.table) if loop.parallel else 1)
+            frame = late.frame(
+                base=late.address(cells), line=cells.strides[0], alive=self.columns,
+                vectors=len(self._live_columns) // 8, live=late.address(self._live_columns),
+                tags=late.address(self._latches), weight=self.columns,
             )  # fmt: skip
-        packing.to_planes(self._planes, self.columns, section.groups, cells)
+            at, counted = late.told(frame, len(plan.steps), data, out)
+            rows, own = loop.told()
+            late.loop(
+                at, late.address(rows), len(rows), late.address(loop.pool), late.address(own),
+                len(own), late.address(loop.table), *loop.table.shape,
+                self._latches.strides[0] if loop.parallel else 0,
+            )  # fmt: skip
+            totals += counted
+        late.turn(self._planes, self.columns, section.groups, cells, True)
+        return totals
 
     def _set_segments(self, segments: int) -> None:
-        if self._latches.shape[1] != segments:
-            self._latches = np.zeros((3, segments, len(self._live_columns)), np.uint64)
+        """Tags, latch G and latch K of each segment: zeros where their number changes."""
+        if not hasattr(self, "_latches") or len(self._latches) != segments:
+            self._latches = np.zeros((segments, 3, len(self._live_columns)), np.uint64)
+
+
+class FusedCam(PackedCam):
+    """A packed array that has code for the LUT steps of a program, where that is worth it.
+
+    Same cells, tags and numbers as the strict array, by test; only how often a cell travels
+    between memory and registers differs.
+    """
+
+    always = False
+    """Whether LUT steps have code of their own whatever it costs to make that."""
+
+    def _chosen(self, plan: Plan) -> frozenset[LutStep]:
+        """LUT steps that run as code of their own."""
+        if self.always:
+            return plan.chosen(lambda *_: True, 0)
+        return plan.chosen(_late().worth, self._vectors)
 
 
 def _is_plain(words: Words) -> bool:
@@ -239,7 +203,8 @@ def _aligned(lines: int, words: int) -> Words:
     return raw[first : first + lines * words].reshape(lines, words)
 
 
-def _ones(count: int, words: int) -> Words:
+def _first_ones(count: int, words: int) -> Words:
+    """A line whose first bits are set."""
     ones = np.zeros(words, np.uint64)
     ones[: count // 64] = ~np.uint64(0)
     if count % 64:
@@ -247,25 +212,22 @@ def _ones(count: int, words: int) -> Words:
     return ones
 
 
-@cache
-def _kernels() -> ModuleType:
-    from apsim.cam import _kernels
-
-    return _kernels
-
-
-@cache
-def _down() -> ModuleType:
-    from apsim.cam import _vertical
-
-    return _vertical
+def _bits(words: Words, count: int) -> Bits:
+    """The first `count` bits of each line of words: bool[lines, count]."""
+    octets = np.ascontiguousarray(words).view(np.uint8)
+    return np.unpackbits(octets, axis=1, count=count, bitorder="little").view(bool)
 
 
 @cache
-def _packing() -> ModuleType:
-    from apsim.cam import _packing
+def _late() -> SimpleNamespace:
+    """What numba is imported for."""
+    from apsim.cam import frame, plan, planes, step
+    from apsim.cam.lut_step import worth
 
-    return _packing
+    return SimpleNamespace(
+        plan=plan.plan, worth=worth, tiles=step.tiles, loop=step.loop, turn=planes.turn,
+        frame=frame.frame, told=frame.told, address=frame.address,
+    )  # fmt: skip
 
 
 @cache

@@ -101,4 +101,4 @@ def _zeros(value: int, width: int) -> int:
 def _result_bits(lo: int, hi: int) -> int:
     if lo >= 0:
         return max(hi.bit_length(), 1)
-    return 1 + max(hi.bit_length(), (-lo - 1).bit_length())
+    return 1 + max(max(hi, 0).bit_length(), (-lo - 1).bit_length())

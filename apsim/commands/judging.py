@@ -7,6 +7,7 @@ about it; a difference is exit code 1.
 from __future__ import annotations
 
 import argparse
+import math
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -20,9 +21,20 @@ if TYPE_CHECKING:
     from apsim.nn.model import Model
     from apsim.nn.runtime import Run
 
-__all__ = ["add_check_option", "answers", "as_json", "held", "told", "verdict"]
+__all__ = [
+    "INPUT_SCALE", "add_check_option", "answers", "as_json", "held", "positive", "told", "verdict",
+]  # fmt: skip
 
 FILES = (".onnx", ".tflite")
+INPUT_SCALE = "the step (8 signed bits) of an ONNX input that a layer takes unquantized"
+
+
+def positive(text: str) -> float:
+    """A positive, finite number of a command line."""
+    value = float(text)
+    if not 0 < value < math.inf:
+        raise argparse.ArgumentTypeError(f"wanted a positive number, got {text}")
+    return value
 
 
 def add_check_option(parser: argparse.ArgumentParser) -> None:
@@ -73,7 +85,9 @@ def _imported(args: argparse.Namespace, rule: str | None) -> Imported:
     from apsim.nn import importers
     from apsim.nn.zoo.sources import parse_shape
 
-    return importers.read(args.model, rule=rule, shape=parse_shape(args.shape))
+    return importers.read(
+        args.model, rule=rule, shape=parse_shape(args.shape), input_scale=args.input_scale
+    )
 
 
 def _own(args: argparse.Namespace, model: Model) -> Case:

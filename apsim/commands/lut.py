@@ -11,7 +11,7 @@ import sys
 from collections.abc import Iterable, Sequence
 from typing import TYPE_CHECKING
 
-from apsim.errors import LutError
+from apsim.errors import LutError, shown_lines
 
 if TYPE_CHECKING:
     from apsim.lut.model import Lut
@@ -29,6 +29,9 @@ def add_parser(subparsers: argparse._SubParsersAction[argparse.ArgumentParser]) 
     listing.set_defaults(run=_list)
     show = actions.add_parser("show", help="one LUT: its table, passes and what is proved of them")
     show.add_argument("lut", metavar="NAME", help="a LUT's name, or the path of its file")
+    show.add_argument(
+        "--kernel", action="store_true", help="print the Python that numba compiles for it"
+    )
     show.set_defaults(run=_show)
     check = actions.add_parser("check", help="prove LUT files sound by replaying their passes")
     check.add_argument("luts", metavar="FILE", nargs="*", help="files or names (default: all)")
@@ -109,8 +112,27 @@ def _show(args: argparse.Namespace) -> int:
     from apsim.lut.draw import proved
 
     one = lut.find(args.lut)
-    print(f"{one}\n\n{proved(one)}")
+    print(_kernel(one) if args.kernel else shown_lines(f"{one}\n\n{proved(one)}"))
     return 0
+
+
+def _kernel(one: Lut) -> str:
+    """The Python that is compiled for a LUT step, and which line stands for which column."""
+    from dataclasses import replace
+
+    from apsim.cam import lut_step
+    from apsim.cam.plan import plan
+    from apsim.encoding import encode
+    from apsim.ops.steps import passes
+
+    code = encode(list(passes(one, {name: k for k, name in enumerate(one.columns)})))
+    pieces = plan(code).pieces
+    if not pieces:
+        return f"# {one.name} has one pass: the kernel `step` of apsim.cam.step carries it out"
+    letters = zip(lut_step.NAMES, pieces[0].lines, strict=False)
+    named = ", ".join(f"{letter} is {one.columns[line]}" for letter, line in letters)
+    made = replace(pieces[0].lut_step, keep=False)
+    return f"# {one.name}: {named}\n{lut_step.source(made).rstrip()}"
 
 
 def _check(args: argparse.Namespace) -> int:
@@ -132,10 +154,10 @@ def _check_one(name: str) -> int:
         prove_minimal(one)
         lonely = lut.droppable(one)
     except Unsound as error:
-        print(f"apsim: unsound: {error}", file=sys.stderr)
+        print(shown_lines(f"apsim: unsound: {error}"), file=sys.stderr)
         return 1
     except LutError as error:
-        print(f"apsim: error: {error}", file=sys.stderr)
+        print(shown_lines(f"apsim: error: {error}"), file=sys.stderr)
         return 2
     idle = f"; pass {lonely[0]} can be dropped" if lonely else ""
     print(f"{name}: {proved(one)}{idle}")

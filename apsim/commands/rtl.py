@@ -14,7 +14,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from apsim.commands.debug import add_target, wanted
-from apsim.errors import InputError
+from apsim.errors import InputError, shown
 
 if TYPE_CHECKING:
     from apsim.rtl import Export, Load
@@ -35,7 +35,7 @@ def add_parser(subparsers: argparse._SubParsersAction[argparse.ArgumentParser]) 
     add_target(parser, many="*")
     parser.set_defaults(bits=None)
     add = parser.add_argument
-    add("-o", "--output", metavar="DIR", help="the folder to write")
+    add("-o", "--output", metavar="DIR", help="the folder to write (with --prove: for its Verilog)")
     add("--force", action="store_true", help="write into a folder that is there")
     add("--run", dest="simulate", action="store_true", help="build, run, compare every clock")
     add("--simulator", choices=("icarus", "verilator", "both"), help="default: what is there")
@@ -192,7 +192,7 @@ def _show(made: Export, outcome: Outcome) -> None:
     )
     for clock, step, pc, what in outcome.failures:
         known = 0 <= pc < len(made.code.listing)
-        listed = made.code.listing[pc].step if known else "no word"
+        listed = shown(made.code.listing[pc].step) if known else "no word"
         print(f"  clock {clock}, step {step}: {what} differ after word {pc}: {listed}")
 
 
@@ -204,7 +204,7 @@ def _as_json(made: Export, outcomes: list[Outcome]) -> dict[str, Any]:
     load, expected = made.load, made.expected
     return {
         "schema": "apsim.rtl/1",
-        "program": load.program.name,
+        "program": shown(load.program.name),
         "rows": load.rows,
         "columns": load.columns,
         "segments": made.code.segments,
@@ -242,7 +242,8 @@ def _area(args: argparse.Namespace) -> int:
         )
     for caveat in CAVEATS:
         print(f"  {caveat}")
-    _write_json(args, {"areas": [asdict(area) for area in found], "caveats": CAVEATS})
+    areas_of = [asdict(area) for area in found]
+    _write_json(args, {"schema": "apsim.rtl.areas/1", "areas": areas_of, "caveats": CAVEATS})
     return 0
 
 

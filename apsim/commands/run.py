@@ -9,7 +9,7 @@ import argparse
 from typing import TYPE_CHECKING, Any
 
 from apsim.commands import judging
-from apsim.commands.judging import add_check_option
+from apsim.commands.judging import INPUT_SCALE, add_check_option, positive
 from apsim.errors import InputError
 
 if TYPE_CHECKING:
@@ -41,6 +41,7 @@ def add_parser(subparsers: argparse._SubParsersAction[argparse.ArgumentParser]) 
     add("--bits", metavar="B", help="widths: 8, 8,4,8 or hawq:latency_0.5")
     add("--rule", metavar="R", help="requantization rule (default: the model's own)")
     add("--shape", metavar="N,C,H,W", help="the input's shape, where an ONNX file leaves axes open")
+    add("--input-scale", metavar="S", type=positive, help=INPUT_SCALE)
     where = "who turns sums into activations: the host (default), or the AP in counted passes"
     add("--requant", choices=("host", "ap"), default="host", help=where)
     add("--seed", metavar="S", type=int, default=0, help="seed of random weights and images")
@@ -98,7 +99,7 @@ def _run(args: argparse.Namespace) -> int:
     chip = chip_of(args)
     model = sources.model(
         args.model, bits=args.bits, rule=args.rule, seed=args.seed,
-        shape=sources.parse_shape(args.shape),
+        shape=sources.parse_shape(args.shape), input_scale=args.input_scale,
     )  # fmt: skip
     if model.states:
         return _streamed(args, model, chip)

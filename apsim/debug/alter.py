@@ -8,6 +8,7 @@ from __future__ import annotations
 import re
 from contextlib import ExitStack
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 from rich.console import Console
@@ -74,20 +75,16 @@ def restore(path: str, console: Console) -> Shell:
     found = storage.read(path)
     restored = Shell(storage.from_record(found, path), console)
     for kept in found.get("stops", []):
-        _restore_stop(restored, kept, path)
+        _restore_stop(restored, kept)
     restored.displayed = [name for name in found.get("displayed", []) if name in PANES]
     return restored
 
 
-def _restore_stop(shell: Shell, kept: dict[str, object], path: str) -> None:
-    try:
-        text = str(kept["text"])
-        is_watch = kept["kind"] == "watch"
-        condition = Changed(named(shell, text)) if is_watch else parse(text, shell.session)
-        stop = shell.stops.add(text, condition, bool(kept["temporary"]))
-        stop.enabled, stop.hits = bool(kept["enabled"]), int(str(kept["hits"]))
-    except (KeyError, ValueError, TypeError) as error:
-        raise InputError(f"{path}: a saved stop is damaged: {error!r}") from error
+def _restore_stop(shell: Shell, kept: dict[str, Any]) -> None:
+    text, is_watch = kept["text"], kept["kind"] == "watch"
+    condition = Changed(named(shell, text)) if is_watch else parse(text, shell.session)
+    stop = shell.stops.add(text, condition, kept["temporary"])
+    stop.enabled, stop.hits = kept["enabled"], kept["hits"]
 
 
 def trace(shell: Shell, text: str) -> None:

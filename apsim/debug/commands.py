@@ -15,6 +15,7 @@ from apsim.debug.expressions import WORDS
 from apsim.debug.panes import PANES
 from apsim.debug.shell import Shell
 from apsim.errors import ApsimError, InputError
+from apsim.files import MOST_DIGITS, has_long_number
 
 __all__ = ["COMMANDS", "Command", "completions", "do", "find"]
 
@@ -112,6 +113,8 @@ def do(shell: Shell, line: str) -> None:
         name, _, letter = name.partition("/")
         rest = f"/{letter} {rest}"
     try:
+        if has_long_number(line):
+            raise InputError(f"wanted numbers of less than {MOST_DIGITS} digits")
         command = find(name)
         with shell.interrupt.watched():
             command.action(shell, rest.strip())

@@ -19,6 +19,7 @@ from apsim.debug.session import Session
 from apsim.debug.stops import Stop, Stops
 from apsim.debug.timeline import Place
 from apsim.debug.view import View, describe
+from apsim.errors import shown
 from apsim.lut.draw import pass_rows, table_lines, truth_rows
 from apsim.lut.model import Lut
 from apsim.program import Step
@@ -54,9 +55,9 @@ class LutPane:
 
 
 def _table(lut: Lut, step: Step) -> Iterator[Text]:
-    yield line(f"{lut.name}: {lut.about}", HEAD)
-    number = _pass_number(lut, step)
-    key = dict(lut.passes[number].key) if number is not None else {}
+    yield line(shown(f"{lut.name}: {lut.about}"), HEAD)
+    number = step.lut_pass if 0 <= step.lut_pass < len(lut.passes) else None
+    key = {} if number is None else dict(lut.passes[number].key)
     rows = truth_rows(lut)
     states = [None, *lut.truth]
     for state, drawn in zip(states, table_lines(rows), strict=True):
@@ -72,14 +73,6 @@ def _table(lut: Lut, step: Step) -> Iterator[Text]:
 
 def _marked(drawn: str, here: bool) -> Text:
     return line(f"{'>' if here else ' '}{drawn}", HERE if here else "")
-
-
-def _pass_number(lut: Lut, step: Step) -> int | None:
-    """Which pass of its LUT a step is."""
-    for number, row in enumerate(lut.passes):
-        if step.text == str(row) and step.label == f"pass {row.label or number + 1}":
-            return number
-    return None
 
 
 class CountersPane:

@@ -76,9 +76,7 @@ def from_record(found: dict[str, Any], path: str | Path, engine: str = "strict")
     """The session of a record, at its point; raises `InputError` where the record is damaged."""
     try:
         return _rebuilt(found, engine)
-    except (
-        KeyError, TypeError, ValueError, IndexError, OverflowError, zlib.error, ApsimError,
-    ) as error:  # fmt: skip
+    except (LookupError, TypeError, ValueError, ArithmeticError, zlib.error, ApsimError) as error:
         kind = "" if isinstance(error, ApsimError) else f"{type(error).__name__}: "
         raise InputError(f"{path}: the saved session is damaged: {kind}{error}") from error
 
@@ -93,11 +91,8 @@ def _rebuilt(found: dict[str, Any], engine: str) -> Session:
     ]
     _set_tag(machine, _unpacked(found["start"]["tag"], (machine.rows,)))
     machine.cam.poke(_unpacked(found["start"]["cells"], (machine.rows, machine.cam.columns)))
-    data, out = (
-        None if found[name] is None else np.array(found[name], np.uint64)
-        for name in ("data", "out")
-    )
-    session = Session(machine, *programs, data=data, out=out)
+    words: Any = {name: np.array(found[name], np.uint64) for name in ("data", "out") if found[name]}
+    session = Session(machine, *programs, **words)
     for point, *cell in found["edits"]:
         session.go_to(point)
         session.edit((int(cell[0]), int(cell[1]), int(cell[2])))

@@ -15,7 +15,8 @@ from dataclasses import dataclass, replace
 import numpy as np
 from numpy.typing import NDArray
 
-from apsim.cam.base import Cam
+from apsim.cam.base import Cam, Execution
+from apsim.controller import require
 from apsim.counts import Activity, Counts
 from apsim.debug.history import SHELF_BYTES, History, Record
 from apsim.debug.timeline import ByPhase, Piece, Place, Timeline, count
@@ -152,7 +153,7 @@ class Tape:
             None if self.data is None else self.data[:, words],
             None if self.out is None else self.out[:, words],
         )
-        for phase, counts in count(piece.steps, piece.times).items():
+        for phase, counts in _counted(execution, piece).items():
             self.counts[phase] = self.counts.get(phase, Counts()) + counts
         self.last = execution.last
         self.activity += execution.activity if len(piece.steps) > 1 else self.last
@@ -175,6 +176,15 @@ class Tape:
             self.out[:] = record.out
         self.point, self.last = record.point, record.last
         self.counts, self.activity = dict(record.counts), record.activity
+
+
+def _counted(execution: Execution, piece: Piece) -> ByPhase:
+    """What a piece's steps cost as they were carried out, if that is what they list."""
+    phases = list(dict.fromkeys(step.phase for step in piece.steps))
+    kinds = np.array([phases.index(step.phase) for step in piece.steps])
+    done = {phases[kind]: counts for kind, counts in execution.counts_by(kinds).items()}
+    require(done, count(piece.steps, piece.times), "steps of the program")
+    return done
 
 
 def _half(place: Place, op: Op) -> Piece:

@@ -17,16 +17,16 @@ from numpy.typing import NDArray
 from apsim import functions, lut, ops
 from apsim.debug import storage
 from apsim.debug.session import Session
-from apsim.debug.states import reachable_words
 from apsim.errors import InputError
 from apsim.functions import Function, micro
 from apsim.layout import WIDEST, Field, Layout
 from apsim.lut.curves import Curve, tabulated
 from apsim.machine import Machine
+from apsim.ops.states import reachable_words
 
 __all__ = ["OPERATIONS", "Wanted", "open_target"]
 
-MOST_ROWS = 1 << 20  # of what is looked at cell by cell
+LIMITS = {"rows": (1, 1 << 20), "bits": (1, WIDEST), "seed": (0, 2**63)}
 ROWS = 4  # where neither operands nor --rows say how many
 
 
@@ -153,7 +153,7 @@ def _look_up(name: str, wanted: Wanted) -> Session:
     )
 
 
-def _words(wanted: Wanted, place: Field, index: int, count: int) -> NDArray[np.int64 | np.uint64]:
+def _words(wanted: Wanted, place: Field, index: int, count: int) -> NDArray[Any]:
     """The words given for a field; where none are, seeded random ones."""
     values = wanted.given.get(place.name)
     kind = np.int64 if place.highest < 1 << 63 else np.uint64
@@ -162,26 +162,16 @@ def _words(wanted: Wanted, place: Field, index: int, count: int) -> NDArray[np.i
         return generator.integers(place.lowest, place.highest, count, kind, endpoint=True)
     if len(values) not in (1, count):
         raise InputError(f"--set {place.name}: wanted 1 or {count} words, got {len(values)}")
-    for value in values:
-        if not place.lowest <= value <= place.highest:
-            raise InputError(
-                f"--set {place.name}: wanted values from {place.lowest} to {place.highest}, "
-                f"got {value}"
-            )
-    return np.resize(np.array(values, dtype=object), count).astype(kind)
+    return np.resize(np.array(values, dtype=object), count)
 
 
 def _row_count(wanted: Wanted, usual: int = ROWS) -> int:
     longest = max((len(values) for values in wanted.given.values()), default=1)
     rows = (longest if longest > 1 else usual) if wanted.rows is None else wanted.rows
-    limits = (
-        ("rows", rows, 1, MOST_ROWS),
-        ("bits", wanted.bits, 1, WIDEST),
-        ("seed", wanted.seed, 0, 2**63),
-    )
-    for name, value, least, most in limits:
-        if not least <= value <= most:
-            raise InputError(f"--{name}: wanted {least} to {most}, got {value}")
+    given = {"rows": rows, "bits": wanted.bits, "seed": wanted.seed}
+    for name, (least, most) in LIMITS.items():
+        if not least <= given[name] <= most:
+            raise InputError(f"--{name}: wanted {least} to {most}, got {given[name]}")
     return rows
 
 

@@ -75,7 +75,7 @@ class Recipe:
         """Bits of y, unsigned where `lo` is 0 or more."""
         if self.lo >= 0:
             return max(self.hi.bit_length(), 1)
-        return 1 + max(self.hi.bit_length(), (-self.lo - 1).bit_length())
+        return 1 + max(max(self.hi, 0).bit_length(), (-self.lo - 1).bit_length())
 
     @property
     def fields(self) -> tuple[str, ...]:

@@ -298,8 +298,6 @@ def _check_value(key: str, value: object, place: Place) -> None:
             raise place.error(f": `{key}` must be a list of column names, got {value!r}")
     elif not isinstance(value, str):
         raise place.error(f": `{key}` must be text, got {value!r}")
-    elif not re.sub(r"[\n\t]", "", value).isprintable():
-        raise place.error(f": `{key}` must be text that can be printed, got {value[:60]!r}")
     elif key in CHOICES and value not in CHOICES[key]:
         known = " or ".join(map(repr, CHOICES[key]))
         raise place.error(f": `{key}` must be {known}, got {value!r}")

@@ -10,7 +10,7 @@ import dataclasses
 import hashlib
 import json
 import os
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from dataclasses import asdict, dataclass
 from typing import Any
 
@@ -58,10 +58,16 @@ def model_digest(model: Model) -> str:
         text.update(f"{name}: {model.tensors[name]!r}".encode())
     for layer in model.layers:
         text.update(_layer_text(layer).encode())
-        for values in vars(layer).values():
-            if isinstance(values, np.ndarray):
-                text.update(np.ascontiguousarray(values).tobytes())
+        for values in _arrays(layer):
+            text.update(np.ascontiguousarray(values).tobytes())
     return text.hexdigest()
+
+
+def _arrays(layer: Layer) -> Iterator[np.ndarray[Any, Any]]:
+    """Weights, tables, places: all numbers that are a layer's own."""
+    for value in vars(layer).values():
+        every = value if isinstance(value, tuple) else (value,)
+        yield from (one for one in every if isinstance(one, np.ndarray))
 
 
 def _layer_text(layer: Layer) -> str:

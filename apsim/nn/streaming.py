@@ -6,8 +6,6 @@ state belongs to the model that left it.
 
 from __future__ import annotations
 
-import hashlib
-import json
 import os
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, replace
@@ -20,11 +18,13 @@ import numpy as np
 from apsim.errors import InputError
 from apsim.files import replacing
 from apsim.nn import runtime
-from apsim.nn.model import Integers, Model, codec
+from apsim.nn.checkpoint import model_digest
+from apsim.nn.model import Integers, Model
 from apsim.nn.on_ap.chip import Chip
 from apsim.nn.on_ap.layer_run import LayerRun, Part
 from apsim.nn.on_ap.seconds import Seconds
 from apsim.nn.runtime import Run, Watcher
+from apsim.readers import read_arrays
 
 __all__ = ["Steps", "read_state", "run", "write_state"]
 
@@ -34,7 +34,7 @@ DIGEST = "model"
 
 @dataclass(frozen=True)
 class Steps:
-    """All steps as one run: tensors [steps, N, ...], and the states [N, ...] that they leave."""
+    """All steps as one run, its tensors [steps, N, ...], and the states [N, ...] left behind."""
 
     run: Run
     state: dict[str, Integers]
@@ -100,19 +100,10 @@ def _part(a: Part, b: Part) -> Part:
     )  # fmt: skip
 
 
-def _digest(model: Model) -> str:
-    """What tells a model from every other: all its fields and numbers."""
-    arrays: dict[str, Any] = {}
-    text = hashlib.sha256(json.dumps(codec.encode(model, arrays), sort_keys=True).encode())
-    for name in sorted(arrays):
-        text.update(name.encode() + np.ascontiguousarray(arrays[name]).tobytes())
-    return text.hexdigest()
-
-
 def write_state(path: str | os.PathLike[str], model: Model, state: Tensors) -> None:
     """Write what a run left to an .npz file."""
     arrays: dict[str, Any] = {f"state/{name}": values for name, values in state.items()}
-    arrays[DIGEST] = np.frombuffer(bytes.fromhex(_digest(model)), np.uint8)
+    arrays[DIGEST] = np.frombuffer(bytes.fromhex(model_digest(model)), np.uint8)
     with replacing(path) as stream:
         np.savez_compressed(stream, **arrays)
 
@@ -124,16 +115,11 @@ def read_state(path: str | os.PathLike[str], model: Model) -> dict[str, Integers
     """
     if not Path(path).exists():
         return None
-    try:
-        with open(path, "rb") as stream:
-            loaded = np.load(stream, allow_pickle=False)
-            if isinstance(loaded, np.ndarray):
-                raise ValueError("it is one array, not an archive")
-            arrays = {name: loaded[name] for name in loaded.files}
-    except Exception as error:  # whatever a damaged archive makes its readers raise
-        raise InputError(f"{path} is not a usable state: {error}") from error
+    arrays = read_arrays(path, what="the state")
+    if not isinstance(arrays, dict):
+        raise InputError(f"{path} is not a state of model {model.name!r}: it is one array")
     owner = arrays.pop(DIGEST, np.zeros(0, np.uint8)).tobytes().hex()
-    if owner != _digest(model):
+    if owner != model_digest(model):
         raise InputError(f"{path} is not a state of model {model.name!r}: it belongs to another")
     state = {name.removeprefix("state/"): values for name, values in arrays.items()}
     wanted = {one.read for one in model.states}

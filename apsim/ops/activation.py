@@ -12,11 +12,12 @@ from apsim.errors import ProgramError
 from apsim.layout import Layout
 from apsim.lut.model import Lut
 from apsim.ops.steps import look_up, passes, reset
-from apsim.program import Item, Mode, Op, Operation, Step
+from apsim.program import Item, Mode, Op, Operation, Step, by_value
 
 __all__ = ["maximum", "minimum", "relu"]
 
 
+@by_value
 def relu(a: str, *, flag: str) -> Operation:
     """A <- max(A, 0) for two's complement A (eq. 15, Table III).
 
@@ -36,6 +37,7 @@ def relu(a: str, *, flag: str) -> Operation:
     return Operation(f"relu {a}", lambda layout: list(build(layout)))
 
 
+@by_value
 def maximum(a: str, b: str, *, flags: tuple[str, str]) -> Operation:
     """B <- max(A, B), A kept: Table IV for every bit, then both flags reset (8M + 2).
 
@@ -44,6 +46,7 @@ def maximum(a: str, b: str, *, flags: tuple[str, str]) -> Operation:
     return Operation(f"maximum {a}, {b}", lambda layout: list(_select(layout, a, b, flags, 0)))
 
 
+@by_value
 def minimum(a: str, b: str, *, flags: tuple[str, str]) -> Operation:
     """B <- min(A, B), A kept: Table IV with A and B complemented, the same 8M + 2."""
     return Operation(f"minimum {a}, {b}", lambda layout: list(_select(layout, a, b, flags, 1)))

@@ -12,11 +12,12 @@ from apsim.errors import ProgramError
 from apsim.layout import Layout
 from apsim.lut.model import Lut
 from apsim.ops.steps import look_up, passes
-from apsim.program import Item, Operation
+from apsim.program import Item, Operation, by_value
 
 __all__ = ["apply"]
 
 
+@by_value
 def apply(table: Lut | str, **fields: str) -> Operation:
     """Sweep a LUT (by name, file or value) over fields: `apply("add", A="X", B="Y", C="carry")`.
 

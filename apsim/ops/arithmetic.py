@@ -13,7 +13,7 @@ from apsim.counts import Phase
 from apsim.errors import ProgramError
 from apsim.layout import Field, Layout
 from apsim.ops.steps import load, passes, read_out, reset
-from apsim.program import Item, Mode, Op, Operation, Step
+from apsim.program import Item, Mode, Op, Operation, Step, by_value
 
 __all__ = [
     "add",
@@ -28,6 +28,7 @@ __all__ = [
 ]
 
 
+@by_value
 def populate(*names: str) -> Operation:
     """Write fields bit-sequentially, field n from word n of each row: one write per bit."""
     return Operation(
@@ -36,6 +37,7 @@ def populate(*names: str) -> Operation:
     )
 
 
+@by_value
 def read(*names: str, port: int = 0) -> Operation:
     """Read fields bit-sequentially into one word per row, the first lowest: one read per bit."""
 
@@ -48,6 +50,7 @@ def read(*names: str, port: int = 0) -> Operation:
     return Operation(f"read {', '.join(names)}", lambda layout: list(build(layout)))
 
 
+@by_value
 def clear(*names: str) -> Operation:
     """Set all columns of the fields to 0 in every row: one write."""
 
@@ -58,6 +61,7 @@ def clear(*names: str) -> Operation:
     return Operation(f"clear {', '.join(names)}", build)
 
 
+@by_value
 def add(a: str, b: str, *, carry: str) -> Operation:
     """B, carry <- A + B in place; A is kept and may be narrower than B.
 
@@ -84,6 +88,7 @@ def _add(layout: Layout, a: str, b: str, carry: str) -> Iterator[Item]:
         yield from passes("increment", {"B": target[k], "C": out}, bit=k)
 
 
+@by_value
 def subtract(a: str, b: str, *, borrow: str) -> Operation:
     """B, borrow <- B - A in place: B with the borrow is the difference in two's complement.
 
@@ -99,6 +104,7 @@ def subtract(a: str, b: str, *, borrow: str) -> Operation:
     return Operation(f"subtract {a}, {b}", lambda layout: list(build(layout)))
 
 
+@by_value
 def copy(a: str, b: str, *, clean: bool = False) -> Operation:
     """B <- A: two passes a bit, or one where B is known to hold 0 (`clean`)."""
     table = "copy_clean" if clean else "copy"
@@ -111,6 +117,7 @@ def copy(a: str, b: str, *, clean: bool = False) -> Operation:
     return Operation(f"copy {a}, {b}", lambda layout: list(build(layout)))
 
 
+@by_value
 def prepare(product: str, a: str, b: str) -> Operation:
     """Set the product's columns to what `multiply` wants on entry: one or two writes.
 
@@ -141,6 +148,7 @@ def _preset_step(field: Field, top: int | None) -> Step:
     )  # fmt: skip
 
 
+@by_value
 def multiply(a: str, b: str, product: str) -> Operation:
     """P <- A * B out of place; 4*Ma*Mw compares and writes (eq. 2), operands kept.
 
@@ -209,6 +217,7 @@ def _partial(
         yield from passes(table, lines, bit=place + i)
 
 
+@by_value
 def multiply_by(constant: int, a: str, product: str) -> Operation:
     """P <- A * constant by shifted additions: 8 operations per bit of A for each 1 of the constant.
 

@@ -20,8 +20,8 @@ from apsim.layout import Field, Layout
 from apsim.lut.model import Pass
 from apsim.ops.rows import Groups, loop, move_words, pairs
 from apsim.ops.steps import clear_rows, passes, read_row, reset, write_row
-from apsim.program import Gate, Item, Loop, Mode, Operation, Step
-from apsim.turns import Turns, Unrolled
+from apsim.program import Gate, Item, Loop, Mode, Operation, Step, by_value
+from apsim.repeats import Repeat, Repeats
 
 __all__ = ["accumulate", "carry_rows"]
 
@@ -40,6 +40,7 @@ def carry_rows(kind: ApKind) -> int:
     return int(kind is ApKind.TWO_D)
 
 
+@by_value
 def accumulate(
     word: str, *, bits: int, addend: str, clean: str, groups: Groups, kind: ApKind | str
 ) -> Operation:
@@ -102,18 +103,18 @@ def _carry_save(word: Field, addend: Field, groups: Groups) -> Iterator[Item]:
     yield Loop(_carry_save_body(word, addend, groups.size), rows, slots=names)
 
 
-def _carry_save_body(word: Field, addend: Field, size: int) -> Unrolled:
+def _carry_save_body(word: Field, addend: Field, size: int) -> Repeats:
     """The steps for one group of `size` rows, slot `size` being the carry row."""
     carry, last = size, size - 1
     saved, beside = _align(carry, carry, word, word), _align(carry, 0, addend, word)
     clear = clear_rows([carry], text="carry <- 0")
     first = [clear, *_vertical("ha2d", A=1, B=0, C=carry), *(saved if last > 1 else beside)]
-    turns = [Turns(tuple(first))]
+    repeats = [Repeat(tuple(first))]
     if last > 2:
-        turns.append(Turns((*_vertical("fa3", A=2, B=0, C=carry), *saved), last - 2, moving=2))
+        repeats.append(Repeat((*_vertical("fa3", A=2, B=0, C=carry), *saved), last - 2, moving=2))
     if last > 1:
-        turns.append(Turns((*_vertical("fa3", A=last, B=0, C=carry), *beside)))
-    return Unrolled(tuple(turns))
+        repeats.append(Repeat((*_vertical("fa3", A=last, B=0, C=carry), *beside)))
+    return Repeats(tuple(repeats))
 
 
 def _carry_save_tree(word: Field, addend: Field, groups: Groups) -> Iterator[Item]:

@@ -16,7 +16,7 @@ from collections.abc import Iterable, Iterator
 from apsim.errors import ProgramError
 from apsim.layout import Field, Layout
 from apsim.ops.steps import passes, reset
-from apsim.program import Item, Mode, Op, Operation, Step
+from apsim.program import Item, Mode, Op, Operation, Step, by_value
 
 __all__ = [
     "DIRECTED", "MODES", "TIES", "add_constant", "by_sign", "clamp", "extend", "round_off",
@@ -37,6 +37,7 @@ DIRECTED = {"ceil": "all", "toward-zero": "negative", "away-from-zero": "positiv
 MODES = ("floor", *TIES, *DIRECTED)
 
 
+@by_value
 def add_constant(a: str, constant: int, *, carry: str) -> Operation:
     """A, carry <- A + constant modulo 2**M, for a constant known to the controller.
 
@@ -60,6 +61,7 @@ def _ripple(word: Field, value: int, carry: int, first: int = 0) -> Iterator[Ste
         yield from passes(table, {"B": word[k], "C": carry}, bit=k)
 
 
+@by_value
 def extend(a: str, bits: int) -> Operation:
     """Repeat the sign of the low `bits` bits of A in the columns above, which hold 0: one pass."""
 
@@ -70,6 +72,7 @@ def extend(a: str, bits: int) -> Operation:
     return Operation(f"extend {a}", build)
 
 
+@by_value
 def round_off(
     a: str, shift: int, mode: str, *, carry: str, parity: int = 0, plus: int = 0
 ) -> Operation:
@@ -126,6 +129,7 @@ def _inexact(word: Field, shift: int, mode: str, carry: int) -> Iterator[Step]:
     yield _pass(_digits(word.columns[:shift], 0), ((carry, 0),), "nothing dropped: stays")
 
 
+@by_value
 def clamp(a: str, lo: int, hi: int, *, result: str) -> Operation:
     """Write `lo` or `hi` into the field `result`, A's low bits, where A lies beyond it.
 
@@ -160,6 +164,7 @@ def _bound(word: Field, target: Field, bound: int, *, above: bool) -> Iterator[S
         yield _pass(((word[k], 1 - digit), *agree), written, text, bit=k)
 
 
+@by_value
 def by_sign(a: str, result: str, *, negative: int, positive: int) -> Operation:
     """R <- one constant where A is negative, else another: one write and one pass."""
 

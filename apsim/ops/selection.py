@@ -18,7 +18,7 @@ from apsim.lut.model import Pass
 from apsim.ops.activation import maximum
 from apsim.ops.rows import Groups, loop, move, move_words, pairs
 from apsim.ops.steps import clear_rows, passes
-from apsim.program import Gate, Item, Mode, Operation, Step
+from apsim.program import Gate, Item, Mode, Operation, Step, by_value
 
 __all__ = ["flag_rows", "largest", "placed"]
 
@@ -61,6 +61,7 @@ def placed(groups: Groups, kind: ApKind | str, scheme: str) -> Groups:
     return replace(groups, gap=FLAG_ROWS[scheme] if apart else 0)
 
 
+@by_value
 def largest(
     word: str,
     *,

@@ -11,11 +11,12 @@ from collections.abc import Iterator
 from apsim.errors import ProgramError
 from apsim.layout import Field, Layout
 from apsim.ops.steps import passes, reset
-from apsim.program import Item, Operation
+from apsim.program import Item, Operation, by_value
 
 __all__ = ["add", "maximum", "minimum", "multiply", "relu"]
 
 
+@by_value
 def add(a: str, b: str, *, carry: str) -> Operation:
     """B, carry <- A + B, A destroyed: 2 passes for the first bit, 3 for others (6M - 2).
 
@@ -31,6 +32,7 @@ def add(a: str, b: str, *, carry: str) -> Operation:
     return Operation(f"add {a}, {b} (smaller LUTs)", lambda layout: list(build(layout)))
 
 
+@by_value
 def multiply(a: str, b: str, product: str) -> Operation:
     """P <- A * B of unsigned words, operands kept: 2(Ma + (Mw-1)(4Ma-2)).
 
@@ -56,6 +58,7 @@ def multiply(a: str, b: str, product: str) -> Operation:
     return Operation(f"multiply {a}, {b}, {product} (smaller LUTs)", lambda lay: list(build(lay)))
 
 
+@by_value
 def relu(a: str) -> Operation:
     """A <- max(A, 0) with the sign column itself as the flag, reset last: M-1 passes, 1 write."""
 
@@ -68,11 +71,13 @@ def relu(a: str) -> Operation:
     return Operation(f"relu {a} (smaller LUTs)", lambda layout: list(build(layout)))
 
 
+@by_value
 def maximum(a: str, b: str, *, flags: tuple[str, str]) -> Operation:
     """B <- max(A, B) of unsigned or offset-binary words: 3 passes a bit, 2 resets (6M + 2)."""
     return _choice("maximum", "max3", a, b, flags)
 
 
+@by_value
 def minimum(a: str, b: str, *, flags: tuple[str, str]) -> Operation:
     """B <- min(A, B) of unsigned or offset-binary words: 3 passes a bit, 2 resets (6M + 2)."""
     return _choice("minimum", "min3", a, b, flags)

@@ -86,6 +86,7 @@ def passes(
             bit=bit,
             text=_text(row),
             table=table if isinstance(table, Lut) else None,
+            lut_pass=number,
         )
 
 

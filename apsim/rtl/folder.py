@@ -14,7 +14,7 @@ from pathlib import Path
 import numpy as np
 from numpy.typing import NDArray
 
-from apsim.errors import InputError
+from apsim.errors import InputError, shown
 from apsim.files import write_text
 from apsim.rtl.expected import Expected, Load, record, state_bits
 from apsim.rtl.microcode import Microcode, assemble, segments_are_contiguous
@@ -52,8 +52,8 @@ def export(load: Load, write_clocks: int = 1, whole: bool = True) -> Export:
     counts = load.program.counts()
     if load.rows > MOST_ROWS or counts.total > MOST_CLOCKS:
         raise InputError(
-            f"{load.program.name}: {load.rows} rows and {counts.total} operations are too much "
-            f"for a circuit in a simulator: wanted at most {MOST_ROWS} rows and {MOST_CLOCKS} "
+            f"{shown(load.program.name)}: {load.rows} rows and {counts.total} operations are too "
+            f"much for a circuit in a simulator: wanted at most {MOST_ROWS} rows and {MOST_CLOCKS} "
             "operations; --rows, --bits, or a smaller layer make it smaller"
         )
     code = assemble(load.program, load.columns)
@@ -139,12 +139,12 @@ def _readme(made: Export) -> str:
     contiguous = "yes" if segments_are_contiguous(load.program) else "no"
     when = "after every clock" if expected.whole else "at the end only"
     listing = "\n".join(
-        f"{pc:6d} {word.step.op.name.lower():10s} {word.step}"
+        f"{pc:6d} {word.step.op.name.lower():10s} {shown(word.step)}"
         for pc, word in enumerate(code.listing)
     )
     return f"""{TITLE}
 
-program   {load.program.name or "program"}
+program   {shown(load.program.name or "program")}
 array     {load.rows} rows x {load.columns} columns, at most {code.segments} segments at once
           segments contiguous: {contiguous}
 microcode {len(code.words)} words of {_word_bits(made)} bits

@@ -77,7 +77,7 @@ def expected_seconds(simulator: str, made: Export) -> float:
     to compile and Icarus walks through on every clock.
     """
     gates = made.load.cells.size * made.code.segments
-    return 8 + 1.6e-4 * gates if simulator == "verilator" else 3e-6 * gates * made.clocks
+    return 8 + 2e-4 * gates if simulator == "verilator" else 5e-7 * gates * made.clocks
 
 
 def simulate(folder: Path, simulator: str, *, repeat: int = 0, waves: bool = False) -> Outcome:

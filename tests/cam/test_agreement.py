@@ -18,14 +18,14 @@ from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, rule
 
 from apsim.cam import Cam, DenseCam, FusedCam, PackedCam
-from apsim.cam._compile import PLAIN
+from apsim.cam.jit import PLAIN
 from apsim.encoding import Code, encode
 from apsim.errors import ProgramError
 from apsim.program import Loop, Mode, Op, Step
 from tests.helpers.random_programs import PORTS, bits, loops, steps_across
 from tests.helpers.strategies import ROWS, row_counts
 
-NUMBERS = ("compared", "matched", "written", "flipped")
+NUMBERS = ("times", "compared", "matched", "written", "flipped")
 
 
 def cells_from(seed: int, rows: int, columns: int) -> np.ndarray:
@@ -134,7 +134,8 @@ def lut_steps(draw: st.DrawFn, columns: int) -> list[Step]:
     """A few passes on a few lines, repeated on other lines, as a LUT's sweep does."""
     lines = draw(st.integers(1, 4))
     one = st.builds(Step, st.just(Op.PASS), st.just(Mode.HORIZONTAL), bits(lines), bits(lines))
-    passes = draw(st.lists(one, min_size=1, max_size=4))
+    drawn = draw(st.lists(one, min_size=1, max_size=4))
+    passes = [replace(step, lut_pass=number) for number, step in enumerate(drawn)]
     places = st.permutations(range(columns)).map(lambda order: order[:lines])
     return [
         moved(one, on) for on in draw(st.lists(places, min_size=2, max_size=4)) for one in passes
@@ -151,7 +152,7 @@ def no_code_on_disk() -> Iterator[None]:
     """Random LUT steps leave nothing in the user's cache."""
     with pytest.MonkeyPatch.context() as patch:
         if not PLAIN:
-            patch.setattr("apsim.cam._objects._stored", lambda text: None)
+            patch.setattr("apsim.cam.jit.cache_folder", lambda: None)
         yield
 
 
@@ -167,7 +168,7 @@ def test_fused_steps_agree(
 ) -> None:
     """fused(program) == dense(program), for LUT steps between any others"""
     cams = DenseCam(rows, 6), FusedCam(rows, 6)
-    cams[1].least = 1
+    cams[1].always = True
     for cam in cams:
         cam.poke(cells_from(seed, rows, 6))
     program = [*steps[0], *others, *steps[-1]]

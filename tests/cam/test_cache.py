@@ -1,4 +1,4 @@
-"""Compiled kernels on disk: found again, never stale, and not needed."""
+"""Compiled kernels on disk: found again, never stale, never another's, and not needed."""
 
 from __future__ import annotations
 
@@ -6,44 +6,60 @@ import os
 import shutil
 import subprocess
 import sys
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 import pytest
 
 ROOT = Path(__file__).resolve().parents[2]
 
-RUN = """
-from apsim.cam import PackedCam, _objects
+COUNTING = """
+from numba.core import compiler
+made, compiled = [], compiler.compile_extra
+compiler.compile_extra = lambda *args, **named: made.append(1) or compiled(*args, **named)
+"""
+
+SMALL = (
+    COUNTING
+    + """
+from apsim.cam import jit
+@jit.kernel("int64(int64)")
+def answer(a):
+    return 5 * a
+print(answer(14), len(made))
+"""
+)
+
+STEPS = (
+    COUNTING
+    + """
+from apsim.cam import PackedCam
 from apsim.encoding import encode
-from apsim.program import Mode, Op, Step
-made, compiled = [], _objects._compiled
-_objects._compiled = lambda *text: made.append(text) or compiled(*text)
+from apsim.step import Mode, Op, Step
 code = encode([Step(Op.COMPARE, Mode.HORIZONTAL, ((0, 0),))])
 print(PackedCam(70, 2).execute(code).matched[0], len(made))
 """
-
-PLAIN = """
-import os
-os.environ["APSIM_KERNELS"] = "plain"
-from apsim.cam import PackedCam, _kernels
-from apsim.encoding import encode
-from apsim.program import Mode, Op, Step
-code = encode([Step(Op.COMPARE, Mode.HORIZONTAL, ((0, 0),))])
-print(PackedCam(70, 2).execute(code).matched[0], len(_kernels.horizontal.stats.cache_misses))
-"""
-
-RUNS = pytest.mark.parametrize("program", [RUN, PLAIN], ids=["machine code", "plain source"])
+)
 
 
-def run(source: Path, folder: Path, home: str | None = None, program: str = RUN) -> list[int]:
-    """Rows matched, and kernels compiled anew, by a process of its own."""
+def run(
+    source: Path, home: Path | str, cache: Path | None = None, program: str = SMALL
+) -> list[int]:
+    """What a kernel gives, and kernels compiled anew, by a process of its own."""
     kept = {name: os.environ[name] for name in ("PATH", "LANG") if name in os.environ}
-    env = kept | {"HOME": home or str(folder), "TMPDIR": str(folder), "PYTHONPATH": str(source)}
+    env = kept | {"HOME": str(home), "PYTHONPATH": str(source)}
+    env |= {"XDG_CACHE_HOME": str(cache)} if cache else {}
     done = subprocess.run(
         [sys.executable, "-c", program],
-        cwd=folder, env=env, capture_output=True, text=True, check=True,
+        cwd=source, env=env, capture_output=True, text=True, check=False,
     )  # fmt: skip
+    assert done.returncode == 0, done.stderr
     return [int(number) for number in done.stdout.split()]
+
+
+def files(folder: Path) -> list[Path]:
+    """Compiled code below a folder."""
+    return sorted(path for path in folder.rglob("kernels-*/*") if path.is_file())
 
 
 @pytest.fixture
@@ -54,83 +70,132 @@ def copy(tmp_path: Path) -> Path:
     return tmp_path / "copy"
 
 
-CHANGES = [
-    (RUN, "_steps.py", "build.sub(bit, integer(1))", "build.neg(bit)"),
-    (
-        PLAIN,
-        "_plain.py",
-        "mask = ZERO if pool[k, 1] else ONES",
-        "mask = ONES if pool[k, 1] else ZERO",
-    ),
-]
+@pytest.fixture
+def home(tmp_path: Path) -> Path:
+    """A home with nothing in it."""
+    (tmp_path / "home").mkdir()
+    return tmp_path / "home"
 
 
-@pytest.mark.parametrize(
-    ("program", "file", "right", "wrong"), CHANGES, ids=["machine code", "plain source"]
-)
-def test_kernels_are_found_again_and_a_changed_helper_is_not_served_old_ones(
-    program: str, file: str, right: str, wrong: str, copy: Path, tmp_path: Path
+RIGHT, WRONG = "splat(pool[3 * k + 1] - 1)", "splat(-pool[3 * k + 1])"
+
+
+def test_kernels_are_found_again_and_a_changed_source_is_not_served_old_ones(
+    copy: Path, home: Path
 ) -> None:
-    """The changed file is not the one that numba watches."""
-    home = tmp_path / "home"
-    home.mkdir()
-    assert run(copy, home, program=program) == [70, 1]
-    assert run(copy, home, program=program) == [70, 0]
-    changed = copy / "apsim" / "cam" / file
+    matched, compiled = run(copy, home, program=STEPS)
+    assert (matched, compiled > 1) == (70, True)
+    assert run(copy, home, program=STEPS) == [70, 0]
+    changed = copy / "apsim" / "cam" / "step.py"
     text = changed.read_text()
-    assert text.count(right) == 1
-    changed.write_text(text.replace(right, wrong))
-    assert run(copy, home, program=program) == [0, 1]
-
-
-@RUNS
-def test_a_home_that_cannot_be_written_is_no_obstacle(program: str, tmp_path: Path) -> None:
-    """The folder for temporary files serves instead, and serves again."""
-    assert run(ROOT, tmp_path, home="/dev/null", program=program) == [70, 1]
-    assert run(ROOT, tmp_path, home="/dev/null", program=program) == [70, 0]
-
-
-def test_without_any_folder_kernels_are_compiled_anew(tmp_path: Path) -> None:
-    (tmp_path / ".cache").write_text("in the way")
-    (tmp_path / f"apsim-{os.getuid()}").write_text("in the way")
-    assert run(ROOT, tmp_path) == [70, 1]
-
-
-@RUNS
-def test_a_full_disk_is_no_obstacle(program: str, tmp_path: Path) -> None:
-    """No file may hold a byte: kernels run, and the next process compiles them again."""
-    full = "import resource; resource.setrlimit(resource.RLIMIT_FSIZE, (0, 0))\n"
-    for _ in range(2):
-        assert run(ROOT, tmp_path, program=full + program) == [70, 1]
-    assert not [path for path in tmp_path.rglob("*") if path.is_file() and path.stat().st_size]
-
-
-def test_a_file_cut_short_is_made_anew(tmp_path: Path) -> None:
-    """Whatever is left of it, the next process counts right and writes it again."""
-    assert run(ROOT, tmp_path) == [70, 1]
-    (kept,) = tmp_path.rglob("*.o")
-    whole = kept.read_bytes()
-    for size in (0, 20, 100, len(whole) - 1):
-        kept.write_bytes(whole[:size])
-        assert run(ROOT, tmp_path) == [70, 1]
-        assert kept.read_bytes() == whole
-    assert [path.suffix for path in kept.parent.iterdir()] == [".o"]
+    assert text.count(RIGHT) == 1
+    changed.write_text(text.replace(RIGHT, WRONG))
+    assert run(copy, home, program=STEPS) == [0, compiled]
 
 
 EDITED = """
 from pathlib import Path
-from apsim.cam import _compile
-path = Path(_compile.__file__).with_name("_steps.py")
+import apsim.cam.jit
+apsim.cam.jit.sources_digest()
+path = Path(apsim.cam.jit.__file__).with_name("step.py")
 right = path.read_text()
-path.write_text(right.replace("build.sub(bit, integer(1))", "build.neg(bit)"))
+path.write_text(right + "# edited")
 """
 RESTORED = "\npath.write_text(right)\n"
 
 
-def test_code_of_a_source_edited_meanwhile_is_not_kept(copy: Path, tmp_path: Path) -> None:
+def test_code_of_a_source_edited_meanwhile_is_not_kept(copy: Path, home: Path) -> None:
     """It would stand under the name of what the source was before."""
-    home = tmp_path / "home"
-    home.mkdir()
-    assert run(copy, home, program=EDITED + RUN + RESTORED) == [0, 1]
-    assert not list(home.rglob("*.o"))
+    assert run(copy, home, program=EDITED + SMALL + RESTORED) == [70, 1]
+    assert not files(home)
     assert run(copy, home) == [70, 1]
+
+
+@pytest.mark.parametrize("size", [0, 100, -1])
+def test_a_damaged_file_is_made_anew(size: int, copy: Path, home: Path) -> None:
+    """Whatever is left of it, it is not loaded; the next process writes it again."""
+    run(copy, home)
+    whole = {path: path.read_bytes() for path in files(home)}
+    for path, code in whole.items():
+        path.write_bytes(code[:size])
+    assert run(copy, home) == [70, 1]
+    assert {path: len(path.read_bytes()) > 100 for path in files(home)} == dict.fromkeys(
+        whole, True
+    )
+    assert run(copy, home) == [70, 0]
+
+
+def test_one_changed_byte_is_not_loaded(copy: Path, home: Path) -> None:
+    run(copy, home)
+    for path in files(home):
+        code = bytearray(path.read_bytes())
+        code[len(code) // 2] ^= 1
+        path.write_bytes(code)
+    assert run(copy, home) == [70, 1]
+
+
+@pytest.mark.parametrize("mode", [0o770, 0o707])
+def test_a_folder_that_others_can_write_is_not_used(mode: int, copy: Path, home: Path) -> None:
+    run(copy, home)
+    (folder,) = {path.parent for path in files(home)}
+    folder.chmod(mode)
+    assert run(copy, home) == [70, 1]
+
+
+@pytest.mark.parametrize("mode", [0o770, 0o707])
+def test_a_folder_below_one_that_others_can_write_is_not_used(
+    mode: int, copy: Path, home: Path
+) -> None:
+    """Whoever can write to a parent can exchange the folder."""
+    cache = home / "open" / "cache"
+    cache.mkdir(parents=True)
+    (home / "open").chmod(mode)
+    assert [run(copy, home, cache) for _ in range(2)] == [[70, 1]] * 2
+    assert not files(home)
+
+
+def test_a_file_that_others_can_write_is_not_loaded(copy: Path, home: Path) -> None:
+    run(copy, home)
+    for path in files(home):
+        path.chmod(0o666)
+    assert run(copy, home) == [70, 1]
+
+
+def test_a_link_in_the_place_of_the_folder_is_not_followed(
+    copy: Path, home: Path, tmp_path: Path
+) -> None:
+    run(copy, home)
+    (folder,) = {path.parent for path in files(home)}
+    folder.rename(tmp_path / "elsewhere")
+    folder.symlink_to(tmp_path / "elsewhere")
+    assert run(copy, home) == [70, 1]
+
+
+@pytest.mark.skipif(os.getuid() != 0, reason="only root can give a folder to another user")
+@pytest.mark.parametrize("place", ["folder", "parent", "file"])
+def test_what_another_user_owns_is_not_used(place: str, copy: Path, home: Path) -> None:
+    run(copy, home)
+    for path in files(home):
+        owned = {"folder": path.parent, "parent": home / ".cache", "file": path}[place]
+        os.chown(owned, 12345, -1)
+    assert run(copy, home) == [70, 1]
+
+
+def test_a_home_that_cannot_be_written_is_no_obstacle(tmp_path: Path) -> None:
+    """Nothing is kept, and nothing in a folder that all share."""
+    assert [run(ROOT, "/dev/null") for _ in range(2)] == [[70, 1]] * 2
+
+
+def test_a_full_disk_is_no_obstacle(copy: Path, home: Path) -> None:
+    """No file may hold a byte: kernels run, and the next process compiles them again."""
+    full = "import resource; resource.setrlimit(resource.RLIMIT_FSIZE, (0, 0))\n"
+    for _ in range(2):
+        assert run(copy, home, program=full + SMALL) == [70, 1]
+    assert not [path for path in files(home) if path.stat().st_size]
+
+
+def test_many_processes_start_at_once_on_an_empty_cache(copy: Path, home: Path) -> None:
+    with ThreadPoolExecutor(12) as pool:
+        found = list(pool.map(lambda _: run(copy, home)[0], range(12)))
+    assert found == [70] * 12
+    assert run(copy, home) == [70, 0]

@@ -1,21 +1,26 @@
-"""Fused LUT steps: found in a program, made once, and never served for another LUT."""
+"""LUT steps with code of their own: marked in a program, never served for another LUT."""
 
 from __future__ import annotations
 
+from itertools import product
 from pathlib import Path
 
 import numpy as np
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 
-from apsim.cam import DenseCam, FusedCam
-from apsim.cam._compile import PLAIN
-from apsim.encoding import Code, encode
+from apsim import lut
+from apsim.cam import DenseCam, FusedCam, lut_step
+from apsim.cam.jit import PLAIN
+from apsim.cam.lut_step import LutStep, made_of, tags_at_once, worth
+from apsim.cam.plan import plan
+from apsim.cam.step import COUNTED, KNOWN
+from apsim.encoding import PASSES, Code, encode
 from apsim.layout import Layout
 from apsim.lut.model import Pass
-from apsim.ops import add, multiply
+from apsim.ops import multiply
 from apsim.ops.steps import passes
-
-pytestmark = pytest.mark.skipif(PLAIN, reason="fused steps are made of explicit vectors")
 
 ADD = (
     Pass((("A", 0), ("B", 0), ("C", 1)), (("B", 1), ("C", 0))),
@@ -25,22 +30,22 @@ ADD = (
 )
 
 
+class Eager(FusedCam):
+    """Makes code for every LUT step."""
+
+    always = True
+
+
 def sweep(table: tuple[Pass, ...]) -> Code:
     """Four bits of a LUT on A (columns 0-3), B (4-7), C (8)."""
     return encode([s for k in range(4) for s in passes(table, {"A": k, "B": 4 + k, "C": 8})])
-
-
-def spans(code: Code) -> list[int]:
-    """How many passes each fused step carries out."""
-    pieces = FusedCam(4096, 64).coded(code).pieces
-    return [piece.stop - piece.start for piece in pieces if piece.stop > piece.start + 1]
 
 
 def result(kind: type[DenseCam] | type[FusedCam], code: Code) -> tuple[np.ndarray, ...]:
     cam = kind(2600, 9)
     cam.poke(np.random.default_rng(1).random((2600, 9)) < 0.5)
     done = cam.execute(code)
-    return cam.peek(), done.matched, done.written, done.flipped
+    return cam.peek(), done.times, done.compared, done.matched, done.written, done.flipped
 
 
 def assert_same(first: tuple[np.ndarray, ...], second: tuple[np.ndarray, ...]) -> None:
@@ -48,17 +53,22 @@ def assert_same(first: tuple[np.ndarray, ...], second: tuple[np.ndarray, ...]) -
         np.testing.assert_array_equal(one, other)
 
 
-def test_every_bit_of_a_sweep_is_one_fused_step() -> None:
-    assert spans(sweep(ADD)) == [4, 4, 4, 4]
+@pytest.mark.parametrize("table", [ADD, lut.find("add")], ids=["passes", "a LUT by name"])
+def test_every_bit_of_a_sweep_is_one_lut_step(table: tuple[Pass, ...] | lut.Lut) -> None:
+    steps = [s for k in range(4) for s in passes(table, {"A": k, "B": 4 + k, "C": 8})]
+    assert encode(steps).steps[:, PASSES].tolist() == [4, 0, 0, 0] * 4
 
 
-def test_a_product_runs_as_a_fused_step_for_each_pair_of_bits() -> None:
-    layout = Layout(A=8, B=8, P=16)
-    assert spans(multiply("A", "B", "P").on(layout).code) == [4] * 64
+def test_a_product_is_a_lut_step_for_each_pair_of_bits() -> None:
+    code = multiply("A", "B", "P").on(Layout(A=8, B=8, P=16)).code
+    assert [p.stop - p.start for p in plan(code).pieces if p.stop > p.start + 1] == [4] * 64
 
 
-def test_a_step_that_occurs_too_seldom_is_not_worth_code_of_its_own() -> None:
-    assert spans(add("A", "B", carry="C").on(Layout(A=2, B=2, C=1)).code) == []
+def test_two_luts_on_the_same_lines_are_two_lut_steps() -> None:
+    """A pass whose number is not above that of the one before begins anew."""
+    lines = {"A": 0, "B": 1, "C": 2}
+    steps = [*passes(ADD, lines), *passes(ADD[:2], lines), *passes(ADD[2:], lines)]
+    assert encode(steps).steps[:, PASSES].tolist() == [4, 0, 0, 0, 2, 0, 2, 0]
 
 
 @pytest.mark.parametrize("row", range(4))
@@ -67,24 +77,68 @@ def test_a_changed_lut_is_never_served_the_code_of_another(
 ) -> None:
     """fused(changed LUT) == dense(changed LUT), with the code of both LUTs in one cache."""
     monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path))
-    monkeypatch.delenv("NUMBA_CACHE_DIR", raising=False)
     key, ((name, bit), *rest) = ADD[row].key, ADD[row].write
     changed = (*ADD[:row], Pass(key, ((name, 1 - bit), *rest)), *ADD[row + 1 :])
-    assert_same(result(FusedCam, sweep(ADD)), result(DenseCam, sweep(ADD)))
-    assert_same(result(FusedCam, sweep(changed)), result(DenseCam, sweep(changed)))
+    assert_same(result(Eager, sweep(ADD)), result(DenseCam, sweep(ADD)))
+    assert_same(result(Eager, sweep(changed)), result(DenseCam, sweep(changed)))
 
 
-def test_code_found_on_disk_is_code_that_would_be_made(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+@pytest.mark.parametrize("cut", [1, 4, 6, 15])
+def test_parts_of_a_program_are_its_steps_one_after_another(cut: int) -> None:
+    """fused(first part), fused(the rest) == dense(whole), cut inside a LUT step and between two"""
+    code, cells = sweep(ADD), np.random.default_rng(1).random((600, 9)) < 0.5
+    cams = DenseCam(600, 9), Eager(600, 9), FusedCam(600, 9)
+    for cam in cams:
+        cam.poke(cells)
+    whole = cams[0].execute(code)
+    for cam in cams[1:]:
+        parts = [cam.execute(code.part(*ends)) for ends in ((0, cut), (cut, len(code)))]
+        for name in ("times", "compared", "matched", "written", "flipped"):
+            done = np.concatenate([getattr(part, name) for part in parts])
+            np.testing.assert_array_equal(done, getattr(whole, name))
+        np.testing.assert_array_equal(cam.peek(), cams[0].peek())
+        np.testing.assert_array_equal(cam.tag, cams[0].tag)
+
+
+def bits(lines: int) -> st.SearchStrategy[dict[int, int]]:
+    return st.dictionaries(st.integers(0, lines - 1), st.integers(0, 1), max_size=lines)
+
+
+@given(st.lists(st.tuples(bits(4), bits(4)), min_size=1, max_size=5))
+def test_tags_found_at_once_are_those_of_passes_one_after_another(
+    some: list[tuple[dict[int, int], dict[int, int]]],
 ) -> None:
-    """The second process-wide look at a pattern loads the file that the first one wrote."""
-    from apsim.cam import _fusion, _objects
+    """For every state of the lines: matches(key on the first state) == matches(pass, in turn)."""
+    found = tags_at_once(
+        tuple(
+            (tuple(key.items()), tuple((*w, COUNTED) for w in write.items())) for key, write in some
+        ),
+        4,
+    )
+    for first in product((0, 1), repeat=4) if found else ():
+        cells = list(first)
+        for (key, write), at_once in zip(some, found, strict=True):
+            tag = all(cells[line] == bit for line, bit in key.items())
+            assert tag == all(first[line] == bit for line, bit in at_once)
+            for line, bit in write.items() if tag else ():
+                cells[line] = bit
 
-    monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path))
-    monkeypatch.delenv("NUMBA_CACHE_DIR", raising=False)
-    _fusion.address.cache_clear()
-    first = result(FusedCam, sweep(ADD))
-    assert any(tmp_path.rglob("*.o"))
-    monkeypatch.setattr(_objects, "_compiled", lambda *_: pytest.fail("made again"))
-    _fusion.address.cache_clear()
-    assert_same(result(FusedCam, sweep(ADD)), first)
+
+def test_a_pass_that_never_matches_is_not_found_at_once() -> None:
+    """No key of a few cells matches nowhere, so such passes run one after another."""
+    assert tags_at_once(((((0, 1), (0, 0)), ()),), 1) is None
+
+
+def test_a_lut_step_is_worth_code_once_it_has_worked_as_long_as_that_takes(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setattr("apsim.cam.jit.cache_folder", lambda: None)
+    one, _ = made_of([(((0, 1), (1, 0)), ((1, 1, KNOWN),)), (((0, 0),), ())])
+    enough = int(lut_step.COMPILING * lut_step.SPEED / len(one.passes))
+    assert worth(one, enough - 1) is PLAIN
+    assert worth(one, 1000)
+
+
+def test_a_lut_step_of_too_many_lines_runs_pass_by_pass() -> None:
+    wide = LutStep(((tuple((line, 1) for line in range(11)), ()),))
+    assert not worth(wide, 1 << 60)

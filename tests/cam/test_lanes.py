@@ -17,22 +17,24 @@ from numpy.typing import NDArray
 
 from apsim import cam, functions
 from apsim.ap_kind import ApKind
-from apsim.cam._coding import ALONE, UNCODED
-from apsim.cam._compile import PLAIN
-from apsim.cam._tiles import Tiles
+from apsim.cam import frame
 from apsim.cam.base import Execution
-from apsim.cam.lanes import LaneProgram, Operands
-from apsim.cam.transfer import planes_of
+from apsim.cam.jit import Operation
+from apsim.cam.lanes import LaneProgram, Operands, kernel, planes_of
+from apsim.cam.lanes import run as running
+from apsim.cam.lanes.rows import Walk
 from apsim.encoding import Code
-from apsim.errors import ProgramError
-from apsim.nn.on_ap.matrix import _Order
+from apsim.errors import CountError, ProgramError
+from apsim.nn.on_ap import matrix
+from apsim.nn.on_ap.mapping import fold_sums
+from apsim.nn.on_ap.matrix import Order
 from apsim.ops.rows import Groups
 from apsim.program import Gate, Loop, Microprogram, Mode, Op, Step
 from tests.helpers import random_programs
 
 KINDS = [kind.value for kind in ApKind]
 Words = NDArray[np.uint64]
-NUMBERS = ("matched", "written", "flipped")
+NUMBERS = ("times", "compared", "matched", "written", "flipped")
 
 
 @dataclass(frozen=True)
@@ -64,7 +66,7 @@ def literally(work: Work, engine: str = "strict") -> tuple[Words, dict[str, Any]
     """Every load on an array of zeros, one by one: words put out, numbers of each step."""
     out, total = (
         [],
-        {name: np.zeros(len(work.code(1)), np.int64) for name in ("compared", *NUMBERS)},
+        {name: np.zeros(len(work.code(1)), np.int64) for name in NUMBERS},
     )
     for load in work.loads():
         rows = len(load) * work.size + work.shared
@@ -82,11 +84,11 @@ def literally(work: Work, engine: str = "strict") -> tuple[Words, dict[str, Any]
 
 
 def as_lanes(
-    work: Work, *, over_weights: bool = False, least: int = UNCODED, **how: Any
+    work: Work, *, over_weights: bool = False, fused: bool = False, **how: Any
 ) -> tuple[Words, dict[str, Any]]:
     """The same, side by side; lanes run over the columns of one operand or of the other."""
     i, u = len(work.b), len(work.a)
-    order = _Order(u, i, True) if over_weights else _Order(i, u, False)
+    order = Order(u, i, True) if over_weights else Order(i, u, False)
     output = np.arange(work.outputs).reshape(i, u)
     ends = (output % work.groups == work.groups - 1) | (output == output.size - 1)
     a, b = np.ascontiguousarray(work.a.T), np.ascontiguousarray(work.b.T)
@@ -96,16 +98,11 @@ def as_lanes(
         order.spread(np.ones((i, u), bool)), order.spread(ends),
     )  # fmt: skip
     first = len(work.loads()[0])
-    lanes = LaneProgram(work.code(first), first, work.size, work.columns, least)
-    done = lanes.run(operands, **how)
-    numbers = dict(zip(NUMBERS, done.numbers, strict=True))
-    compared = sum(
-        LaneProgram(work.code(len(load)), len(load), work.size, work.columns).compared(
-            len(load) * work.size + work.shared
-        )
-        for load in work.loads()
-    )
-    return order.gather(done.out).ravel(), numbers | {"compared": compared}
+    lanes = LaneProgram(work.code(first), first, work.size, work.columns)
+    chosen = frozenset(lanes.rows.often if fused else ())
+    done = lanes.run(operands, walk=lanes.rows.walk(chosen), **how)
+    numbers = {name: getattr(done.execution, name) for name in NUMBERS}
+    return order.gather(done.out).ravel(), numbers
 
 
 def agree(work: Work, **how: Any) -> None:
@@ -120,7 +117,6 @@ def agree(work: Work, **how: Any) -> None:
     np.testing.assert_array_equal(out, words[0, np.concatenate(starts)])
     for name in NUMBERS:
         np.testing.assert_array_equal(found[name], numbers[name], err_msg=name)
-    assert found["compared"] == numbers["compared"].sum()
 
 
 @st.composite
@@ -153,7 +149,7 @@ HOW = st.fixed_dictionaries(
         "over_weights": st.booleans(),
         "threads": st.sampled_from([1, 2]),
         "tile": st.sampled_from([1, 2, 8, 64]),
-        "least": st.sampled_from([UNCODED, UNCODED, UNCODED, ALONE, 1]),
+        "fused": st.sampled_from([False] * 7 + [True]),
     }
 )
 
@@ -186,18 +182,16 @@ COLUMNS = 5
 
 @pytest.fixture(scope="module", autouse=True)
 def nothing_from_before() -> Iterator[None]:
-    """Random passes leave nothing in the user's cache; a tile begins on cells of anyhow."""
-    clean, random = Tiles.planes, np.random.default_rng(11)
+    """A tile begins on cells of anyhow."""
+    clean, random = running.room, np.random.default_rng(11)
 
-    def dirty(self: Tiles, width: int) -> Words:
-        planes = clean(self, width)
+    def dirty(*shape: int) -> Words:
+        planes = clean(*shape)
         planes[:] = random.integers(0, 1 << 64, planes.shape, np.uint64)
         return planes
 
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(Tiles, "planes", dirty)
-        if not PLAIN:
-            patch.setattr("apsim.cam._objects._stored", lambda text: None)
+        patch.setattr(running, "room", dirty)
         yield
 
 
@@ -286,11 +280,11 @@ def test_whatever_is_taken_for_regular_runs_alike(
     agree(work, **how)
 
 
-def runs_alike(items: list[Any], size: int, *, by_group: bool = False, least: int) -> None:
+def runs_alike(items: list[Any], size: int, *, by_group: bool = False, fused: bool) -> None:
     """lanes(program) == literal(program), for words of 16 bits in five columns."""
     code, rng = Regularly(size, tuple(items)), np.random.default_rng(3)
     a, b = (rng.integers(0, 1 << 16, (n, size), np.uint64) for n in (5, 2))
-    agree(Work(cache(code), 3, size, 0, COLUMNS, a, b, by_group), least=least, threads=1)
+    agree(Work(cache(code), 3, size, 0, COLUMNS, a, b, by_group), fused=fused, threads=1)
 
 
 TAKEN = [
@@ -314,24 +308,24 @@ WRITE_BETWEEN = (
 )
 
 
-@pytest.mark.parametrize("least", [UNCODED, ALONE, 1])
+@pytest.mark.parametrize("fused", [False, True])
 @pytest.mark.parametrize("body", [MANY_ROWS, WRITE_BETWEEN], ids=["many rows", "a write between"])
 def test_latches_are_kept_for_gated_passes_that_have_other_code(
-    body: tuple[Step, ...], least: int
+    body: tuple[Step, ...], fused: bool
 ) -> None:
     look = Step(Op.COMPARE, Mode.VERTICAL, tuple((slot, 1) for slot in range(6)))
-    runs_alike([*TAKEN, ((look, *body), [list(range(6))], False)], 6, least=least)
+    runs_alike([*TAKEN, ((look, *body), [list(range(6))], False)], 6, fused=fused)
 
 
-@pytest.mark.parametrize("least", [UNCODED, 1])
+@pytest.mark.parametrize("fused", [False, True])
 @pytest.mark.parametrize("source", [-10_000_000, -1, 0, 2, 4, 10_000_000])
-def test_a_row_read_out_has_zeros_where_there_are_no_columns(source: int, least: int) -> None:
+def test_a_row_read_out_has_zeros_where_there_are_no_columns(source: int, fused: bool) -> None:
     """And replaces the whole word that was read out before."""
     whole, part = (
         Step(Op.READ, Mode.VERTICAL, ((0, 1),), port=0, source=first, width=width)
         for first, width in ((0, 5), (source, 4))
     )
-    runs_alike([*TAKEN, ((whole, part), [[0]], False)], 2, by_group=True, least=least)
+    runs_alike([*TAKEN, ((whole, part), [[0]], False)], 2, by_group=True, fused=fused)
 
 
 def operands(**changed: Any) -> Operands:
@@ -389,7 +383,7 @@ def test_no_lanes_at_all_give_nothing() -> None:
     empty = operands(packed=np.zeros((1, 2, 0), np.uint64), pairs=np.zeros((0, 2), int),
                   live=none, ends=none)  # fmt: skip
     done = LaneProgram(taking(0), 1, 1, 2).run(empty)
-    assert not done.out.size and not done.numbers.any()
+    assert not done.out.size and not done.execution.times.any()
 
 
 def test_a_program_on_lanes_is_copied_without_addresses() -> None:
@@ -397,4 +391,102 @@ def test_a_program_on_lanes_is_copied_without_addresses() -> None:
     program = LaneProgram(taking(1), 1, 1, 2)
     first = program.run(operands())
     other = pickle.loads(pickle.dumps(copy.deepcopy(program))).run(operands())
-    np.testing.assert_array_equal(other.numbers, first.numbers)
+    np.testing.assert_array_equal(other.execution.flipped, first.execution.flipped)
+
+
+def nothing(frame: Any, row: Any) -> None:
+    """An operation that is left out."""
+
+
+LEFT_OUT = Operation(nothing)
+
+
+def products(kind: str, walk: Callable[[Walk], Walk], fused: bool = False) -> matrix.Batch:
+    """Sums of five products, 24 outputs in loads of 4 and of 3, on a walk that is tampered with."""
+    rng, length = np.random.default_rng(5), 5
+    x, weights = rng.integers(0, 4, (8, length)), rng.integers(-2, 2, (3, length))
+    make = cache(
+        lambda groups: functions.dot_products(
+            2, groups, length, kind=kind, words="u", words_b="s", clear=True
+        )
+    )
+    prepare = LaneProgram.prepare
+
+    def tampered(self: LaneProgram, words: int, *, fused: bool) -> Walk:
+        whole = prepare(self, words, fused=False)
+        chosen = frozenset(self.rows.often if fused else ())
+        return walk(self.rows.walk(chosen) if fused else whole)
+
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(LaneProgram, "prepare", tampered)
+        fold = fold_sums(24, length, ApKind.named(kind), 36)
+        engine = "fused" if fused else "strict"
+        done = matrix.dot_products(x, weights, fold, make, engine=engine, threads=1)
+    np.testing.assert_array_equal(done.sums, weights @ x.T)
+    return done
+
+
+@pytest.mark.parametrize("fused", [False, True])
+@pytest.mark.parametrize("kind", KINDS)
+def test_what_is_counted_is_what_the_loads_list_where_nothing_is_left_out(
+    kind: str, fused: bool
+) -> None:
+    done = products(kind, lambda walk: walk, fused)
+    listed = functions.dot_products(2, 7, 5, kind=kind, words="u", words_b="s", clear=True)
+    assert done.loads > 1
+    assert done.counts.total > listed.program.counts().total
+
+
+@settings(max_examples=30)
+@given(st.sampled_from(KINDS), st.integers(0, 1 << 30))
+def test_a_block_that_is_left_out_is_missed(kind: str, which: int) -> None:
+    """Whatever operation of a walk is left out, but for zeros: the run fails, and counts nothing"""
+
+    def shorter(walk: Walk) -> Walk:
+        counted = np.flatnonzero(walk.ops[:, kernel.MANY_ROWS] > 1)
+        return replace(walk, ops=np.delete(walk.ops, counted[which % len(counted)], axis=0))
+
+    with pytest.raises(CountError):
+        products(kind, shorter)
+
+
+@settings(max_examples=30)
+@given(st.sampled_from(KINDS), st.booleans(), st.integers(0, 1 << 30))
+def test_a_step_that_is_left_out_is_missed(kind: str, fused: bool, which: int) -> None:
+    """Whatever row of a walk is left out, but for those that count nothing or a part of a step"""
+    uncounted = {one.address for one in (kernel.put, kernel.put_columns, kernel.chain)}
+
+    left_out: list[Any] = []
+
+    def emptied(walk: Walk) -> Walk:
+        places = {int(at) for at in walk.ops[:, kernel.ROWS]}
+        rows = [one for one in walk.kept if frame.address(one) in places]
+        counted = [
+            (one, k)
+            for one in rows
+            for k, row in enumerate(one)
+            if row[frame.INDEX] >= 0 and row[frame.FN] not in uncounted and not row[frame.X] & 32
+        ]
+        one, k = counted[which % len(counted)]
+        left_out.append((one, k, one[k, frame.FN]))
+        one[k, frame.FN] = LEFT_OUT.address
+        return walk
+
+    with pytest.raises(CountError):
+        products(kind, emptied, fused)
+    for one, k, code in left_out:
+        one[k, frame.FN] = code
+
+
+@pytest.mark.parametrize("kind", KINDS)
+def test_a_tile_that_is_left_out_is_missed(kind: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(running.Runner, "tile", lambda self, where: 0)
+    with pytest.raises(CountError, match="the loads list"):
+        products(kind, lambda walk: walk)
+
+
+def test_lanes_that_carry_out_nothing_count_nothing(monkeypatch: pytest.MonkeyPatch) -> None:
+    """With a kernel that does nothing a product is no product of 0 cycles, but an error"""
+    monkeypatch.setattr(kernel, "walk", lambda *told: None)
+    with pytest.raises(CountError, match="step 0, times: 0, the loads list"):
+        products("2d", lambda walk: walk)

@@ -1,4 +1,4 @@
-"""Kernels for other machines: as plain Python, as plain compiled source, for an older processor."""
+"""Kernels for other machines: as plain Python, and for an older processor; and when numba loads."""
 
 from __future__ import annotations
 
@@ -13,21 +13,12 @@ import pytest
 ROOT = Path(__file__).resolve().parents[2]
 
 
-@pytest.mark.parametrize(
-    "setting",
-    [
-        {"NUMBA_DISABLE_JIT": "1"},
-        pytest.param({"APSIM_KERNELS": "plain"}, marks=pytest.mark.long),
-    ],
-    ids=["as Python", "as plain source"],
-)
-def test_the_agreement_suite_passes_without_vectors(setting: dict[str, str]) -> None:
-    """packed(program) == dense(program), planes are bits, whatever the kernels are made of"""
+def test_the_agreement_suite_passes_as_plain_python() -> None:
+    """packed(program) == dense(program), planes are bits, with kernels as the Python they are"""
     files = ["tests/cam/test_agreement.py", "tests/cam/test_transfer.py"]
-    suite = ["-q", "-p", "no:cacheprovider", *files]
     done = subprocess.run(
-        [sys.executable, "-m", "pytest", *suite],
-        cwd=ROOT, env=os.environ | setting, capture_output=True, text=True,
+        [sys.executable, "-m", "pytest", "-q", "-p", "no:cacheprovider", *files],
+        cwd=ROOT, env=os.environ | {"NUMBA_DISABLE_JIT": "1"}, capture_output=True, text=True,
     )  # fmt: skip
     assert done.returncode == 0, done.stdout[-3000:]
 
@@ -36,27 +27,35 @@ def test_the_agreement_suite_passes_without_vectors(setting: dict[str, str]) -> 
 def test_an_older_processor_gives_the_same() -> None:
     """packed(program) == dense(program) and lanes == loads, without vectors of 512 bits"""
     files = ["tests/cam/test_agreement.py", "tests/cam/test_lanes.py", "tests/cam/test_transfer.py"]
-    suite = ["-q", "-p", "no:cacheprovider", "-p", "tests.helpers.older_processor", *files]
-    kept = {name: value for name, value in os.environ.items() if name != "APSIM_KERNELS"}
+    suite = ["-q", "-p", "no:cacheprovider", *files]
+    older = os.environ | {"NUMBA_CPU_NAME": "x86-64-v3", "NUMBA_CPU_FEATURES": ""}
     done = subprocess.run(
-        [sys.executable, "-m", "pytest", *suite], cwd=ROOT, env=kept, capture_output=True, text=True
-    )
+        [sys.executable, "-m", "pytest", *suite],
+        cwd=ROOT, env=older, capture_output=True, text=True,
+    )  # fmt: skip
     assert done.returncode == 0, done.stdout[-3000:]
 
 
-@pytest.mark.parametrize("name", ["numba", "llvmlite.binding"])
-def test_no_compiler_is_imported_before_the_first_program_runs(name: str) -> None:
-    code = f"import sys, apsim.cam; apsim.cam.PackedCam(8, 8).peek; print({name!r} in sys.modules)"
+@pytest.mark.parametrize(
+    ("command", "loaded"), [("--help", False), ("run digits --images 1", True)]
+)
+def test_numba_is_loaded_by_a_run_and_not_by_help(command: str, loaded: bool) -> None:
+    code = (
+        "import sys, contextlib, io\n"
+        "from apsim.cli import main\n"
+        "with contextlib.redirect_stdout(io.StringIO()), contextlib.suppress(SystemExit):\n"
+        f"    main({command.split()!r})\n"
+        "print('numba' in sys.modules)"
+    )
+    done = subprocess.run(
+        [sys.executable, "-c", code], cwd=ROOT, capture_output=True, text=True, check=True
+    )
+    assert done.stdout.split()[-1] == str(loaded), done.stderr
+
+
+def test_an_array_is_made_without_numba() -> None:
+    code = "import sys, apsim.cam; apsim.cam.PackedCam(8, 8).peek(); print('numba' in sys.modules)"
     done = subprocess.run(
         [sys.executable, "-c", code], cwd=ROOT, capture_output=True, text=True, check=True
     )
     assert done.stdout.strip() == "False"
-
-
-def test_the_older_processor_is_for_those_who_ask() -> None:
-    """Importing the plugin changes nothing."""
-    from apsim.cam import _objects
-    from tests.helpers import older_processor
-
-    assert older_processor.pytest_configure
-    assert _objects._processor.__module__ == _objects.__name__

@@ -10,7 +10,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from apsim import functions
-from apsim.cam.regular import NEEDED, SETS_TAGS, USES_TAGS, Regular
+from apsim.cam.lanes.regular import NEEDED, SETS_TAGS, USES_TAGS, Regular
 from apsim.encoding import BODY, KEY, MODE, OP, Code
 from apsim.errors import ProgramError
 from apsim.ops.rows import Groups

@@ -10,8 +10,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from numpy.typing import NDArray
 
-from apsim.cam import _operands
-from apsim.cam.transfer import planes_of, words_of
+from apsim.cam.lanes import planes_of, words_of
 
 Integers = NDArray[np.integer[Any]]
 TYPES = ["u1", "i1", "u2", "i2", "i4", "i8", "u8", ">i2", ">u8"]
@@ -77,16 +76,9 @@ def test_planes_above_the_integers_hold_zeros() -> None:
     assert not planes[:, 8:].any()
 
 
-def test_planes_and_words_of_another_size_are_refused() -> None:
-    """Nothing is written beside them."""
-    values = drawn("u1", (2, 100))
-    for planes in (np.zeros((2, 8, 1), np.uint64), np.zeros((3, 8, 2), np.uint64),
-                   np.zeros((2, 2, 8), np.uint64).swapaxes(1, 2)):  # fmt: skip
-        with pytest.raises(ValueError, match="wanted planes"):
-            _operands.fill(values, planes)
-    for planes, words in (((65, 1), 64), ((8, 2), 64)):
-        with pytest.raises(ValueError, match="wanted"):
-            _operands.from_planes(np.zeros(planes, np.uint64), np.zeros((1, words), np.uint64))
+def test_more_planes_than_a_word_has_bits_are_refused() -> None:
+    with pytest.raises(ValueError, match="wanted at most 64 planes, got 65"):
+        words_of(np.zeros((65, 1), np.uint64))
 
 
 @pytest.mark.parametrize("shape", [(0, 5), (5, 0)])

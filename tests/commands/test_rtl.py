@@ -6,10 +6,11 @@ import json
 import re
 import shlex
 from pathlib import Path
+from typing import Any
 
 import pytest
 
-from apsim import cli
+from apsim import cli, schemas
 from tests.conftest import ROOT
 from tests.helpers.circuits import needs
 
@@ -34,6 +35,11 @@ def contents(folder: str) -> dict[str, bytes]:
     return {path.name: path.read_bytes() for path in Path(folder).iterdir()}
 
 
+def document(name: str, schema: str = "apsim.rtl/1") -> dict[str, Any]:
+    """A result file, which is of its schema."""
+    return schemas.check(json.loads(Path(name).read_text()), schema, name)
+
+
 def test_the_same_program_gives_the_same_bytes(capsys: pytest.CaptureFixture[str]) -> None:
     assert rtl("add --rows 8 -o one") == rtl("add --rows 8 -o two") == 0
     assert set(contents("one")) == FOLDER
@@ -44,7 +50,7 @@ def test_the_same_program_gives_the_same_bytes(capsys: pytest.CaptureFixture[str
 def test_a_run_is_told_in_a_line_and_in_json(capsys: pytest.CaptureFixture[str]) -> None:
     needs("icarus")
     assert rtl("reduce --rows 6 --ap 2d-seg --run --technology sram --json out.json") == 0
-    told, found = capsys.readouterr().out, json.loads(Path("out.json").read_text())
+    told, found = capsys.readouterr().out, document("out.json")
     counts, (ran,) = found["counts"], found["simulators"]
     assert found["clocks"] == counts["compare"] + counts["read"] + 2 * counts["write"]
     assert (ran["passed"], ran["clocks"], ran["toggles"]) == (True, found["clocks"], found["flips"])
@@ -194,6 +200,16 @@ def test_what_a_simulator_cannot_build_is_told_by_its_first_line(
     assert Path("out", "build.log").exists()
 
 
+def test_gates_are_told_with_their_caveats(capsys: pytest.CaptureFixture[str]) -> None:
+    """gates: 1d < 2d < 2d-tc, and cells of two directions cost more than twice those of one"""
+    needs("yosys")
+    assert rtl("--area --rows 8 --columns 4 --json area.json") == 0
+    found = document("area.json", "apsim.rtl.areas/1")
+    gates = {area["kind"]: area["gates"] for area in found["areas"]}
+    assert 2 * gates["1d"] < gates["2d"] < gates["2d-tc"]
+    assert all(caveat in capsys.readouterr().out for caveat in found["caveats"][:1])
+
+
 UNSOUND = """
 name = "bad"
 about = "An adder whose passes 1 and 2 are swapped."
@@ -219,7 +235,7 @@ def test_an_unsound_table_is_refuted_with_the_state(capsys: pytest.CaptureFixtur
     needs("yosys")
     Path("bad.toml").write_text(UNSOUND)
     assert rtl("--prove bad.toml --json out.json -o proof") == 1
-    (proof,) = json.loads(Path("out.json").read_text())["proofs"]
+    (proof,) = document("out.json", "apsim.rtl.proofs/1")["proofs"]
     assert (proof["holds"], proof["counterexample"]) == (False, {"A": "1", "B": "0", "C": "0"})
     assert set(contents("proof")) == {"lut_bad.v"}
     told = capsys.readouterr().out

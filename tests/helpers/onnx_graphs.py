@@ -23,6 +23,11 @@ ODD_NAMES = ("x (quantized)", "a b", "c/d:0", "sums", "\u00fc", "r1 (after max_p
 PLACES = (
     "Pad", "Slice", "Split", "Gather", "Resize", "DepthToSpace", "SpaceToDepth", "Tile",
 )  # fmt: skip
+FUNCTIONS: tuple[tuple[str, dict[str, float]], ...] = (
+    ("Sigmoid", {}), ("Tanh", {}), ("Exp", {}), ("Abs", {}), ("Neg", {}), ("Erf", {}),
+    ("Elu", {"alpha": 0.5}), ("LeakyRelu", {"alpha": 0.25}), ("HardSigmoid", {"alpha": 0.25}),
+    ("Softplus", {}), ("Softsign", {}), ("Selu", {}), ("Floor", {}), ("Round", {}),
+)  # fmt: skip
 MOVES = ("Flatten", "Reshape", "Transpose", "Squeeze", "Unsqueeze", "Identity", "Cast", "Dropout")
 MODES = {
     "ROUND": np.round, "HALF_EVEN": np.round, "CEIL": np.ceil, "FLOOR": np.floor,
@@ -162,6 +167,10 @@ class Drawn:
             return self._thresholds(value, coarse)
         if self.chance(0.35):
             return self._quant(value, coarse)
+        return self._linear_quantized(value, coarse)
+
+    def _linear_quantized(self, value: Value, coarse: int) -> Value:
+        """QuantizeLinear and DequantizeLinear, with a Clip or a move of integers between."""
         kind = self.one_of(*TYPES[:2], *TYPES)
         info = np.iinfo(kind)
         zero = kind(self.size(max(info.min, -9), 9))
@@ -452,6 +461,25 @@ class Drawn:
             return self._result(op, [*given, self.const(times)])
         return value
 
+    def function(self, value: Value) -> Value:
+        """A real function of a tensor, as one node or as exporters take it apart."""
+        kind, x = self.size(0, 4), value.name
+        if kind == 0:  # SiLU
+            return self._result("Mul", [x, self.node("Sigmoid", [x])])
+        if kind == 1:  # GELU
+            inner = self.node("Erf", [self.node("Div", [x, self.const(Float(2**0.5))])])
+            half = self.node("Mul", [x, self.const(Float(0.5))])
+            return self._result("Mul", [half, self.node("Add", [inner, self.const(Float(1))])])
+        if kind == 2:  # h-swish
+            name = self.node("Add", [x, self.const(Float(3))])
+            shape = value.shape
+            if self.opset >= 11:
+                name = self.node("Clip", [name, self.const(Float(0)), self.const(Float(6))])
+            return Value(self.node("Mul", [x, self.node("Mul", [name, self.const(Float(0.125))])]),
+                         shape)  # fmt: skip
+        op, more = self.one_of(*FUNCTIONS)
+        return self._result(op, [x], **more)
+
     def pair(self, first: Value, second: Value) -> Value:
         """Two tensors of one shape, or one and numbers, into one."""
         op = self.one_of("Mul", "Sub", "Sum", "Max", "Min", "Add")
@@ -574,7 +602,9 @@ class Drawn:
 
     def step(self, value: Value, values: list[Value]) -> Value:
         """One more layer, quantized again where it needs to be."""
-        kind, rank = self.size(0, 11), len(value.shape)
+        kind, rank = self.size(0, 12), len(value.shape)
+        if kind == 12:
+            return self._linear_quantized(self.clips(self.function(value)), 0)
         if kind == 10:
             made, coarse = self.place(value), 0
             return made if self.chance(0.6) else self.quantize(self.clips(made))

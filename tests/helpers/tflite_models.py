@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -28,6 +29,7 @@ class TensorSpec:
     zero: list[int] = field(default_factory=list)
     data: Array | None = None
     axis: int = 0
+    variable: bool = False
 
 
 @dataclass
@@ -69,6 +71,7 @@ class Builder:
         tflite.TensorAddShape(self.b, shape)
         tflite.TensorAddType(self.b, TYPES[spec.dtype])
         tflite.TensorAddBuffer(self.b, buffer)
+        tflite.TensorAddIsVariable(self.b, spec.variable)
         if quantization:
             tflite.TensorAddQuantization(self.b, quantization)
         return tflite.TensorEnd(self.b)
@@ -91,10 +94,13 @@ class Builder:
     def operator(self, code: int, spec: OperatorSpec) -> int:
         options = self.options(spec.kind, spec.values) if spec.kind else 0
         inputs, outputs = self.ints(spec.inputs), self.ints(spec.outputs)
+        inner = self.ints(spec.intermediates)
         tflite.OperatorStart(self.b)
         tflite.OperatorAddOpcodeIndex(self.b, code)
         tflite.OperatorAddInputs(self.b, inputs)
         tflite.OperatorAddOutputs(self.b, outputs)
+        if spec.intermediates:
+            tflite.OperatorAddIntermediates(self.b, inner)
         if spec.kind:
             tflite.OperatorAddBuiltinOptionsType(self.b, getattr(tflite.BuiltinOptions, spec.kind))
             tflite.OperatorAddBuiltinOptions(self.b, options)
@@ -108,6 +114,28 @@ class Builder:
         tflite.OperatorCodeAddVersion(self.b, spec.version)
         return tflite.OperatorCodeEnd(self.b)
 
+    def subgraph(
+        self, specs: list[TensorSpec], operators: list[OperatorSpec], buffer: int, code: int,
+        outputs: list[int],
+    ) -> int:  # fmt: skip
+        tensors = [self.tensor(spec, buffer + i) for i, spec in enumerate(specs)]
+        made = {i for one in operators for i in one.outputs}
+        made.update(i for one in operators for i in one.intermediates)
+        inputs = [
+            i for i, spec in enumerate(specs)
+            if spec.data is None and i not in made and not spec.variable
+        ]  # fmt: skip
+        given, last = self.ints(inputs), self.ints(outputs)
+        built = [self.operator(code + i, one) for i, one in enumerate(operators)]
+        tensor_vector = self.offsets(tflite.SubGraphStartTensorsVector, tensors)
+        operator_vector = self.offsets(tflite.SubGraphStartOperatorsVector, built)
+        tflite.SubGraphStart(self.b)
+        tflite.SubGraphAddTensors(self.b, tensor_vector)
+        tflite.SubGraphAddInputs(self.b, given)
+        tflite.SubGraphAddOutputs(self.b, last)
+        tflite.SubGraphAddOperators(self.b, operator_vector)
+        return tflite.SubGraphEnd(self.b)
+
 
 @dataclass(frozen=True)
 class OperatorSpec:
@@ -119,6 +147,7 @@ class OperatorSpec:
     kind: str
     values: dict[str, Any]
     version: int
+    intermediates: tuple[int, ...] = ()
 
     @property
     def outputs(self) -> list[int]:
@@ -133,33 +162,37 @@ def model(
     return network(specs, [OperatorSpec(op, list(range(last)), last, kind, values, version)])
 
 
-def network(specs: list[TensorSpec], operators: list[OperatorSpec]) -> bytes:
-    """A model of several operators: none of them makes its inputs, the last gives its outputs."""
+def network(
+    specs: list[TensorSpec],
+    operators: list[OperatorSpec],
+    others: Sequence[tuple[list[TensorSpec], list[OperatorSpec]]] = (),
+    outputs: list[int] | None = None,
+) -> bytes:
+    """A model of several operators: none of them makes its inputs.
+
+    The last one gives its outputs where no others are named.  `others` are the subgraphs that
+    follow the main one.
+    """
     builder = Builder()
     b = builder.b
-    buffers = [builder.buffer(None), *(builder.buffer(spec.data) for spec in specs)]
-    tensors = [builder.tensor(spec, i + 1) for i, spec in enumerate(specs)]
-    made = {i for one in operators for i in one.outputs}
-    inputs = [i for i, spec in enumerate(specs) if spec.data is None and i not in made]
-    given, last = builder.ints(inputs), builder.ints(operators[-1].outputs)
-    built = [builder.operator(i, one) for i, one in enumerate(operators)]
-    tensor_vector = builder.offsets(tflite.SubGraphStartTensorsVector, tensors)
-    operator_vector = builder.offsets(tflite.SubGraphStartOperatorsVector, built)
-    tflite.SubGraphStart(b)
-    tflite.SubGraphAddTensors(b, tensor_vector)
-    tflite.SubGraphAddInputs(b, given)
-    tflite.SubGraphAddOutputs(b, last)
-    tflite.SubGraphAddOperators(b, operator_vector)
-    graph = tflite.SubGraphEnd(b)
-    codes = builder.offsets(
-        tflite.ModelStartOperatorCodesVector, [builder.code(one) for one in operators]
+    graphs = [(specs, operators), *others]
+    every = [spec for some, _ in graphs for spec in some]
+    buffers = [builder.buffer(None), *(builder.buffer(spec.data) for spec in every)]
+    codes = [one for _, some in graphs for one in some]
+    made, tensor, code = [], 1, 0
+    for some, ops in graphs:
+        last = outputs if outputs and not made else ops[-1].outputs
+        made.append(builder.subgraph(some, ops, tensor, code, last))
+        tensor, code = tensor + len(some), code + len(ops)
+    code_vector = builder.offsets(
+        tflite.ModelStartOperatorCodesVector, [builder.code(one) for one in codes]
     )
-    graphs = builder.offsets(tflite.ModelStartSubgraphsVector, [graph])
+    graph_vector = builder.offsets(tflite.ModelStartSubgraphsVector, made)
     buffer_vector = builder.offsets(tflite.ModelStartBuffersVector, buffers)
     tflite.ModelStart(b)
     tflite.ModelAddVersion(b, 3)
-    tflite.ModelAddOperatorCodes(b, codes)
-    tflite.ModelAddSubgraphs(b, graphs)
+    tflite.ModelAddOperatorCodes(b, code_vector)
+    tflite.ModelAddSubgraphs(b, graph_vector)
     tflite.ModelAddBuffers(b, buffer_vector)
     b.Finish(tflite.ModelEnd(b), b"TFL3")
     return bytes(b.Output())

@@ -169,7 +169,7 @@ def reduction(op: str) -> Callable[[Draw], TfliteCase]:
 
 
 def batch_matmul(d: Draw) -> TfliteCase:
-    lead, t, k, u = (1, d.size(1, 3)), d.size(1, 8), d.size(1, 12), d.size(1, 8)
+    lead, t, k, u = (1, d.size(1, 3)), d.size(3, 12), d.size(1, 12), d.size(3, 12)
     adjoint = d.flag()
     a, b = d.tensor("a", (*lead, t, k)), d.tensor("b", (*lead, *((u, k) if adjoint else (k, u))))
     y = d.tensor("y", (*lead, t, u), scale=d.scale() * 4)
@@ -248,6 +248,34 @@ def convolution(op: str) -> Callable[[Draw], TfliteCase]:
         return case(op, [x, w, b, y], 1, kind, options, version, [d.values(shape)])
 
     return make
+
+
+def spaced_convolution(d: Draw) -> TfliteCase:
+    """SPACE_TO_BATCH_ND, CONV_2D and BATCH_TO_SPACE_ND: a dilated convolution in old files."""
+    block, kernel = (d.size(1, 3), d.size(1, 3)), (d.size(1, 2), d.size(1, 2))
+    small = tuple(d.size(k + 2, k + 4) for k in kernel)
+    wide = tuple(s * b for s, b in zip(small, block, strict=True))
+    pads = [(d.size(0, 1), d.size(0, 1)) for _ in range(2)]
+    shape = (1, *(n - sum(p) for n, p in zip(wide, pads, strict=True)), d.size(1, 3))
+    outs = d.size(2, 4)
+    x, w = d.tensor("x", shape), _weights(d, (outs, *kernel, shape[3]), 0)
+    b = _bias(d, outs, x, w, "int32")
+    batch = block[0] * block[1]
+    cut = d.like("cut", (batch, *small, shape[3]), x)
+    left = tuple(s - k + 1 for s, k in zip(small, kernel, strict=True))
+    y = d.tensor("y", (batch, *left, outs), scale=d.scale() * 3)
+    crops = [(d.size(0, 1), 0) for _ in range(2)]
+    size = tuple(n * b - sum(c) for n, b, c in zip(left, block, crops, strict=True))
+    specs = [x, ints("block", block), ints("pads", pads), cut, w, b, y, ints("crops", crops),
+             d.like("z", (1, *size, outs), y)]  # fmt: skip
+    options = {"Padding": VALID, "StrideH": 1, "StrideW": 1, "DilationHFactor": 1,
+               "DilationWFactor": 1, "FusedActivationFunction": d.one(*FUSED)}  # fmt: skip
+    operators = [
+        OperatorSpec("SPACE_TO_BATCH_ND", [0, 1, 2], 3, "SpaceToBatchNDOptions", {}, 2),
+        OperatorSpec("CONV_2D", [3, 4, 5], 6, "Conv2DOptions", options, 3),
+        OperatorSpec("BATCH_TO_SPACE_ND", [6, 1, 7], 8, "BatchToSpaceNDOptions", {}, 2),
+    ]
+    return TfliteCase("SPACE_TO_BATCH_ND", network(specs, operators), [d.values(shape)])
 
 
 def transpose_conv(d: Draw) -> TfliteCase:
@@ -351,8 +379,8 @@ def transpose(d: Draw) -> TfliteCase:
 
 
 def strided_slice(d: Draw) -> TfliteCase:
-    shape = d.shape(most=12)
-    steps = [1, *(d.one(1, 1, 2, -1, -2) for _ in range(3))]
+    shape = (1, *(d.size(7, 14) for _ in range(3)))
+    steps = [1, *(d.one(1, 1, -1, 2, -2) for _ in range(3))]
     begin = [0, *((d.size(0, n - 1)) for n in shape[1:])]
     masks = [d.size(0, 15) & ~1 for _ in range(2)]
     end = [1, *(
@@ -409,7 +437,7 @@ def split_v(d: Draw) -> TfliteCase:
 
 
 def pack(d: Draw) -> TfliteCase:
-    shape, axis = d.shape(3), d.size(1, 3)
+    shape, axis = d.shape(3, 12), d.size(1, 3)
     a = d.tensor("a", shape)
     b = d.like("b", shape, a)
     out = (*shape[:axis], 2, *shape[axis:])
@@ -419,7 +447,7 @@ def pack(d: Draw) -> TfliteCase:
 
 
 def unpack(d: Draw) -> TfliteCase:
-    shape, axis = d.shape(most=5), d.size(1, 3)
+    shape, axis = d.shape(most=8), d.size(1, 3)
     x = d.tensor("x", shape)
     each = (*shape[:axis], *shape[axis + 1 :])
     outs = [d.like(f"y{i}", each, x) for i in range(shape[axis])]
@@ -495,12 +523,43 @@ def quantize(other: str) -> Callable[[Draw], TfliteCase]:
 
 
 def arg_max(d: Draw) -> TfliteCase:
-    shape = d.shape(most=12)
+    shape = d.shape(most=16)
     axis = d.size(1, 3)
     out = (*shape[:axis], *shape[axis + 1 :])
     y = TensorSpec("y", out, "int32")
     specs = [d.tensor("x", shape), ints("axis", axis), y]
     return case("ARG_MAX", specs, 1, "ArgMaxOptions", {"OutputType": 2}, 2, [d.values(shape)])
+
+
+def lstm(d: Draw) -> TfliteCase:
+    """UNIDIRECTIONAL_SEQUENCE_LSTM, the plain one that Keras makes."""
+    steps, features, units = d.size(3, 5), d.size(1, 6), d.size(12, 20)
+    x, y = d.tensor("x", (1, steps, features)), d.tensor("y", (1, steps, units), scale=0.0079)
+    power = d.size(11, 13)
+
+    def constant(name: str, shape: tuple[int, ...], dtype: str, scale: float) -> TensorSpec:
+        top = 127 if dtype == "int8" else 3000
+        values = d.rng.integers(-top, top + 1, shape).astype(dtype)
+        return TensorSpec(name, shape, dtype, [scale], [0], values)
+
+    own = [
+        constant(f"w{i}", (units, features), "int8", d.rng.uniform(2e-3, 9e-3)) for i in range(4)
+    ]
+    again = [constant(f"r{i}", (units, units), "int8", d.rng.uniform(2e-3, 9e-3)) for i in range(4)]
+    biases = [constant(f"b{i}", (units,), "int32", 3e-5) for i in range(4)]
+    state = TensorSpec("state", (1, units), "int8", y.scale, y.zero, variable=True)
+    cell = TensorSpec("cell", (1, units), "int16", [2.0**-power], [0], variable=True)
+    inner = [TensorSpec(f"i{i}", (0,), "float32") for i in range(4)]
+    inner.append(TensorSpec("hidden", (0,), "int8", y.scale, y.zero))
+    specs = [x, *own, *again, *biases, state, cell, *inner, y]
+    inputs = [0, *range(1, 9), -1, -1, -1, *range(9, 13), -1, -1, 13, 14, *[-1] * 4]
+    options = {"FusedActivationFunction": 4, "CellClip": d.one(0.0, 10.0), "ProjClip": 0.0,
+               "TimeMajor": False}  # fmt: skip
+    operator = OperatorSpec(
+        "UNIDIRECTIONAL_SEQUENCE_LSTM", inputs, 20, "UnidirectionalSequenceLSTMOptions", options, 1,
+        tuple(range(15, 20)),
+    )  # fmt: skip
+    return TfliteCase(operator.op, network(specs, [operator]), [d.values(x.shape)])
 
 
 Make = Callable[[Draw], TfliteCase]
@@ -533,6 +592,7 @@ MAKERS: dict[str, tuple[Make, tuple[str, ...]]] = {
     "CONV_2D": (convolution("CONV_2D"), ALL),
     "DEPTHWISE_CONV_2D": (convolution("DEPTHWISE_CONV_2D"), ALL),
     "TRANSPOSE_CONV": (transpose_conv, ALL),
+    "SPACE_TO_BATCH_ND": (spaced_convolution, ("int8",)),
     "AVERAGE_POOL_2D": (pool("AVERAGE_POOL_2D"), ALL),
     "MAX_POOL_2D": (pool("MAX_POOL_2D"), ALL),
     "PAD": (pad, ALL),
@@ -555,7 +615,9 @@ MAKERS: dict[str, tuple[Make, tuple[str, ...]]] = {
     "QUANTIZE to uint8": (quantize("uint8"), EIGHT),
     "QUANTIZE to int16": (quantize("int16"), SIGNED),
     "ARG_MAX": (arg_max, EIGHT),
+    "UNIDIRECTIONAL_SEQUENCE_LSTM": (lstm, ("int8",)),
 }  # fmt: skip
+UNARY = tuple(MAKERS)[:12]  # every word of 8 bits in each case
 PAIRS = [(name, dtype) for name, (_, types) in MAKERS.items() for dtype in types]
 
 

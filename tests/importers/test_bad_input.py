@@ -102,7 +102,7 @@ MISTAKES: dict[str, tuple[tuple[str, ...], str]] = {
     "a float model": (("run", "float.onnx"), "quantize it first, for instance with onnxruntime"),
     "a float island": (
         ("run", "island.onnx"),
-        "node 2 Sigmoid 'the Sigmoid' (output 'e'): this operator has no integer form here, an "
+        "node 2 Sigmoid 'the Sigmoid' (output 'e'): no exact integer form yet, an "
         "island of floating point up to the next quantization: 2 Sigmoid 'the Sigmoid', "
         "3 Mul 'the Mul'"),
     "float weights": (

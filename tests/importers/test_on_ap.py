@@ -185,3 +185,28 @@ def test_each_layer_has_widths_of_its_own(
     widths: tuple[int, int, int, int], signed: bool, kind: str, seed: int
 ) -> None:
     runs_at(widths, signed, kind, seed)
+
+
+@pytest.mark.parametrize("kind", KINDS)
+def test_a_clip_that_leaves_one_negative_word_gives_it_on_the_ap(kind: str) -> None:
+    """y = -4 whatever x is: its sign is one more bit of -4, and of no other word"""
+    nodes = [
+        helper.make_node("QuantizeLinear", ["x", "s", "z"], ["q"]),
+        helper.make_node("DequantizeLinear", ["q", "s", "z"], ["r"]),
+        helper.make_node("Clip", ["r", "", "least"], ["c"]),
+        helper.make_node("Clip", ["c", "least", ""], ["d"]),
+        helper.make_node("QuantizeLinear", ["d", "t", "z"], ["y"]),
+    ]
+    constants = {"s": np.float32(0.5), "t": np.float32(2), "z": np.int8(0), "least": np.float32(-8)}
+    graph = helper.make_graph(
+        nodes, "one word",
+        [helper.make_tensor_value_info("x", TensorProto.FLOAT, ["n", 5])],
+        [helper.make_tensor_value_info("y", TensorProto.INT8, ["n", 5])],
+        [numpy_helper.from_array(np.asarray(c), name) for name, c in constants.items()],
+    )  # fmt: skip
+    model = lower(graph_of(helper.make_model(graph, opset_imports=[helper.make_opsetid("", 21)]),
+                           "one word")).model  # fmt: skip
+    chip = Chip.preset("bf-imna-lr", ap=kind, requant="ap")
+    done = runtime.run(model, np.arange(-10, 10).reshape(4, 5), chip)
+    assert done.bit_exact and done.counts_match
+    assert (done.outputs == -4).all()

@@ -231,3 +231,64 @@ def test_an_input_that_was_narrow_uses_the_width_it_is_given() -> None:
 
     assert model.tensors[model.input].bits == 4
     assert error(8) < error(4) / 4
+
+
+def test_a_real_input_that_a_layer_takes_gets_the_scale_that_is_given() -> None:
+    """run(round(x / s)) == reference(x) for every x that is a multiple of s"""
+    rng = np.random.default_rng(3)
+    x, w = (rng.integers(-16, 16, (2, 5)) / 4).astype(np.float32), rng.integers(-8, 8, (5, 3))
+    nodes = [
+        node("DequantizeLinear", "w s", "wd"), node("MatMul", "x wd", "c"),
+        node("QuantizeLinear", "c t u", "q"), node("DequantizeLinear", "q t u", "y"),
+    ]  # fmt: skip
+    built = proto(nodes, x, ["y"], w=w.astype(np.int8), s=np.float32(0.5), t=np.float32(1),
+                  u=np.int8(3))  # fmt: skip
+    with pytest.raises(ModelError, match=r"input 'x' is real, not quantized; .*--input-scale"):
+        imported(built)
+    model = lower(graph_of(built, "case"), input_scale=0.25).model
+    ours = exact.run(model, real.quantize(model, x))[model.output]
+    theirs = ReferenceEvaluator(built).run(None, {"x": x})[0]
+    assert np.array_equal(real.dequantize(model.tensors[model.output], ours), theirs)
+
+
+@pytest.mark.parametrize("op", ["Sigmoid", "Tanh", "HardSwish", "Exp", "Gelu", "Erf", "Softplus"])
+def test_a_function_between_quantizations_is_a_table_of_its_words(op: str) -> None:
+    """table[q] == clip(rint(f(s * (q - z)) / t) + u), in float64, for all 256 words"""
+    x = (np.arange(-128, 128).reshape(1, 256) / 8).astype(np.float32)
+    nodes = [
+        node("QuantizeLinear", "x s z", "q"), node("DequantizeLinear", "q s z", "r"),
+        node(op, "r", "f"), node("QuantizeLinear", "f t u", "k"),
+        node("DequantizeLinear", "k t u", "y"),
+    ]  # fmt: skip
+    built = proto(nodes, x, ["y"], s=np.float32(0.125), z=np.int8(0), t=np.float32(0.03125),
+                  u=np.int8(-7))  # fmt: skip
+    model = imported(built)
+    assert [layer.op for layer in model.layers] == ["table"]
+    ours = exact.run(model, real.quantize(model, x))[model.output]
+    theirs = ReferenceEvaluator(built).run(None, {"x": x})[0]
+    got = real.dequantize(model.tensors[model.output], ours)
+    assert np.count_nonzero(got != theirs) <= 1  # a tie that float32 made
+    assert np.abs(got - theirs).max() <= 0.03125
+
+
+def test_a_gelu_in_five_nodes_is_one_table() -> None:
+    x = np.zeros((1, 2, 3, 3), np.float32)
+    nodes = [
+        node("QuantizeLinear", "x s z", "q"), node("DequantizeLinear", "q s z", "r"),
+        node("Div", "r root", "a"), node("Erf", "a", "b"), node("Add", "b one", "c"),
+        node("Mul", "r c", "d"), node("Mul", "d half", "e"), node("QuantizeLinear", "e s z", "y"),
+    ]  # fmt: skip
+    f = np.float32
+    model = imported(proto(nodes, x, ["y"], TensorProto.INT8, s=f(0.125), z=np.int8(0),
+                           root=f(2**0.5), one=f(1), half=f(0.5)))  # fmt: skip
+    assert [layer.op for layer in model.layers] == ["table"]
+
+
+def test_the_logarithm_of_a_negative_number_is_refused_with_it() -> None:
+    x = np.zeros((1, 3), np.float32)
+    nodes = [
+        node("QuantizeLinear", "x s z", "q"), node("DequantizeLinear", "q s z", "r"),
+        node("Log", "r", "f"), node("QuantizeLinear", "f s z", "y"),
+    ]  # fmt: skip
+    with pytest.raises(ModelError, match=r"node 3 .*log of -64 is no number"):
+        imported(proto(nodes, x, ["y"], TensorProto.INT8, s=np.float32(0.5), z=np.int8(0)))

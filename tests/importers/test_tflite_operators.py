@@ -7,7 +7,7 @@ from typing import Any
 
 import numpy as np
 import pytest
-from hypothesis import HealthCheck, given, settings
+from hypothesis import given, settings
 from hypothesis import strategies as st
 from numpy.typing import NDArray
 
@@ -15,11 +15,20 @@ pytest.importorskip("tflite")
 litert = pytest.importorskip("ai_edge_litert.interpreter")
 
 from apsim.nn import exact, importers  # noqa: E402
+from tests.helpers.tflite_graphs import graphs  # noqa: E402
 from tests.helpers.tflite_models import TfliteCase  # noqa: E402
-from tests.helpers.tflite_operators import PAIRS, cases  # noqa: E402
+from tests.helpers.tflite_operators import PAIRS, UNARY, cases  # noqa: E402
 
 # these have no reference kernel (ELU), or one that reads what nobody wrote (SUM of signed words):
 NOT_IN_REFERENCE = ("ELU", "SUM")  # the default one judges
+OF_LIBM = ("GELU",)  # its erfc has an error of its own in each version of the C library
+SOME = dict.fromkeys(UNARY, 8) | {
+    "STRIDED_SLICE": 160,
+    "SLICE": 120,
+    "SUM": 60,
+    "MEAN": 60,
+    "UNIDIRECTIONAL_SEQUENCE_LSTM": 25,
+}  # cases, 40 of the others
 
 
 def theirs(case: TfliteCase) -> list[NDArray[Any]]:
@@ -55,7 +64,11 @@ def held_against_litert(case: TfliteCase, folder: Path) -> int:
     mine, others = ours(case, folder), theirs(case)
     assert len(mine) == len(others)
     for a, b in zip(mine, others, strict=True):
-        assert np.array_equal(a.ravel(), b.ravel())
+        differ = np.abs(a.ravel() - b.ravel().astype(np.int64))
+        if case.op in OF_LIBM:  # one step where it lies half-way to float32's precision
+            assert differ.max() <= 1 and differ.sum() <= 1
+        else:
+            assert not differ.any()
     return sum(b.size for b in others)
 
 
@@ -66,17 +79,27 @@ def test_an_operator_equals_litert_in_a_thousand_values(
     """run(import(m), x) == BUILTIN_REF(m)(x), for 1,000 values and more"""
     seen = []
 
-    @settings(
-        max_examples=120, database=None,
-        suppress_health_check=[HealthCheck.too_slow, HealthCheck.function_scoped_fixture],
-    )  # fmt: skip
+    @settings(max_examples=SOME.get(name, 40), database=None)
     @given(case=cases(name, dtype))
     def one(case: TfliteCase) -> None:
-        if sum(seen) < 1200:
-            seen.append(held_against_litert(case, folder))
+        seen.append(held_against_litert(case, folder))
 
     one()
     assert sum(seen) >= 1000
+
+
+@settings(max_examples=80)
+@given(case=graphs())
+def test_graphs_equal_litert(case: TfliteCase, folder: Path) -> None:
+    """Planes and files' own layouts, moves before and after products, several outputs"""
+    held_against_litert(case, folder)
+
+
+@pytest.mark.long
+@settings(max_examples=5_000)
+@given(case=graphs())
+def test_five_thousand_graphs_equal_litert(case: TfliteCase, folder: Path) -> None:
+    held_against_litert(case, folder)
 
 
 @pytest.mark.long

@@ -10,7 +10,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from apsim.ap_kind import ApKind
-from apsim.cam import schedule
+from apsim.cam.lanes.regular import Regular
 from apsim.encoding import encode
 from apsim.errors import ProgramError
 from apsim.functions import Function, dot_products
@@ -80,10 +80,10 @@ def test_many_lanes_are_the_literal_loads(kind: str, shape: tuple[int, int, int]
     assert chips[0].activity == chips[1].activity
 
 
-def loop(rows: list[list[int]], body: str = "ha2") -> schedule.Regular:
+def loop(rows: list[list[int]], body: str = "ha2") -> Regular:
     """Two groups of three rows under a loop over rows."""
     steps = tuple(passes(body, {"A": 1, "B": 0}, mode=Mode.VERTICAL))
-    return schedule.Regular.of(encode([Loop(steps, np.array(rows))]), 2, 3)
+    return Regular.of(encode([Loop(steps, np.array(rows))]), 2, 3)
 
 
 def test_groups_that_are_treated_alike_may_stand_side_by_side() -> None:
@@ -108,7 +108,7 @@ def test_groups_that_are_not_independent_are_refused(rows: list[list[int]]) -> N
 def test_a_shared_row_that_is_cleared_first_is_no_obstacle() -> None:
     steps = (clear_rows([1]), *passes("ha2", {"A": 1, "B": 0}, mode=Mode.VERTICAL))
     code = encode([Loop(steps, np.array([[0, 6], [3, 6]]))])
-    assert schedule.Regular.of(code, 2, 3).shared == 1
+    assert Regular.of(code, 2, 3).shared == 1
 
 
 def test_a_smaller_load_with_other_steps_is_not_counted_as_if_it_had_run() -> None:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import re
 import shutil
 import subprocess
+from dataclasses import replace
 from itertools import pairwise
 from pathlib import Path
 
@@ -98,6 +99,15 @@ def test_a_folder_runs_wherever_it_is_copied(tmp_path: Path) -> None:
     assert run(tmp_path / "there").passed
     texts = [path.read_text() for path in (tmp_path / "there").iterdir() if path.name != "tb.vvp"]
     assert not any(str(tmp_path) in text for text in texts)
+
+
+def test_names_are_data_and_steer_nothing(tmp_path: Path) -> None:
+    load = target("add", bits=2)
+    load = replace(load, program=replace(load.program, name="\x1b]0;title\n`define ROWS 9"))
+    exported(load, tmp_path)
+    assert run(tmp_path).passed
+    texts = "".join(path.read_text() for path in tmp_path.iterdir() if path.name != "tb.vvp")
+    assert "\x1b" not in texts and r"\x1b]0;title\n`define ROWS 9" in texts
 
 
 def test_only_the_end_is_compared_where_that_is_wanted(tmp_path: Path) -> None:

@@ -18,10 +18,13 @@ def read(
     *,
     rule: str | None = None,
     shape: Sequence[int] | None = None,
+    input_scale: float | None = None,
 ) -> Imported:
     """Import an ONNX or TFLite file by its suffix; `rule` overrides the format's own."""
     if Path(path).suffix == ".tflite":
         if shape is not None:
             raise InputError(f"--shape: TFLite files leave no axes open, {path} has its own shape")
+        if input_scale is not None:
+            raise InputError(f"--input-scale: TFLite files have their own, so has {path}")
         return read_tflite(path, rule=rule or "tflite")
-    return read_onnx(path, rule=rule or "onnx-exact", shape=shape)
+    return read_onnx(path, rule=rule or "onnx-exact", shape=shape, input_scale=input_scale)

@@ -16,12 +16,14 @@ import numpy as np
 from apsim.errors import ModelError
 from apsim.nn import rules
 from apsim.nn.importers.graph import Fate, Graph, Node
-from apsim.nn.importers.pending import REORDERED, Bounds, Chained, Pending, Source, Target
+from apsim.nn.importers.pending import REORDERED, Bounds, Chained, Curve, Pending, Source, Target
 from apsim.nn.model import (
     Add,
     AvgPool,
     Concat,
     Entry,
+    Floats,
+    Integers,
     Layer,
     MatMul,
     Model,
@@ -30,6 +32,7 @@ from apsim.nn.model import (
     Relu,
     Requantize,
     Reshape,
+    Table,
     Tensor,
     Transpose,
     Weighted,
@@ -41,6 +44,7 @@ from apsim.nn.rules.rounding import round_real
 __all__ = ["PLACEHOLDER", "Builder"]
 
 PLACEHOLDER = rules.requant("onnx-exact", 1.0, lo=0, hi=1)  # made anew by `factors.refill`
+WIDEST_TABLE = 16  # bits of the words that a table takes
 RECTIFIED = (Weighted, Add, Requantize, Multiply, MatMul)
 ROUNDING = (*RECTIFIED, AvgPool)
 
@@ -144,9 +148,26 @@ class Builder:
             made = self.finish(replace(value, chain=(), shape=shape), bare, target)
             return self._chain(made, value.chain, name, value)
         tensor = replace(target.tensor, shape=value.shape)
+        if value.curve is not None and isinstance(value.layer, Table):
+            return self._tabled(value, value.curve, value.layer, name, target)
         self.tensors[name] = tensor
         self._requantized(value, name, tensor, clip, self._relu_of(value, target))
         return name
+
+    def _tabled(self, value: Pending, curve: Curve, layer: Table, name: str, target: Target) -> str:
+        """A function of a tensor's words: what each of them becomes."""
+        given = self.tensors[curve.tensor]
+        if given.bits > WIDEST_TABLE:
+            raise ModelError(f"a table of words of {given.bits} bits; {WIDEST_TABLE} at most")
+        words = np.arange(given.lo, given.hi + 1, dtype=np.float64)
+        real = (words - given.zero_point) * rules.one_scale(given)
+        with np.errstate(all="ignore"):
+            made = np.clip(curve.function(real), value.bounds.lo, value.bounds.hi)
+        if np.isnan(made).any():
+            raise ModelError(f"{layer.function} of {real[np.isnan(made)][0]:g} is no number")
+        integers = _rounded(made, target)[None]
+        layer = replace(layer, output=name, values=integers)
+        return self.emit(layer, replace(target.tensor, shape=value.shape), value.nodes)
 
     def _check_padding(self, value: Pending | Source, target: Target, lo: int, hi: int) -> None:
         """Zeros put beside a value before it is rounded stay zeros afterwards."""
@@ -218,10 +239,13 @@ class Builder:
 
     def settle(self, value: Pending, name: str) -> str:
         """Make the integer tensor of a value that no quantization follows, once."""
-        key = ("settle", *value.core, value.bounds, value.integer)
-        if key not in self.made:
-            self.made[key] = (value, self._settle(value, name))
-        return self.made[key][1]
+        if not self.settled(value):
+            self.made[_settling(value)] = (value, self._settle(value, name))
+        return self.settled(value)
+
+    def settled(self, value: Pending) -> str:
+        """The integer tensor that was made of a value, empty where none was."""
+        return self.made.get(_settling(value), (None, ""))[1]
 
     def _settle(self, value: Pending, name: str) -> str:
         bounds = value.bounds
@@ -463,10 +487,16 @@ class Builder:
         return Model("import", self.rule, (), (), self.tensors, (layer,))
 
     def model(self, name: str, outputs: Sequence[str], about: str = "") -> Model:
-        """The finished network."""
+        """The finished network: what its outputs need, and its inputs."""
+        layers, wanted = [], set(outputs)
+        for layer in reversed(self.layers):
+            if layer.output in wanted:
+                wanted.update(layer.inputs)
+                layers.append(layer)
+        tensors = {n: t for n, t in self.tensors.items() if n in wanted or n in self.inputs}
         return Model(
-            name, self.rule, tuple(self.inputs), tuple(outputs), dict(self.tensors),
-            tuple(self.layers), about=about, entries=dict(self.entries),
+            name, self.rule, tuple(self.inputs), tuple(outputs), tensors,
+            tuple(layers[::-1]), about=about, entries=dict(self.entries),
         )  # fmt: skip
 
     def report(self) -> tuple[Fate, ...]:
@@ -475,6 +505,10 @@ class Builder:
             Fate(node.place, self.fates.get(node.index, "constant, or not used"))
             for node in self.graph.nodes
         )
+
+
+def _settling(value: Pending) -> Hashable:
+    return ("settle", *value.core, value.bounds, value.integer)
 
 
 def _distinct(wanted: str, taken: Any) -> str:
@@ -499,6 +533,17 @@ def _line(steps: Sequence[tuple[str, float]]) -> tuple[float, float]:
         else:
             shift += by if kind == "add" else -by
     return factor, shift
+
+
+def _rounded(real: Floats, target: Target) -> Integers:
+    """What a target makes of real values, in float64."""
+    if target.rounding == "sign":
+        return np.where(real >= 0, 1, -1)
+    early = target.tensor.zero_point if target.parity else 0
+    with np.errstate(over="ignore"):
+        steps = np.clip(real / rules.one_scale(target.tensor), -(2.0**60), 2.0**60) + early
+    whole = round_real(steps, target.rounding or "half-even") - early + target.tensor.zero_point
+    return np.asarray(np.clip(whole, target.lo, target.hi), np.int64)
 
 
 def _whole(real: float, target: Target, rule: str) -> float:

@@ -14,6 +14,7 @@ from typing import Any
 import numpy.typing as npt
 
 from apsim.errors import ModelError
+from apsim.nn.importers.blockers import Blocked, Blocker
 
 __all__ = [
     "Array", "Const", "Fate", "Graph", "Input", "Node", "Refusal", "all_refused", "blaming",
@@ -87,22 +88,16 @@ class Refusal(ModelError):
 
     def __init__(self, node: Node, why: str, nearest: str = "") -> None:
         self.node, self.why = node, why
-        self.hint = f"; nearest supported form: {nearest}" if nearest else ""
-        super().__init__(f"{node.place}: {why}{self.hint}")
+        told = f"{why}; nearest supported form: {nearest}" if nearest else why
+        self.blockers = (Blocker(node.op, node.place, told),)
+        super().__init__(f"{node.place}: {told}")
 
 
 def all_refused(refusals: Sequence[Refusal]) -> ModelError:
     """One error for all nodes that cannot be imported: by operator, how many, the first of each."""
     if len(refusals) == 1:
         return refusals[0]
-    groups: dict[tuple[str, str], list[Refusal]] = {}
-    for one in refusals:
-        groups.setdefault((one.node.domain, one.node.op), []).append(one)
-    told = [
-        f"{op} x{len(ones)}: {'first ' if len(ones) > 1 else ''}{ones[0]}"
-        for (_, op), ones in groups.items()
-    ]
-    return ModelError(f"{len(refusals)} nodes cannot be imported: " + " | ".join(told))
+    return Blocked([blocker for one in refusals for blocker in one.blockers])
 
 
 @dataclass(frozen=True)

@@ -6,13 +6,14 @@ The rule: every node has a handler or is refused; what becomes of each is record
 from __future__ import annotations
 
 import os
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 
 from apsim.errors import ModelError
 from apsim.nn.importers import (
     folding,
     onnx_file,
+    ops_curves,
     ops_moves,
     ops_qlinear,
     ops_qonnx,
@@ -21,7 +22,7 @@ from apsim.nn.importers import (
     ops_shape,
 )
 from apsim.nn.importers.graph import Fate, Graph, Node, Refusal, all_refused, blaming
-from apsim.nn.importers.pending import Blocked, Pending, Source
+from apsim.nn.importers.pending import Missing, Pending, Source
 from apsim.nn.importers.walk import QUANTIZE_FIRST, Handler, Walk
 from apsim.nn.model import Model, Origin
 from apsim.nn.model.check import verify
@@ -30,7 +31,7 @@ __all__ = ["Imported", "from_onnx", "lower", "read_onnx"]
 
 HANDLERS: Mapping[tuple[str, str], Handler] = {
     **ops_real.HANDLERS, **ops_shape.HANDLERS, **ops_quant.HANDLERS, **ops_qlinear.HANDLERS,
-    **ops_qonnx.HANDLERS, **ops_moves.HANDLERS,
+    **ops_qonnx.HANDLERS, **ops_moves.HANDLERS, **ops_curves.HANDLERS,
 }  # fmt: skip
 
 
@@ -44,27 +45,30 @@ class Imported:
 
 
 def from_onnx(
-    path: str | os.PathLike[str], *, rule: str = "onnx-exact", shape: Sequence[int] | None = None
-) -> Model:
+    path: str | os.PathLike[str], *, rule: str = "onnx-exact",
+    shape: Sequence[int] | None = None, input_scale: float | None = None,
+) -> Model:  # fmt: skip
     """Import a quantized ONNX model (extra `onnx`).
 
-    `rule` is its requantization rule, `shape` the input's where the file leaves axes open.
+    `rule` is its requantization rule, `shape` the input's where the file leaves axes open,
+    `input_scale` the step of 8 signed bits for a real input that a layer takes as it is.
     Raises `ModelError` that names the node that has no exact integer form.
     """
-    return read_onnx(path, rule=rule, shape=shape).model
+    return read_onnx(path, rule=rule, shape=shape, input_scale=input_scale).model
 
 
 def read_onnx(
-    path: str | os.PathLike[str], *, rule: str = "onnx-exact", shape: Sequence[int] | None = None
-) -> Imported:
+    path: str | os.PathLike[str], *, rule: str = "onnx-exact",
+    shape: Sequence[int] | None = None, input_scale: float | None = None,
+) -> Imported:  # fmt: skip
     """Import a quantized ONNX model and say what became of every node."""
     with blaming(path):
-        return lower(onnx_file.read(path, shape), rule)
+        return lower(onnx_file.read(path, shape), rule, input_scale)
 
 
-def lower(graph: Graph, rule: str = "onnx-exact") -> Imported:
+def lower(graph: Graph, rule: str = "onnx-exact", input_scale: float | None = None) -> Imported:
     """Turn a graph into an integer network; all its nodes that have no place there are told."""
-    walk = Walk(graph, rule)
+    walk = Walk(graph, rule, input_scale)
     walk.start()
     needed = _needed(graph)
     for node in graph.nodes:
@@ -76,7 +80,9 @@ def lower(graph: Graph, rule: str = "onnx-exact") -> Imported:
     model = walk.build.model(graph.name, outputs, graph.about)
     if not model.inputs:
         raise ModelError(f"no input of the model is ever quantized: {QUANTIZE_FIRST}")
-    return Imported(verify(model), walk.build.report(), _origins(walk))
+    ends = zip(graph.outputs, outputs, strict=True)
+    origins = (one for one in _origins(walk, ends) if one.tensor in model.tensors)
+    return Imported(verify(model), walk.build.report(), tuple(origins))
 
 
 def _needed(graph: Graph) -> set[int]:
@@ -95,25 +101,22 @@ def _folded(walk: Walk, node: Node) -> bool:
         return folding.fold(walk, node)
     except Refusal as refusal:
         walk.blockers.append(refusal)
-        walk.give(node, [Blocked()] * len(node.outputs))
+        walk.give(node, [Missing()] * len(node.outputs))
         return True
 
 
-def _origins(walk: Walk) -> tuple[Origin, ...]:
+def _origins(walk: Walk, outputs: Iterable[tuple[str, str]]) -> tuple[Origin, ...]:
     """Where the file holds the network's integers, as such or as real values on their grid.
 
     A name of what was left to the host is none; the host's input is.
     """
-    named = {name: value for name, value in walk.values.items() if name not in walk.left}
-    ends = {walk.left[name]: walk.values[name] for name in walk.left}
-    found = [
-        Origin(value.source, name)
-        for name, value in named.items()
-        if isinstance(value, Pending) and value.plain and value.source in walk.build.tensors
-    ]
-    for name, value in ends.items():
-        if isinstance(value, Pending):
-            found.append(Origin(walk.build.settle(value, name), name))
+    build, left = walk.build, walk.left
+    found = []
+    for name, value in walk.values.items():
+        if name not in left and isinstance(value, Pending):
+            made = value.source if value.plain else build.settled(value)
+            found += [Origin(made, name)] if made in build.tensors else []
+    found += [Origin(made, left[name]) for name, made in outputs if name in left]
     return tuple(dict.fromkeys(found))
 
 

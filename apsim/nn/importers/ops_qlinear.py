@@ -16,12 +16,12 @@ from apsim.nn.importers.walk import ANY, Handler, Walk, handles
 from apsim.nn.importers.weights import add_bias, scale_outputs
 from apsim.nn.model import Entry
 
-__all__ = ["HANDLERS"]
+__all__ = ["HANDLERS", "real_input", "rounded_output"]
 
 ORT = "com.microsoft"
 
 
-def _real(walk: Walk, node: Node, x: int, scale: int, zero: int) -> str:
+def real_input(walk: Walk, node: Node, x: int, scale: int, zero: int) -> str:
     """The tensor of an input, with the scale and zero point that other inputs give."""
     step = np.asarray(walk.constant(node, scale), np.float64)
     value = dequantized(walk, node, x, step, walk.whole(node, zero, 0))
@@ -60,7 +60,7 @@ def _laid(node: Node, values: Array, shape: tuple[int, ...], axis: int) -> Array
     return full
 
 
-def _target(walk: Walk, node: Node, scale: int, zero: int, zero_first: bool) -> Target:
+def rounded_output(walk: Walk, node: Node, scale: int, zero: int, zero_first: bool) -> Target:
     """The output of a node; `zero_first` adds the zero point before rounding ties."""
     lo, hi = walk.bounds(node, zero) if walk.has(node, zero) else (0, 255)
     target = walk.target(walk.constant(node, scale), walk.whole(node, zero, 0), lo, hi, node)
@@ -74,17 +74,17 @@ def _reference_order(walk: Walk) -> bool:
 
 def _qlinear_conv(walk: Walk, node: Node) -> Value:
     value = convolution(
-        walk, node, _real(walk, node, 0, 1, 2), _weights(walk, node, 3, 4, 5, axis=0)
+        walk, node, real_input(walk, node, 0, 1, 2), _weights(walk, node, 3, 4, 5, axis=0)
     )
     if walk.has(node, 8):
         value = add_bias(walk, node, value, walk.value(node, 8), own=True)
-    return quantized(walk, node, value, _target(walk, node, 6, 7, _reference_order(walk)))
+    return quantized(walk, node, value, rounded_output(walk, node, 6, 7, _reference_order(walk)))
 
 
 def _qlinear_matmul(walk: Walk, node: Node) -> Value:
-    x, weights = _real(walk, node, 0, 1, 2), _weights(walk, node, 3, 4, 5, axis=1)
+    x, weights = real_input(walk, node, 0, 1, 2), _weights(walk, node, 3, 4, 5, axis=1)
     value = matrix_product(walk, node, x, weights, True)
-    return quantized(walk, node, value, _target(walk, node, 6, 7, _reference_order(walk)))
+    return quantized(walk, node, value, rounded_output(walk, node, 6, 7, _reference_order(walk)))
 
 
 def _integer_input(walk: Walk, node: Node, zero: int) -> str:
@@ -127,35 +127,35 @@ def _qgemm(walk: Walk, node: Node) -> Value:
         raise node.refuse("a transposed first operand", "QGemm with transA = 0")
     flip = not node.attribute("transB", 0)
     weights = _weights(walk, node, 3, 4, 5, axis=1 if flip else 0)
-    value = matrix_product(walk, node, _real(walk, node, 0, 1, 2), weights, flip)
+    value = matrix_product(walk, node, real_input(walk, node, 0, 1, 2), weights, flip)
     alpha = node.attribute("alpha", 1.0)
     value = value if alpha == 1 else scale_outputs(node, value, np.array(alpha))
     if walk.has(node, 6):
         value = add_bias(walk, node, value, walk.value(node, 6))
     if not walk.has(node, 7):
         return value
-    return quantized(walk, node, value, _target(walk, node, 7, 8, zero_first=False))
+    return quantized(walk, node, value, rounded_output(walk, node, 7, 8, zero_first=False))
 
 
 def _qlinear_add(walk: Walk, node: Node) -> Value:
-    a, b = _real(walk, node, 0, 1, 2), _real(walk, node, 3, 4, 5)
+    a, b = real_input(walk, node, 0, 1, 2), real_input(walk, node, 3, 4, 5)
     return quantized(
-        walk, node, add_tensors(walk, node, a, b), _target(walk, node, 6, 7, zero_first=True)
+        walk, node, add_tensors(walk, node, a, b), rounded_output(walk, node, 6, 7, zero_first=True)
     )
 
 
 def _qlinear_average_pool(walk: Walk, node: Node) -> Value:
     _channels_first(node)
-    x, kernel = _real(walk, node, 0, 1, 2), tuple(node.attribute("kernel_shape", ()))
+    x, kernel = real_input(walk, node, 0, 1, 2), tuple(node.attribute("kernel_shape", ()))
     value = pool_mean(walk, node, x, kernel)
-    return quantized(walk, node, value, _target(walk, node, 3, 4, zero_first=True))
+    return quantized(walk, node, value, rounded_output(walk, node, 3, 4, zero_first=True))
 
 
 def _qlinear_global_average_pool(walk: Walk, node: Node) -> Value:
     _channels_first(node)
-    x = _real(walk, node, 0, 1, 2)
+    x = real_input(walk, node, 0, 1, 2)
     value = pool_mean(walk, node, x)
-    return quantized(walk, node, value, _target(walk, node, 3, 4, zero_first=False))
+    return quantized(walk, node, value, rounded_output(walk, node, 3, 4, zero_first=False))
 
 
 def _channels_first(node: Node) -> None:
@@ -167,11 +167,11 @@ def _qlinear_concat(walk: Walk, node: Node) -> Value:
     """ORT QLinearConcat: the output's scale and zero point, then three inputs for each part."""
     parts = tuple(_part(walk, node, first) for first in range(2, len(node.inputs), 3))
     value = joined(node, parts, int(node.attribute("axis", 1)))
-    return quantized(walk, node, value, _target(walk, node, 0, 1, zero_first=False))
+    return quantized(walk, node, value, rounded_output(walk, node, 0, 1, zero_first=False))
 
 
 def _part(walk: Walk, node: Node, first: int) -> Pending:
-    name = _real(walk, node, first, first + 1, first + 2)
+    name = real_input(walk, node, first, first + 1, first + 2)
     return Pending(walk.build.tensors[name].shape, source=name)
 
 

@@ -3,12 +3,15 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Callable
 from dataclasses import replace
+from typing import Any
 
 import numpy as np
 
 from apsim.nn.importers.builder import PLACEHOLDER
 from apsim.nn.importers.constants import Const, ConstReal, single
+from apsim.nn.importers.curves import combined, curve_of, drawn, is_drawn
 from apsim.nn.importers.graph import Array, Node
 from apsim.nn.importers.pending import Pending, Source, Value
 from apsim.nn.importers.walk import ANY, Handler, Walk, handles
@@ -18,6 +21,7 @@ from apsim.nn.model import (
     Add,
     AvgPool,
     Conv2d,
+    Floats,
     Linear,
     MatMul,
     Maximum,
@@ -139,11 +143,17 @@ def _sub(walk: Walk, node: Node) -> Value:
 
 def _sum(walk: Walk, node: Node, sign: int) -> Value:
     first, second = walk.value(node, 0), walk.value(node, 1)
+    both = combined(walk, node, first, second, np.add if sign == 1 else np.subtract)
+    if both is not None:
+        return both
     if isinstance(first, Const | ConstReal) and sign == 1:
         first, second = second, first
     if isinstance(second, Const | ConstReal):
         return plus_constant(walk, node, first, second, sign)
     if isinstance(first, Const | ConstReal):  # c - x = -x + c
+        turned = _with_number(walk, node, second, _numbers(first), lambda x, c: c - x)
+        if turned is not None and is_drawn(second):
+            return turned
         less = scale_outputs(node, _noted(_channelled(walk, node, second), node), np.array(-1.0))
         return add_bias(walk, node, less, first)
     return add_tensors(walk, node, walk.tensor(node, 0), walk.tensor(node, 1), sign)
@@ -216,8 +226,24 @@ def plus_constant(walk: Walk, node: Node, value: Value, added: Value, sign: int)
     """A value with a constant added, or subtracted where `sign` is -1."""
     if isinstance(value, Source):
         return _stepped(node, value, "add" if sign > 0 else "sub", _numbers(added))
-    value = _channelled(walk, node, value)
-    return add_bias(walk, node, _noted(value, node), added, sign)
+    alone = _with_number(walk, node, value, _numbers(added), np.add if sign > 0 else np.subtract)
+    if alone is not None and is_drawn(value):
+        return alone
+    sums = add_bias(walk, node, _noted(_channelled(walk, node, value), node), added, sign)
+    return replace(sums, curve=alone.curve if alone is not None else None)
+
+
+def _with_number(
+    walk: Walk, node: Node, value: Value, numbers: Array, what: Callable[[Floats, Any], Floats]
+) -> Pending | None:
+    """A function of one tensor with one number applied; None where it is none, or many."""
+    curve = curve_of(walk, value)
+    if curve is None or not isinstance(value, Pending) or numbers.ndim > 1 + len(value.shape):
+        return None
+    if numbers.size == 0 or (numbers != numbers.ravel()[0]).any() or numbers.shape[:1] > (1,):
+        return None
+    number = float(numbers.ravel()[0])
+    return drawn(node, value, curve.then(lambda x: what(x, number)))
 
 
 def _stepped(node: Node, value: Source, kind: str, by: Array) -> Source:
@@ -277,6 +303,9 @@ def _mul(walk: Walk, node: Node) -> Value:
     first, second = walk.value(node, 0), walk.value(node, 1)
     if isinstance(first, Const | ConstReal):
         first, second = second, first
+    both = combined(walk, node, first, second, np.multiply)
+    if both is not None:
+        return both
     if not isinstance(second, Const | ConstReal):
         a, b = walk.tensor(node, 0), walk.tensor(node, 1)
         layer = Multiply(name=name_of(node), inputs=(a, b), output="", requant=PLACEHOLDER)
@@ -290,19 +319,25 @@ def _div(walk: Walk, node: Node) -> Value:
     value, by = walk.value(node, 0), walk.constant(node, 1)
     if isinstance(value, Source):
         return _stepped(node, value, "div", by)
+    if isinstance(value, Const | ConstReal):
+        raise node.refuse("a number divided by a tensor", "Reciprocal and Mul")
     if not by.all():
         raise node.refuse("a division by zero")
     return _times(walk, node, value, 1 / np.asarray(by, np.float64))
 
 
 def _times(walk: Walk, node: Node, value: Value, by: Array) -> Value:
+    alone = _with_number(walk, node, value, by, np.multiply)
+    if alone is not None and is_drawn(value):
+        return alone
     if isinstance(value, Pending) and isinstance(value.layer, AvgPool) and value.reordered:
         factor = single(node, by, value.shape)
         if not (math.isfinite(factor) and factor > 0):
             raise node.refuse(f"a mean times {factor:g}", "a positive factor")
         layer = replace(value.layer, gain=value.layer.gain * factor)
         return replace(_noted(value, node), layer=layer)
-    return scale_outputs(node, _noted(_channelled(walk, node, value), node), by)
+    scaled = scale_outputs(node, _noted(_channelled(walk, node, value), node), by)
+    return replace(scaled, curve=alone.curve if alone is not None else None)
 
 
 def _batch_normalization(walk: Walk, node: Node) -> Value:

@@ -12,7 +12,7 @@ import numpy as np
 from apsim.nn.importers.constants import Const, ConstReal
 from apsim.nn.importers.graph import Array, Node
 from apsim.nn.importers.ops_real import name_of, pool_mean
-from apsim.nn.importers.pending import Blocked, Chained, Pending, Source, Value
+from apsim.nn.importers.pending import Chained, Missing, Pending, Source, Value
 from apsim.nn.importers.walk import ANY, Handler, Walk, handles
 from apsim.nn.model import ArgMax, AvgPool, Flatten, Layer, Reshape, Tensor, Transpose
 from apsim.nn.model.words import holding
@@ -284,13 +284,8 @@ def _reduced_axes(walk: Walk, node: Node, rank: int) -> list[int]:
     return axes
 
 
-def _last_only(walk: Walk, node: Node) -> Sequence[Value]:
+def _left_to_the_host(walk: Walk, node: Node) -> Sequence[Value]:
     """Softmax and the like at the very end: it does not change which class wins."""
-    if any(walk.uses.get(name, 0) > (name in walk.graph.outputs) for name in node.outputs):
-        where = walk.in_real_numbers(node)
-        raise node.refuse(
-            f"a nonlinear function inside the network{where}", "Relu, Clip or MaxPool"
-        )
     walk.build.fate(node, "left to the host: the model ends with this node's input")
     walk.left[node.outputs[0]] = node.inputs[0]
     return [walk.value(node, 0)] * len(node.outputs)
@@ -311,8 +306,8 @@ def _top_k(walk: Walk, node: Node) -> Sequence[Value]:
         raise node.refuse(f"the {[int(n) for n in count]} greatest or least values", "the greatest")
     if len(node.outputs) < 2 or walk.uses.get(node.outputs[0]):
         raise node.refuse("the greatest value", "its place alone, the second output")
-    place = _place(walk, node, int(node.attribute("axis", -1)), True, False, node.outputs[1])
-    return [Blocked(), place]
+    axis = int(node.attribute("axis", -1))
+    return [Missing(), _place(walk, node, axis, True, False, node.outputs[1])]
 
 
 def _place(
@@ -346,8 +341,8 @@ HANDLERS: dict[tuple[str, str], Handler] = {
     ("", "Shape"): handles(_shape, "end start"),
     ("", "ReduceMean"): handles(_reduced, "axes keepdims", 2),
     ("", "ReduceSum"): handles(_reduced, "axes keepdims", 2),
-    ("", "Softmax"): handles(_last_only, "axis"),
-    ("", "LogSoftmax"): handles(_last_only, "axis"),
+    ("", "Softmax"): handles(_left_to_the_host, "axis", last=True),
+    ("", "LogSoftmax"): handles(_left_to_the_host, "axis", last=True),
     ("", "ArgMax"): handles(_arg_max, "axis keepdims select_last_index"),
     ("", "ArgMin"): handles(_arg_max, "axis keepdims select_last_index"),
     ("", "TopK"): handles(_top_k, "axis k largest sorted", 2, 2),

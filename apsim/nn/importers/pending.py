@@ -13,12 +13,13 @@ The rule: a value is an object; that two nodes speak of the same one is never re
 from __future__ import annotations
 
 import math
-from collections.abc import Hashable, Sequence
+from collections.abc import Callable, Hashable, Sequence
 from dataclasses import dataclass, replace
 
 from apsim.nn.importers.constants import Const, ConstReal
 from apsim.nn.model import (
     Flatten,
+    Floats,
     Layer,
     Linear,
     Rearrange,
@@ -28,7 +29,7 @@ from apsim.nn.model import (
     Weighted,
 )
 
-__all__ = ["Blocked", "Bounds", "Chained", "Pending", "Source", "Target", "Value"]
+__all__ = ["Bounds", "Chained", "Curve", "Missing", "Pending", "Source", "Target", "Value"]
 
 REORDERED = (Flatten, Reshape, Transpose)
 
@@ -68,8 +69,25 @@ class Chained:
     shape: tuple[int, ...]
 
 
+def _itself(x: Floats) -> Floats:
+    return x
+
+
 @dataclass(frozen=True, eq=False)
-class Blocked:
+class Curve:
+    """A real function, in float64, of what the integers of `tensor` stand for."""
+
+    tensor: str
+    function: Callable[[Floats], Floats] = _itself
+
+    def then(self, function: Callable[[Floats], Floats]) -> Curve:
+        """Another function of what it gives."""
+        before = self.function
+        return Curve(self.tensor, lambda x: function(before(x)))
+
+
+@dataclass(frozen=True, eq=False)
+class Missing:
     """What a node would have given that cannot be imported: nothing after it is judged."""
 
 
@@ -90,7 +108,8 @@ class Pending:
 
     `parts` are values to stand side by side along `axis`.  The result passes through
     `chain` and `bounds`.  `integer` marks what the graph itself calls integers.  `nodes`
-    are the graph's nodes it was made of.
+    are the graph's nodes it was made of.  Before chain and bounds it is also `curve`, where
+    it is a function of one tensor.
     """
 
     shape: tuple[int, ...]
@@ -102,6 +121,7 @@ class Pending:
     bounds: Bounds = Bounds()
     integer: bool = False
     nodes: tuple[int, ...] = ()
+    curve: Curve | None = None
 
     @property
     def plain(self) -> bool:
@@ -176,4 +196,4 @@ class Target:
     rounding: str | None = None
 
 
-Value = Const | ConstReal | Source | Pending | Blocked
+Value = Const | ConstReal | Source | Pending | Missing

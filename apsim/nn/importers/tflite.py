@@ -15,13 +15,27 @@ from typing import Any
 import numpy as np
 
 from apsim.errors import ModelError
-from apsim.nn.importers import tflite_borders, tflite_file, tflite_moves, tflite_state, tflite_words
+from apsim.nn.importers import (
+    tflite_borders,
+    tflite_file,
+    tflite_moves,
+    tflite_recurrent,
+    tflite_state,
+    tflite_words,
+)
 from apsim.nn.importers.graph import Array, blaming
 from apsim.nn.importers.onnx import Imported
 from apsim.nn.importers.tflite_file import Operator, TfliteGraph, TfliteTensor
-from apsim.nn.importers.tflite_lowering import PLACEHOLDER, Handler, Lowering, batches_of
+from apsim.nn.importers.tflite_lowering import (
+    PLACEHOLDER,
+    Handler,
+    Lowering,
+    Spaced,
+    activation,
+    batches_of,
+)
 from apsim.nn.model import AvgPool, Concat, Conv2d, Linear, MatMul, MaxPool, Model, Sum
-from apsim.nn.model.windows import kernel_of
+from apsim.nn.model.windows import kernel_of, plane
 from apsim.nn.model.words import holding
 
 __all__ = ["HANDLERS", "from_tflite", "read_tflite"]
@@ -76,8 +90,7 @@ def _weights(
     _require_scales(operator, file, channel, len(values))
     if file.zero.any():
         values = values.astype(np.int16) - np.int16(file.zero[0])
-    bits = max(file.bits, holding(int(values.min()), int(values.max()) | 1).bits)
-    bits += int(values.min() >= 0 and values.max() >= 1 << (bits - 1))
+    bits = max(file.bits, holding(min(int(values.min()), -1), int(values.max())).bits)
     return {
         "weights": np.ascontiguousarray(values), "weight_bits": bits, "weight_scale": file.scale,
         "bias": np.zeros(len(values), np.int64),
@@ -128,6 +141,7 @@ def _biased(low: Lowering, operator: Operator, layer: Any, place: int = 2) -> An
     if index < 0 and x.bits == 16 and operator.op == "CONV_2D":
         raise operator.refuse("16-bit words without a bias, which TFLite's kernels do not take")
     narrow = x.bits == 16 and index >= 0 and _keeps_32_bits(operator)
+    narrow = narrow and operator.op != "FULLY_CONNECTED"  # which rounds alike for both
     return replace(layer, bias=own - x.zero_point * sums, sum_bits=32 if narrow else 0)
 
 
@@ -177,6 +191,9 @@ def _depthwise(low: Lowering, operator: Operator) -> None:
 
 def _convolve(low: Lowering, operator: Operator, fields: dict[str, Any], groups: int) -> None:
     _require_words(low, operator, operator.inputs[0], operator.outputs[0])
+    if operator.inputs[0] in low.spaced:
+        _convolve_spaced(low, operator, fields, groups)
+        return
     index, extra = low.padded.get(operator.inputs[0], (operator.inputs[0], NO_PADDING))
     name = low.as_planes(index)
     layer = Conv2d(
@@ -189,6 +206,65 @@ def _convolve(low: Lowering, operator: Operator, fields: dict[str, Any], groups:
     top, left, bottom, right = (a + b for a, b in zip(own, extra, strict=True))
     layer = replace(layer, padding=(top, left, bottom, right))
     low.finish(operator, _biased(low, operator, layer), planes=True)
+
+
+def _convolve_spaced(
+    low: Lowering, operator: Operator, fields: dict[str, Any], groups: int
+) -> None:  # fmt: skip
+    """A convolution of every n-th row and column by themselves: one that is dilated by n."""
+    cut = low.spaced[operator.inputs[0]]
+    plain = [*_pair(operator, "StrideH", "StrideW"),
+             *_pair(operator, "DilationHFactor", "DilationWFactor")]  # fmt: skip
+    if set(plain) != {1} or operator.option("Padding") != 1 or cut.whole:
+        raise operator.refuse("a strided, dilated or padded convolution of a batch of planes",
+                              "stride 1, VALID")  # fmt: skip
+    layer = Conv2d(
+        name="", inputs=(low.as_planes(cut.source),), output="", groups=groups,
+        dilation=cut.block, padding=cut.padding, **fields,
+    )  # fmt: skip
+    y = operator.outputs[0]
+    layer = _biased(low, operator, layer)
+    whole = f"{low.name(y)} (whole)"
+    size = plane(layer, *low.tensors[layer.inputs[0]].shape[1:])
+    tensor = low.kind(y, (len(layer.weights), *size))
+    clip, relu = activation(operator, tensor)
+    low.tensors[whole] = tensor
+    layer = replace(layer, name=low.layer_name(y), output=whole, relu=relu, requant=PLACEHOLDER)
+    low.emit(low.refilled(layer, clip), tensor)
+    low.spaced[y] = Spaced(y, cut.block, whole=whole)
+
+
+def _blocks(low: Lowering, operator: Operator) -> tuple[tuple[int, int], Array]:
+    block, ends = low.constant(operator, 1).ravel(), low.constant(operator, 2)
+    if block.shape != (2,) or ends.shape != (2, 2) or block.min() < 1:
+        raise operator.refuse(f"blocks of {block.tolist()}", "rows and columns of a plane")
+    return (int(block[0]), int(block[1])), ends
+
+
+def _space_to_batch(low: Lowering, operator: Operator) -> None:
+    """The convolution after it will be dilated."""
+    block, ends = _blocks(low, operator)
+    if not low.is_plane(operator.inputs[0]):
+        raise operator.refuse("a batch of anything but planes", "[N, H, W, C]")
+    (top, bottom), (left, right) = ends.tolist()
+    low.spaced[operator.outputs[0]] = Spaced(operator.inputs[0], block, (top, left, bottom, right))
+    low.became[operator.index] = "the dilation of the convolution after it"
+
+
+def _batch_to_space(low: Lowering, operator: Operator) -> None:
+    """What the dilated convolution gave, cut to its own size."""
+    block, ends = _blocks(low, operator)
+    cut = low.spaced.get(operator.inputs[0])
+    if cut is None or not cut.whole or cut.block != block:
+        raise operator.refuse("a batch that no SPACE_TO_BATCH_ND and convolution before it made")
+    (top, bottom), (left, right) = ends.tolist()
+    channels, height, width = low.tensors[cut.whole].shape
+    words = np.arange(channels * height * width).reshape(channels, height, width)
+    index = words[:, top : height - bottom, left : width - right]
+    y = operator.outputs[0]
+    if index.shape != (low.shape(y)[2], *low.shape(y)[:2]):
+        raise operator.refuse(f"an output {list(low.shape(y))} where {list(index.shape)} comes out")
+    low.stands(y, low.spread(cut.whole, index, low.made(y, True), operator.op), True)
 
 
 def _transpose_conv(low: Lowering, operator: Operator) -> None:
@@ -354,6 +430,8 @@ HANDLERS: dict[str, Handler] = {
     "CONV_2D": _conv,
     "DEPTHWISE_CONV_2D": _depthwise,
     "TRANSPOSE_CONV": _transpose_conv,
+    "SPACE_TO_BATCH_ND": _space_to_batch,
+    "BATCH_TO_SPACE_ND": _batch_to_space,
     "FULLY_CONNECTED": _fully_connected,
     "BATCH_MATMUL": _batch_matmul,
     "AVERAGE_POOL_2D": lambda low, operator: _pool(low, operator, AvgPool),
@@ -365,4 +443,5 @@ HANDLERS: dict[str, Handler] = {
     **tflite_words.HANDLERS,
     **tflite_borders.HANDLERS,
     **tflite_state.HANDLERS,
+    **tflite_recurrent.HANDLERS,
 }

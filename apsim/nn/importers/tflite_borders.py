@@ -11,13 +11,15 @@ from collections.abc import Callable
 
 from apsim.errors import ModelError
 from apsim.nn.importers.tflite_file import Operator, TfliteTensor
-from apsim.nn.importers.tflite_lowering import IN_REALS, Lowering
+from apsim.nn.importers.tflite_layouts import IN_REALS
+from apsim.nn.importers.tflite_lowering import Lowering
 from apsim.nn.importers.tflite_moves import MOVES
 from apsim.nn.importers.tflite_words import HANDLERS as WORDS
 from apsim.nn.model import Entry
 
 __all__ = ["HANDLERS", "left", "prepare"]
 
+AT_THE_END = ("CUSTOM TFLite_Detection_PostProcess",)  # boxes from integers, in real numbers
 MOVING = (*MOVES, "PAD")
 HEAVY = (
     "CONV_2D", "DEPTHWISE_CONV_2D", "FULLY_CONNECTED", "TRANSPOSE_CONV", "BATCH_MATMUL",
@@ -46,6 +48,11 @@ def prepare(low: Lowering) -> None:
 
 def left(low: Lowering, operator: Operator) -> bool:
     """Whether the operator is one of those that the host does at the end, or moves reals."""
+    if operator.op in AT_THE_END and _ends(low, operator):
+        sources = tuple(i for i in operator.inputs if i >= 0 and i not in low.constants)
+        low.left.update(dict.fromkeys(operator.outputs, sources))
+        low.became[operator.index] = "left to the host: the model ends with this operator's inputs"
+        return True
     reals = [i for i in operator.inputs if i in low.means or i in low.left]
     if not reals or operator.op == "QUANTIZE":
         return False
@@ -69,6 +76,14 @@ def left(low: Lowering, operator: Operator) -> bool:
         low.left[index] = sources
     low.became[operator.index] = "left to the host: real numbers after the last integers"
     return True
+
+
+def _ends(low: Lowering, operator: Operator) -> bool:
+    """Whether nothing takes what an operator gives, and it takes integers of ours."""
+    taken = {i for one in low.file.operators for i in one.inputs}
+    there = (low.constants, low.flat, low.planes, low.padded, low.left)
+    known = all(i < 0 or any(i in some for some in there) for i in operator.inputs)
+    return known and not taken.intersection(operator.outputs)
 
 
 def _same(one: TfliteTensor, other: TfliteTensor) -> bool:
@@ -106,6 +121,7 @@ def _dequantize(low: Lowering, operator: Operator) -> None:
         )
     low.quantized(index)
     low.means[output] = low.means.get(index, low.file.tensors[index])
+    low.stood[output] = index
     for where in (low.planes, low.flat):
         if index in where:
             where[output] = where[index]

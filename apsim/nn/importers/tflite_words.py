@@ -144,7 +144,7 @@ def _squared_difference(low: Lowering, operator: Operator, names: list[str], pla
     twice, up = 2 * max(scales), 7
     wide = factors.WIDE
     a, b = (rules.requant("tflite", s / twice, lo=wide[0], hi=wide[1]) for s in scales)
-    most = (1 << (kinds[0].bits + up)) + 1
+    most = ((1 << kinds[0].bits) - 1 << up) + 1  # both branches are halved at least
     tensor = Tensor(kinds[0].shape, holding(-most, most).bits, True, twice / (1 << up))
     name = f"{low.name(operator.outputs[0])} (difference)"
     low.emit(

@@ -16,10 +16,11 @@ from typing import Any
 import numpy as np
 
 from apsim.errors import ApsimError, ModelError
+from apsim.nn.importers.blockers import NO_FORM
 from apsim.nn.importers.builder import Builder
 from apsim.nn.importers.constants import Const, ConstReal, collapsed
 from apsim.nn.importers.graph import Array, Graph, Node, Refusal, island
-from apsim.nn.importers.pending import Blocked, Pending, Source, Target, Value
+from apsim.nn.importers.pending import Missing, Pending, Source, Target, Value
 from apsim.nn.model import Tensor
 from apsim.nn.model.words import holding
 
@@ -42,27 +43,30 @@ ANY = 1 << 30
 class Handler:
     """What an operator means here, and how much of it: the first `inputs` and `outputs`, and
     the attributes of these names at any value.  `defaults` are those of an operator that
-    onnx itself has no schema of."""
+    onnx itself has no schema of; `last` marks one that may only end a graph."""
 
     meaning: Meaning
     attributes: tuple[str, ...] = ()
     inputs: int = 1
     outputs: int = 1
+    last: bool = False
     defaults: Mapping[str, Any] = field(default_factory=dict)
 
 
 def handles(
-    meaning: Meaning, attributes: str = "", inputs: int = 1, outputs: int = 1, **defaults: Any
-) -> Handler:
+    meaning: Meaning, attributes: str = "", inputs: int = 1, outputs: int = 1, last: bool = False,
+    **defaults: Any,
+) -> Handler:  # fmt: skip
     """A line of a table of handlers; `attributes` are names with blanks between them."""
-    return Handler(meaning, tuple(attributes.split()), inputs, outputs, defaults)
+    return Handler(meaning, tuple(attributes.split()), inputs, outputs, last, defaults)
 
 
 class Walk:
     """A graph, the values its nodes gave so far, and the network being built."""
 
-    def __init__(self, graph: Graph, rule: str) -> None:
+    def __init__(self, graph: Graph, rule: str, input_scale: float | None = None) -> None:
         self.graph = graph
+        self.input_scale = input_scale
         self.build = Builder(graph, rule)
         self.values: dict[str, Value] = dict(graph.constants)
         self.blockers: list[Refusal] = []
@@ -90,14 +94,14 @@ class Walk:
         try:
             handler = self._handler(node, handlers)
             given = [self.values.get(name) for name in node.inputs]
-            if any(isinstance(value, Blocked) for value in given):
+            if any(isinstance(value, Missing) for value in given):
                 raise Refusal(node, "")
             self._check_inputs(node, handler)
             results = self._results(node, handler)
         except Refusal as refusal:
             if refusal.why:
                 self.blockers.append(refusal)
-            results = [Blocked()] * len(node.outputs)
+            results = [Missing()] * len(node.outputs)
         self.give(node, results)
 
     def give(self, node: Node, results: Sequence[Value]) -> None:
@@ -126,7 +130,7 @@ class Walk:
         if handler is None:
             known = sorted({op for domain, op in handlers if domain in ("", node.domain)})
             near = difflib.get_close_matches(node.op, known, n=3, cutoff=0.7)
-            why = f"this operator has no integer form here{self.in_real_numbers(node)}"
+            why = f"{NO_FORM}{self.in_real_numbers(node)}"
             raise node.refuse(why, " or ".join(near or LAYERS))
         known_defaults = {**node.defaults, **handler.defaults}
         for name, value in node.attributes.items():
@@ -134,6 +138,11 @@ class Walk:
             if name not in handler.attributes and not _equal(value, default):
                 wanted = f"no {name}" if default is None else f"{name} = {_shown(default)}"
                 raise node.refuse(f"attribute {name} = {_shown(value)} is not honoured", wanted)
+        used = (self.uses.get(name, 0) - (name in self.graph.outputs) for name in node.outputs)
+        if handler.last and any(count > 0 for count in used):
+            where = self.in_real_numbers(node)
+            raise node.refuse(f"a nonlinear function inside the network{where}",
+                              "Relu, Clip or MaxPool")  # fmt: skip
         return handler
 
     def _check_inputs(self, node: Node, handler: Handler) -> None:
@@ -206,9 +215,22 @@ class Walk:
         value = self.value(node, index)
         if isinstance(value, Pending):
             return value
+        if isinstance(value, Source) and self.input_scale is not None:
+            return self._scaled(node, node.inputs[index], value)
         if isinstance(value, Source):
             raise node.refuse(f"input {node.inputs[index]!r} is real, not quantized; {self.advice}")
         raise node.refuse(f"input {node.inputs[index]!r} must not be a constant")
+
+    def _scaled(self, node: Node, name: str, value: Source) -> Pending:
+        """A real input that a layer takes, in 8 signed bits of the scale that the user gave."""
+        target = self.target(np.array(self.input_scale), np.zeros(1), -128, 127, node)
+        made = self.build.enter(value, self.build.new_name(f"{name} (scaled)"), target)
+        for one, entry in self.build.entries.items():
+            if entry.name == value.name:
+                self.build.entries[one] = replace(entry, chosen=True)
+        entered = Pending(self.build.tensors[made].shape, source=made)
+        self.values[name] = entered
+        return entered
 
     @property
     def advice(self) -> str:
@@ -217,7 +239,8 @@ class Walk:
             return QUANTIZE_FIRST
         return (
             "the rest of the network is quantized: put a quantization (QuantizeLinear and "
-            "DequantizeLinear, or Quant) between the input and its first layer"
+            "DequantizeLinear, or Quant) between the input and its first layer, or give "
+            "--input-scale"
         )
 
     def real(self, value: Pending, name: str) -> Pending:

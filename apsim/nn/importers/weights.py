@@ -105,7 +105,7 @@ def add_bias(
     shift = np.broadcast_to(had + sign * laid(np.asarray(real, np.float64)), len(layer.weights))
     if not np.isfinite(shift).all():
         raise node.refuse("an added constant that is NaN or infinite")
-    return replace(value, layer=replace(layer, shift=shift if shift.any() else None))
+    return replace(value, curve=None, layer=replace(layer, shift=shift if shift.any() else None))
 
 
 def _plus(node: Node, value: Pending, added: Array, sign: int) -> Pending:
@@ -115,7 +115,7 @@ def _plus(node: Node, value: Pending, added: Array, sign: int) -> Pending:
     total = layer.bias.astype(object) + sign * added.astype(object)
     if max(map(abs, total)) >= WIDEST_BIAS:
         raise node.refuse("a bias that does not fit 64 bits")
-    return replace(value, layer=replace(layer, bias=total.astype(np.int64)))
+    return replace(value, curve=None, layer=replace(layer, bias=total.astype(np.int64)))
 
 
 def _same_unit(scale: Floats, unit: Floats) -> bool:
@@ -141,7 +141,8 @@ def scale_outputs(node: Node, value: Pending, factors: Array) -> Pending:
     scale = np.asarray(layer.weight_scale) * np.abs(by)
     shift = None if layer.shift is None else layer.shift * by
     layer = replace(layer, weight_scale=scale, shift=shift)
-    return replace(value, layer=_negated(layer, by < 0) if (by < 0).any() else layer)
+    layer = _negated(layer, by < 0) if (by < 0).any() else layer
+    return replace(value, curve=None, layer=layer)
 
 
 def _negated(layer: Weighted, channels: Array) -> Weighted:

@@ -61,6 +61,8 @@ def _case(model: Model, what: str, batch: int, draw: Draw) -> Case:
         if called not in feeds:
             feeds[called] = _values(tensor, entry, batch, draw)
         x[name] = _taken(model, name, feeds[called])
+        if entry is not None and entry.chosen:  # the file is fed what the network takes
+            feeds[called] = _undone(model, name, x[name])
     return Case(what, feeds, x)
 
 
@@ -97,7 +99,9 @@ def given(model: Model, x: Mapping[str, Integers], raw: Feeds | None = None) -> 
     for name, values in x.items():
         called = model.called(name)
         taken = known.get(called, known.get(name))
-        if taken is not None and taken.dtype.kind == "f":
+        entry = model.entries.get(name)
+        chosen = entry is not None and entry.chosen
+        if taken is not None and taken.dtype.kind == "f" and not chosen:
             feeds[called] = np.asarray(taken)
         else:
             feeds[called] = _undone(model, name, values)

@@ -17,8 +17,8 @@ from typing import Any
 import numpy as np
 
 from apsim.nn import exact
-from apsim.nn.judges import ties
-from apsim.nn.judges.reading import Array, Exact, Reading, Rounding
+from apsim.nn.judges import before, ties
+from apsim.nn.judges.reading import Array, Exact, Reading
 from apsim.nn.model import Floats, Integers, Layer, Model, Origin, Tensor
 
 __all__ = ["Agreement", "agreed", "compare", "merged", "origins_of"]
@@ -114,8 +114,29 @@ def compare(
         made = exact.layer_output(model, layer, judge.tensors)
         judge.take(layer.name, layer, layer.output, made)
     if unrounded and time.perf_counter() < deadline:
-        judge.look_before_rounding()
+        return _before_rounding(judge, deadline)
     return judge.judged
+
+
+def _before_rounding(judge: _Judge, deadline: float) -> list[Agreement]:
+    """The same with what each layer rounds held against what the file rounds.
+
+    The first tensor that a rounding of the file gives is the one; a clip of its integers,
+    in a layer of its own, rounds nothing more.
+    """
+    judged, taken = [], set[int]()
+    for one in judge.judged:
+        rounding = judge.exact[one.name].rounding if one.name in judge.exact else None
+        late = time.perf_counter() > deadline
+        if rounding is not None and id(rounding.steps) not in taken and not late:
+            taken.add(id(rounding.steps))
+            found = before.parted(judge.model, one.tensor, judge.tensors, rounding)
+            if found is not None and found[1].any():
+                steps, wrong = found
+                first = _first(steps, np.asarray(rounding.steps), wrong)
+                one = replace(one, parted=int(wrong.sum()), before=first)
+        judged.append(one)
+    return judged
 
 
 def merged(runs: Sequence[Sequence[Agreement]]) -> list[Agreement]:
@@ -157,40 +178,6 @@ class _Judge:
             return self.reading.exact()
         except Exception:  # a kernel that takes no float64
             return {}
-
-    def look_before_rounding(self) -> None:
-        """Hold what each layer rounds against what the file rounds.
-
-        The first tensor that a rounding of the file gives is the one; a clip of its
-        integers, in a layer of its own, rounds nothing more.
-        """
-        makers = {layer.output: layer for layer in self.model.layers}
-        taken: set[int] = set()
-        for at, one in enumerate(self.judged):
-            layer, found = makers.get(one.tensor), self.exact.get(one.name)
-            if found is None or found.rounding is None or id(found.rounding.steps) in taken:
-                continue
-            taken.add(id(found.rounding.steps))
-            if layer is None:
-                continue
-            if self._takes_integers_of(layer, found.rounding):
-                continue
-            steps = ties.unrounded(self.model, layer, self.tensors)
-            if steps is None or any(place.axes for place in self.places[one.tensor]):
-                continue
-            reach = ties.reach(self.model, layer.output, self.tensors)
-            own = ties.allowed(self.model, layer, reach)
-            wrong = ties.parted(steps, found.rounding, layer, reach, own)
-            if wrong.any():
-                before = _first(steps, found.rounding.steps, wrong)
-                self.judged[at] = replace(one, parted=int(wrong.sum()), before=before)
-
-    def _takes_integers_of(self, layer: Layer, rounding: Rounding) -> bool:
-        """Whether a layer clips what was rounded before it: it rounds nothing of its own."""
-        names = (place.name for given in layer.inputs for place in self.places[given])
-        before = (self.exact.get(name) for name in names)
-        roundings = [one.rounding for one in before if one is not None and one.rounding is not None]
-        return any(one.steps is rounding.steps for one in roundings)
 
     def take(self, what: str, layer: Layer | None, name: str, made: Integers) -> None:
         """Judge one tensor in each of its places; what follows goes on with the judge's."""

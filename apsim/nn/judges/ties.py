@@ -24,14 +24,13 @@ from apsim.nn.model import (
     Integers,
     Layer,
     Model,
-    Requant,
     Requantize,
     Tensor,
     Weighted,
 )
 from apsim.nn.model.windows import window_counts
 
-__all__ = ["allowed", "explained", "half_way", "parted", "reach", "real_explained", "unrounded"]
+__all__ = ["FLOAT32", "FLOAT64", "allowed", "explained", "half_way", "reach", "real_explained"]
 
 FLOAT32 = 2.0**-24
 FLOAT64 = 2.0**-40  # sums of float64, with room to spare
@@ -64,16 +63,28 @@ def allowed(model: Model, layer: Layer, reach: float) -> tuple[float, float]:
 
     They keep a factor as float32, which is a product and a quotient of float32 numbers;
     where a constant was multiplied into the weights' scale it was rounded once more.  A
-    bias stands in a scale that was a rounded product; in a sum each branch has a factor of
-    its own.
+    bias stands in a scale that was a rounded product, and where it is real the sum is so
+    much more than the value; in a sum of branches each has a factor of its own.
     """
+    if isinstance(layer, Add):
+        return 0.0, reach
+    requant = getattr(layer, "requant", None)
+    if requant is None:
+        return 4 * FLOAT32, 0.0
+    real = np.abs(requant.offset) * np.exp2(-requant.exponent.astype(np.float64))
+    whole = np.zeros(1)
+    summed = _summed(model, layer)
+    if summed is not None:
+        whole = np.abs(_file_bias(model, summed)) * requant.scale
+    return 4 * FLOAT32, FLOAT32 * float(4 * real.max() + 2 * whole.max(initial=0))
+
+
+def _summed(model: Model, layer: Layer) -> Weighted | None:
+    """The layer whose sums a layer requantizes: itself, or the one before it."""
     if isinstance(layer, Weighted):
-        scale = np.ones(1) if layer.requant is None else layer.requant.scale
-        most = np.abs(_file_bias(model, layer)) * scale
-        real = 0.0 if layer.shift is None else float(np.abs(layer.shift).max(initial=0))
-        besides = 4 * real / _step(model.tensors[layer.output])  # the sum is so much more than it
-        return 4 * FLOAT32, FLOAT32 * (2 * float(most.max(initial=0)) + besides)
-    return (0.0, reach) if isinstance(layer, Add) else (2 * FLOAT32, 0.0)
+        return layer
+    found = next((one for one in model.layers if one.output == layer.inputs[0]), None)
+    return found if isinstance(found, Weighted) and found.requant is None else None
 
 
 def _file_bias(model: Model, layer: Weighted) -> Integers:
@@ -140,41 +151,6 @@ def _step(tensor: Tensor) -> float:
     return tensor.scale if isinstance(tensor.scale, float) else 1.0
 
 
-def unrounded(model: Model, layer: Layer, tensors: Tensors) -> Floats | None:
-    """What a layer rounds, in steps with the zero point; None where it is no single rounding."""
-    requant = getattr(layer, "requant", None)
-    if requant is None or layer.host or requant.rule != "onnx-exact":
-        return None
-    total = exact.accumulate(model, layer, tensors).astype(np.float64)
-    lay = [1] * total.ndim
-    lay[total.ndim - 1 if layer.op == "linear" else min(1, total.ndim - 1)] = -1
-    mantissa, offset, exponent = (
-        part.astype(np.float64).reshape(lay)
-        for part in (requant.mantissa, requant.offset, requant.exponent)
-    )
-    steps = (total * mantissa + offset) * np.exp2(-exponent)
-    if isinstance(layer, AvgPool):
-        steps = steps / window_counts(layer, *model.tensors[layer.inputs[0]].shape[1:])
-    return np.asarray(steps + requant.zero_point, np.float64)
-
-
-def parted(
-    steps: Floats, rounding: Rounding, layer: Layer, reach: float, own: tuple[float, float]
-) -> Array:
-    """Where what a layer rounds is not what the file rounds, ends of its range left out."""
-    requant: Requant = layer.requant  # type: ignore[attr-defined]
-    given = np.asarray(rounding.steps, np.float64)
-    if given.shape != steps.shape:
-        return np.zeros(steps.shape, bool)
-    relative, absolute = own
-    off = relative * np.abs(given - requant.zero_point) + absolute + FLOAT64 * (reach / FLOAT32 + 1)
-    lo = max(requant.lo, requant.zero_point) if getattr(layer, "relu", False) else requant.lo
-    inside = (steps > lo + 1) & (steps < requant.hi - 1) | (given > lo + 1) & (
-        given < requant.hi - 1
-    )
-    return np.asarray(inside & ~(np.abs(given - steps) <= off))
-
-
 def half_way(model: Model, layer: Layer, tensors: Tensors, where: Array) -> Array:
     """Where, of the places marked, the exact value lies half-way between two integers.
 
@@ -186,7 +162,7 @@ def half_way(model: Model, layer: Layer, tensors: Tensors, where: Array) -> Arra
     if requant is None or layer.host or getattr(layer, "branches", None) is not None:
         return found
     total = exact.accumulate(model, layer, tensors)
-    axis = total.ndim - 1 if layer.op == "linear" else 1
+    axis = total.ndim - 1 if layer.op == "linear" else min(1, total.ndim - 1)
     lay = [1] * total.ndim
     lay[axis] = -1
     counts: Integers = np.ones(1, np.int64)

@@ -23,7 +23,12 @@ from apsim.nn.model import network as records
 __all__ = ["decode", "encode"]
 
 Array = npt.NDArray[Any]
-_LATER: Mapping[str, Any] = {"states": (), "sum_bits": 0}  # fields that older files do not have
+_LATER: Mapping[str, Any] = {
+    "states": (),
+    "sum_bits": 0,
+    "batched": True,
+    "steps": (),
+}  # fields that older files do not have
 
 
 def encode(value: Any, arrays: dict[str, Array], path: str = "model") -> Any:

@@ -11,7 +11,7 @@ import numpy as np
 import numpy.typing as npt
 
 from apsim.errors import InputError
-from apsim.nn.model import Integers, Model, Tensor
+from apsim.nn.model import Entry, Integers, Model, Tensor
 
 __all__ = ["checked_inputs"]
 
@@ -21,30 +21,28 @@ def checked_inputs(
 ) -> dict[str, Integers]:
     """Give the input tensors [N, ...] by name, in int64, and the states' where they start.
 
-    An input without its batch axis is the same for all images (one at least must have it);
-    a state that `x` names begins with what is given.  Raises `InputError` where an input is
-    missing, a shape or a value does not fit its tensor, or the batches differ.
+    An input that has no batch in its own file is the same for all; a state that `x` names
+    begins with what is given.  Raises `InputError` where an input is missing, a shape or a
+    value does not fit its tensor, or the batches differ.
     """
     given = dict(x) if isinstance(x, Mapping) else {model.input: x}
     for state in model.states:
         given.setdefault(state.read, state.start)
+    whole = {state.read for state in model.states} | {
+        name for name in model.inputs if not model.entries.get(name, Entry()).batched
+    }
     names = (*model.inputs, *(state.read for state in model.states))
     checked = {
-        name: _checked(model.called(name), name, given, model.tensors[name]) for name in names
+        name: _checked(model.called(name), name, given, model.tensors[name], name in whole)
+        for name in names
     }
     sizes = {model.called(name): len(values) for name, values in checked.items()}
-    whole = {
-        name for name in names if np.ndim(given[name]) == len(model.tensors[name].shape)
-    }  # those without a batch axis
-    if whole.issuperset(model.inputs):
-        first = model.inputs[0]
-        wanted = ", ".join(["N", *map(str, model.tensors[first].shape)])
-        shape = list(np.shape(given[first]))
-        raise InputError(f"input {model.called(first)!r} must have shape [{wanted}], got {shape}")
     most = max(sizes.values())
-    if any(
-        len(values) not in (1 if name in whole else most, most) for name, values in checked.items()
-    ):
+    alike = [
+        len(values) == most or (len(values) == 1 and name in whole)
+        for name, values in checked.items()
+    ]
+    if not all(alike):
         raise InputError(f"inputs must hold equally many, got {sizes}")
     return {
         name: np.broadcast_to(values, (most, *values.shape[1:])) if name in whole else values
@@ -53,14 +51,14 @@ def checked_inputs(
 
 
 def _checked(
-    called: str, name: str, given: Mapping[str, npt.ArrayLike], tensor: Tensor
+    called: str, name: str, given: Mapping[str, npt.ArrayLike], tensor: Tensor, whole: bool
 ) -> Integers:
     if name not in given:
         raise InputError(f"input {called!r} is missing; given: {', '.join(given)}")
     values = np.asarray(given[name])
     if values.dtype.kind not in "iub":
         raise InputError(f"input {called!r} must hold integers, got {values.dtype}")
-    if values.shape == tensor.shape:
+    if whole and values.shape == tensor.shape:
         values = values[None]
     if values.ndim == 0 or values.shape[1:] != tensor.shape:
         wanted = ", ".join(["N", *map(str, tensor.shape)])

@@ -81,12 +81,14 @@ class Entry:
     """How real numbers become an input tensor: x * factor + shift, then rounding.
 
     `steps` says how the file computes this in float32, one after the other: ("add", "sub",
-    "mul" or "div", by); empty where it is x * factor, + shift.
+    "mul" or "div", by); empty where it is x * factor, + shift.  `chosen` marks a scale that
+    the user gave: the file itself takes the real numbers.
 
     `name` is what the model's own file calls the input.  `rounding` is a mode of `rules.MODES`,
     "sign" (+1 from zero upwards, else -1), or "none" where the file takes integers and gives
     them no real meaning; `zero_first` adds the zero point before rounding, which decides
-    ties.  `lo` and `hi` clip further than the tensor's width does.
+    ties.  `lo` and `hi` clip further than the tensor's width does.  An input that is not
+    `batched` may be given without the batch axis, and is then the same for all.
     """
 
     name: str = ""
@@ -96,4 +98,6 @@ class Entry:
     lo: int | None = None
     hi: int | None = None
     zero_first: bool = False
+    batched: bool = True
     steps: tuple[tuple[str, float], ...] = ()
+    chosen: bool = False

@@ -12,7 +12,7 @@ from difflib import get_close_matches
 import numpy as np
 from numpy.typing import NDArray
 
-from apsim import cam
+from apsim import cam, controller
 from apsim.ap_kind import ApKind
 from apsim.cam.base import Cam
 from apsim.counts import Activity, Counts
@@ -115,7 +115,7 @@ class Chip:
         """
         self.clock.turn("program")
         self.require(function)
-        return self._execute(function, data, function.program.counts(), 1)
+        return self._execute(function, data, 1)
 
     def execute_beside(
         self, tall: Function, load: Function, loads: int, data: NDArray[np.uint64]
@@ -130,21 +130,21 @@ class Chip:
         program = load.program
         if not np.array_equal(tall.program.code.steps, program.code.steps):
             raise ProgramError(f"{load.name}: loads side by side must have one program")
-        return self._execute(tall, data, program.counts() * loads, loads)
+        return self._execute(tall, data, loads)
 
     def _execute(
-        self, function: Function, data: NDArray[np.uint64], counts: Counts, loads: int
+        self, function: Function, data: NDArray[np.uint64], loads: int
     ) -> NDArray[np.uint64]:
         """Run a function on an array of zeros, and note what its loads took."""
-        code = function.program.code
         self.clock.turn("load")
         array, zero = self._array(function)
         array.restore(zero)
         self.clock.turn("passes")
         out = np.zeros((1, data.shape[1]), np.uint64)
-        execution = array.execute(code, data, out)
+        execution = controller.run(function.program, array, data, out)
         self.clock.turn("unload")
-        self.note(counts, execution.activity, loads)
+        counts = controller.counted(execution, function.program, loads)
+        self.note(sum(counts.values(), Counts()), execution.activity, loads)
         words: NDArray[np.uint64] = out[0]
         return words
 

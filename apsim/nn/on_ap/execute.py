@@ -21,16 +21,21 @@ from apsim.nn.model import (
     Integers,
     Layer,
     Linear,
+    MatMul,
+    Maximum,
     MaxPool,
     Model,
+    Multiply,
     Relu,
     Requant,
     Requantize,
+    Sum,
+    Table,
     Tensor,
     Weighted,
 )  # fmt: skip
 from apsim.nn.model.windows import plane, window_counts
-from apsim.nn.model.words import holding
+from apsim.nn.model.words import Words, holding
 from apsim.nn.on_ap import patches, tasks, work
 from apsim.nn.on_ap.chip import Chip
 from apsim.nn.on_ap.layer_run import Part
@@ -74,6 +79,9 @@ def macs(model: Model, layer: Layer, batch: int) -> int:
     if isinstance(layer, Weighted):
         outputs = int(np.prod(model.tensors[layer.output].shape)) * batch
         return outputs * int(np.prod(layer.weights.shape[1:]))
+    if isinstance(layer, Multiply | MatMul):
+        length = model.tensors[layer.inputs[0]].shape[-1] if isinstance(layer, MatMul) else 1
+        return int(np.prod(model.tensors[layer.output].shape)) * batch * length
     return 0
 
 
@@ -144,7 +152,7 @@ def _from_sums(
             parts = [*parts, part]
         return job.done(sums, *parts)
     requant: Requant | None = layer.requant
-    acc = sums + _along(layer.bias, sums.ndim, axis)
+    acc = sums + _along(getattr(layer, "bias", 0), sums.ndim, axis)
     q = acc if requant is None else rules.scale(acc, requant, axis=axis)
     if layer.relu:
         q, part = work.rowwise(job.chip, _host_relu(job, q), q)
@@ -162,7 +170,8 @@ def _host_relu(job: Job[Any], q: Integers) -> Task:
 def _along(bias: Integers | int, axes: int, axis: int) -> Integers:
     """A bias, one or one for each channel, laid along an axis."""
     shape = [1] * axes
-    shape[axis] = -1
+    if axis < len(shape):  # else the batch alone
+        shape[axis] = -1
     return np.asarray(bias, np.int64).reshape(shape)
 
 
@@ -233,6 +242,48 @@ def _requantize(job: Job[Requantize], x: Integers) -> Executed:
     return _from_sums(job, x, 1, [])
 
 
+def _less_zero(job: Job[Any], inputs: Iterable[Integers]) -> list[Integers]:
+    """Inputs less their zero points."""
+    zeros = [job.model.tensors[name].zero_point for name in job.layer.inputs]
+    return [x - zero for x, zero in zip(inputs, zeros, strict=True)]
+
+
+def _multiply(job: Job[Multiply], *inputs: Integers) -> Executed:
+    products, part = work.rowwise(job.chip, job.plan.body[0], *_less_zero(job, inputs))
+    return _from_sums(job, products, 1, [part])
+
+
+def _matmul(job: Job[MatMul], *inputs: Integers) -> Executed:
+    """One product of matrices after the other: [T, K] and [U, K] give [T, U]."""
+    a, b = _less_zero(job, inputs)
+    b = b if job.layer.transposed else b.swapaxes(-1, -2)
+    x, weights = (m.reshape(-1, *m.shape[-2:]) for m in (b, a))
+    values, parts = _products(job, x, weights)
+    return _from_sums(job, np.stack(values).reshape(*a.shape[:-1], -1), 1, parts)
+
+
+def _maximum(job: Job[Maximum], *inputs: Integers) -> Executed:
+    greatest, part = work.rowwise(job.chip, job.plan.body[0], *inputs)
+    return job.done(greatest, part)
+
+
+def _sum(job: Job[Sum], x: Integers) -> Executed:
+    axes = tuple(axis + 1 for axis in job.layer.axes)
+    kept = np.moveaxis(x, axes, range(x.ndim - len(axes), x.ndim))
+    windows = kept.reshape(-1, int(np.prod([x.shape[axis] for axis in axes])))
+    words = Words.of(job.act)
+    sums, parts = _over_windows(job, words.narrow(windows))
+    shaped = sums.reshape(len(x), *job.model.tensors[job.layer.output].shape)
+    return _from_sums(job, shaped, 1 if shaped.ndim > 1 else 0, parts)
+
+
+def _table(job: Job[Table], x: Integers) -> Executed:
+    which = np.broadcast_to(job.layer.which, x.shape[1:]).ravel()
+    task = job.plan.body[0]
+    values, part = work.looked_up(job.chip, task, x.reshape(len(x), -1), which)
+    return job.done(values.reshape(x.shape), part)
+
+
 RUN: dict[type[Layer], Callable[..., Executed]] = {
     Conv2d: _conv2d,
     Linear: _linear,
@@ -241,4 +292,9 @@ RUN: dict[type[Layer], Callable[..., Executed]] = {
     Add: _add,
     Relu: _relu,
     Requantize: _requantize,
+    Multiply: _multiply,
+    MatMul: _matmul,
+    Maximum: _maximum,
+    Sum: _sum,
+    Table: _table,
 }

@@ -10,7 +10,18 @@ from dataclasses import replace
 import numpy as np
 
 from apsim.nn import rules
-from apsim.nn.model import Add, AvgPool, Model, Relu, Requant, Requantize, Weighted
+from apsim.nn.model import (
+    Add,
+    AvgPool,
+    MatMul,
+    Model,
+    Multiply,
+    Relu,
+    Requant,
+    Requantize,
+    Sum,
+    Weighted,
+)
 from apsim.nn.model.windows import window_counts
 from apsim.nn.rules import ranges
 from apsim.nn.rules.multipliers import divided, integers
@@ -24,9 +35,11 @@ FAR = 1 << 60
 AS_IT_IS = rules.requant("dyadic(1,floor)", 1.0, lo=-FAR, hi=FAR)
 
 
-def of_sums(model: Model, layer: Weighted | Add | Requantize) -> Shares | None:
+def of_sums(
+    model: Model, layer: Weighted | Add | Requantize | Multiply | Sum | MatMul
+) -> Shares | None:
     """Bias, scaling, ReLU, zero point and clip of a layer's sums."""
-    within, bias = ranges.of_layer(model, layer), np.atleast_1d(layer.bias)
+    within, bias = ranges.of_layer(model, layer), np.atleast_1d(getattr(layer, "bias", 0))
     rule: Requant | None = layer.requant or AS_IT_IS
     if rule is not None and not on_ap(rule):
         rule = integers(rule, within.shifted(bias))

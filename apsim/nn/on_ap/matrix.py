@@ -1,8 +1,8 @@
 """Dot products of a layer, every output a lane: the loads of a chip, many at a time.
 
 The rule: the program is that of a load, the outputs are folded over loads as they are
-literally, and counts are those of the loads' programs; which outputs stand side by side
-in the emulator changes nothing that is counted.
+literally, and counts are of steps that were carried out, which must be those that the loads'
+programs list; which outputs stand side by side in the emulator changes nothing of that.
 """
 
 from __future__ import annotations
@@ -15,14 +15,11 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from apsim.cam import FusedCam, PackedCam
-from apsim.cam._coding import UNCODED
 from apsim.cam.base import Execution
-from apsim.cam.lanes import LaneProgram, Operands
-from apsim.cam.transfer import planes_of, prepare
+from apsim.cam.lanes import LaneProgram, Operands, planes_of, predicted, prepare
 from apsim.counts import Activity, Counts
-from apsim.encoding import GROUPS, TABLE, Code
-from apsim.errors import ProgramError
+from apsim.encoding import GROUPS, SPAN, TABLE, Code
+from apsim.errors import CountError, ProgramError
 from apsim.functions import Function
 from apsim.layout import WIDEST
 from apsim.nn.on_ap.mapping import Fold
@@ -34,9 +31,6 @@ Integers = NDArray[np.integer[Any]]
 Words = NDArray[np.uint64]
 LANE = 64
 SCATTERED = 0.2  # time that a lane word takes more where its operands stand alone, measured
-
-WORTH_CODE = 1 << 16  # products of a layer from which on its passes are worth code of their own
-LEAST = {engine: kind.least for engine, kind in (("strict", PackedCam), ("fused", FusedCam))}
 
 
 @dataclass(frozen=True)
@@ -50,7 +44,7 @@ class Batch:
 
 
 @dataclass(frozen=True)
-class _Order:
+class Order:
     """Lanes over the columns of x ("u") or over the rows of the weights ("i").
 
     Lane word w holds 64 values of one index (`inner`), all with one value of the other.
@@ -61,7 +55,7 @@ class _Order:
     over_weights: bool
 
     @classmethod
-    def best(cls, i: int, u: int) -> _Order:
+    def best(cls, i: int, u: int) -> Order:
         """The order that leaves few lanes of a word idle, and has many words for each value."""
         one, other = cls(i, u, False), cls(u, i, True)
         return other if other.effort < one.effort else one
@@ -115,39 +109,54 @@ def dot_products(
     clock = clock or Clock()
     clock.turn("program")
     (u, length), i = x.shape, len(weights)
-    order = _Order.best(i, u)
-    function = make(fold.size if fold.full else fold.rest)
-    least = LEAST[engine] if len(x) * i * length >= WORTH_CODE else UNCODED
-    program = _program(function, fold.size if fold.full else fold.rest, length, least)
-    _ = program.tiles  # made now, so that its time is not the passes'
+    order = Order.best(i, u)
+    groups = fold.size if fold.full else fold.rest
+    function = make(groups)
+    program = _program(function, groups, length)
+    walk = program.prepare(order.outer * order.words, fused=engine == "fused")
     prepare()
     clock.turn("load")
     operands = _operands(function, x, weights, order, fold)
     clock.turn("passes")
-    done = program.run(operands, threads=threads, progress=lambda lanes: progress(lanes * length))
+    done = program.run(
+        operands, threads=threads, walk=walk, progress=lambda lanes: progress(lanes * length)
+    )
     clock.turn("unload")
     sums = _sums(function, order.gather(done.out))
     clock.turn("program")
-    counts, compared = Counts(), np.zeros(len(program.code), np.int64)
-    for groups, times in fold.sizes():
-        load = make(groups)
-        _refuse_other_steps(program.code, load.program.code)
-        counts += load.program.counts() * times
-        compared += _program(load, groups, length, least).compared_by_step(load.rows) * times
-    activity = Execution.of(program.code, np.vstack([compared, done.numbers])).activity
-    return Batch(sums, counts, activity, fold.loads)
+    _refuse_other_counts(program.code, done.execution, [(make(g), n) for g, n in fold.sizes()])
+    return Batch(sums, done.execution.counts, done.execution.activity, fold.loads)
 
 
-def _refuse_other_steps(ran: Code, load: Code) -> None:
-    """Loads are counted by their own programs: these must be the steps that ran."""
-    how_many = [GROUPS, TABLE]  # what differs between loads of more and of fewer groups
-    did, would = (np.delete(code.steps, how_many, axis=1) for code in (ran, load))
-    if not (np.array_equal(did, would) and np.array_equal(ran.pool, load.pool)):
+def _refuse_other_counts(ran: Code, done: Execution, loads: list[tuple[Function, int]]) -> None:
+    """What was carried out must be what the loads' programs list, step by step."""
+    listed = sum((_listed(ran, load) * times for load, times in loads), np.zeros((2, 1), np.int64))
+    for what, found, wanted in zip(
+        ("times", "compared"), (done.times, done.compared), listed, strict=True
+    ):
+        if not np.array_equal(found, wanted):
+            step = int(np.flatnonzero(found != wanted)[0])
+            raise CountError(f"step {step}, {what}: {found[step]}, the loads list {wanted[step]}")
+    counts = sum((load.program.counts() * times for load, times in loads), Counts())
+    if done.counts != counts:
+        raise CountError(f"{done.counts} were carried out, the loads list {counts}")
+
+
+@lru_cache(64)
+def _listed(ran: Code, load: Function) -> NDArray[np.int64]:
+    """How often each step of a load is listed, and on how many lines it compares: int64[2, n].
+
+    The load's steps must be those that ran, for more or for fewer groups.
+    """
+    code, said = load.program.code, [k for k in range(SPAN) if k not in (GROUPS, TABLE)]
+    same = np.array_equal(ran.pool, code.pool)
+    if not (same and np.array_equal(ran.steps[:, said], code.steps[:, said])):
         raise ProgramError("loads of more and of fewer groups must run the same steps")
+    return predicted(code, load.rows, load.columns)
 
 
 def _operands(
-    function: Function, x: Integers, weights: Integers, order: _Order, fold: Fold
+    function: Function, x: Integers, weights: Integers, order: Order, fold: Fold
 ) -> Operands:
     """One operand as planes, the other as words; until then in no wider type than they need."""
     fields, port = (function.layout["A"], function.layout["B"]), int(order.over_weights)
@@ -177,5 +186,5 @@ def _sums(function: Function, words: Words) -> Integers:
 
 
 @lru_cache(64)
-def _program(function: Function, groups: int, size: int, least: int) -> LaneProgram:
-    return LaneProgram(function.program.code, groups, size, function.columns, least)
+def _program(function: Function, groups: int, size: int) -> LaneProgram:
+    return LaneProgram(function.program.code, groups, size, function.columns)

@@ -18,16 +18,22 @@ import numpy as np
 
 from apsim.ap_kind import ApKind
 from apsim.errors import ModelError
+from apsim.lut.word_table import WIDEST_INPUT
 from apsim.nn.model import (
     Add,
     AvgPool,
     Conv2d,
     Layer,
     Linear,
+    MatMul,
+    Maximum,
     MaxPool,
     Model,
+    Multiply,
     Relu,
     Requantize,
+    Sum,
+    Table,
     Weighted,
 )  # fmt: skip
 from apsim.nn.model.windows import kernel_of
@@ -36,6 +42,7 @@ from apsim.nn.on_ap import layer_recipes, tasks
 from apsim.nn.on_ap.layer_run import NOTHING, Forecast
 from apsim.nn.on_ap.tasks import Requantization, Setting, Task
 
+MOST_TABLES = 16  # of one layer: a list takes a tenth of a second to find
 __all__ = ["MAPPINGS", "PLANS", "Plan", "plan_of", "predicted"]
 
 
@@ -129,7 +136,7 @@ def _weighted(model: Model, layer: Weighted, on: Setting) -> tuple[Task, ...]:
 
 def _from_sums(
     model: Model,
-    layer: Weighted | Add | Requantize,
+    layer: Weighted | Add | Requantize | Multiply | Sum | MatMul,
     on: Setting,
     body: tuple[Task, ...] = (),
     before: tuple[Requantization, ...] = (),
@@ -138,7 +145,7 @@ def _from_sums(
     """Bias, rule and ReLU of a layer's sums: on the AP, or the host's with a ReLU in between."""
     count, requant = _count(model, layer.output, on), layer.requant
     if on.requant == "ap":
-        if requant is None and not (layer.relu or np.any(layer.bias)):
+        if requant is None and not (layer.relu or np.any(getattr(layer, "bias", 0))):
             return Plan(body, (), before, host, "ap")
         shares = layer_recipes.of_sums(model, layer)
         if shares is not None:
@@ -149,7 +156,8 @@ def _from_sums(
             )
             after = tasks.requantized(done, count, shares, on, paper)
             return Plan(body, (after,), before, host, "ap")
-    by_host = (*host, "bias", *([f"requantize ({requant.rule})"] if requant else []))
+    own = ("bias",) if hasattr(layer, "bias") else ()
+    by_host = (*host, *own, *([f"requantize ({requant.rule})"] if requant else []))
     if not layer.relu:
         return Plan(body, (), before, by_host)
     if requant is None:
@@ -216,7 +224,69 @@ def _relu(model: Model, layer: Relu, on: Setting) -> Plan:
     return Plan((tasks.relu(count, bits, on),), host=("zero point",) if zero else ())
 
 
-PLANS: dict[type[Layer], Callable[[Model, Any, Setting], Plan]] = {
+def _factors(model: Model, layer: Multiply | MatMul) -> tuple[Words, Words]:
+    """Both inputs less their zero points."""
+    a, b = (model.tensors[name] for name in layer.inputs)
+    return (
+        holding(a.lo - a.zero_point, a.hi - a.zero_point),
+        holding(b.lo - b.zero_point, b.hi - b.zero_point),
+    )
+
+
+def _zero_points(model: Model, layer: Multiply | MatMul) -> tuple[str, ...]:
+    zeros = any(model.tensors[name].zero_point for name in layer.inputs)
+    return ("zero points",) if zeros else ()
+
+
+def _multiply(model: Model, layer: Multiply, on: Setting) -> Plan:
+    task = tasks.multiply(_count(model, layer.output, on), *_factors(model, layer), on)
+    return _from_sums(model, layer, on, (task,), host=_zero_points(model, layer))
+
+
+def _matmul(model: Model, layer: MatMul, on: Setting) -> Plan:
+    """A product of two matrices for each image and each of the leading axes."""
+    *lead, rows, length = model.tensors[layer.inputs[0]].shape
+    outputs = rows * model.tensors[layer.output].shape[-1]
+    a, b = _factors(model, layer)
+    task = tasks.products(outputs, length, b, a, on)  # rows of a are the weights of im2col
+    body = (task,) * (int(np.prod(lead)) * on.images)
+    return _from_sums(model, layer, on, body, host=_zero_points(model, layer))
+
+
+def _maximum(model: Model, layer: Maximum, on: Setting) -> Plan:
+    words = common(*(Words.of(model.tensors[name]) for name in layer.inputs))
+    function = "min" if layer.least else "max"
+    return Plan((tasks.extremes(function, _count(model, layer.output, on), words, on),))
+
+
+def _sum(model: Model, layer: Sum, on: Setting) -> Plan | None:
+    """Sums as those of windows; the host's where one is longer than a CAP holds."""
+    shape = model.tensors[layer.inputs[0]].shape
+    window = int(np.prod([shape[axis] for axis in layer.axes]))
+    if (window + 1) // 2 > on.rows:
+        return None
+    count = _count(model, layer.output, on)
+    body = (tasks.window_sums(count, window, _words(model, layer), on),) * (window > 1)
+    return _from_sums(model, layer, on, body, host=("windows",))
+
+
+def _table(model: Model, layer: Table, on: Setting) -> Plan | None:
+    """A list of passes for each table; wider words, and more tables, stay on the host."""
+    x, y = (Words.of(model.tensors[name]) for name in (layer.inputs[0], layer.output))
+    if x.bits > WIDEST_INPUT:
+        return None
+    places = np.broadcast_to(layer.which, model.tensors[layer.output].shape)
+    numbers, counts = np.unique(places, return_counts=True)
+    if len(numbers) > MOST_TABLES:
+        return None
+    listed = [
+        (int(count) * on.images, layer.values[number].tolist())
+        for number, count in zip(numbers, counts, strict=True)
+    ]
+    return Plan((tasks.looked_up(layer.function, listed, x, y, on),))
+
+
+PLANS: dict[type[Layer], Callable[[Model, Any, Setting], Plan | None]] = {
     Conv2d: _conv2d,
     Linear: _linear,
     MaxPool: _max_pool,
@@ -224,4 +294,9 @@ PLANS: dict[type[Layer], Callable[[Model, Any, Setting], Plan]] = {
     Add: _add,
     Relu: _relu,
     Requantize: _from_sums,
+    Multiply: _multiply,
+    MatMul: _matmul,
+    Maximum: _maximum,
+    Sum: _sum,
+    Table: _table,
 }

@@ -23,8 +23,8 @@ from apsim.nn.on_ap.mapping import Fold, chunks, fold_sums, fold_windows, fold_w
 from apsim.nn.rules.recipes import Share
 
 __all__ = [
-    "Loads", "Requantization", "Setting", "Task", "add", "products", "relu", "requantized",
-    "window_maxima", "window_sums",
+    "Loads", "Requantization", "Setting", "Task", "add", "extremes", "looked_up", "multiply",
+    "products", "relu", "requantized", "window_maxima", "window_sums",
 ]  # fmt: skip
 
 Sizes = tuple[tuple[str, Any], ...]
@@ -87,15 +87,23 @@ def _built(entry: Entry, ap: str, sizes: Sizes) -> Function:
 
 @dataclass(frozen=True)
 class Task:
-    """One kind of work on the AP, as it will stand in the report: all its loads."""
+    """One kind of work on the AP, as it will stand in the report: all its loads.
+
+    `unprinted` names all of it as a term where the paper has no such function.
+    """
 
     name: str
     loads: tuple[Loads, ...]
+    unprinted: str = ""
 
     @cached_property
     def forecast(self) -> Forecast:
         """Closed forms times loads."""
-        return sum((loads.forecast for loads in self.loads), Forecast())
+        total = sum((loads.forecast for loads in self.loads), Forecast())
+        if not self.unprinted:
+            return total
+        rest = total.predicted - total.paper - sum(total.terms.values(), NOTHING)
+        return replace(total, terms=total.terms | {self.unprinted: rest})
 
 
 @dataclass(frozen=True, eq=False)
@@ -105,8 +113,8 @@ class Requantization(Task):
     `paper` is what the paper counts of it: a ReLU, where the recipes hold one.
     """
 
-    shares: tuple[Share, ...]
-    paper: Counts
+    shares: tuple[Share, ...] = ()
+    paper: Counts = NOTHING
 
     @cached_property
     def forecast(self) -> Forecast:
@@ -161,6 +169,35 @@ def add(count: int, words: Words, on: Setting) -> Task:
     return Task("add", (_loads("add", on, fold_words(count, on.rows), sizes),))
 
 
+def multiply(count: int, a: Words, b: Words, on: Setting) -> Task:
+    """Pairs of words, one pair in each row, their products read in full."""
+    sizes = {"Ma": a.bits, "Mw": b.bits, "signs": a.kind + b.kind, "dirty": True}
+    return Task("multiply", (_loads("multiply", on, fold_words(count, on.rows), sizes),))
+
+
+def extremes(function: str, count: int, words: Words, on: Setting) -> Task:
+    """The "max" or "min" of pairs of words, one pair in each row."""
+    sizes = {"M": words.bits, "signs": words.coding, "dirty": True}
+    loads = _loads(function, on, fold_words(count, on.rows), sizes)
+    return Task(function, (loads,), "" if function == "max" else "minimum")
+
+
+def looked_up(
+    name: str, tables: Sequence[tuple[int, Sequence[int]]], x: Words, y: Words, on: Setting
+) -> Task:
+    """Words, one in each row, by tables: (how many words, the values of all words) of each."""
+    loads = tuple(
+        _loads(
+            "table",
+            on,
+            fold_words(count, on.rows),
+            {"M": x.bits, "N": y.bits, "signs": x.kind + y.kind, "values": tuple(values)},
+        )
+        for count, values in tables
+    )
+    return Task(f"table ({name})", loads)
+
+
 def relu(count: int, bits: int, on: Setting) -> Task:
     """Signed words of `bits` bits, one in each row."""
     return Task("relu", (_loads("relu", on, fold_words(count, on.rows), {"M": bits}),))
@@ -180,7 +217,7 @@ def requantized(
         )
         for share in shares
     )
-    return Requantization(name, loads, tuple(shares), paper)
+    return Requantization(name, loads, shares=tuple(shares), paper=paper)
 
 
 def _loads(function: str, on: Setting, fold: Fold, sizes: dict[str, Any]) -> Loads:

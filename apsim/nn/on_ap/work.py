@@ -18,7 +18,7 @@ from apsim.nn.on_ap.layer_run import Part
 from apsim.nn.on_ap.tasks import Loads, Requantization, Task
 from apsim.nn.on_ap.watch import Watch, joined, one_load
 
-__all__ = ["MAPPINGS", "grouped", "products", "requantize", "rowwise"]
+__all__ = ["MAPPINGS", "grouped", "looked_up", "products", "requantize", "rowwise"]
 
 Progress = Callable[[int], None]
 TALL = 32  # loads that stand on one array
@@ -95,6 +95,17 @@ def rowwise(chip: Chip, task: Task, *operands: Integers) -> tuple[Integers, Part
     values = _row_by_row(chip, task.loads[0], *(words.ravel() for words in operands))
     part = watch.part(task)
     return values.reshape(operands[0].shape), part
+
+
+def looked_up(chip: Chip, task: Task, words: Integers, which: Integers) -> tuple[Integers, Part]:
+    """Words [N, places] by the task's tables; `which` [places] says which one each takes."""
+    watch = Watch(chip)
+    values = np.empty_like(words)
+    for number, loads in zip(np.unique(which), task.loads, strict=True):
+        taken = which == number
+        found = _row_by_row(chip, loads, words[:, taken].ravel())
+        values[:, taken] = found.reshape(len(words), -1)
+    return values, watch.part(task)
 
 
 def _row_by_row(chip: Chip, loads: Loads, *operands: Integers) -> Integers:

@@ -101,7 +101,7 @@ def _variant(rule: str, layer: Layer, x: Tensor) -> str:
     """TFLite has one rule for each kind of kernel; the others have one for all."""
     if rule != "tflite":
         return rule
-    if isinstance(layer, Linear):
+    if isinstance(layer, Linear) and layer.sum_bits != 32:
         return "tflite-float"
     wide = x.bits > 8 and not (isinstance(layer, Weighted) and layer.sum_bits == 32)
     return "tflite-16x8" if wide else "tflite"
@@ -303,12 +303,19 @@ def refill(model: Model, layer: Layer, rule: str, clip: Clip | None = None) -> L
         return fill_pool(rule, layer, inputs[0], y, kept)
     if isinstance(layer, Move):
         return fill_move(rule, layer, inputs[0], y, kept)
+    if isinstance(layer, Multiply | Add) and _own_rounding(rule, requant):
+        return layer
     if isinstance(layer, Multiply | MatMul):
         return replace(layer, requant=fill_product(rule, layer, inputs, y, kept))
     if isinstance(layer, Sum):
         return fill_sum(rule, layer, inputs[0], y, kept)
     assert isinstance(layer, Add)
     return fill_add(rule, layer, inputs, y, kept)
+
+
+def _own_rounding(rule: str, requant: Requant) -> bool:
+    """Whether an operator of the file rounds in a way of its own, whatever the rule is."""
+    return requant.rule.startswith("dyadic(1,") and not rule.startswith("dyadic(")
 
 
 def _same_table(model: Model, layer: Table) -> Table:

@@ -101,6 +101,11 @@ def _elu(x: Wide) -> Wide:
     return np.asarray(np.where(x < 0, np.expm1(x), x), np.float64)
 
 
+def _logistic(x: Reals) -> Reals:
+    one, power = np.float32(1), np.asarray(np.exp(-x.astype(np.float64)), np.float32)
+    return one / (one + power)
+
+
 def _gelu(x: Reals) -> Reals:
     half = np.float32(0.5) * x
     return half * np.asarray(_erfc((x * np.float32(-np.sqrt(0.5))).astype(np.float64)), np.float32)
@@ -113,7 +118,7 @@ def _gelu_tanh(x: Reals) -> Reals:
 
 
 REAL: dict[str, Callable[[Reals], Reals]] = {
-    "LOGISTIC": _exactly(lambda x: 1 / (1 + np.exp(-x))),
+    "LOGISTIC": _logistic,
     "TANH": _exactly(np.tanh),
     "EXP": _exactly(np.exp),
     "ELU": _exactly(_elu),

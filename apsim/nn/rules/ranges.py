@@ -11,11 +11,21 @@ from dataclasses import dataclass
 import numpy as np
 
 from apsim.nn import exact
-from apsim.nn.model import Add, AvgPool, Integers, Model, Requantize, Weighted
+from apsim.nn.model import (
+    Add,
+    AvgPool,
+    Integers,
+    MatMul,
+    Model,
+    Multiply,
+    Requantize,
+    Sum,
+    Weighted,
+)
 
 __all__ = ["Range", "of_layer"]
 
-Summing = Weighted | AvgPool | Add | Requantize
+Summing = Weighted | AvgPool | Add | Requantize | Multiply | MatMul | Sum
 
 
 @dataclass(frozen=True, eq=False)
@@ -42,8 +52,21 @@ def of_layer(model: Model, layer: Summing) -> Range:
     tensors = [model.tensors[name] for name in layer.inputs]
     if isinstance(layer, Add):
         return _of_addition(layer, [np.array([tensor.lo, tensor.hi]) for tensor in tensors])
+    if isinstance(layer, Multiply | MatMul):
+        return _of_products(model, layer)
     words = layer.kernel[0] * layer.kernel[1] if isinstance(layer, AvgPool) else 1
+    if isinstance(layer, Sum):
+        words = int(np.prod([tensors[0].shape[axis] for axis in layer.axes]))
     return Range.between(words * tensors[0].lo, words * tensors[0].hi)
+
+
+def _of_products(model: Model, layer: Multiply | MatMul) -> Range:
+    """One product of two words less their zero points, or the sum of as many as a row has."""
+    tensors = [model.tensors[name] for name in layer.inputs]
+    (a, b), (c, d) = ((t.lo - t.zero_point, t.hi - t.zero_point) for t in tensors)
+    ends = (a * c, a * d, b * c, b * d)
+    words = tensors[0].shape[-1] if isinstance(layer, MatMul) else 1
+    return Range.between(words * min(ends), words * max(ends))
 
 
 def _of_weights(model: Model, layer: Weighted) -> Range:

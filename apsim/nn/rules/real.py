@@ -28,8 +28,8 @@ def quantize(model: Model, x: npt.ArrayLike, name: str | None = None) -> Integer
     name = model.input if name is None else name
     tensor, called = model.tensors[name], model.called(name)
     values = np.asarray(x, np.float32)
-    if values.shape == tensor.shape and len(model.inputs) > 1:
-        values = values[None]  # the same for all images
+    if values.shape == tensor.shape and not model.entries.get(name, Entry()).batched:
+        values = values[None]
     if values.ndim == 0 or values.shape[1:] != tensor.shape:
         wanted = ", ".join(["N", *map(str, tensor.shape)])
         raise InputError(f"input {called!r} must have shape [{wanted}], got {list(values.shape)}")

@@ -165,7 +165,7 @@ class _Channel:
 
     def __call__(self, values: Array) -> Array:
         shape = list(self.shape)
-        if self.axis < len(shape):  # else the batch alone, and one entry
+        if values.size > 1:
             shape[self.axis] = -1
         return values.reshape(shape)
 

@@ -37,11 +37,12 @@ Labels = npt.NDArray[np.integer[Any]]
 
 def model(
     name: str, *, bits: str | None = None, rule: str | None = None, seed: int = 0,
-    shape: Sequence[int] | None = None,
+    shape: Sequence[int] | None = None, input_scale: float | None = None,
 ) -> Model:  # fmt: skip
     """A bundled network, one of the literature, or a file, at the given widths and rule.
 
-    `shape` is the input's, with the batch, where an ONNX file leaves axes open.
+    `shape` is the input's, with the batch, where an ONNX file leaves axes open, `input_scale`
+    its step where a layer of one takes real numbers.
 
     Raises `ModelError` for a file that cannot be used and `InputError` for widths that do
     not fit.
@@ -51,6 +52,8 @@ def model(
         raise InputError(f"--seed: wanted a number from 0 on, got {seed}")
     if shape is not None and Path(name).suffix != ".onnx":
         raise InputError(f"--shape: only ONNX files leave axes open, {name} has its own shape")
+    if input_scale is not None and Path(name).suffix != ".onnx":
+        raise InputError(f"--input-scale: only ONNX files take real numbers, {name} takes none")
     if bits is not None and bits.startswith(BUDGET):
         found = scales.with_scales(synthetic.network(name, seed=seed))
         found = found.at(budget_widths(name, bits.removeprefix(BUDGET)))
@@ -65,7 +68,7 @@ def model(
     else:
         from apsim.nn import importers
 
-        found = importers.read(name, rule=rule, shape=shape).model
+        found = importers.read(name, rule=rule, shape=shape, input_scale=input_scale).model
     return found if widths is None else found.at(widths)
 
 
@@ -165,9 +168,14 @@ def steps(network: Model, path: str | None, many: int | None = None) -> list[dic
     if many is not None and not 1 <= many <= most:
         raise InputError(f"--steps: wanted 1 to {most}, got {many}")
     return [
-        _entered(network, {name: values[i] for name, values in given.items()})
+        _entered(network, {name: _step(network, name, values[i]) for name, values in given.items()})
         for i in range(many or most)
     ]
+
+
+def _step(network: Model, name: str, values: Any) -> Any:
+    """One step, with a batch of one where it has none."""
+    return values[None] if values.shape == network.tensors[name].shape else values
 
 
 def file_inputs(network: Model, images: int | None, path: str) -> dict[str, Any]:

@@ -44,8 +44,8 @@ module ap_column #(
         vrows = '0;
         vbits = '0;
         for (int s = 0; s < SEGMENTS; s++) begin
-          vrows |= member[s*ROWS+:ROWS] & {ROWS{vwrite[s]}};
-          vbits |= member[s*ROWS+:ROWS] & {ROWS{vline[s]}};
+          if (vwrite[s]) vrows |= member[s*ROWS+:ROWS];
+          if (vline[s]) vbits |= member[s*ROWS+:ROWS];
         end
       end
       assign into  = ({ROWS{mask}} & hwrite) | (vmask & vrows);
@@ -164,7 +164,7 @@ module ap #(
   logic [COLUMNS-1:0] fill, put;
   logic [COLUMNS*ROWS-1:0] equal;
   logic [COLUMNS*SEGMENTS-1:0] match, vwrite, vline;  // a column after the other
-  logic [SEGMENTS*COLUMNS-1:0] now, moved;            // a segment after the other
+  logic [SEGMENTS*COLUMNS-1:0] now, moved, matched;   // a segment after the other
 
   assign search = op == COMPARE || op == READ;
   assign keyed = op == WRITE || op == WRITE_ALL;
@@ -197,27 +197,36 @@ module ap #(
       logic [COLUMNS-1:0] into;  // the word from outside, from column `first` on
       assign into = data[COLUMNS-1:0] << first;
       for (genvar s = 0; s < SEGMENTS; s++) begin : g_segment
-        logic [COLUMNS-1:0] matched, written;
-        logic acts;
-        assign acts = en & mode & writes & active[s];
-        assign written = op == WRITE ? now[s*COLUMNS+:COLUMNS] : op == WRITE_ALL ? '1 : fill;
-        for (genvar c = 0; c < COLUMNS; c++) begin : g_crossing
-          assign matched[c] = match[c*SEGMENTS+s];
-          assign vwrite[c*SEGMENTS+s] = acts & written[c];
-          assign vline[c*SEGMENTS+s] = op == WRITE_TAG ? moved[s*COLUMNS+c] : into[c];
-        end
         ap_segment #(
             .COLUMNS(COLUMNS), .CHAIN(CHAIN), .SHIFT(SHIFT)
         ) u_segment (
             .clk, .rst, .clear(en & vclear), .active(active[s]), .load(en & mode & search), .gate,
-            .match(matched), .read(op == READ), .shift, .now(now[s*COLUMNS+:COLUMNS]),
-            .moved(moved[s*COLUMNS+:COLUMNS]), .tag(vtag[s*COLUMNS+:COLUMNS])
+            .match(matched[s*COLUMNS+:COLUMNS]), .read(op == READ), .shift,
+            .now(now[s*COLUMNS+:COLUMNS]), .moved(moved[s*COLUMNS+:COLUMNS]),
+            .tag(vtag[s*COLUMNS+:COLUMNS])
         );
+      end
+      always_comb begin  // set at once, for all who listen
+        logic [SEGMENTS*COLUMNS-1:0] by_segment;
+        for (int i = 0; i < SEGMENTS * COLUMNS; i++)
+          by_segment[i] = match[i%COLUMNS*SEGMENTS+i/COLUMNS];
+        matched = by_segment;
+      end
+      always_comb begin
+        logic [COLUMNS*SEGMENTS-1:0] written, line;
+        for (int s = 0; s < SEGMENTS; s++)
+          for (int c = 0; c < COLUMNS; c++) begin
+            written[c*SEGMENTS+s] = en & mode & writes & active[s]
+                & (op == WRITE ? now[s*COLUMNS+c] : op == WRITE_ALL | fill[c]);
+            line[c*SEGMENTS+s] = op == WRITE_TAG ? moved[s*COLUMNS+c] : into[c];
+          end
+        vwrite = written;
+        vline = line;
       end
     end else begin : g_horizontal
       assign {fill, put} = '0;
       assign {vwrite, vline} = '0;
-      assign {now, moved, vtag} = '0;
+      assign {now, moved, matched, vtag} = '0;
     end
   endgenerate
 

@@ -94,12 +94,14 @@ module controller #(
     end
   end
 
-  always_comb begin
+  always_comb begin  // set at once: whoever listens to `member` does so once
+    logic [SEGMENTS*ROWS-1:0] cut;
     for (int s = 0; s < SEGMENTS; s++) begin
       active[s] = 32'(s) < acting;
-      member[s*ROWS+:ROWS] = parallel ? (active[s] ? masks[place+slots+32'(s)] : '0)
-                           : {ROWS{s == 0}};
+      cut[s*ROWS+:ROWS] = ~parallel ? {ROWS{s == 0}}
+                        : 32'(s) < acting ? masks[place+slots+32'(s)] : '0;
     end
+    member = cut;
   end
 
   always_ff @(posedge clk) begin

@@ -98,7 +98,9 @@ module tb;
     end
     if (step > STEPS) fail("steps");
     else if (step > 0 && `TRACE == STEPS) compare_state(expected_trace[step-1]);
-    for (int i = 0; i < COLUMNS * ROWS; i++) if (cells[i] !== earlier[i]) flips++;
+    for (int c = 0; c < COLUMNS; c++)
+      if (cells[c*ROWS+:ROWS] !== earlier[c*ROWS+:ROWS])
+        for (int r = 0; r < ROWS; r++) if (cells[c*ROWS+r] !== earlier[c*ROWS+r]) flips++;
     earlier = cells;
   endtask
 

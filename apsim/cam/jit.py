@@ -1,0 +1,253 @@
+"""How a kernel becomes machine code by numba, and where that code is kept between runs.
+
+The rule: compiled code is kept in a folder of the user's own, under a digest of every source
+that kernels depend on and of the versions of what compiles them, each file beside its own
+digest, so that what is loaded is what would be made.  A cached file is code that will run:
+a folder, or a parent, that somebody else could write is never read, and where there is no
+folder nothing is kept.  Under NUMBA_DISABLE_JIT=1 kernels run as the Python that they are.
+"""
+
+from __future__ import annotations
+
+import atexit
+import functools
+import gc
+import hashlib
+import os
+import pickle
+import stat
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager, suppress
+from pathlib import Path
+from typing import Any, TypeVar, cast
+
+import llvmlite
+import numba
+import numpy as np
+from numba.core import caching, ccallback, config, serialize, types
+from numba.core.compiler import CompileResult
+
+__all__ = ["PLAIN", "Operation", "cache_folder", "kernel", "plain", "small", "sources_digest"]
+
+Function = TypeVar("Function", bound=Callable[..., Any])
+
+atexit.register(gc.freeze)  # a last look for garbage in all of numba would find nothing
+
+PLAIN = bool(getattr(config, "DISABLE_JIT"))  # noqa: B009 - numba sets it at run time
+"""Whether kernels run as plain Python."""
+
+OPTIONS: dict[str, Any] = {"error_model": "numpy", "no_cfunc_wrapper": True, "_nrt": False}
+_njit: Any = numba.njit  # some of its options have no types
+Numbers = types.CPointer(types.int64)
+DIGEST = hashlib.sha256().digest_size
+
+
+def kernel(signature: str) -> Callable[[Function], Function]:
+    """A function for one signature, which runs without the interpreter's lock.
+
+    It is compiled, or what was compiled is loaded, when it is first called.
+    """
+
+    def made(function: Function) -> Function:
+        if PLAIN:
+            return _wrapping(function)
+        return cast(Function, functools.wraps(function)(_Kernel(function, signature)))
+
+    return made
+
+
+class _Kernel:
+    def __init__(self, function: Callable[..., Any], signature: str) -> None:
+        self.function, self.signature = function, signature
+
+    @functools.cached_property
+    def compiled(self) -> Callable[..., Any]:
+        """The function for its signature."""
+        made = _njit(nogil=True, **OPTIONS)(self.function)
+        made._cache = _Kept(self.function)
+        made.compile(self.signature)
+        made.disable_compile()
+        return cast(Callable[..., Any], made)
+
+    def __call__(self, *args: Any) -> Any:
+        return self.compiled(*args)
+
+
+def small(function: Function) -> Function:
+    """A leaf of kernels: compiled into those that call it, and kept with them."""
+    if PLAIN:
+        return function
+    return cast(Function, _njit(**OPTIONS, no_cpython_wrapper=True)(function))
+
+
+class Operation:
+    """A `void f(frame, row)` that kernels call by its address (`vector.invoke`).
+
+    It is compiled, or loaded, when somebody first asks for the address.  `text` is the source
+    of a function that is in no file.
+    """
+
+    def __init__(self, function: Callable[..., None], text: str = "") -> None:
+        self.function, self.text = function, text
+
+    @functools.cached_property
+    def address(self) -> int:
+        """Where its machine code begins."""
+        if PLAIN:
+            _plain.append(_wrapping(self.function))
+            return len(_plain) - 1
+        self._code.compile()
+        return int(self._code.address)
+
+    @property
+    def is_kept(self) -> bool:
+        """Whether its code need not be compiled: it is on disk, or there is none to be made."""
+        return PLAIN or self._code._cache.holds(self._code._sig, self._code._targetdescr)
+
+    @functools.cached_property
+    def _code(self) -> Any:
+        """It lives as long as its operation."""
+        kind = (Numbers, Numbers), types.void
+        options = {"error_model": "numpy", "_nrt": False}
+        code: Any = ccallback.CFunc(self.function, kind, {}, options)
+        code._cache = _Kept(self.function, self.text)
+        return code
+
+
+_plain: list[Callable[..., None]] = []
+
+
+def plain(address: int) -> Callable[..., None]:
+    """The operation of an address; only where kernels run as plain Python."""
+    return _plain[address]
+
+
+def _wrapping(function: Function) -> Function:
+    """Words that wrap around silently, as those of a machine do."""
+
+    @functools.wraps(function)
+    def run(*args: Any) -> Any:
+        with np.errstate(over="ignore"):
+            return function(*args)
+
+    return cast(Function, run)
+
+
+class _Kept(caching._Cache):
+    """A function's compiled code on disk: a file for each signature and processor."""
+
+    def __init__(self, function: Callable[..., Any], text: str = "") -> None:
+        self.name = f"{function.__module__}.{function.__qualname__}"
+        self.text = text
+
+    cache_path = ""
+
+    def enable(self) -> None:
+        """Always on."""
+
+    disable = flush = enable
+
+    def holds(self, sig: Any, target: Any) -> bool:
+        """Whether there is a file for a signature."""
+        with suppress(Exception), _folder() as folder:
+            os.stat(self._file(sig, target.target_context.codegen()), dir_fd=folder)
+            return True
+        return False
+
+    def load_overload(self, sig: Any, target_context: Any) -> Any:
+        """The code, or None where it is not there as it was written."""
+        with suppress(Exception), _folder() as folder:  # whatever is wrong: it is made anew
+            kept = _read(folder, self._file(sig, target_context.codegen()))
+            return CompileResult._rebuild(target_context, *pickle.loads(kept))
+        target_context.refresh()
+        return None
+
+    def save_overload(self, sig: Any, data: Any) -> None:
+        """Keep it, unless a source is no longer what it was when this process read it."""
+        with suppress(OSError), _folder() as folder:
+            if _digest_now() == sources_digest():
+                _write(folder, self._file(sig, data.codegen), serialize.dumps(data._reduce()))
+
+    def _file(self, sig: Any, codegen: Any) -> str:
+        options = sorted(item for item in os.environ.items() if item[0].startswith("NUMBA_"))
+        whole = repr((self.name, self.text, str(sig), codegen.magic_tuple(), options))
+        return hashlib.sha256(whole.encode()).hexdigest()[:32]
+
+
+def _read(folder: int, name: str) -> bytes:
+    """The bytes of one of our own files; OSError if it is another's, or damaged."""
+    with open(os.open(name, os.O_RDONLY | os.O_NOFOLLOW, dir_fd=folder), "rb") as file:
+        _ours(os.fstat(file.fileno()))
+        kept = file.read()
+    if hashlib.sha256(kept[DIGEST:]).digest() != kept[:DIGEST]:
+        raise OSError("damaged")
+    return kept[DIGEST:]
+
+
+def _write(folder: int, name: str, code: bytes) -> None:
+    """Aside under a name of this process, then renamed: who reads finds all of it or nothing."""
+    aside = f"{name}.{os.getpid()}"
+    try:
+        flags = os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_NOFOLLOW
+        with open(os.open(aside, flags, 0o600, dir_fd=folder), "wb") as file:
+            file.write(hashlib.sha256(code).digest() + code)
+        os.rename(aside, name, src_dir_fd=folder, dst_dir_fd=folder)
+    except OSError:
+        with suppress(OSError):
+            os.unlink(aside, dir_fd=folder)
+        raise
+
+
+@contextmanager
+def _folder() -> Iterator[int]:
+    """The cache folder, open, and checked as what is open: a descriptor is not exchanged."""
+    path = cache_folder()
+    if path is None:
+        raise OSError("nothing is kept")
+    handle = os.open(path, os.O_RDONLY | os.O_DIRECTORY | os.O_NOFOLLOW)
+    try:
+        _ours(os.fstat(handle))
+        yield handle
+    finally:
+        os.close(handle)
+
+
+def cache_folder() -> Path | None:
+    """The user's own folder for compiled code, made if need be; None where there is none."""
+    root = os.environ.get("XDG_CACHE_HOME") or os.path.expanduser("~/.cache")
+    folder = Path(os.path.abspath(root)) / "apsim" / f"kernels-{sources_digest()}"
+    try:
+        folder.mkdir(mode=0o700, parents=True, exist_ok=True)
+        for parent in folder.resolve().parents:
+            _safe(parent.stat())
+        _ours(folder.lstat())
+    except OSError:
+        return None
+    return folder
+
+
+def _ours(status: os.stat_result) -> None:
+    """Refuse what is not this user's alone to write."""
+    if status.st_uid != os.getuid() or status.st_mode & (stat.S_IWGRP | stat.S_IWOTH):
+        raise OSError("another could have written this")
+
+
+def _safe(status: os.stat_result) -> None:
+    """Refuse a parent in which another user could exchange a folder."""
+    others = status.st_mode & (stat.S_IWGRP | stat.S_IWOTH) and not status.st_mode & stat.S_ISVTX
+    if status.st_uid not in (0, os.getuid()) or others:
+        raise OSError("another could exchange what is in this")
+
+
+def _digest_now() -> str:
+    here = Path(__file__).parent
+    text = hashlib.sha256(f"{numba.__version__} {llvmlite.__version__} {np.__version__}".encode())
+    for path in [*sorted(here.rglob("*.py")), here.parent / "encoding.py"]:
+        text.update(path.read_bytes())
+    return text.hexdigest()[:16]
+
+
+@functools.cache
+def sources_digest() -> str:
+    """A name for everything that compiled kernels depend on, besides the processor."""
+    return _digest_now()

@@ -1,0 +1,255 @@
+"""The kernel on lanes: what a tile's operations do that arrays have no need of, and their walk.
+
+The rule: a slot holds one row of every group that stands in a tile, a line for each column and
+one for the row tags.  Horizontal steps are those of `cam.step` on the lines of one slot;
+vertical ones the same with slots for lines.  What is here brings blocks of zeros, words and
+moved columns into slots, and counts what it did.
+"""
+
+from __future__ import annotations
+
+from apsim.cam import frame as at
+from apsim.cam.jit import Operation, kernel
+from apsim.cam.vector import (
+    gather,
+    invoke,
+    load,
+    marked,
+    nothing,
+    offset,
+    ones,
+    pointer,
+    splat,
+    spread,
+    store,
+    total,
+    widened,
+    zero,
+)
+from apsim.step import Gate
+
+__all__ = [
+    "begin", "chain", "move", "put", "put_columns", "take", "to_planes", "to_words", "walk",
+]  # fmt: skip
+
+# More numbers of a frame.
+SLOT = at.FRAME  # bytes from a slot to the next
+COLUMN = at.FRAME + 1  # and from a column of it to the next
+COLUMNS = at.FRAME + 2
+LANES = at.FRAME + 3  # vectors of a column; of these, how many have only living lanes
+LANES_FULL = at.FRAME + 4
+LANES_LIVE = at.FRAME + 5  # the line of living lanes
+LANES_ALIVE = at.FRAME + 6  # their number
+PACKED = at.FRAME + 7  # an operand as planes [blocks, bits, words], its port
+BITS = at.FRAME + 8
+PLANE = at.FRAME + 9  # words of a plane
+PORT = at.FRAME + 10
+OTHER = at.FRAME + 11  # the other operand, words [blocks, many]
+MANY = at.FRAME + 12
+STARTS = at.FRAME + 13  # of each vector, the first of its words in a plane; ANYHOW, or AS_BEFORE
+WHERE = at.FRAME + 14  # of each lane word, its word in a plane
+WHICH = at.FRAME + 15  # and its word of the other operand
+GATHERED = at.FRAME + 16  # a line for these
+BLOCK = at.FRAME + 17  # the block in the slot
+PLACES = at.FRAME + 18  # planes that are put out
+LANE_FRAME = at.FRAME + 19
+
+ANYHOW, AS_BEFORE = -1, -2
+
+# Numbers of a walk's operation.
+ROWS = 0  # address of its rows, and how many they are
+MANY_ROWS = 1
+KIND = 2  # which frame: horizontal, vertical, vertical in all groups at once
+IN_SLOT = 3
+FIRST = 4  # the step that its rows' INDEX counts from
+HOLDS = 5  # the block in the slot
+OP_SIZE = 6
+
+LOAD_G, LOAD_K, PREFIX = int(Gate.LOAD_G), int(Gate.LOAD_K), int(Gate.PREFIX)
+
+
+@kernel("void(int64, int64, int64, int64)")
+def walk(frames_address, given_address, ops_address, many):  # type: ignore[no-untyped-def]
+    """Operations in order, each with the frame of its kind set to its slot and first step."""
+    frames, given, ops = pointer(frames_address), pointer(given_address), pointer(ops_address)
+    for number in range(many):
+        op = offset(ops, OP_SIZE * number)
+        frame, whole = offset(frames, LANE_FRAME * op[KIND]), offset(given, LANE_FRAME * op[KIND])
+        by, rows = op[IN_SLOT] * whole[SLOT], pointer(op[ROWS])
+        frame[at.BASE], frame[at.TAGS] = whole[at.BASE] + by, whole[at.TAGS] + by
+        frame[BLOCK] = op[HOLDS]
+        for counter in range(at.TIMES, at.TIMES + at.COUNTERS):
+            frame[counter] = whole[counter] + 8 * op[FIRST]
+        for k in range(op[MANY_ROWS]):
+            row = offset(rows, at.ROW_SIZE * k)
+            invoke(row[at.FN], frame, row)
+
+
+@kernel("void(int64, int64, int64, int64, int64, int64, int64, int64)")
+def to_planes(octets, pitch, rows, words, planes, bits, row_size, plane_size):  # type: ignore[no-untyped-def]
+    """Words of planes := the bits of bytes that lie side by side, of rows `pitch` bytes apart."""
+    for row in range(rows):
+        for word in range(words):
+            given = load(octets + row * pitch, word)
+            for bit in range(bits):
+                plane = planes + row * row_size + bit * plane_size
+                pointer(plane)[word] = marked(given, bit)
+
+
+@kernel("void(int64, int64, int64, int64, int64)")
+def to_words(planes, bits, width, words, octets):  # type: ignore[no-untyped-def]
+    """64 words for each word of a plane := the bits that planes hold; `octets` is scratch."""
+    given = pointer(planes)
+    for number in range(width):
+        for first in range(0, bits, 8):
+            eight = nothing()
+            for bit in range(8 if bits - first > 8 else bits - first):
+                eight |= spread(given[(first + bit) * width + number], bit)
+            store(octets, 0, eight)
+            for k in range(8):
+                some = widened(octets, k) << first
+                if first:
+                    some |= load(words, 8 * number + k)
+                store(words, 8 * number + k, some)
+
+
+@Operation
+def begin(frame, row):  # type: ignore[no-untyped-def]
+    """WRITE_ALL on lines of zeros, or where INDEX < 0 only these: what a block begins with.
+
+    TABLE has COUNT rows (first line, how many, bit); X lines get ones, Y hold the zeros they get.
+    """
+    spans, line, live, index = pointer(row[at.TABLE]), frame[at.LINE], frame[at.LIVE], row[at.INDEX]
+    for k in range(row[at.COUNT]):
+        first, many = frame[at.BASE] + spans[3 * k] * line, spans[3 * k + 1]
+        if spans[3 * k + 2]:
+            for number in range(many):
+                for v in range(frame[at.VECTORS]):
+                    store(first + number * line, v, load(live, v))
+        else:
+            zero(first, many * line)
+    if index >= 0:
+        pointer(frame[at.TIMES])[index] += frame[at.WEIGHT]
+        pointer(frame[at.WRITTEN])[index] += frame[at.ALIVE] * (row[at.X] + row[at.Y])
+        pointer(frame[at.FLIPPED])[index] += frame[at.ALIVE] * row[at.X]
+
+
+@Operation
+def take(frame, row):  # type: ignore[no-untyped-def]
+    """WRITE_DATA: lines TABLE... := bits Y... of the words of port X, COUNT of them.
+
+    Where Z the lines are of zeros that nobody has stored yet.
+    """
+    packs, block = row[at.X] == frame[PORT], frame[BLOCK]
+    live, vectors, starts = frame[at.LIVE], frame[at.VECTORS], pointer(frame[STARTS])
+    gathered, keep, one = frame[GATHERED], splat(row[at.Z] - 1), splat(1)
+    if not packs:
+        for v in range(vectors):
+            others = frame[OTHER] + 8 * frame[MANY] * block
+            store(gathered, v, gather(others, load(frame[WHICH], v)))
+    for bit in range(row[at.COUNT]):
+        place, target = row[at.Y] + bit, frame[at.BASE] + (row[at.TABLE] + bit) * frame[at.LINE]
+        plane = frame[PACKED] + 8 * frame[PLANE] * (block * frame[BITS] + place)
+        above, flips, new = place >= frame[BITS], nothing(), nothing()
+        for v in range(vectors):
+            if not packs:  # in all lanes of a lane word the same bit of its word
+                new = nothing() - ((load(gathered, v) >> place) & one)
+            elif not above and starts[v] >= 0:
+                new = load(plane + 8 * starts[v], 0)
+            elif not above and starts[v] == ANYHOW:
+                new = gather(plane, load(frame[WHERE], v))
+            bits = new & load(live, v)
+            flips += ones(bits ^ (load(target, v) & keep))
+            store(target, v, bits)
+        index = row[at.INDEX] + bit
+        pointer(frame[at.TIMES])[index] += frame[at.WEIGHT]
+        pointer(frame[at.WRITTEN])[index] += frame[at.ALIVE]
+        pointer(frame[at.FLIPPED])[index] += total(flips)
+
+
+@Operation
+def put(frame, row):  # type: ignore[no-untyped-def]
+    """READ: plane Y of the words out := the row tags, which `step` has made and counted."""
+    out = frame[at.OUT] + row[at.Y] * frame[at.OUT_PORT]
+    for v in range(frame[at.VECTORS]):
+        store(out, v, load(frame[at.TAGS], v))
+
+
+@Operation
+def put_columns(frame, row):  # type: ignore[no-untyped-def]
+    """Vertical READ: the words out := COUNT column tags from column Y on, 0 above them."""
+    for place in range(frame[PLACES]):
+        column, out = row[at.Y] + place, frame[at.OUT] + place * frame[at.OUT_PORT]
+        inside = place < row[at.COUNT] and 0 <= column < frame[COLUMNS]
+        tags, kept = frame[at.TAGS], splat(-1) if inside else nothing()
+        if inside:
+            tags += column * frame[COLUMN]
+        for v in range(frame[LANES]):
+            store(out, v, load(tags, v) & kept)
+
+
+@Operation
+def move(frame, row):  # type: ignore[no-untyped-def]
+    """Vertical WRITE_TAG: COUNT columns from column X on := column tags from column Y on.
+
+    TABLE begins with the slot; zeros come from outside of the columns.  Where Z >= 0, the tags
+    are those of slot Z, which the step before, INDEX, has read: as yet uncounted.
+    """
+    width, target, source, reads = row[at.COUNT], row[at.X], row[at.Y], row[at.Z] >= 0
+    to = frame[at.BASE] + pointer(row[at.TABLE])[0] * frame[at.LINE]
+    column, tags, flips = frame[COLUMN], frame[at.TAGS], nothing()
+    if reads:
+        tags = frame[at.BASE] + row[at.Z] * frame[at.LINE]
+    index = row[at.INDEX]
+    if reads:
+        matches = nothing()
+        for number in range(frame[COLUMNS]):
+            for v in range(frame[LANES]):
+                matches += ones(load(tags + number * column, v))
+        pointer(frame[at.TIMES])[index] += frame[at.WEIGHT]
+        pointer(frame[at.COMPARED])[index] += frame[at.ALIVE]
+        pointer(frame[at.MATCHED])[index] += total(matches)
+        index += 1
+    for number in range(width):
+        place = width - 1 - number if target > source else number
+        from_ = source + place
+        if 0 <= from_ < frame[COLUMNS]:
+            keep, taken_from = splat(-1), tags + from_ * column
+        else:
+            keep, taken_from = nothing(), tags
+        goes = to + (target + place) * column
+        for v in range(frame[LANES]):
+            bits = load(taken_from, v) & keep
+            flips += ones(bits ^ load(goes, v))
+            store(goes, v, bits)
+    pointer(frame[at.TIMES])[index] += frame[at.WEIGHT]
+    pointer(frame[at.WRITTEN])[index] += width * frame[LANES_ALIVE]
+    pointer(frame[at.FLIPPED])[index] += total(flips)
+
+
+@Operation
+def chain(frame, row):  # type: ignore[no-untyped-def]
+    """Matches become tags through the tag chain, COUNT being the gate.
+
+    Column by column in every lane: cin' = G | !K & cin, or the OR of all from above.
+    """
+    tags, latch_g = frame[at.TAGS], frame[at.TAGS] + frame[at.LINE]
+    latch_k, column, last = latch_g + frame[at.LINE], frame[COLUMN], frame[COLUMNS] - 1
+    matches = nothing()
+    for v in range(frame[LANES]):
+        carry = nothing()
+        for number in range(frame[COLUMNS]):
+            place = column * (last - number if row[at.COUNT] == PREFIX else number)
+            tag = load(tags + place, v)
+            if row[at.COUNT] == PREFIX:
+                tag = carry = carry | tag
+            elif row[at.COUNT] == LOAD_G:
+                store(latch_g + place, v, tag)
+            else:
+                if row[at.COUNT] == LOAD_K:
+                    store(latch_k + place, v, tag)
+                tag &= carry
+                carry = load(latch_g + place, v) | (carry & ~load(latch_k + place, v))
+            store(tags + place, v, tag)
+            matches += ones(tag)
+    pointer(frame[at.MATCHED])[row[at.INDEX]] += total(matches)

@@ -1,0 +1,314 @@
+"""The kernel: every step as it stands, compare, tag, gate, write, count.
+
+The rule: nothing is merged, skipped or foreseen.  A line is a column, and a tile some vectors
+of rows; or a line is a row, and a tile all columns: the same operations carry out horizontal
+and vertical steps.  Each is a function of a frame and a row (see `frame`); what it counts it
+counts where it does it.
+"""
+
+from __future__ import annotations
+
+import numpy as np
+
+# isort: off
+from apsim.cam.frame import (
+    ALIVE, AT, BASE, COMPARED, COUNT, DATA, DATA_PORT, FLIPPED, FN, FULL, INDEX, LINE, LIVE,
+    MATCHED, OUT, OUT_PORT, ROW, ROW_SIZE, TABLE, TAGS, TIMES, VECTORS, WEIGHT, WRITTEN, X, Y, Z,
+)  # fmt: skip
+
+from apsim.cam.jit import Operation, kernel, small
+from apsim.cam.vector import (
+    invoke, load, nothing, offset, ones, pointer, popcount, splat, store, total, words,
+)  # fmt: skip
+
+# isort: on
+from apsim.step import Gate
+
+__all__ = [
+    "COUNTED", "KEEPS", "KEPT", "KNOWN", "NEVER", "ONLY", "PART", "SILENT",
+    "assign", "fill", "gate", "loop", "move", "put_row", "put_rows", "step", "take_rows", "tiles",
+]  # fmt: skip
+
+NEVER, KNOWN, COUNTED = 0, 1, 2  # how a written line flips: not, with each match, cell by cell
+
+KEPT = 2  # flags of a step: the tags are those that were kept, not compared anew
+KEEPS = 4  # tags are kept
+ONLY = 8  # it only writes
+SILENT = 16  # what matched is counted elsewhere, after the tag chain
+PART = 32  # of a step whose other part has counted that it was carried out
+
+LOAD_G, LOAD_K, CARRY, PREFIX = (
+    int(Gate.LOAD_G), int(Gate.LOAD_K), int(Gate.CARRY), int(Gate.PREFIX),
+)  # fmt: skip
+VECTOR = 512  # rows
+FEW_KEYS, FEW_WRITES = 4, 2
+ZERO, ONE, ONES = np.uint64(0), np.uint64(1), np.uint64(0xFFFF_FFFF_FFFF_FFFF)
+
+
+@Operation
+def step(frame, row):  # type: ignore[no-untyped-def]
+    """One compare, and a write where it matched: COUNT keys, then Z writes in TABLE.
+
+    Rows of TABLE are (line, bit, how it flips); X holds flags.  A pass of few keys and writes
+    finds their addresses and bits once instead of for each vector; where there are fewer than
+    that, one stands for those that are missing.
+    """
+    base, line, tags = frame[BASE] + row[AT], frame[LINE], frame[TAGS] + row[AT]
+    pool, keys, writes, flags = pointer(row[TABLE]), row[COUNT], row[Z], row[X]
+    matches = flips = nothing()
+    if 0 < keys <= FEW_KEYS and 0 < writes <= FEW_WRITES and not flags & ~PART:
+        live, w0, w1 = frame[LIVE], 3 * keys, 3 * (keys + writes - 1)
+        k1, k2, k3 = 3 * (keys > 1), 3 * (keys - 1 - (keys > 3)), 3 * (keys - 1)
+        at0, at1 = base + pool[0] * line, base + pool[k1] * line
+        at2, at3 = base + pool[k2] * line, base + pool[k3] * line
+        not0, not1 = splat(pool[1] - 1), splat(pool[k1 + 1] - 1)
+        not2, not3 = splat(pool[k2 + 1] - 1), splat(pool[k3 + 1] - 1)
+        to0, to1 = base + pool[w0] * line, base + pool[w1] * line
+        bits0, bits1 = splat(-pool[w0 + 1]), splat(-pool[w1 + 1])
+        counts0 = splat(-(pool[w0 + 2] == COUNTED))
+        counts1 = splat(-(pool[w1 + 2] == COUNTED and w1 > w0))
+        counted = pool[w0 + 2] == COUNTED or pool[w1 + 2] == COUNTED
+        for v in range(frame[VECTORS]):
+            tag = load(live, v) & (load(at0, v) ^ not0) & (load(at1, v) ^ not1)
+            tag &= (load(at2, v) ^ not2) & (load(at3, v) ^ not3)
+            matches += ones(tag)
+            flip0 = (load(to0, v) ^ bits0) & tag
+            store(to0, v, load(to0, v) ^ flip0)
+            flip1 = (load(to1, v) ^ bits1) & tag
+            store(to1, v, load(to1, v) ^ flip1)
+            if counted:
+                flips += ones(flip0 & counts0)
+                flips += ones(flip1 & counts1)
+    else:
+        start = tags if flags & KEPT else frame[LIVE]
+        for v in range(frame[VECTORS]):
+            tag = load(start, v)
+            for k in range(keys):
+                tag &= load(base + pool[3 * k] * line, v) ^ splat(pool[3 * k + 1] - 1)
+            matches += ones(tag)
+            if flags & KEEPS:
+                store(tags, v, tag)
+            for k in range(keys, keys + writes):
+                place = base + pool[3 * k] * line
+                old = load(place, v)
+                flip = (old ^ splat(-pool[3 * k + 1])) & tag
+                store(place, v, old ^ flip)
+                if pool[3 * k + 2] == COUNTED:
+                    flips += ones(flip)
+    matched, flipped, index = total(matches), total(flips), row[INDEX]
+    for k in range(keys, keys + writes):
+        flipped += matched * (pool[3 * k + 2] == KNOWN)
+    if not flags & ONLY:
+        pointer(frame[COMPARED])[index] += frame[ALIVE]
+        if not flags & SILENT:
+            pointer(frame[MATCHED])[index] += matched
+    if not flags & PART:
+        pointer(frame[TIMES])[index] += frame[WEIGHT]
+    pointer(frame[WRITTEN])[index] += matched * writes
+    pointer(frame[FLIPPED])[index] += flipped
+
+
+@Operation
+def fill(frame, row):  # type: ignore[no-untyped-def]
+    """WRITE_ALL: bits of COUNT rows (line, bit, ...) of TABLE, whatever the tags."""
+    base, line, live = frame[BASE] + row[AT], frame[LINE], frame[LIVE]
+    pool, flips = pointer(row[TABLE]), nothing()
+    for k in range(row[COUNT]):
+        place, bits = base + pool[3 * k] * line, splat(-pool[3 * k + 1])
+        for v in range(frame[VECTORS]):
+            old = load(place, v)
+            flip = (old ^ bits) & load(live, v)
+            store(place, v, old ^ flip)
+            flips += ones(flip)
+    written(frame, row[INDEX], frame[ALIVE] * row[COUNT], total(flips))
+
+
+@small
+def written(frame, index, cells, flipped):  # type: ignore[no-untyped-def]
+    """Count a step that wrote, whatever matched."""
+    pointer(frame[TIMES])[index] += frame[WEIGHT]
+    pointer(frame[WRITTEN])[index] += cells
+    pointer(frame[FLIPPED])[index] += flipped
+
+
+@Operation
+def assign(frame, row):  # type: ignore[no-untyped-def]
+    """WRITE_TAG: line TABLE := the row tags."""
+    place, tags = frame[BASE] + row[AT] + row[TABLE] * frame[LINE], frame[TAGS] + row[AT]
+    flips = nothing()
+    for v in range(frame[VECTORS]):
+        tag = load(tags, v)
+        flips += ones(load(place, v) ^ tag)
+        store(place, v, tag)
+    written(frame, row[INDEX], frame[ALIVE], total(flips))
+
+
+@Operation
+def take_rows(frame, row):  # type: ignore[no-untyped-def]
+    """WRITE_DATA: COUNT lines from TABLE on := bits Y... of the words of port X, one for a row."""
+    data = words(frame[DATA] + row[X] * frame[DATA_PORT] + 8 * frame[ROW])
+    alive = frame[ALIVE]
+    for bit in range(row[COUNT]):
+        cells = words(frame[BASE] + (row[TABLE] + bit) * frame[LINE])
+        place, flipped = np.uint64(row[Y] + bit), 0
+        for word in range((alive + 63) >> 6):
+            first, new = 64 * word, ZERO
+            for k in range(64 if alive - first > 64 else alive - first):
+                new |= ((data[first + k] >> place) & ONE) << np.uint64(k)
+            flipped += popcount(cells[word] ^ new)
+            cells[word] = new
+        written(frame, row[INDEX] + bit, alive, flipped)
+
+
+@Operation
+def put_rows(frame, row):  # type: ignore[no-untyped-def]
+    """READ: bit Y of the words of port X := the row tags; `step` has made and counted these."""
+    tags = words(frame[TAGS] + row[AT])
+    out = words(frame[OUT] + row[X] * frame[OUT_PORT] + 8 * frame[ROW])
+    place, alive = np.uint64(row[Y]), frame[ALIVE]
+    for word in range((alive + 63) >> 6):
+        first, tag = 64 * word, tags[word]
+        for k in range(64 if alive - first > 64 else alive - first):
+            bit = ((tag >> np.uint64(k)) & ONE) << place
+            out[first + k] = (out[first + k] & ~(ONE << place)) | bit
+
+
+@Operation
+def gate(frame, row):  # type: ignore[no-untyped-def]
+    """Matches become tags through the tag chain, COUNT being the gate.
+
+    The chain runs along a line: cin[k+1] = G[k] | !K[k] & cin[k], or the OR of all above.
+    """
+    at, line, size = frame[TAGS], frame[LINE], 8 * frame[VECTORS]
+    tags, latch_g, latch_k = words(at), words(at + line), words(at + 2 * line)
+    carry, above, matched = ZERO, False, 0
+    for number in range(size):
+        word = size - 1 - number if row[COUNT] == PREFIX else number
+        tag = tags[word]
+        if row[COUNT] == LOAD_G:
+            latch_g[word] = tag
+        if row[COUNT] == LOAD_K:
+            latch_k[word] = tag
+        if row[COUNT] == LOAD_K or row[COUNT] == CARRY:
+            into, carry = carries(latch_g[word], latch_k[word], carry)
+            tag &= into
+        if row[COUNT] == PREFIX:
+            tag = words(frame[LIVE])[word] if above else smeared(tag)
+            above = tag != ZERO
+        tags[word] = tag
+        matched += popcount(tag)
+    pointer(frame[MATCHED])[row[INDEX]] += matched
+
+
+@small
+def carries(generate, kill, carry):  # type: ignore[no-untyped-def]
+    """Carry into each column, and out of the word.
+
+    The ripple is that of the addition (G | !K) + G: its carries are sum ^ G ^ (G | !K).
+    """
+    left = generate | ~kill
+    half = left + generate
+    whole = half + carry
+    out = ONE if half < generate or whole < carry else ZERO
+    return whole ^ left ^ generate, out
+
+
+@small
+def smeared(word):  # type: ignore[no-untyped-def]
+    """Each bit := OR of itself and all higher bits."""
+    for shift in (1, 2, 4, 8, 16, 32):
+        word |= word >> np.uint64(shift)
+    return word
+
+
+@small
+def lowest(many):  # type: ignore[no-untyped-def]
+    """The lowest bits set: at most 64, none below 0."""
+    if many >= 64:
+        return ONES
+    return (ONE << np.uint64(many)) - ONE if many > 0 else ZERO
+
+
+@small
+def moved(tags, size, first, width):  # type: ignore[no-untyped-def]
+    """64 tags from `first` on of a line of `size` words; zeros outside and from `width` on."""
+    word, shift = first >> 6, first & 63
+    low = tags[word] if 0 <= word < size else ZERO
+    high = tags[word + 1] if 0 <= word + 1 < size else ZERO
+    bits = low >> np.uint64(shift)
+    if shift:
+        bits |= high << np.uint64(64 - shift)
+    return bits & lowest(width)
+
+
+@Operation
+def move(frame, row):  # type: ignore[no-untyped-def]
+    """Vertical WRITE_TAG, WRITE_DATA: columns of a row := moved column tags, or a word's bits.
+
+    TABLE is (line, ...); COUNT columns from column X on take tags from column Y on; where
+    Z >= 0, the group's word of port Z instead.
+    """
+    target, source, width = row[X], row[Y], row[COUNT]
+    cells = words(frame[BASE] + pointer(row[TABLE])[0] * frame[LINE])
+    tags, size, flipped = words(frame[TAGS]), frame[VECTORS] * 8, 0
+    offset = -(target & 63)  # of the target word's bit 0 inside the moved bits
+    for word in range(target >> 6, (target + width + 63) >> 6):
+        done, up = (offset, ZERO) if offset > 0 else (0, np.uint64(-offset))
+        if row[Z] < 0:
+            new = moved(tags, size, source + done, width - done)
+        else:
+            data = words(frame[DATA] + row[Z] * frame[DATA_PORT])
+            new = data[frame[ROW]] >> np.uint64(done) if done < 64 else ZERO
+        flip = (cells[word] ^ (new << up)) & (lowest(width - done) << up)
+        cells[word] ^= flip
+        flipped += popcount(flip)
+        offset += 64
+    written(frame, row[INDEX], width, flipped)
+
+
+@Operation
+def put_row(frame, row):  # type: ignore[no-untyped-def]
+    """Vertical READ: the group's word of port X := COUNT column tags from column Y on."""
+    out = words(frame[OUT] + row[X] * frame[OUT_PORT])
+    out[frame[ROW]] = moved(words(frame[TAGS]), frame[VECTORS] * 8, row[Y], row[COUNT])
+
+
+@kernel("void(int64, int64, int64, int64, int64, int64, int64)")
+def tiles(frame_address, rows_address, count, first, last, tile, size):  # type: ignore[no-untyped-def]
+    """Horizontal operations in order, on one tile of vectors after another; `size` rows in all."""
+    frame, rows = pointer(frame_address), pointer(rows_address)
+    base, live, tags = frame[BASE], frame[LIVE], frame[TAGS]
+    for low in range(first, last, tile):
+        vectors, at = (tile if low + tile < last else last - low), 64 * low
+        frame[BASE], frame[LIVE], frame[TAGS] = base + at, live + at, tags + at
+        frame[VECTORS], frame[ROW] = vectors, VECTOR * low
+        full, alive = size // VECTOR - low, size - VECTOR * low
+        frame[FULL] = full if full < vectors else vectors
+        frame[ALIVE] = frame[WEIGHT] = alive if full < vectors else VECTOR * vectors
+        for k in range(count):
+            row = offset(rows, k * ROW_SIZE)
+            invoke(row[FN], frame, row)
+    frame[BASE], frame[LIVE], frame[TAGS] = base, live, tags
+
+
+@kernel("void(int64, int64, int64, int64, int64, int64, int64, int64, int64, int64)")
+def loop(  # type: ignore[no-untyped-def]
+    frame_address, rows_address, count, pool_address, own_address, entries,
+    table_address, groups, slots, segment,
+):  # fmt: skip
+    """Vertical operations in order, for one group after another.
+
+    The group's rows, int64[groups, slots], are put into the pool that operations read (`own`)
+    for the slots of `pool`; tags and latches of the next group come `segment` bytes later.
+    """
+    frame, rows = pointer(frame_address), pointer(rows_address)
+    pool, own, table = pointer(pool_address), pointer(own_address), pointer(table_address)
+    tags = frame[TAGS]
+    for group in range(groups):
+        for k in range(entries):
+            own[3 * k] = table[group * slots + pool[3 * k]]
+        frame[ROW], frame[TAGS] = group, tags + group * segment
+        for k in range(count):
+            row = offset(rows, k * ROW_SIZE)
+            invoke(row[FN], frame, row)
+    frame[TAGS] = tags
