@@ -1,7 +1,8 @@
 """The cost of an executed run: its counts in cycles, its activity in joules.
 
 The rule: nothing is averaged here.  Every line that a compare or a read left
-mismatching discharged, and every cell that a write drove was written.
+mismatching discharged; of a write, the cells take energy that the technology says:
+those it drove, or those that changed.
 """
 
 from __future__ import annotations
@@ -52,12 +53,12 @@ def estimate(
     """Cost an executed run.
 
     Compares and reads take kappa C_in V_DD^2 in each mismatching line, for a read is a
-    search (II.B); writes take the cell's write energy in each driven cell.
+    search (II.B); writes take the cell's write energy in each cell that the technology charges.
     """
     compares = activity.mismatched - activity.read_mismatched
     energy = Energy(
         compare=compares * technology.discharge_energy,
-        write=activity.written * technology.cell_write_energy,
+        write=technology.write_energy(activity),
         read=activity.read_mismatched * technology.discharge_energy,
     )
     return Cost(energy, technology.cycles(counts), frequency)
