@@ -10,9 +10,10 @@ import importlib
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
-    from apsim import closed_form, cost, functions, lut, nn, ops
+    from apsim import closed_form, cost, debug, explore, faults, functions, lut, nn, ops, trace
     from apsim.ap_kind import ApKind
     from apsim.counts import Activity, Counts, Phase
+    from apsim.debug.session import Session
     from apsim.errors import ApsimError
     from apsim.layout import Field, Layout
     from apsim.machine import Machine
@@ -31,13 +32,18 @@ __all__ = [
     "Op",
     "Operation",
     "Phase",
+    "Session",
     "Step",
     "closed_form",
     "cost",
+    "debug",
+    "explore",
+    "faults",
     "functions",
     "lut",
     "nn",
     "ops",
+    "trace",
 ]
 
 _HOMES = {
@@ -53,6 +59,7 @@ _HOMES = {
     "Op": "program",
     "Operation": "program",
     "Phase": "counts",
+    "Session": "debug.session",
     "Step": "program",
 }
 

@@ -12,6 +12,7 @@ import argparse
 from contextlib import contextmanager
 from typing import TYPE_CHECKING, Any
 
+from apsim.commands.options import add_csv, add_json, add_technology
 from apsim.errors import InputError
 
 if TYPE_CHECKING:
@@ -57,9 +58,9 @@ def add_parser(subparsers: argparse._SubParsersAction[argparse.ArgumentParser]) 
     add("--points", metavar="N", type=int, default=12, help="settings shown (default 12)")
     add("--images", metavar="N", type=int, default=1, help="images executed (default 1)")
     add("--seed", metavar="S", type=int, default=0, help="seed of random weights and images")
-    add("--tech", "--technology", dest="technology", default="sram", help="sram or reram")
-    add("--json", metavar="FILE", help="write the search as JSON")
-    add("--csv", metavar="FILE", help="write the settings shown as CSV")
+    add_technology(parser)
+    add_json(parser, "the search")
+    add_csv(parser, "the settings shown")
     add("--plot", metavar="FILE", help="write a plot as SVG (extra report)")
     add_chip_options(parser)
     parser.set_defaults(run=_run)
@@ -104,7 +105,7 @@ def _search(
     model = _model(args)
     test, chosen_on = _images(args, model)
     bench = search.Bench(
-        model, test, lambda: chip_of(args), technology(args.technology), batch=args.images,
+        model, test, lambda: chip_of(args), technology(args.tech), batch=args.images,
         check="all" if model.name == "digits" else "sample",
     )  # fmt: skip
     judge = None if chosen_on is None else search.Judge(model, chosen_on, args.measure, widths[-1])

@@ -1,6 +1,8 @@
 """`apsim guide`: how to do it, topic by topic; each page is run by the tests.
 
 The rule: a page is shown as it stands in the package; a notebook is made from it.
+
+Example: `apsim guide costs`
 """
 
 from __future__ import annotations

@@ -12,6 +12,7 @@ from dataclasses import dataclass
 from apsim.cost.energy import Energy
 from apsim.cost.technology import Technology
 from apsim.counts import Activity, Counts
+from apsim.records import Record, Tabular
 
 __all__ = ["FREQUENCY", "Cost", "estimate"]
 
@@ -19,12 +20,18 @@ FREQUENCY = 1e9  # Hz, Table V
 
 
 @dataclass(frozen=True)
-class Cost:
+class Cost(Tabular):
     """Joules by part, and clock cycles; addable for programs that follow each other."""
 
     energy: Energy
     cycles: int
     frequency: float = FREQUENCY
+
+    def table(self) -> list[Record]:
+        """One record: joules by part and in all, cycles, seconds."""
+        joules = {f"{name}_j": part for name, part in self.energy.as_dict().items()}
+        whole = {"energy_j": self.energy.total, "cycles": self.cycles, "seconds": self.seconds}
+        return [joules | whole]
 
     @property
     def seconds(self) -> float:

@@ -46,7 +46,17 @@ KINDS: Mapping[str, Mapping[str, Any]] = {
         "cell_writes": None,
         "batch": 1,
     },
-    "run": {"model": None, "input": None, "ap": "2d", "bits": None, "first": 0, "images": 1},
+    "run": {
+        "model": None,
+        "input": None,
+        "ap": "2d",
+        "bits": None,
+        "chip": "lr",
+        "technology": "sram",
+        "calibration": None,
+        "first": 0,
+        "images": 1,
+    },
 }
 """Axes of each kind of sweep with their defaults; None is "as the chip or model has it"."""
 
@@ -144,7 +154,7 @@ def _mixed(axes: dict[str, list[Any]], table: Mapping[str, Any], where: str) -> 
     """Points whose bits are random per-layer widths of a given average."""
     from random import Random
 
-    from apsim import cost
+    from apsim.report.cost.named import network_of
     from apsim.report.paper.figures import mix
 
     where = f"{where}, mixes"
@@ -154,7 +164,7 @@ def _mixed(axes: dict[str, list[Any]], table: Mapping[str, Any], where: str) -> 
     count = read_whole(f"{where}, count", mixes.get("count", 1))
     random = Random(read_whole(f"{where}, seed", mixes.get("seed", 0), 0))
     for network in axes["network"]:
-        layers = sum(layer.gemm for layer in cost.network(network).layers)
+        layers = sum(layer.gemm for layer in network_of(network)[0].layers)
         widths = [mix(average, layers, random) for average in averages for _ in range(count)]
         yield from _product(axes | {"network": [network], "bits": widths})
 

@@ -226,8 +226,8 @@ REFUSED = [
     (["alexnet", "--bits", "wide"], "bits 'wide': wanted a width"),
     (["alexnet", "--batch", "0"], "batch must be at least 1, got 0"),
     (["alexnet", "--bits", "9"], "conv1: operands and results take 36 columns"),
-    (["digits", "--activity", "executed", "--batch", "361"], "--batch: wanted 1 to 360, got 361"),
-    (["resnet18", "--activity", "executed", "--batch", "0"], "--batch: wanted at least 1, got 0"),
+    (["digits", "--activity", "executed", "--images", "361"], "--images: wanted 1 to 360, got 361"),
+    (["resnet18", "--activity", "executed", "--batch", "0"], "--images: wanted at least 1, got 0"),
     (["mine.csv", "--activity", "executed"], "mine.csv is a layer table and has no weights"),
     (["digits", "--input", "x.npy"], "--input: only a run takes inputs; add --activity executed"),
     (["digits", "--activity", "executed", "--input", "nowhere.npy"], "cannot read inputs from"),
@@ -309,7 +309,7 @@ def test_a_damaged_entry_of_a_run_is_refused(
         cost_run(run, cost.chip("lr"), cost.technology("sram"))
 
 
-@pytest.mark.parametrize("option", ["--bits", "--batch"])
+@pytest.mark.parametrize("option", ["--bits", "--images"])
 def test_a_run_keeps_what_it_ran_with(
     option: str, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
