@@ -48,6 +48,7 @@ ONE_THREAD = ("OPENBLAS_NUM_THREADS", "1")
 """Threads of numpy's BLAS go on spinning after a product, on cores that the emulator wants."""
 
 KEPT = "files that it said it wrote are kept, nothing else; start it again"
+WIDE = "240"  # columns of a terminal that are enough for every table
 BROKEN_PIPE = 141
 DEFECT = 70
 
@@ -131,6 +132,8 @@ def _run(argv: list[str]) -> int:
         args, extra = whole.parse_known_args(argv)
         if extra:
             verbs[args.verb].error(_unknown_option(extra, verbs[args.verb]))
+        if getattr(args, "wide", False):
+            os.environ["COLUMNS"] = WIDE
         code: int = args.run(args)
         return code
 

@@ -12,7 +12,7 @@ import argparse
 import sys
 from typing import TYPE_CHECKING, Any
 
-from apsim.commands.options import add_csv, add_json, write_csv
+from apsim.commands.options import add_csv, add_json, add_wide, write_csv
 from apsim.errors import InputError
 
 if TYPE_CHECKING:
@@ -49,6 +49,7 @@ def add_parser(subparsers: argparse._SubParsersAction[argparse.ArgumentParser]) 
     add("--markdown", metavar="FILE", help="write the table (or the findings) as Markdown")
     add("--html", metavar="FILE", help="write the table as an HTML page")
     add("--findings", action="store_true", help="what the equations leave out, and what it costs")
+    add_wide(parser)
     parser.set_defaults(run=_run)
 
 

@@ -19,6 +19,7 @@ from apsim.commands.options import (
     add_csv,
     add_json,
     add_technology,
+    add_wide,
     write_csv,
 )  # fmt: skip
 from apsim.errors import ApsimError, InputError
@@ -58,6 +59,7 @@ def add_parser(subparsers: argparse._SubParsersAction[argparse.ArgumentParser]) 
     add("--input", metavar="FILE", help="with --activity executed: inputs from .npy or .npz")
     add_json(parser, "the cost")
     add_csv(parser, "the layers")
+    add_wide(parser)
     parser.set_defaults(run=_run)
 
 
@@ -162,7 +164,7 @@ def _show(table: Callable[[bool], Table], lines: Sequence[str]) -> None:
     fits = needed <= console.width
     console.print(whole if fits else table(True))
     for line in lines:
-        console.print(line, highlight=False, soft_wrap=True)
+        console.say(line)
 
 
 def _write(args: argparse.Namespace, whole: dict[str, Any], rows: list[dict[str, Any]]) -> None:

@@ -12,13 +12,12 @@ import argparse
 from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
-from apsim.commands.options import add_also, add_csv, add_output, write_csv
+from apsim.commands.options import add_also, add_csv, add_output, add_wide, write_csv
 from apsim.errors import InputError
 
 if TYPE_CHECKING:
-    from rich.console import Console
-
     from apsim.explore.spec import Spec
+    from apsim.report.screen import Screen
 
 __all__ = ["add_parser"]
 
@@ -41,6 +40,7 @@ def add_parser(subparsers: argparse._SubParsersAction[argparse.ArgumentParser]) 
     add("--dask", metavar="ADDRESS", help="a Dask scheduler that shares the work instead")
     add_csv(parser, "all results")
     add("--plot", metavar="FILE", help="draw the first two objectives as SVG (needs report)")
+    add_wide(parser)
     parser.set_defaults(run=_run)
 
 
@@ -63,7 +63,7 @@ def _run(args: argparse.Namespace) -> int:
         except KeyboardInterrupt as stop:
             kept = f"the {progress.done:,} points measured are kept in {out}"
             raise type(stop)(f"{kept}; go on with the same command") from stop
-    console.print(f"{len(results):,} points in {out}")
+    console.say(f"{len(results):,} points in {out}")
     if _failures(results, console) == len(results):
         return 1
     write_csv(args.csv, results)
@@ -76,7 +76,7 @@ def _run(args: argparse.Namespace) -> int:
 class _Progress:
     """A bar on a terminal, nothing elsewhere."""
 
-    def __init__(self, console: Console) -> None:
+    def __init__(self, console: Screen) -> None:
         from rich.progress import Progress
 
         self.bar = Progress(console=console, disable=not console.is_terminal)
@@ -96,17 +96,17 @@ class _Progress:
         self.bar.update(self.task, completed=done, total=total)
 
 
-def _failures(results: Sequence[Mapping[str, Any]], console: Console) -> int:
+def _failures(results: Sequence[Mapping[str, Any]], console: Screen) -> int:
     """How many points cannot be; shows that, and the first reasons."""
     failed = [result for result in results if "error" in result]
     if failed:
         reasons = list(dict.fromkeys(str(result["error"]) for result in failed))
-        console.print(f"{len(failed):,} points cannot be: {'; '.join(reasons[:3])}", soft_wrap=True)
+        console.say(f"{len(failed):,} points cannot be: {'; '.join(reasons[:3])}")
     return len(failed)
 
 
 def _fronts(
-    spec: Spec, results: Sequence[Mapping[str, Any]], console: Console, plot: str | None
+    spec: Spec, results: Sequence[Mapping[str, Any]], console: Screen, plot: str | None
 ) -> None:
     from rich.table import Table
 
@@ -161,7 +161,7 @@ def _label(metric: str) -> str:
     return metric.replace("_", " ")
 
 
-def _accuracy(results: Sequence[Mapping[str, Any]], console: Console) -> bool:
+def _accuracy(results: Sequence[Mapping[str, Any]], console: Screen) -> bool:
     """Images, right answers, energy and checks by model, kind and widths; whether all hold."""
     from rich.table import Table
 
@@ -183,5 +183,5 @@ def _accuracy(results: Sequence[Mapping[str, Any]], console: Console) -> bool:
         table.add_row(
             *key, str(images), correct, f"{joules:.4g}", "exact" if passed[key] else "FAIL"
         )
-    console.print(table)
+    console.fit(table, ("chip", "correct"))
     return all(passed.values())

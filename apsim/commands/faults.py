@@ -18,6 +18,7 @@ from apsim.commands.options import (
     add_csv,
     add_json,
     add_technology,
+    add_wide,
     write_csv,
 )  # fmt: skip
 from apsim.errors import InputError
@@ -33,6 +34,7 @@ __all__ = ["add_parser"]
 
 SCHEMA = "apsim.faults/1"
 WIDE = 130
+DROPPED = ("95 % interval", "logits moved")  # in this order, where there is no room
 RATES = {
     "write_error": "chances that a driven cell ends wrong (default 0.021, as at 0.5 V)",
     "missed_match": "chances that a matching line is sensed as a mismatch",
@@ -71,6 +73,7 @@ def add_parser(subparsers: argparse._SubParsersAction[argparse.ArgumentParser]) 
     add("--write-voltage", type=float, metavar="V", help=volts)
     add_json(parser, "the studies")
     add_csv(parser, "the table")
+    add_wide(parser)
     parser.set_defaults(run=_run)
 
 
@@ -148,7 +151,7 @@ def _labels(path: str, wanted: int) -> Any:
 def _show(table: Table) -> None:
     from apsim.report.screen import screen
 
-    screen(WIDE).print(table)
+    screen(WIDE).fit(table, DROPPED)
 
 
 def _faults(args: argparse.Namespace) -> list[Any]:

@@ -12,7 +12,7 @@ import argparse
 from contextlib import contextmanager
 from typing import TYPE_CHECKING, Any
 
-from apsim.commands.options import add_csv, add_json, add_technology
+from apsim.commands.options import add_csv, add_json, add_technology, add_wide
 from apsim.errors import InputError
 
 if TYPE_CHECKING:
@@ -27,6 +27,7 @@ if TYPE_CHECKING:
 __all__ = ["add_parser"]
 
 WIDE = 130
+DROPPED = ("EDP [J s]", "cycles", "measured")  # in this order, where there is no room
 
 
 def add_parser(subparsers: argparse._SubParsersAction[argparse.ArgumentParser]) -> None:
@@ -63,6 +64,7 @@ def add_parser(subparsers: argparse._SubParsersAction[argparse.ArgumentParser]) 
     add_csv(parser, "the settings shown")
     add("--plot", metavar="FILE", help="write a plot as SVG (extra report)")
     add_chip_options(parser)
+    add_wide(parser)
     parser.set_defaults(run=_run)
 
 
@@ -251,9 +253,9 @@ def _show(found: Outcome) -> None:
     from apsim.report.screen import screen
 
     console = screen(WIDE)
-    console.print(fluid_table(found))
+    console.fit(fluid_table(found), DROPPED)
     for line in fluid_lines(found):
-        console.print(line, highlight=False, soft_wrap=True, markup=False)
+        console.say(line)
 
 
 def _write(args: argparse.Namespace, found: Outcome) -> None:

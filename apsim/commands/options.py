@@ -12,8 +12,10 @@ from typing import TYPE_CHECKING, Any
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
 
-__all__ = ["KINDS", "add_also", "add_chip", "add_csv", "add_json", "add_output", "add_technology",
-           "flat", "write_csv"]  # fmt: skip
+__all__ = [
+    "KINDS", "add_also", "add_chip", "add_csv", "add_json", "add_output", "add_technology",
+    "add_wide", "flat", "write_csv",
+]  # fmt: skip
 
 KINDS = ("1d", "2d", "2d-seg", "2d-tc", "2d-seg-tc")
 """The AP kinds, as `--ap` takes them."""
@@ -46,6 +48,11 @@ def add_json(parser: argparse.ArgumentParser, what: str) -> None:
 def add_csv(parser: argparse.ArgumentParser, what: str) -> None:
     """`--csv`: the table, a line for each row."""
     parser.add_argument("--csv", metavar="FILE", help=f"write {what} as CSV")
+
+
+def add_wide(parser: argparse.ArgumentParser) -> None:
+    """`--wide`: every column, however narrow the terminal is."""
+    parser.add_argument("--wide", action="store_true", help="show every column of tables")
 
 
 def add_also(parser: argparse.ArgumentParser, spelling: str, name: str, **how: Any) -> None:

@@ -11,14 +11,14 @@ import argparse
 from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
-from apsim.commands.options import add_csv, add_json, write_csv
+from apsim.commands.options import add_csv, add_json, add_wide, write_csv
 
 if TYPE_CHECKING:
-    from rich.console import Console
     from rich.table import Table
 
     from apsim.report.paper.executed import Executed
     from apsim.report.paper.published import Reproduced
+    from apsim.report.screen import Screen
 
 __all__ = ["add_parser"]
 
@@ -40,6 +40,7 @@ def add_parser(subparsers: argparse._SubParsersAction[argparse.ArgumentParser]) 
         action="store_true",
         help="also execute AlexNet's conv steps and the digits network, in place of closed forms",
     )
+    add_wide(parser)
     parser.set_defaults(run=_run)
 
 
@@ -79,7 +80,7 @@ def _execute() -> Executed:
     return executed
 
 
-def _console() -> Console:
+def _console() -> Screen:
     from apsim.report.screen import screen
 
     return screen(WIDE)
@@ -90,7 +91,9 @@ def _show(rows: Mapping[str, Reproduced]) -> None:
 
     console = _console()
     for tier in TIERS:
-        console.print(_table(tier, [r for r in rows.values() if r.published.tier == tier]))
+        console.fit(
+            _table(tier, [r for r in rows.values() if r.published.tier == tier]), ("error",)
+        )
     for row in rows.values():
         if row.published.reason:
             console.print(f"[dim]{row.published.quantity}:[/] {row.published.reason}")

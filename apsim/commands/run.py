@@ -18,6 +18,7 @@ from apsim.commands.options import (
     add_csv,
     add_json,
     add_output,
+    add_wide,
     write_csv,
 )  # fmt: skip
 from apsim.errors import InputError
@@ -66,6 +67,7 @@ def add_parser(subparsers: argparse._SubParsersAction[argparse.ArgumentParser]) 
     add("--state", metavar="FILE", help="where a stream was left: read if there, then written")
     add("--schedule", metavar="FILE", help="batches under changing budgets (TOML), widths switched")
     add_chip_options(parser)
+    add_wide(parser)
     parser.set_defaults(run=_run)
 
 
@@ -211,7 +213,7 @@ def _show(run: Run) -> None:
     console = screen(WIDE)
     console.print(run_table(run, short=console.width < WIDE))
     for line in run_lines(run):
-        console.print(line, highlight=False, soft_wrap=True, markup=False)
+        console.say(line)
 
 
 def _write(
