@@ -35,6 +35,13 @@ REASONS = {
     "requantization": "bias, scaling, rounding and clamps on the AP; the paper counts none of them",
     "partial_sums": "a sum longer than a CAP: its parts are moved as words and added, which no "
     "equation covers",
+    "digits": "weights in the program: the passes on the bits of a word, for each digit; the paper "
+    "has no equation for them",
+    "ripple": "their carries, to the end of the accumulator",
+    "merge": "short accumulators added to the others",
+    "preset": "accumulators set to what negative digits may take from them",
+    "populate": "words written, once for each group of outputs",
+    "read_out": "accumulators read, a bit at a time",
     "smaller_lut": "below the paper: LUTs with fewer passes than the printed ones",
 }
 

@@ -68,6 +68,8 @@ def add_parser(subparsers: argparse._SubParsersAction[argparse.ArgumentParser]) 
     add("--workers", type=int, metavar="N", help="processes (default: one for each core)")
     add_chip(parser)
     add("--ap", choices=KINDS, default="2d-seg", help="AP kind (default 2d-seg)")
+    laid = "how products of weights are laid out: im2col (default), weights in the program, or auto"
+    add("--mapping", choices=("im2col", "weights", "auto"), default="im2col", help=laid)
     add_technology(parser)
     volts = "volts of cell writes (default: 0.5, or V_DD where the technology has no lower one)"
     add("--write-voltage", type=float, metavar="V", help=volts)
@@ -112,7 +114,7 @@ def _studies(args: argparse.Namespace) -> list[Study]:
     faults = _faults(args)
     model = sources.model(args.model, bits=args.bits)
     images, labels = _images(args, model)
-    chip = nn.Chip.preset(args.chip, ap=args.ap)
+    chip = nn.Chip.preset(args.chip, ap=args.ap, mapping=args.mapping)
     work = multiplications(model, len(next(iter(images.values()))))
     with Working("trials", work * args.repeats * len(faults)) as bar:
         return study(

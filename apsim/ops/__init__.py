@@ -13,6 +13,7 @@ from apsim.ops.arithmetic import (
     read,
     subtract,
 )
+from apsim.ops.constants import add_constant_multiple, add_short, preset
 from apsim.ops.reduction import accumulate
 from apsim.ops.rows import Groups
 from apsim.ops.selection import largest
@@ -22,6 +23,8 @@ __all__ = [
     "Groups",
     "accumulate",
     "add",
+    "add_constant_multiple",
+    "add_short",
     "apply",
     "clear",
     "copy",
@@ -32,6 +35,7 @@ __all__ = [
     "multiply_by",
     "populate",
     "prepare",
+    "preset",
     "read",
     "relu",
     "subtract",

@@ -25,7 +25,7 @@ from apsim.nn.rules import FAMILIES
 FLAGS = doctest.ELLIPSIS | doctest.NORMALIZE_WHITESPACE
 SECONDS = re.compile(r"\d+\.\d+ m?s\b")
 WRITE = os.environ.get("APSIM_GOLDEN") == "write"
-ELSEWHERE = {"rtl"}  # tests/rtl runs it, where the tools are
+ELSEWHERE = {"rtl", "mappings"}  # tests/rtl and tests/commands/test_mappings.py run them
 FOLDER = Path(guide.__file__).parent
 
 

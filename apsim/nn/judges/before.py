@@ -35,6 +35,8 @@ def parted(
     steps = None if layer is None else _unrounded(model, layer, tensors)
     if layer is None or steps is None or steps.size != given.size or len(steps) != len(given):
         return None
+    if np.array_equal(given, np.rint(given)):  # integers of this scale that are rounded again
+        return None
     steps = steps.reshape(given.shape)
     requant: Requant = layer.requant  # type: ignore[attr-defined]
     reach = ties.reach(model, layer.output, tensors)
@@ -42,13 +44,15 @@ def parted(
     off = relative * np.abs(given - requant.zero_point) + absolute
     off = off + ties.FLOAT64 * (reach / ties.FLOAT32 + 1)
     lo = max(requant.lo, requant.zero_point) if getattr(layer, "relu", False) else requant.lo
-    inside = _inside(steps, lo, requant.hi) | _inside(given, lo, requant.hi)
+    edge = 0.5 if requant.rounding.startswith("half") else 1.0
+    inside = _inside(steps, lo + edge, requant.hi - edge)
+    inside |= _inside(given, lo + edge, requant.hi - edge)
     return steps, np.asarray(inside & ~(np.abs(given - steps) <= off))
 
 
-def _inside(steps: Floats, lo: int, hi: int) -> Array:
+def _inside(steps: Floats, lo: float, hi: float) -> Array:
     """Where the integer lies between the ends, which clips make of any number beyond them."""
-    return np.asarray((steps > lo + 0.5) & (steps < hi - 0.5))
+    return np.asarray((steps > lo) & (steps < hi))
 
 
 def _maker(model: Model, name: str) -> Layer | None:

@@ -102,7 +102,7 @@ def given(model: Model, x: Mapping[str, Integers], raw: Feeds | None = None) -> 
         entry = model.entries.get(name)
         chosen = entry is not None and entry.chosen
         if taken is not None and taken.dtype.kind == "f" and not chosen:
-            feeds[called] = np.asarray(taken)
+            feeds[called] = np.broadcast_to(taken, values.shape)
         else:
             feeds[called] = _undone(model, name, values)
     return Case("given", feeds, x)

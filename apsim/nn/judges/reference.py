@@ -1,7 +1,8 @@
 """An ONNX file in ONNX's own reference evaluator, node by node; QONNX as its custom operators.
 
 The rule: the graph is the file's, untouched; what is added is kernels that the evaluator
-lacks.  QuantizeLinear and DequantizeLinear of opsets before 19 use its newest kernels.
+lacks: QuantizeLinear and DequantizeLinear of opsets before 19 use its newest ones, and
+QuantizeLinear saturates beyond 32 bits, where the evaluator's cast wraps around.
 """
 
 from __future__ import annotations
@@ -16,6 +17,7 @@ import onnx
 from onnx.reference import ReferenceEvaluator
 from onnx.reference.op_run import OpRun
 from onnx.reference.ops import op_dequantize_linear, op_quantize_linear
+from onnx.reference.ops._quant_utils import reshape_input
 
 from apsim.nn.judges import exactly, ort_ops, qonnx_ops
 from apsim.nn.judges.reading import Array, Exact, Feeds, Reading
@@ -23,6 +25,7 @@ from apsim.nn.judges.reading import Array, Exact, Feeds, Reading
 __all__ = ["NAME", "Reference", "batch_of", "feed_types", "load"]
 
 NAME = "onnx's reference evaluator"
+LARGE = 1 << 30  # steps, beyond any range that is quantized to
 OLD = 19  # from this opset on the evaluator has both kernels
 
 
@@ -128,11 +131,25 @@ def _kernels(opset: int) -> Iterator[type[OpRun]]:
         ("DequantizeLinear", op_dequantize_linear),
     ):
         newest = _newest(module, name)
-        yield type(name, (newest,), {"op_domain": ort_ops.DOMAIN})
-        if opset < OLD:
-            yield type(name, (newest,), {"op_domain": ""})
+        own = {"_run": _saturating(newest)} if name == "QuantizeLinear" else {}
+        yield type(name, (newest,), {"op_domain": ort_ops.DOMAIN, **own})
+        if opset < OLD or own:
+            yield type(name, (newest,), {"op_domain": "", **own})
     if opset < 14:
         yield _kernel("", "BatchNormalization", _batch_normalization)
+
+
+def _saturating(kernel: Any) -> Callable[..., Any]:
+    """QuantizeLinear of what 32 bits do not hold, too: the evaluator's own cast wraps around."""
+
+    def run(self: OpRun, x: Array, scale: Array, *zero: Array, **attributes: Any) -> Any:
+        axis, block = attributes.get("axis", 1), attributes.get("block_size", 0)
+        most = np.float64(LARGE) * reshape_input(scale, x.shape, axis, block)
+        return kernel._run(
+            self, np.clip(x, -most, most).astype(x.dtype), scale, *zero, **attributes
+        )
+
+    return run
 
 
 def _newest(module: Any, name: str) -> type[OpRun]:

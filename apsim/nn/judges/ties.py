@@ -34,6 +34,8 @@ __all__ = ["FLOAT32", "FLOAT64", "allowed", "explained", "half_way", "reach", "r
 
 FLOAT32 = 2.0**-24
 FLOAT64 = 2.0**-40  # sums of float64, with room to spare
+FUNCTION = 2.0**-14  # of the range: what float32 makes of tables, of products of two tensors
+MOVES = ("flatten", "reshape", "transpose", "concat", "max_pool", "relu", "rearrange", "maximum")
 Tensors = Mapping[str, Integers]
 
 
@@ -113,7 +115,10 @@ def reach(model: Model, name: str, tensors: Tensors) -> float:
     terms, size = _terms(model, layer, tensors)
     if terms:
         return (terms + 8) * FLOAT32 * size
-    return max(reach(model, one, tensors) for one in layer.inputs)
+    if layer.op in MOVES:
+        return max(reach(model, one, tensors) for one in layer.inputs)
+    y = model.tensors[name]
+    return FUNCTION * float(max(abs(y.lo), abs(y.hi)))
 
 
 def _terms(model: Model, layer: Layer, tensors: Tensors) -> tuple[int, float]:
