@@ -27,7 +27,9 @@ import numpy as np
 from numba.core import caching, ccallback, config, serialize, sigutils, types
 from numba.core.compiler import CompileResult
 
-__all__ = ["PLAIN", "Compiled", "Operation", "cache_folder", "kernel", "plain", "small", "sources_digest"]
+__all__ = [
+    "PLAIN", "Compiled", "Operation", "cache_folder", "kernel", "plain", "small", "sources_digest",
+]  # fmt: skip
 
 Function = TypeVar("Function", bound=Callable[..., Any])
 

@@ -12,6 +12,7 @@ import argparse
 from contextlib import contextmanager
 from typing import TYPE_CHECKING, Any
 
+from apsim.commands.options import add_csv, add_json, add_technology, add_wide
 from apsim.errors import InputError
 
 if TYPE_CHECKING:
@@ -26,6 +27,7 @@ if TYPE_CHECKING:
 __all__ = ["add_parser"]
 
 WIDE = 130
+DROPPED = ("EDP [J s]", "cycles", "measured")  # in this order, where there is no room
 
 
 def add_parser(subparsers: argparse._SubParsersAction[argparse.ArgumentParser]) -> None:
@@ -57,11 +59,12 @@ def add_parser(subparsers: argparse._SubParsersAction[argparse.ArgumentParser]) 
     add("--points", metavar="N", type=int, default=12, help="settings shown (default 12)")
     add("--images", metavar="N", type=int, default=1, help="images executed (default 1)")
     add("--seed", metavar="S", type=int, default=0, help="seed of random weights and images")
-    add("--tech", "--technology", dest="technology", default="sram", help="sram or reram")
-    add("--json", metavar="FILE", help="write the search as JSON")
-    add("--csv", metavar="FILE", help="write the settings shown as CSV")
+    add_technology(parser)
+    add_json(parser, "the search")
+    add_csv(parser, "the settings shown")
     add("--plot", metavar="FILE", help="write a plot as SVG (extra report)")
     add_chip_options(parser)
+    add_wide(parser)
     parser.set_defaults(run=_run)
 
 
@@ -121,7 +124,7 @@ def _search(
     model = _model(args)
     test, chosen_on = _images(args, model)
     bench = search.Bench(
-        model, test, lambda: chip_of(args), technology(args.technology), batch=args.images,
+        model, test, lambda: chip_of(args), technology(args.tech), batch=args.images,
         check="all" if model.name == "digits" else "sample",
     )  # fmt: skip
     judge = None if chosen_on is None else search.Judge(model, chosen_on, args.measure, widths[-1])
@@ -264,9 +267,9 @@ def _show(found: Outcome) -> None:
     from apsim.report.screen import screen
 
     console = screen(WIDE)
-    console.print(fluid_table(found))
+    console.fit(fluid_table(found), DROPPED)
     for line in fluid_lines(found):
-        console.print(line, highlight=False, soft_wrap=True, markup=False)
+        console.say(line)
 
 
 def _write(args: argparse.Namespace, found: Outcome) -> None:

@@ -2,6 +2,8 @@
 
 The rule: what is exported is the program that an ordinary run executes, on the cells and
 words that it gets; a circuit that does anything else is a failed check (exit code 1).
+
+Example: `apsim rtl add --rows 8 -o add`
 """
 
 from __future__ import annotations
@@ -14,6 +16,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from apsim.commands.debug import add_target, wanted
+from apsim.commands.options import add_technology
 from apsim.errors import InputError, shown
 
 if TYPE_CHECKING:
@@ -42,7 +45,7 @@ def add_parser(subparsers: argparse._SubParsersAction[argparse.ArgumentParser]) 
     add("--trace", action="store_true", help="with --run and -o: waves too, DIR/ap.vcd")
     add("--end-only", action="store_true", help="compare the end in place of every clock")
     add("--repeat", metavar="N", type=int, default=0, help="with --run: N times more, for speed")
-    add("--technology", "--tech", metavar="sram|reram|FILE", help="clocks of a write (default: 1)")
+    add_technology(parser, None)
     add("--json", metavar="FILE", help="write what came as JSON")
     add("--prove", metavar="LUT|OPERATION", help="prove it with yosys; `luts` proves all LUTs")
     add("--area", action="store_true", help="gates of 1D and 2D cells by yosys")
@@ -66,7 +69,7 @@ def _export(args: argparse.Namespace) -> int:
     from apsim.rtl import export, write
 
     _refuse_idle(args)
-    made = export(_load(args), _write_clocks(args.technology), not args.end_only)
+    made = export(_load(args), _write_clocks(args.tech), not args.end_only)
     with _folder(args) as folder:
         write(made, folder)
         if args.output:
