@@ -144,6 +144,39 @@ def test_ctrl_c_is_one_line_and_exit_130(
     assert capsys.readouterr() == ("", f"apsim: interrupted; {cli.KEPT}\n")
 
 
+@pytest.mark.parametrize(("number", "word"), [(2, "interrupted"), (15, "terminated")])
+def test_a_signal_within_a_callback_of_the_interpreter_is_not_lost(number: int, word: str) -> None:
+    """Python drops what the callback of a weak reference raises; the process ends all the same"""
+    code = (
+        "import signal, weakref\n"
+        "from apsim import process\n"
+        "class Thing: pass\n"
+        "process.prepare()\n"
+        "thing = Thing()\n"
+        f"watch = weakref.ref(thing, lambda _: signal.raise_signal({number}))\n"
+        "del thing\n"
+        "print('went on')\n"
+    )
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True)
+    assert (done.returncode, done.stdout, done.stderr) == (128 + number, "", f"apsim: {word}\n")
+
+
+@pytest.mark.parametrize(("number", "word"), [(2, "interrupted"), (15, "terminated")])
+def test_a_signal_before_anything_is_imported_is_answered(number: int, word: str) -> None:
+    code = (
+        "import signal, sys\n"
+        "from importlib.abc import MetaPathFinder\n"
+        "class Signal(MetaPathFinder):\n"
+        "    def find_spec(self, name, *_):\n"
+        f"        if name == 'apsim.cli': signal.raise_signal({number})\n"
+        "import apsim.__main__\n"
+        "sys.meta_path.insert(0, Signal())\n"
+        "apsim.__main__.main()\n"
+    )
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True)
+    assert (done.returncode, done.stdout, done.stderr) == (128 + number, "", f"apsim: {word}\n")
+
+
 def test_a_reader_that_stops_reading_causes_no_noise() -> None:
     buffered = {name: value for name, value in os.environ.items() if name != "PYTHONUNBUFFERED"}
     process = subprocess.Popen(

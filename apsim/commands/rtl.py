@@ -126,7 +126,7 @@ def _load(args: argparse.Namespace) -> Load:
             f"a whole network is many programs: name a layer as {args.target[0]}:LAYER, and with "
             "--load which of its loads"
         )
-    args.bits = args.bits or 8
+    args.bits = 8 if args.bits is None else args.bits
     session = open_target(wanted(args))
     if any(edit.point for edit in session.tape.edits):
         raise InputError(f"{args.target[0]}: cells set by hand on the way are no part of a program")
@@ -234,7 +234,7 @@ def _area(args: argparse.Namespace) -> int:
 
     from apsim.rtl.area import CAVEATS, areas
 
-    found = list(areas(args.rows or 64, args.columns))
+    found = list(areas(64 if args.rows is None else args.rows, args.columns))
     first = found[0]
     print(f"yosys, {first.rows} rows x {first.columns} columns:")
     for area in found:
@@ -296,8 +296,8 @@ def _prove_operation(args: argparse.Namespace, name: str, folder: Path) -> dict[
     from apsim.rtl.prove import prove_operation
 
     known = OPERATIONS[name]
-    words = args.rows or (4 if name == "reduce" else 1)
-    bits = args.bits or BITS.get(name, 8)
+    words = (4 if name == "reduce" else 1) if args.rows is None else args.rows
+    bits = BITS.get(name, 8) if args.bits is None else args.bits
     function = known.build(bits, words, args.ap)
     proof = prove_operation(name, function, [known.shape(words)] * len(known.operands), folder)
     what = f"{name}, {bits} bits, {words} word{'s' * (words > 1)}, {args.ap}"

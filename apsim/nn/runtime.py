@@ -133,6 +133,9 @@ def run(
         refuse_floats(model)
     tensors = exact.checked_inputs(model, x)
     images = len(next(iter(tensors.values())))
+    if keep not in ("all", "outputs"):
+        raise InputError(f"keep: wanted all or outputs, got {keep!r}")
+    wanted = None if labels is None else _labels(labels, images)
     progress = _Progress(model, chip, check, keep, tensors, images, watcher or Watcher())
     progress.name_run(save, resume)
     for layer in model.layers[len(progress.layers) :]:
@@ -143,15 +146,21 @@ def run(
         images,
         tuple(progress.layers),
         progress.tensors,
-        None if labels is None else _correct(progress.tensors[model.output], labels),
+        None if wanted is None else _correct(progress.tensors[model.output], wanted),
         time.perf_counter() - started,
     )
 
 
-def _correct(outputs: Integers, labels: npt.ArrayLike) -> int:
+def _labels(labels: npt.ArrayLike, images: int) -> Integers:
     wanted = np.asarray(labels)
-    if wanted.shape != (len(outputs),):
-        raise InputError(f"labels: wanted {len(outputs)}, one per image, got shape {wanted.shape}")
+    if wanted.shape != (images,):
+        raise InputError(f"labels: wanted {images}, one per image, got shape {wanted.shape}")
+    if wanted.dtype.kind not in "iu":
+        raise InputError(f"labels: wanted integers, got {wanted.dtype}")
+    return wanted
+
+
+def _correct(outputs: Integers, wanted: Integers) -> int:
     return int((outputs.reshape(len(outputs), -1).argmax(axis=1) == wanted).sum())
 
 

@@ -68,6 +68,8 @@ def test_a_load_that_does_not_fit_takes_nothing() -> None:
         ({"engine": "warp"}, "unknown engine 'warp': wanted one of dense, strict, fused"),
         ({"ap": "3d"}, "unknown AP kind '3d'"),
         ({"threads": 0}, "wanted at least one thread, got 0"),
+        ({"threads": 1.5}, "wanted at least one thread, got 1.5"),
+        ({"columns": 160.5}, "wanted CAPs of 2 rows and 1 column at least, got 4800 x 160.5"),
         ({"threads": -1}, "wanted at least one thread, got -1"),
         ({"rows": 1}, "wanted CAPs of 2 rows and 1 column at least, got 1 x 160"),
         ({"columns": 0}, "wanted CAPs of 2 rows and 1 column at least, got 4800 x 0"),

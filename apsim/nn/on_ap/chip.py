@@ -58,6 +58,10 @@ MAPPINGS = ("im2col", "weights", "auto")
 COSTS = ("energy", "cycles", "latency")
 
 
+def _whole(value: object, least: int) -> bool:
+    return isinstance(value, int | np.integer) and bool(value >= least)
+
+
 class Chip(Tabular):
     """CAPs of one AP kind, emulated on arrays of the given engine.
 
@@ -82,7 +86,7 @@ class Chip(Tabular):
     ) -> None:
         if engine not in cam.ENGINES:
             cam.make(engine, 1, 1)  # raises with the known names
-        if threads < 1:
+        if not _whole(threads, 1):
             raise InputError(f"wanted at least one thread, got {threads}")
         for name, value, known in (
             ("requant", requant, REQUANT), ("mapping", mapping, MAPPINGS), ("cost", cost, COSTS),
@@ -122,7 +126,7 @@ class Chip(Tabular):
             design = replace(design, rows=rows)
         if columns is not None:
             design = replace(design, columns=columns)
-        if design.rows < 2 or design.columns < 1:
+        if not (_whole(design.rows, 2) and _whole(design.columns, 1)):
             raise InputError(
                 f"wanted CAPs of 2 rows and 1 column at least, got {design.rows} x {design.columns}"
             )
