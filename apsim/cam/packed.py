@@ -199,13 +199,13 @@ class FusedCam(PackedCam):
 
 def _turn(planes: Words, columns: int, groups: NDArray[np.int64], cells: Words, back: bool) -> None:
     """Copy groups of 64 rows from planes to cells uint64[rows, words], or `back`."""
-    lines = (64 * groups[:, None] + np.arange(64)).ravel()
+    squares = cells.reshape(-1, 64, cells.shape[1])
     for word, first in enumerate(range(0, columns, 64)):
         part = planes[first : min(first + 64, columns)]
         if back:
-            part[:, groups] = planes_of(cells[lines, word][None], len(part))[0]
+            part[:, groups] = planes_of(squares[groups, :, word].reshape(1, -1), len(part))[0]
         else:
-            cells[lines, word] = words_of(part[:, groups])
+            squares[groups, :, word] = words_of(part[:, groups]).reshape(-1, 64)
 
 
 def _is_plain(words: Words) -> bool:
