@@ -410,6 +410,7 @@ def vertical(
         yield [step.fill.address, 0, write, one[WRITES], index, 0, 0, 0]
     if op in (Op.WRITE_TAG, Op.WRITE_DATA):
         port = one[PORT] if op == Op.WRITE_DATA else -1
-        yield [move.address, 0, key, one[WIDTH], index, one[TARGET], one[SOURCE], port]
+        many, to, since = one[KEYS], one[TARGET], one[SOURCE]
+        yield [move.address, many, key, one[WIDTH], index, to, since, port]
     if op == Op.READ and one[PORT] >= 0:
         yield [put.address, 0, 0, one[WIDTH], index, one[PORT], one[SOURCE], 0]

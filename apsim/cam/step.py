@@ -245,11 +245,20 @@ def moved(tags, size, first, width):  # type: ignore[no-untyped-def]
 def move(frame, row):  # type: ignore[no-untyped-def]
     """Vertical WRITE_TAG, WRITE_DATA: columns of a row := moved column tags, or a word's bits.
 
-    TABLE is (line, ...); COUNT columns from column X on take tags from column Y on; where
-    Z >= 0, the group's word of port Z instead.
+    TABLE has AT rows (line, ...), each of which is driven; COUNT columns from column X on take
+    tags from column Y on; where Z >= 0, the group's word of port Z instead.
     """
+    flipped = 0
+    for k in range(row[AT]):
+        flipped += moved_into(frame, row, pointer(row[TABLE])[3 * k])
+    written(frame, row[INDEX], row[COUNT] * row[AT], flipped)
+
+
+@small
+def moved_into(frame, row, line):  # type: ignore[no-untyped-def]
+    """What `move` does to one line; gives the cells that flip."""
     target, source, width = row[X], row[Y], row[COUNT]
-    cells = words(frame[BASE] + pointer(row[TABLE])[0] * frame[LINE])
+    cells = words(frame[BASE] + line * frame[LINE])
     tags, size, flipped = words(frame[TAGS]), frame[VECTORS] * 8, 0
     offset = -(target & 63)  # of the target word's bit 0 inside the moved bits
     for word in range(target >> 6, (target + width + 63) >> 6):
@@ -263,7 +272,7 @@ def move(frame, row):  # type: ignore[no-untyped-def]
         cells[word] ^= flip
         flipped += popcount(flip)
         offset += 64
-    written(frame, row[INDEX], width, flipped)
+    return flipped
 
 
 @Operation

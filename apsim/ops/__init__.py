@@ -13,8 +13,17 @@ from apsim.ops.arithmetic import (
     read,
     subtract,
 )
+from apsim.ops.division import (
+    at_least_one,
+    divide,
+    negate_where,
+    saturate,
+    square,
+    square_root,
+)
 from apsim.ops.reduction import accumulate
-from apsim.ops.rows import Groups
+from apsim.ops.requantize import round_off
+from apsim.ops.rows import Groups, broadcast
 from apsim.ops.selection import largest
 from apsim.ops.table import table
 
@@ -23,17 +32,25 @@ __all__ = [
     "accumulate",
     "add",
     "apply",
+    "at_least_one",
+    "broadcast",
     "clear",
     "copy",
+    "divide",
     "largest",
     "maximum",
     "minimum",
     "multiply",
     "multiply_by",
+    "negate_where",
     "populate",
     "prepare",
     "read",
     "relu",
+    "round_off",
+    "saturate",
+    "square",
+    "square_root",
     "subtract",
     "table",
 ]
