@@ -35,6 +35,9 @@ REASONS = {
     "requantization": "bias, scaling, rounding and clamps on the AP; the paper counts none of them",
     "partial_sums": "a sum longer than a CAP: its parts are moved as words and added, which no "
     "equation covers",
+    "normalization": "softmax and norms: exact division and roots, which the paper has not",
+    "broadcast": "a group's word in all its rows: by a declared hardware option in one write for "
+    "the group, else in one for each row",
     "smaller_lut": "below the paper: LUTs with fewer passes than the printed ones",
 }
 

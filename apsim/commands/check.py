@@ -22,7 +22,7 @@ __all__ = ["add_parser"]
 KINDS = ("1d", "2d", "2d-seg", "2d-tc", "2d-seg-tc", "opt", "analytic")
 FUNCTIONS = (
     "add", "subtract", "multiply", "relu", "max", "min", "reduce", "dot", "matmul",
-    "average_pool", "max_pool", "table",
+    "average_pool", "max_pool", "table", "softmax", "layer_norm", "rms_norm",
 )  # fmt: skip
 SCHEMA = "apsim.check/1"
 

@@ -113,6 +113,9 @@ def broadcast(
 ) -> Operation:
     """`to` of every row of a group <- `word` of the group's first row; `to` is clean on entry.
 
+    Clean, for hardware that drives rows together sets bits and clears none: whoever reuses a
+    field clears it before, in a write that counts.
+
     One read, and by `option` (a key of `BROADCASTS`) one write for the group, or one for each
     row; where groups are segments these act at once.  Raises `ProgramError` for an unknown
     option and for fields of unequal widths.
