@@ -36,8 +36,10 @@ class FaultyChip(Chip):
     Every load runs on an array, one after another: lanes have no arrays that could fail.
     """
 
-    def __init__(self, design: Design, *, ap: ApKind | str, faults: Faults) -> None:
-        super().__init__(design, ap=ap, literal=True)
+    def __init__(
+        self, design: Design, *, ap: ApKind | str, faults: Faults, mapping: str = "im2col"
+    ) -> None:
+        super().__init__(design, ap=ap, literal=True, mapping=mapping)
         self.faults = faults
 
     def _array(self, function: Function) -> tuple[Cam, object]:
@@ -130,12 +132,12 @@ def study(
 ) -> list[Study]:
     """Run `images` [N, ...] once without faults and `repeats` times with each of `faults`.
 
-    `labels` [N] are the right answers, None where nobody knows them.  `chip` gives design
-    and AP kind.  Repeat r of faults with seed s uses seed s + r; `workers` processes share
+    `labels` [N] are the right answers, None where nobody knows them.  `chip` gives design,
+    AP kind and mapping.  Repeat r of faults with seed s uses seed s + r; `workers` processes share
     the trials.  Raises `ApsimError` where processes keep dying.
     """
-    clean = run(model, images, Chip(chip.design, ap=chip.kind), labels=labels)
-    trial = partial(_trial, model, images, labels, chip.design, chip.kind, clean.outputs)
+    clean = run(model, images, Chip(chip.design, ap=chip.kind, mapping=chip.mapping), labels=labels)
+    trial = partial(_trial, model, images, labels, chip, clean.outputs)
     seeded = [replace(kind, seed=kind.seed + r) for kind in faults for r in range(repeats)]
     made = enumerate(map(trial, seeded)) if workers == 1 else over_processes(trial, seeded, workers)
     trials: dict[int, Trial] = {}
@@ -166,13 +168,13 @@ def _trial(
     model: Model,
     images: npt.ArrayLike | Mapping[str, npt.ArrayLike],
     labels: npt.ArrayLike | None,
-    design: Design,
-    kind: ApKind,
+    like: Chip,
     truth: Integers,
     faults: Faults,
 ) -> Trial:
     """One run with faults against the outputs `truth` [N, ...] of the faultless one."""
-    faulty = run(model, images, FaultyChip(design, ap=kind, faults=faults), labels=labels)
+    chip = FaultyChip(like.design, ap=like.kind, faults=faults, mapping=like.mapping)
+    faulty = run(model, images, chip, labels=labels)
     logits, right = (found.reshape(faulty.images, -1) for found in (faulty.outputs, truth))
     return Trial(
         faulty.correct,

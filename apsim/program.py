@@ -10,7 +10,7 @@ from collections import Counter
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, field, replace
 from functools import cached_property, lru_cache, wraps
-from typing import ParamSpec
+from typing import Any, ParamSpec
 
 import numpy as np
 from numpy.typing import NDArray
@@ -135,6 +135,11 @@ class Operation:
     name: str
     build: Callable[[Layout], Sequence[Item]] = field(repr=False)
     parts: tuple[Operation, ...] = field(default=(), repr=False)
+    made: tuple[Any, ...] = field(default=(), repr=False)
+
+    def __reduce__(self) -> tuple[Any, ...]:
+        """How a pickle makes it again: by the call that made it, where that goes by a name."""
+        return (_made, self.made) if self.made else super().__reduce_ex__(2)  # type: ignore[return-value]
 
     def on(self, layout: Layout) -> Microprogram:
         """The program on this layout; raises `LayoutError` or `ProgramError`."""
@@ -161,10 +166,17 @@ def by_value(make: Callable[Arguments, Operation]) -> Callable[Arguments, Operat
         try:
             hash((args, tuple(named.values())))
         except TypeError:
-            return make(*args, **named)
-        return known(*args, **named)  # type: ignore[arg-type]
+            operation = make(*args, **named)
+        else:
+            operation = known(*args, **named)  # type: ignore[arg-type]
+        object.__setattr__(operation, "made", (found, args, named))
+        return operation
 
     return found
+
+
+def _made(make: Callable[..., Operation], args: Any, named: Any) -> Operation:
+    return make(*args, **named)
 
 
 @by_value

@@ -203,6 +203,7 @@ def public_objects() -> dict[str, Any]:
         "network": cost.network("alexnet"), "program": program, "machine": machine,
         "activity": execution.activity, "model": nn.load("digits"),
         "chip of a run": nn.Chip.preset("bf-imna-lr"),
+        "operation": ops.add("A", "B", carry="C") + ops.clear("A"),
     }  # fmt: skip
 
 

@@ -25,6 +25,9 @@ PLAN = "settings = 'fluid.json'\n[[batch]]\nimages = 1\n[[batch]]\nenergy = 1e-6
 COMMANDS = [
     "run digits --images 1 --json run.json --checkpoint run.npz",
     "run digits --images 1 --ap 1d --requant ap --json run-ap.json",
+    "run digits --images 1 --mapping auto --cost cycles --json run-auto.json --checkpoint a.npz",
+    "cost digits --mapping auto --json mappings.json",
+    "check --mapping weights --ap 2d --json check-weights.json",
     "cost resnet18 --bits hawq-low --json cost.json",
     "cost run.json --json executed.json",
     "check --function add --ap 2d --json check.json",
@@ -64,7 +67,7 @@ def written(tmp_path_factory: pytest.TempPathFactory) -> dict[str, Any]:
     for path in folder.glob("*.jsonl"):
         lines = path.read_text().splitlines()
         found |= {f"{path.name}:{n}": json.loads(line) for n, line in enumerate(lines[:3])}
-    for name, entry in (("run", "head"), ("model", "model.json")):
+    for name, entry in (("run", "head"), ("a", "head"), ("model", "model.json")):
         with np.load(folder / f"{name}.npz") as archive:
             found[f"{name}.npz"] = json.loads(bytes(archive[entry]))
     return found

@@ -16,6 +16,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from apsim.cam.base import Execution, refuse_unless_it_fits
+from apsim.cam.lanes.operands import planes_of, words_of
 from apsim.encoding import Code
 from apsim.errors import ProgramError
 
@@ -54,7 +55,8 @@ class PackedCam:
             raise ProgramError(f"wanted at least one thread, got {threads}, and a tile >= 0")
         self.rows, self.columns, self.threads = rows, columns, threads
         self._vectors = -(-rows // VECTOR)
-        self._tile = tile or max(NEAR // (64 * (columns + 2)) // 8 * 8, 8)
+        near = max(NEAR // (64 * (columns + 2)), 8)
+        self._tile = tile or -(-self._vectors // max(round(self._vectors / near), 1))
         self._planes = _aligned(columns + 2, (self._vectors | 1) * 8)
         self._planes[-1] = _first_ones(rows, self._planes.shape[1])
         self._live_columns = _first_ones(columns, -(-columns // VECTOR) * 8)
@@ -149,7 +151,7 @@ class PackedCam:
         """Run loops on the rows that they touch, turned into lines."""
         late, totals = _late(), np.zeros((5, len(plan.steps)), np.int64)
         cells = _aligned(-(-self.rows // 64) * 64, len(self._live_columns))
-        late.turn(self._planes, self.columns, section.groups, cells, False)
+        _turn(self._planes, self.columns, section.groups, cells, False)
         for start in section.loops:
             loop = plan.loops[start]
             self._set_segments(len(loop.table) if loop.parallel else 1)
@@ -166,7 +168,7 @@ class PackedCam:
                 self._latches.strides[0] if loop.parallel else 0,
             )  # fmt: skip
             totals += counted
-        late.turn(self._planes, self.columns, section.groups, cells, True)
+        _turn(self._planes, self.columns, section.groups, cells, True)
         return totals
 
     def _set_segments(self, segments: int) -> None:
@@ -190,6 +192,17 @@ class FusedCam(PackedCam):
         if self.always:
             return plan.chosen(lambda *_: True, 0)
         return plan.chosen(_late().worth, self._vectors)
+
+
+def _turn(planes: Words, columns: int, groups: Numbers | None, cells: Words, back: bool) -> None:
+    """Copy groups of 64 rows from planes to cells uint64[rows, words], or `back`."""
+    each = cells.reshape(-1, 64, cells.shape[1])
+    for word, first in enumerate(range(0, columns, 64)):
+        part = planes[first : min(first + 64, columns)]
+        if back:
+            part[:, groups] = planes_of(each[groups, :, word].reshape(1, -1), len(part))[0]
+        else:
+            each[groups, :, word] = words_of(part[:, groups]).reshape(-1, 64)
 
 
 def _is_plain(words: Words) -> bool:
@@ -221,11 +234,11 @@ def _bits(words: Words, count: int) -> Bits:
 @cache
 def _late() -> SimpleNamespace:
     """What numba is imported for."""
-    from apsim.cam import frame, plan, planes, step
+    from apsim.cam import frame, plan, step
     from apsim.cam.lut_step import worth
 
     return SimpleNamespace(
-        plan=plan.plan, worth=worth, tiles=step.tiles, loop=step.loop, turn=planes.turn,
+        plan=plan.plan, worth=worth, tiles=step.tiles, loop=step.loop,
         frame=frame.frame, told=frame.told, address=frame.address,
     )  # fmt: skip
 

@@ -19,35 +19,19 @@ LANES = 8
 Words = NDArray[np.uint64]
 
 
-class Vector:
-    """Eight words of 64 rows."""
+class Vector(np.ndarray[Any, Any]):
+    """Eight words of 64 rows: a value, which nothing changes in place."""
 
-    def __init__(self, words: Words) -> None:
-        self.words = words
+    __iadd__: Any = np.ndarray.__add__
+    __isub__: Any = np.ndarray.__sub__
+    __iand__: Any = np.ndarray.__and__
+    __ior__: Any = np.ndarray.__or__
+    __ixor__: Any = np.ndarray.__xor__
 
-    def __and__(self, other: Vector) -> Vector:
-        return Vector(self.words & other.words)
 
-    def __or__(self, other: Vector) -> Vector:
-        return Vector(self.words | other.words)
-
-    def __xor__(self, other: Vector) -> Vector:
-        return Vector(self.words ^ other.words)
-
-    def __add__(self, other: Vector) -> Vector:
-        return Vector(self.words + other.words)
-
-    def __sub__(self, other: Vector) -> Vector:
-        return Vector(self.words - other.words)
-
-    def __lshift__(self, by: int) -> Vector:
-        return Vector(self.words << np.uint64(by))
-
-    def __rshift__(self, by: int) -> Vector:
-        return Vector(self.words >> np.uint64(by))
-
-    def __invert__(self) -> Vector:
-        return Vector(~self.words)
+def vector(words: Words) -> Vector:
+    """These words as such a value."""
+    return words.view(Vector)
 
 
 class At:
@@ -70,11 +54,11 @@ def _at(address: int, v: int) -> Words:
 
 
 def load(address: int, v: int) -> Vector:
-    return Vector(_at(address, v).copy())
+    return vector(_at(address, v).copy())
 
 
 def store(address: int, v: int, bits: Vector) -> None:
-    _at(address, v)[:] = bits.words
+    _at(address, v)[:] = bits
 
 
 def zero(address: int, size: int) -> None:
@@ -82,15 +66,15 @@ def zero(address: int, size: int) -> None:
 
 
 def nothing() -> Vector:
-    return Vector(np.zeros(LANES, np.uint64))
+    return vector(np.zeros(LANES, np.uint64))
 
 
 def splat(word: int) -> Vector:
-    return Vector(np.full(LANES, word, np.int64).view(np.uint64))
+    return vector(np.full(LANES, word, np.int64).view(np.uint64))
 
 
 def ones(bits: Vector) -> Vector:
-    return Vector(np.bitwise_count(bits.words).astype(np.uint64))
+    return vector(np.bitwise_count(bits).astype(np.uint64))
 
 
 def popcount(word: np.uint64) -> int:
@@ -98,27 +82,27 @@ def popcount(word: np.uint64) -> int:
 
 
 def total(counts: Vector) -> int:
-    return int(counts.words.view(np.int64).sum())
+    return int(counts.view(np.int64).sum())
 
 
 def gather(address: int, index: Vector) -> Vector:
     given = words(address)
-    return Vector(np.array([given[int(k)] for k in index.words], np.uint64))
+    return vector(np.array([given[int(k)] for k in index], np.uint64))
 
 
 def marked(bits: Vector, place: int) -> int:
-    found = (bits.words.view(np.uint8) >> np.uint8(place)) & np.uint8(1)
+    found = (bits.view(np.uint8) >> np.uint8(place)) & np.uint8(1)
     return int(np.packbits(found, bitorder="little").view(np.int64)[0])
 
 
 def spread(word: int, place: int) -> Vector:
     octets = np.unpackbits(np.array([word], np.int64).view(np.uint8), bitorder="little")
-    return Vector((octets << np.uint8(place)).view(np.uint64))
+    return vector((octets << np.uint8(place)).view(np.uint64))
 
 
 def widened(address: int, number: int) -> Vector:
     word = np.array([words(address)[number]], np.uint64)
-    return Vector(word.view(np.uint8).astype(np.uint64))
+    return vector(word.view(np.uint8).astype(np.uint64))
 
 
 def pointer(address: int) -> At:

@@ -11,7 +11,7 @@ from itertools import chain, cycle, product
 from typing import Any
 
 from apsim.check.row import FUNCTIONS, OPT, Case
-from apsim.check.subject import CURVES, SMALLER_LUTS, Curve
+from apsim.check.subject import CURVES, SMALLER_LUTS, Curve, Weights
 from apsim.closed_form import AP_KINDS
 
 __all__ = ["cases"]
@@ -51,6 +51,8 @@ def _params(name: str, ap: str, full: bool) -> Iterator[Params]:
             return _matmuls(name, full)
         case "softmax" | "layer_norm" | "rms_norm":
             return _groups(name, full)
+        case "weighted_sums":
+            return _weighted_sums(full)
         case "average_pool" | "max_pool":
             return _pools(name, ap, full)
         case _:
@@ -73,6 +75,19 @@ def _tables(full: bool) -> Iterator[Params]:
         values = Curve.of(name, m, sign)
         sizes = {"M": m, "N": max(m + 1, 8), "rows": next(rows)}
         yield sizes | {"values": values, "signs": sign + "s"}
+
+
+def _weighted_sums(full: bool) -> Iterator[Params]:
+    """Weights in the program: one level of accumulators and two, extremes, one column enough."""
+    rows, signs = cycle(ROWS[:-1]), cycle("uo")
+    shapes = (
+        product((1, 2, 3), (1, 5, 18), (2, 4, 8)) if full else ((1, 1, 8), (2, 5, 4), (1, 9, 2))
+    )
+    kinds = [(*shape, "random") for shape in shapes]
+    kinds += [(2, 4, 4, how) for how in ("lowest", "negative", "zero")]
+    for (i, j, b, how), m in product(kinds, (1, 2, 4, 8) if full else (1, 4, 8)):
+        yield {"M": m, "w": Weights.drawn(i, j, b, how), "columns": 160, "rows": next(rows),
+               "signs": next(signs) if m > 1 else "u"}  # fmt: skip
 
 
 def _products(full: bool) -> Iterator[Params]:

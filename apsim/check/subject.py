@@ -17,7 +17,16 @@ from numpy.typing import NDArray
 from apsim.functions import table
 from apsim.functions.table import Entry, Params
 
-__all__ = ["CURVES", "FUNCTIONS", "SMALLER_LUTS", "Curve", "Integers", "Params", "Subject"]
+__all__ = [
+    "CURVES",
+    "FUNCTIONS",
+    "SMALLER_LUTS",
+    "Curve",
+    "Integers",
+    "Params",
+    "Subject",
+    "Weights",
+]
 
 Integers = NDArray[np.int64]
 Operands = tuple[Integers, ...]
@@ -139,6 +148,35 @@ def _norm(centred: bool) -> Callable[[Params, Integers], Any]:
     return of
 
 
+class Weights(tuple[tuple[int, ...], ...]):
+    """Weights [i, J] of a signed width, shown by their size: random, 0, or of one kind."""
+
+    name: str
+
+    @classmethod
+    def drawn(cls, outputs: int, words: int, bits: int, how: str = "random") -> Weights:
+        """`random`, `lowest` (-2**(bits-1)), `negative` or `zero`."""
+        low, high = -(1 << (bits - 1)), 1 << (bits - 1)
+        rng = np.random.default_rng([outputs, words, bits])
+        below = {"random": high, "lowest": low + 1, "negative": max(low + 1, 0), "zero": 1}[how]
+        drawn = rng.integers(0 if how == "zero" else low, below, (outputs, words))
+        found = cls(tuple(line) for line in drawn.tolist())
+        found.name = f"{outputs}x{words} {how} {bits} bits"
+        return found
+
+    def __repr__(self) -> str:
+        return self.name
+
+
+def _pixels(rng: np.random.Generator, p: Params) -> Operands:
+    return (_draw(rng, p["M"], p["signs"], (p["rows"], len(p["w"][0]))),)
+
+
+def _weighted(p: Params, x: Integers) -> Any:
+    sums = np.asarray(p["w"]) @ x.T
+    return sums[0] if len(sums) == 1 else sums
+
+
 EXPECTED: dict[str, tuple[Callable[..., Operands], Callable[..., Any]]] = {
     "add": (_pairs, lambda p, a, b: a + b),
     "subtract": (_pairs, lambda p, a, b: b - a),
@@ -155,6 +193,7 @@ EXPECTED: dict[str, tuple[Callable[..., Operands], Callable[..., Any]]] = {
     "softmax": (_groups, _softmax),
     "layer_norm": (_groups, _norm(centred=True)),
     "rms_norm": (_groups, _norm(centred=False)),
+    "weighted_sums": (_pixels, _weighted),
 }
 
 

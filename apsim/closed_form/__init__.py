@@ -10,9 +10,11 @@ from apsim.closed_form.differences import terms
 from apsim.closed_form.kinds import AP_KINDS
 from apsim.closed_form.macro import dot, matmul
 from apsim.closed_form.micro import add, multiply, reduce
+from apsim.closed_form.weights import WeightPlan, spread, weights
 
 __all__ = [
     "AP_KINDS",
+    "WeightPlan",
     "add",
     "average_pool",
     "dot",
@@ -23,5 +25,7 @@ __all__ = [
     "reduce",
     "relu",
     "smaller_luts",
+    "spread",
     "terms",
+    "weights",
 ]

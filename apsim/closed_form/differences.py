@@ -38,6 +38,13 @@ REASONS = {
     "normalization": "softmax and norms: exact division and roots, which the paper has not",
     "broadcast": "a group's word in all its rows: by a declared hardware option in one write for "
     "the group, else in one for each row",
+    "digits": "weights in the program: the passes on the bits of a word, for each digit; the paper "
+    "has no equation for them",
+    "ripple": "their carries, to the end of the accumulator",
+    "merge": "short accumulators added to the others",
+    "preset": "accumulators set to what negative digits may take from them",
+    "populate": "words written, once for each group of outputs",
+    "read_out": "accumulators read, a bit at a time",
     "smaller_lut": "below the paper: LUTs with fewer passes than the printed ones",
 }
 

@@ -22,8 +22,9 @@ __all__ = ["add_parser"]
 KINDS = ("1d", "2d", "2d-seg", "2d-tc", "2d-seg-tc", "opt", "analytic")
 FUNCTIONS = (
     "add", "subtract", "multiply", "relu", "max", "min", "reduce", "dot", "matmul",
-    "average_pool", "max_pool", "table", "softmax", "layer_norm", "rms_norm",
+    "average_pool", "max_pool", "table", "softmax", "layer_norm", "rms_norm", "weighted_sums",
 )  # fmt: skip
+MAPPED = {"im2col": FUNCTIONS[:-1], "weights": FUNCTIONS[-1:], "auto": FUNCTIONS}
 SCHEMA = "apsim.check/1"
 
 
@@ -41,6 +42,8 @@ def add_parser(subparsers: argparse._SubParsersAction[argparse.ArgumentParser]) 
     add("--ap", action="append", choices=KINDS, metavar="KIND", help=_ap_help())
     add("--tag-chain", action="store_true", help="with --ap 2d or 2d-seg: a chain across the tags")
     add("--function", action="append", choices=FUNCTIONS, metavar="NAME", help=_function_help())
+    mapped = "only what layers of that mapping run: im2col, weights, or auto (both)"
+    add("--mapping", choices=MAPPED, help=mapped)
     add("--json", metavar="FILE", help="write every row as JSON")
     add("--markdown", metavar="FILE", help="write the table (or the findings) as Markdown")
     add("--html", metavar="FILE", help="write the table as an HTML page")
@@ -77,9 +80,12 @@ def _kinds(args: argparse.Namespace) -> list[str]:
 def _check(args: argparse.Namespace, aps: Sequence[str]) -> int:
     from apsim.check import cases, examine, table
 
-    chosen = cases(args.full, aps, args.function or ())
+    mapped = MAPPED[args.mapping or "auto"]
+    names = [name for name in args.function or mapped if name in mapped]
+    chosen = cases(args.full, aps, names) if names else []
     if not chosen:
-        raise InputError(f"no {' or '.join(args.function)} on {' or '.join(aps)}: nothing to check")
+        wanted = " or ".join(args.function or mapped)
+        raise InputError(f"no {wanted} on {' or '.join(aps)}: nothing to check")
     rows = [examine(case) for case in _progress(chosen)]
     _show(rows)
     _write(args, rows)

@@ -44,6 +44,12 @@ def add_parser(subparsers: argparse._SubParsersAction[argparse.ArgumentParser]) 
     add("--write-voltage", type=float, metavar="V", help="volts of cell writes (default: V_DD)")
     add("--activity", choices=("paper", "executed"), help="averages, or those of a run made here")
     add("--input", metavar="FILE", help="with --activity executed: inputs from .npy or .npz")
+    laid = "both mappings of each weighted layer side by side, and the one that is taken; with "
+    laid += "--activity executed: how the run lays products out"
+    add("--mapping", choices=("im2col", "weights", "auto"), help=laid)
+    costs = "with --mapping auto: what is to be less, by forecast (default energy)"
+    add("--cost", choices=("energy", "cycles", "latency"), help=costs)
+    add("--plot", metavar="FILE", help="with --mapping: draw both (SVG)")
     add("--json", metavar="FILE", help="write the cost as JSON")
     add("--csv", metavar="FILE", help="write the layers as CSV")
     parser.set_defaults(run=_run)
@@ -58,11 +64,17 @@ def _run(args: argparse.Namespace) -> int:
         technology = technology.at_write_voltage(args.write_voltage)
     if args.input is not None and args.activity != "executed":
         raise InputError("--input: only a run takes inputs; add --activity executed")
-    require_writable(args.json, args.csv)
+    require_writable(args.json, args.csv, args.plot)
+    if args.cost and args.mapping != "auto":
+        raise InputError("--cost goes with --mapping auto: the others are not chosen by a cost")
+    if args.plot and (not args.mapping or args.activity == "executed"):
+        raise InputError("--plot goes with --mapping, by forecast: it draws both mappings")
     if args.net.endswith(".json"):
         return _executed(args, _read(args), chip, technology)
     if args.activity == "executed":
         return _executed(args, _emulate(args, chip), chip, technology)
+    if args.mapping:
+        return _mappings(args, chip)
     return _averages(args, _infer(args, chip, technology))
 
 
@@ -99,7 +111,7 @@ def _model(name: str) -> tuple[Network, Widths]:
 def _read(args: argparse.Namespace) -> dict[str, Any]:
     from apsim.report.cost.executed import read_run
 
-    for name in ("bits", "batch", "input"):
+    for name in ("bits", "batch", "input", "mapping"):
         if getattr(args, name) is not None:
             raise InputError(f"--{name}: a run has its own; give another run instead")
     if args.activity == "paper":
@@ -118,7 +130,10 @@ def _emulate(args: argparse.Namespace, chip: Chip) -> dict[str, Any]:
         raise InputError(f"--activity executed: {args.net} is a layer table and has no weights")
     model = sources.model(args.net, bits=args.bits)
     images, labels = _images(args, model)
-    where = nn.Chip.preset("bf-imna-lr", ap=chip.ap, rows=chip.rows, engine="fused")
+    where = nn.Chip.preset(
+        "bf-imna-lr", ap=chip.ap, rows=chip.rows, engine="fused",
+        mapping=args.mapping or "im2col", cost=args.cost or "energy",
+    )  # fmt: skip
     with Bar(model, len(next(iter(images.values())))) as bar:
         done = nn.run(model, images, where, labels=labels, keep="outputs", watcher=bar)
     if not done.passed:
@@ -142,6 +157,32 @@ def _averages(args: argparse.Namespace, found: Inference) -> int:
 
     _show(lambda short: tables.inference_table(found, short=short), tables.inference_lines(found))
     _write(args, tables.inference_json(found), tables.inference_rows(found))
+    return 0
+
+
+def _mappings(args: argparse.Namespace, chip: Chip) -> int:
+    from apsim.ap_kind import ApKind
+    from apsim.files import write_text
+    from apsim.nn.on_ap.tasks import Setting
+    from apsim.nn.zoo import sources
+    from apsim.report.cost import mappings
+
+    if args.net.endswith(".csv"):
+        raise InputError(f"--mapping: {args.net} is a layer table and has no weights")
+    model = sources.model(args.net, bits=args.bits)
+    images = 1 if args.batch is None else args.batch
+    on = Setting(ApKind.named(chip.ap), chip.rows, images, mapping=args.mapping,
+                 cost=args.cost or "energy", caps=chip.caps)  # fmt: skip
+    layers = mappings.compare(model, on)
+    title = f"{model.name}, batch of {images}, {chip.ap} AP, CAPs of {chip.rows} rows"
+    _show(
+        lambda short: mappings.mappings_table(title, layers, short=short),
+        mappings.mappings_lines(layers, on),
+    )
+    _write(args, mappings.mappings_json(model, layers, on), mappings.mappings_rows(layers))
+    if args.plot:
+        write_text(args.plot, mappings.draw(title, layers))
+        print(f"wrote {args.plot}")
     return 0
 
 

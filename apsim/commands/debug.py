@@ -47,6 +47,8 @@ def add_target(parser: argparse.ArgumentParser, many: str = "+") -> None:
     add("--ap", choices=KINDS, default="2d", help="AP kind (default 2d)")
     add("--engine", default="strict", help="strict (default), dense or fused")
     add("--layer", help="the layer of a network")
+    laid = "of a layer: im2col (default), or weights in the program, a group of outputs at a time"
+    add("--mapping", choices=("im2col", "weights"), default="im2col", help=laid)
     add("--caps", metavar="N", type=int, default=1, help="CAPs that share its loads (default 1)")
     add("--cap", metavar="N", type=int, default=0, help="which of those CAPs (default 0)")
     add("--load", metavar="N", type=int, default=0, help="which of that CAP's loads (default 0)")
@@ -69,7 +71,7 @@ def wanted(args: argparse.Namespace) -> Wanted:
     given = dict(_assignment(text) for text in args.set)
     return Wanted(
         name, given, args.bits, args.rows, args.ap, args.seed, args.engine, model, layer,
-        args.cap, args.load, args.caps,
+        args.cap, args.load, args.caps, args.mapping,
     )  # fmt: skip
 
 

@@ -56,6 +56,8 @@ def add_parser(subparsers: argparse._SubParsersAction[argparse.ArgumentParser]) 
     add("--seed", type=int, default=0, metavar="S", help="seed of the first trial (default 0)")
     add("--workers", type=int, metavar="N", help="processes (default: one for each core)")
     add("--ap", choices=KINDS, default="2d-seg", help="AP kind (default 2d-seg)")
+    laid = "how products of weights are laid out: im2col (default), weights in the program, or auto"
+    add("--mapping", choices=("im2col", "weights", "auto"), default="im2col", help=laid)
     add("--tech", default="sram", metavar="sram|reram|FILE", help="technology of the energies")
     volts = "volts of cell writes (default: 0.5, or V_DD where the technology has no lower one)"
     add("--write-voltage", type=float, metavar="V", help=volts)
@@ -98,7 +100,7 @@ def _studies(args: argparse.Namespace) -> list[Study]:
     faults = _faults(args)
     model = sources.model(args.model, bits=args.bits)
     images, labels = _images(args, model)
-    chip = nn.Chip.preset("bf-imna-lr", ap=args.ap)
+    chip = nn.Chip.preset("bf-imna-lr", ap=args.ap, mapping=args.mapping)
     console = Console(stderr=True)
     with Progress(console=console, disable=not console.is_terminal, transient=True) as bar:
         task = bar.add_task("trials", total=args.repeats * len(faults))

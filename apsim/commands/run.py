@@ -56,6 +56,8 @@ def add_parser(subparsers: argparse._SubParsersAction[argparse.ArgumentParser]) 
     add("--state", metavar="FILE", help="where a stream was left: read if there, then written")
     add("--schedule", metavar="FILE", help="batches under changing budgets (TOML), widths switched")
     add_chip_options(parser)
+    costs = "with --mapping auto: what is to be less, by forecast (default energy)"
+    add("--cost", choices=("energy", "cycles", "latency"), help=costs)
     parser.set_defaults(run=_run)
 
 
@@ -69,6 +71,8 @@ def add_chip_options(parser: argparse.ArgumentParser) -> None:
     add("--columns", type=int, help="physical columns of a CAP (default: the chip's)")
     add("--engine", default="fused", help="fused (default), strict, or dense (the definition)")
     add("--threads", type=int, default=2, help="threads of the emulator (default 2)")
+    laid = "how products of weights are laid out: im2col (default), weights in the program, or auto"
+    add("--mapping", choices=("im2col", "weights", "auto"), default="im2col", help=laid)
     add("--literal", action="store_true", help="every load on an array of its own, one by one")
 
 
@@ -84,6 +88,7 @@ def chip_of(args: argparse.Namespace) -> Chip:
     return Chip.preset(
         args.chip, ap=kind, engine=args.engine, threads=args.threads, literal=args.literal,
         rows=args.rows, columns=args.columns, requant=getattr(args, "requant", "host"),
+        mapping=args.mapping, cost=getattr(args, "cost", None) or "energy",
     )  # fmt: skip
 
 
@@ -96,6 +101,8 @@ def _run(args: argparse.Namespace) -> int:
         return _stream(args)
     if args.tensors and not args.output:
         raise InputError("--tensors goes with --output FILE, which the tensors are written to")
+    if args.cost and args.mapping != "auto":
+        raise InputError("--cost goes with --mapping auto: the others are not chosen by a cost")
     chip = chip_of(args)
     model = sources.model(
         args.model, bits=args.bits, rule=args.rule, seed=args.seed,

@@ -41,20 +41,30 @@ class _Found(Exception):
 class _Listener(Chip):
     """A chip that keeps one load, by its number, and stops when it has it."""
 
-    wanted = 0
+    wanted = passed = 0
     found: Load | None = None
 
-    def execute(self, function: Function, data: Words) -> Words:
-        if self.loads == self.wanted:
+    def _execute(self, function: Function, data: Words, loads: int) -> Words:
+        if self.passed == self.wanted:
             self.found = Load(function, data.copy())
             raise _Found
-        return super().execute(function, data)
+        self.passed += 1
+        return super()._execute(function, data, loads)
 
 
 def find_load(
-    model: str, layer: str | None, ap: str, *, cap: int = 0, number: int = 0, caps: int = 1
+    model: str,
+    layer: str | None,
+    ap: str,
+    *,
+    cap: int = 0,
+    number: int = 0,
+    caps: int = 1,
+    mapping: str = "im2col",
 ) -> Load:
     """Load `number` of a CAP in a layer, where `caps` CAPs share the loads in turn.
+
+    With weights in the program it is a group of a load's outputs, on cells of zeros.
 
     Raises `InputError` where the model, the layer, the CAP or the load is not there.
     """
@@ -62,7 +72,7 @@ def find_load(
     chosen = _layer(network, layer)
     if not 0 <= cap < caps or number < 0:
         raise InputError(f"wanted a CAP 0 to {caps - 1} and a load >= 0, got {cap} and {number}")
-    chip = _Listener(PRESETS["bf-imna-lr"], ap=ap, literal=True)
+    chip = _Listener(PRESETS["bf-imna-lr"], ap=ap, literal=True, mapping=mapping)
     chip.wanted = cap + number * caps
     tensors = dict(exact.checked_inputs(network, image_of(network)))
     for before in network.layers[: network.layers.index(chosen)]:
@@ -73,7 +83,7 @@ def find_load(
         assert chip.found is not None
         return chip.found
     raise InputError(
-        f"layer {chosen.name!r} has {chip.loads} loads, dealt to {caps} CAPs in turn; "
+        f"layer {chosen.name!r} has {chip.passed} loads, dealt to {caps} CAPs in turn; "
         f"there is no load {number} on CAP {cap}"
     )
 

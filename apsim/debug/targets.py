@@ -46,6 +46,7 @@ class Wanted:
     cap: int = 0
     load: int = 0
     caps: int = 1
+    mapping: str = "im2col"
 
 
 @dataclass(frozen=True)
@@ -144,7 +145,7 @@ def on_function(function: Function, data: NDArray[np.uint64], engine: str = "str
     words = max(machine.rows, data.shape[1])
     padded = np.zeros((len(data), words), np.uint64)
     padded[:, : data.shape[1]] = data
-    out = np.zeros((1, words), np.uint64)
+    out = np.zeros((function.ports, words), np.uint64)
     return Session(machine, function.operation, data=padded, out=out)
 
 
@@ -197,6 +198,6 @@ def _layer(wanted: Wanted) -> Session:
 
     load = find_load(
         wanted.model or "", wanted.layer, wanted.ap,
-        cap=wanted.cap, number=wanted.load, caps=wanted.caps,
+        cap=wanted.cap, number=wanted.load, caps=wanted.caps, mapping=wanted.mapping,
     )  # fmt: skip
     return on_function(load.function, load.data, wanted.engine)

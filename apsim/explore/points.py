@@ -80,7 +80,7 @@ def _run(point: Point) -> dict[str, Any]:
     model = sources.model(point["model"], bits=text)
     images, labels = sources.inputs(model, point["first"] + point["images"], point["input"])
     some = slice(point["first"], point["first"] + point["images"])
-    chip = nn.Chip.preset("bf-imna-lr", ap=point["ap"], engine="fused")
+    chip = nn.Chip.preset("bf-imna-lr", ap=point["ap"], engine="fused", mapping=point["mapping"])
     taken = {name: values[some] for name, values in images.items()}
     done = nn.run(
         model, taken, chip, labels=None if labels is None else labels[some], keep="outputs"

@@ -12,7 +12,7 @@ import json
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from importlib.resources import files
-from itertools import product
+from itertools import islice, product
 from pathlib import Path
 from typing import Any
 
@@ -46,10 +46,19 @@ KINDS: Mapping[str, Mapping[str, Any]] = {
         "cell_writes": None,
         "batch": 1,
     },
-    "run": {"model": None, "input": None, "ap": "2d", "bits": None, "first": 0, "images": 1},
+    "run": {
+        "model": None,
+        "input": None,
+        "ap": "2d",
+        "bits": None,
+        "mapping": "im2col",
+        "first": 0,
+        "images": 1,
+    },
 }
 """Axes of each kind of sweep with their defaults; None is "as the chip or model has it"."""
 
+MOST_POINTS = 200_000
 REQUIRED = {"cost": "network", "run": "model"}
 KEYS = ("name", "kind", "axes", "mixes", "images", "block", "pareto")
 
@@ -106,7 +115,10 @@ def spec_of(table: Mapping[str, Any], where: str) -> Spec:
     points = _mixed(values, table, where) if "mixes" in table else _product(values)
     if kind == "run":
         points = _blocks(points, table, where)
-    return Spec(str(table.get("name", Path(where).stem)), kind, tuple(points), objectives)
+    found = tuple(islice(points, MOST_POINTS + 1))
+    if len(found) > MOST_POINTS:
+        raise InputError(f"{where}: wanted at most {MOST_POINTS:,} points")
+    return Spec(str(table.get("name", Path(where).stem)), kind, found, objectives)
 
 
 def identity(point: Point, known: Known | None = None) -> str:
@@ -155,6 +167,8 @@ def _mixed(axes: dict[str, list[Any]], table: Mapping[str, Any], where: str) -> 
     random = Random(read_whole(f"{where}, seed", mixes.get("seed", 0), 0))
     for network in axes["network"]:
         layers = sum(layer.gemm for layer in cost.network(network).layers)
+        if count * len(averages) > MOST_POINTS:
+            raise InputError(f"{where}: wanted at most {MOST_POINTS:,} points")
         widths = [mix(average, layers, random) for average in averages for _ in range(count)]
         yield from _product(axes | {"network": [network], "bits": widths})
 

@@ -30,7 +30,7 @@ METRICS = (
 MAXIMISED = frozenset(("gops", "gops_per_watt", "gops_per_watt_mm2", "utilization", "mean_bits"))
 """Metrics of which more is better; `mean_bits` stands for accuracy."""
 
-TEXTS = ("network", "technology", "chip", "model", "input")
+TEXTS = ("network", "technology", "chip", "model", "input", "mapping")
 WHOLES = ("batch", "first", "images")
 LEAST, MOST = 2, 8  # bits of the widths that are mixed
 

@@ -55,8 +55,9 @@ class Function:
     """A function on an AP: `arrange(*operands)` gives patterns [rows] for each input field.
 
     Results stand in words `places` of the output; `unbias` is what the reader subtracts
-    from an offset-binary sum, `shape` the shape of the result.  `elsewhere` gives the same
-    function on another AP kind, or raises `ProgramError` where it is not offered there.
+    from an offset-binary sum (for several ports [ports, 1]), `shape` the shape of the result.
+    `elsewhere` gives the same function on another AP kind, or raises `ProgramError` where it
+    is not offered there.  `ports` words of each row are put out.
     """
 
     name: str
@@ -68,9 +69,10 @@ class Function:
     output: Field
     places: NDArray[np.int64]
     arrange: Callable[..., Sequence[Patterns]] = field(repr=False)
-    unbias: int = 0
+    unbias: int | NDArray[np.int64] = 0
     shape: tuple[int, ...] | None = None
     elsewhere: Callable[[ApKind], Function] | None = field(default=None, repr=False)
+    ports: int = 1
 
     @cached_property
     def program(self) -> Microprogram:
@@ -107,13 +109,16 @@ class Function:
 
     def words(self, *operands: ArrayLike) -> Words:
         """Operands as words [ports, rows]; raises `InputError` for wrong shapes or values."""
-        return np.stack(self.arrange(*operands), dtype=np.uint64)
+        arranged = self.arrange(*operands)
+        if not arranged:  # a program that takes nothing in
+            return np.zeros((0, self.rows), np.uint64)
+        return np.stack(arranged, dtype=np.uint64)
 
     def results(self, out: Words) -> NDArray[np.int64]:
         """Results from the words that the program put out."""
         here = slice(len(self.places)) if self._in_order else self.places
-        values = self.output.decode(out[0, here])
-        if self.unbias:
+        values = self.output.decode(out[:, here] if self.ports > 1 else out[0, here])
+        if np.any(self.unbias):
             values = values - self.unbias
         return values if self.shape is None else values.reshape(self.shape)
 
@@ -146,7 +151,7 @@ def run(
     data = function.words(*operands)
     if data.shape[1] < machine.rows:
         data = np.hstack([data, np.zeros((len(data), machine.rows - data.shape[1]), np.uint64)])
-    out = np.zeros((1, max(machine.rows, 1)), np.uint64)
+    out = np.zeros((function.ports, max(machine.rows, 1)), np.uint64)
     machine.run(function.program, data, out)
     return Result(
         function.results(out),

@@ -14,13 +14,15 @@ from collections.abc import Callable, Mapping
 from dataclasses import asdict, dataclass
 from typing import Any
 
+import numpy as np
+
 from apsim import closed_form
 from apsim.closed_form import normalize as normalize_counts
 from apsim.closed_form import realisable
 from apsim.closed_form import smaller_luts as smaller_counts
 from apsim.closed_form.differences import LABELS
 from apsim.counts import Counts
-from apsim.functions import cnn, macro, micro, normalize
+from apsim.functions import cnn, macro, micro, normalize, weights
 from apsim.functions import smaller_luts as smaller
 from apsim.functions.base import Function, cleared
 from apsim.functions.requantize import Recipe, requantize
@@ -264,6 +266,10 @@ def _recipe_counts(ap: str, p: Params) -> Counts:
     return realisable.requantize(**{n: v for n, v in asdict(recipe).items() if n not in free})
 
 
+def _weight_plan(p: Params) -> closed_form.WeightPlan:
+    return closed_form.weights(p["w"], p["M"], p["columns"])[1]
+
+
 FUNCTIONS: dict[str, Entry] = {
     "add": _rowwise(_plain(micro.add), realisable.add, closed_form.add),
     "subtract": _rowwise(_plain(micro.subtract), realisable.subtract, None),
@@ -328,6 +334,14 @@ FUNCTIONS: dict[str, Entry] = {
         ),
         lambda p: {"scratch_clear": CLEAR},
         "u",
+    ),
+    "weighted_sums": Entry(
+        lambda ap, p: weights.one_group(
+            np.asarray(p["w"]), p["M"], p["columns"], p["rows"], p["signs"], ap
+        ),
+        lambda ap, p: _weight_plan(p).counts,
+        _none,
+        lambda ap, p: _weight_plan(p).terms,
     ),
     "requantize": _entry(
         lambda ap, p: requantize(p["recipe"], p["rows"], kind=ap),

@@ -22,7 +22,7 @@ from apsim.errors import InputError
 from apsim.files import replacing
 from apsim.nn.model import Integers, Layer, Model
 from apsim.nn.on_ap.chip import Chip
-from apsim.nn.on_ap.layer_run import Forecast, LayerRun, Part
+from apsim.nn.on_ap.layer_run import Choice, Facts, Forecast, LayerRun, Part
 from apsim.nn.on_ap.seconds import Seconds
 from apsim.readers import parse_json, read_arrays
 
@@ -44,6 +44,7 @@ def identity(model: Model, tensors: Mapping[str, Integers], chip: Chip, check: s
     design = chip.design
     plain = [SCHEMA, model_digest(model), chip.kind.value, design.rows, design.columns, check]
     plain += ["requant on the ap"] * (chip.requant == "ap")
+    plain += [chip.mapping, chip.cost] * (chip.mapping != "im2col")
     text = hashlib.sha256(json.dumps(plain).encode())
     for name in sorted(tensors):
         text.update(json.dumps([name, list(np.shape(tensors[name]))]).encode())
@@ -133,7 +134,16 @@ def _parts_of(path: str | os.PathLike[str]) -> tuple[dict[str, Any], dict[str, I
 def _layer(fields: dict[str, Any]) -> LayerRun:
     parts = tuple(_part(part) for part in fields.pop("parts"))
     shape, host = tuple(fields.pop("shape")), tuple(fields.pop("host"))
-    return LayerRun(parts=parts, shape=shape, host=host, **fields)
+    return LayerRun(parts=parts, shape=shape, host=host, choice=_choice(fields.pop("choice", None)),
+                    **fields)  # fmt: skip
+
+
+def _choice(fields: dict[str, Any] | None) -> Choice | None:
+    if fields is None:
+        return None
+    facts = fields.pop("facts")
+    costs = tuple((name, cost) for name, cost in fields.pop("costs"))
+    return Choice(costs=costs, facts=facts and Facts(**facts), **fields)
 
 
 def _part(fields: dict[str, Any]) -> Part:

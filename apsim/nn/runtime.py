@@ -228,6 +228,7 @@ class _Progress:
             verdict.equal,
             time.perf_counter() - started,
             verdict.compared,
+            done.choice,
         )
 
     def _forget(self) -> None:

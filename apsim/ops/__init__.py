@@ -13,6 +13,7 @@ from apsim.ops.arithmetic import (
     read,
     subtract,
 )
+from apsim.ops.constants import add_constant_multiple, add_short, preset
 from apsim.ops.division import (
     at_least_one,
     divide,
@@ -31,6 +32,8 @@ __all__ = [
     "Groups",
     "accumulate",
     "add",
+    "add_constant_multiple",
+    "add_short",
     "apply",
     "at_least_one",
     "broadcast",
@@ -45,6 +48,7 @@ __all__ = [
     "negate_where",
     "populate",
     "prepare",
+    "preset",
     "read",
     "relu",
     "round_off",

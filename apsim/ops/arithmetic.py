@@ -29,11 +29,11 @@ __all__ = [
 
 
 @by_value
-def populate(*names: str) -> Operation:
-    """Write fields bit-sequentially, field n from word n of each row: one write per bit."""
+def populate(*names: str, port: int = 0) -> Operation:
+    """Write fields bit-sequentially, field n from word `port` + n: one write per bit."""
     return Operation(
         f"populate {', '.join(names)}",
-        lambda layout: [s for port, name in enumerate(names) for s in load(layout[name], port)],
+        lambda layout: [s for at, name in enumerate(names, port) for s in load(layout[name], at)],
     )
 
 

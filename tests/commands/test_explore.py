@@ -258,6 +258,8 @@ REFUSED = {
     "[axes]\nnetwork = 'vgg16'\n[mixes]\naverages = [9]": "wanted averages of 2 to 8 bits, got 9",
     "pareto = 'energy_j'\n[axes]\nnetwork = 'vgg16'": "wanted a list of metrics, got 'energy_j'",
     "[axes": "small.toml: ",
+    "[axes]\nnetwork = 'vgg16'\n[mixes]\naverages = [3]\ncount = 1000000000": "most 200,000",
+    "kind = 'run'\nimages = 1000000000\nblock = 1\n[axes]\nmodel = 'digits'": "at most 200,000",
     "pareto = ['joy']\n[axes]\nnetwork = 'alexnet'": "'joy' is not known; known: energy_j",
     "pareto = ['energie']\n[axes]\nnetwork = 'vgg16'": "did you mean 'energy_j'",
 }

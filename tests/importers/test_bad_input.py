@@ -39,7 +39,7 @@ def models(folder: Path) -> None:
     (folder / "empty.onnx").write_bytes(b"")
     save(folder / "open.onnx", [*quantized(), POOL], shape=("n", 2, "h", "w"))
     save(folder / "float.onnx", [node("Conv", "x w", "y")], w=FLOAT_KERNEL)
-    island = [node("Sigmoid", "r", "e"), node("Mul", "e r", "m"), *quantized("m", "q2", "y")]
+    island = [node("Hardmax", "r", "e"), node("Mul", "e r", "m"), *quantized("m", "q2", "y")]
     save(folder / "island.onnx", [*quantized(), *island])
     mixed = [node("Conv", "r w", "c"), *quantized("c", "q2", "y")]
     save(folder / "mixed.onnx", [*quantized(), *mixed], w=FLOAT_KERNEL)
@@ -102,8 +102,8 @@ MISTAKES: dict[str, tuple[tuple[str, ...], str]] = {
     "a float model": (("run", "float.onnx"), "quantize it first, for instance with onnxruntime"),
     "a float island": (
         ("run", "island.onnx"),
-        "node 2 Sigmoid 'the Sigmoid' (output 'e'): no exact integer form yet, an "
-        "island of floating point up to the next quantization: 2 Sigmoid 'the Sigmoid', "
+        "node 2 Hardmax 'the Hardmax' (output 'e'): no exact integer form yet, an "
+        "island of floating point up to the next quantization: 2 Hardmax 'the Hardmax', "
         "3 Mul 'the Mul'"),
     "float weights": (
         ("run", "mixed.onnx"), "node 2 Conv 'the Conv' (output 'c'): the weights are real"),

@@ -145,7 +145,7 @@ def test_every_attribute_that_is_not_honoured_is_refused_by_name(tmp_path: Path)
     """Of each operator: a value that is not its schema's default never passes in silence."""
     seen = 0
     for (domain, op), handler in HANDLERS.items():
-        if domain or not defs.has(op):
+        if domain or not defs.has(op) or defs.get_schema(op).since_version > 21:
             continue
         for name, schema in defs.get_schema(op, 21).attributes.items():
             if name in handler.attributes or not schema.default_value.type:

@@ -16,18 +16,25 @@ from apsim.cam.lut_step import NAMES, Generated
 from apsim.cam.step import COUNTED, KNOWN
 from apsim.step import Gate
 
-__all__ = ["ColumnSteps", "Move", "Pass"]
+__all__ = ["ColumnSteps", "Pass"]
 
 
 @dataclass(frozen=True)
 class Pass:
-    """A compare of (slot, bit) pairs and the (slot, bit, how it flips) written where it matched."""
+    """A compare of (slot, bit) pairs and the (slot, bit, how it flips) written where it matched.
+
+    Or, where it `moves`, a row read, and its tags written back to it one column further up.
+    """
 
     gate: Gate
     key: tuple[tuple[int, int], ...]
-    write: tuple[tuple[int, int, int], ...]
+    write: tuple[tuple[int, int, int], ...] = ()
+    moves: bool = False
 
-    steps = 1
+    @property
+    def steps(self) -> int:
+        """How many steps of a program it is."""
+        return 1 + self.moves
 
     @property
     def slots(self) -> tuple[int, ...]:
@@ -37,38 +44,18 @@ class Pass:
     @property
     def written(self) -> set[int]:
         """Those that it writes."""
-        return {slot for slot, *_ in self.write}
+        return {slot for slot, *_ in (self.key if self.moves else self.write)}
 
     @property
     def is_counted(self) -> bool:
         """Whether flips are counted cell by cell."""
-        return any(flips == COUNTED for *_, flips in self.write)
+        return self.moves or any(flips == COUNTED for *_, flips in self.write)
 
     def on(self, place: Callable[[int], int]) -> Pass:
         """The same on other slots."""
         key = tuple((place(slot), bit) for slot, bit in self.key)
-        return Pass(self.gate, key, tuple((place(s), bit, flips) for s, bit, flips in self.write))
-
-
-@dataclass(frozen=True)
-class Move:
-    """A row read, and its tags written back to it one column further up."""
-
-    slot: int
-
-    steps = 2
-    is_counted = True
-
-    @property
-    def slots(self) -> tuple[int, ...]:
-        """The slots that it names."""
-        return (self.slot,)
-
-    written = property(lambda self: {self.slot})
-
-    def on(self, place: Callable[[int], int]) -> Move:
-        """The same on another slot."""
-        return Move(place(self.slot))
+        write = tuple((place(slot), bit, flips) for slot, bit, flips in self.write)
+        return Pass(self.gate, key, write, self.moves)
 
 
 @dataclass(frozen=True)
@@ -78,7 +65,7 @@ class ColumnSteps(Generated):
     The operation: COUNT columns move; TABLE has the slots, INDEX is the first step.
     """
 
-    passes: tuple[Pass | Move, ...]
+    passes: tuple[Pass, ...]
 
     @cached_property
     def lines(self) -> int:
@@ -135,8 +122,8 @@ class _Source:
 
     def vector(self, *, living: bool) -> Iterator[str]:
         """All columns of one vector."""
-        moves = [k for k, one in enumerate(self.of.passes) if isinstance(one, Move)]
-        gates = [k for k, one in enumerate(self.of.passes) if isinstance(one, Pass) and one.gate]
+        moves = [k for k, one in enumerate(self.of.passes) if one.moves]
+        gates = [k for k, one in enumerate(self.of.passes) if one.gate]
         for carried in [f"below{k}" for k in moves] + [f"carry{k}" for k in gates]:
             yield f"    {carried} = nothing()"
         if moves:
@@ -151,15 +138,13 @@ class _Source:
         for name in self.names:
             yield f"        {name} = load(at_{name} + at, v)"
         for k, one in enumerate(self.of.passes):
-            part = (
-                self.move(k, one, moving) if isinstance(one, Move) else self.match(k, one, living)
-            )
+            part = self.move(k, one, moving) if one.moves else self.match(k, one, living)
             yield from ("        " + line for line in part)
         for slot in sorted(set[int]().union(*(one.written for one in self.of.passes))):
             yield f"        store(at_{self.names[slot]} + at, v, {self.names[slot]})"
 
-    def move(self, k: int, one: Move, moving: bool) -> Iterator[str]:
-        name = self.names[one.slot]
+    def move(self, k: int, one: Pass, moving: bool) -> Iterator[str]:
+        name = self.names[one.key[0][0]]
         yield f"n{k} += ones({name})"
         if moving:
             yield f"f{k} += ones({name} ^ below{k})"
@@ -189,7 +174,7 @@ class _Source:
             yield f"pointer(frame[TIMES])[index + {step}] += frame[WEIGHT]"
             yield f"pointer(frame[COMPARED])[index + {step}] += frame[ALIVE]"
             yield f"pointer(frame[MATCHED])[index + {step}] += matched"
-            if isinstance(one, Move):
+            if one.moves:
                 cells, flipped, at = "width * frame[LANES_ALIVE]", f"total(f{k})", step + 1
                 yield f"pointer(frame[TIMES])[index + {at}] += frame[WEIGHT]"
             else:

@@ -19,7 +19,7 @@ from numpy.typing import NDArray
 from apsim import encoding
 from apsim.cam import frame, step
 from apsim.cam.lanes import kernel
-from apsim.cam.lanes.columns import ColumnSteps, Move, Pass
+from apsim.cam.lanes.columns import ColumnSteps, Pass
 from apsim.cam.lanes.regular import NEEDED
 from apsim.cam.lanes.schedule import FRESH, HORIZONTAL, VERTICAL, Schedule
 from apsim.cam.lut_step import Generated, LutStep
@@ -242,7 +242,7 @@ class Rows:
             pairs: list[list[int]] = []
             if row[frame.FN] == kernel.take.address:
                 pairs = [[row[frame.TABLE] + k, 1] for k in range(row[frame.COUNT])]
-            elif row[frame.FN] == step.fill.address:
+            elif row[frame.FN] == step.fill.address and not row[frame.X]:
                 first, many = self.plan.steps[row[frame.INDEX], [encoding.WRITE, encoding.WRITES]]
                 pairs = self.plan.pool[first : first + many, :2].tolist()
             lines = {line for line, _ in pairs}
@@ -290,13 +290,13 @@ def _grouped(steps: list[Vertical]) -> Iterator[Vertical | Visit]:
 
 def _visit(steps: list[Vertical], first: int) -> Visit | None:
     """The steps from the first on that one visit may do: passes, and rows moved up by one."""
-    parts: list[Pass | Move] = []
+    parts: list[Pass] = []
     widths, at = set[int](), first
     while at < len(steps) and len(parts) < MOST_PARTS:
         part = _part(steps, at)
         until = at + (part.steps if part else 1)
         slots = {s for one in steps[first:until] for s, _ in (*one.key, *one.write)}
-        if isinstance(part, Move):
+        if part and part.moves:
             widths.add(steps[at + 1][WIDTH])
         if part is None or len(slots) > MOST_SLOTS or len(widths) > 1:
             break
@@ -311,7 +311,7 @@ def _visit(steps: list[Vertical], first: int) -> Visit | None:
     return Visit(alone, ColumnSteps(numbered), tuple(named))
 
 
-def _part(steps: list[Vertical], at: int) -> Pass | Move | None:
+def _part(steps: list[Vertical], at: int) -> Pass | None:
     """What a visit does for a step, or for a row's reading and the writing of its tags."""
     one, after = steps[at], steps[at + 1 : at + 3]
     if one[OP] == Op.PASS:
@@ -320,7 +320,7 @@ def _part(steps: list[Vertical], at: int) -> Pass | Move | None:
         return None
     (slot, _), write = one.key[0], after[0]
     up = write.key[0][0] == slot and (write[TARGET], write[SOURCE]) == (0, -1)
-    return Move(slot) if up else None
+    return Pass(Gate.NONE, one.key, moves=True) if up else None
 
 
 def _latches_inside(gates: list[int], outside: list[int]) -> bool:

@@ -16,14 +16,13 @@ import numpy as np
 from apsim.errors import ModelError
 from apsim.nn import rules
 from apsim.nn.importers.graph import Fate, Graph, Node
-from apsim.nn.importers.pending import REORDERED, Bounds, Chained, Curve, Pending, Source, Target
+from apsim.nn.importers.pending import Bounds, Chained, Curve, Pending, Source, Target
+from apsim.nn.importers.targets import line, rounded, whole
 from apsim.nn.model import (
     Add,
     AvgPool,
     Concat,
     Entry,
-    Floats,
-    Integers,
     Layer,
     MatMul,
     Model,
@@ -39,9 +38,8 @@ from apsim.nn.model import (
 )
 from apsim.nn.model.words import holding
 from apsim.nn.rules import factors, ranges
-from apsim.nn.rules.rounding import round_real
 
-__all__ = ["PLACEHOLDER", "Builder"]
+__all__ = ["PLACEHOLDER", "ROUNDING", "Builder"]
 
 PLACEHOLDER = rules.requant("onnx-exact", 1.0, lo=0, hi=1)  # made anew by `factors.refill`
 WIDEST_TABLE = 16  # bits of the words that a table takes
@@ -111,7 +109,7 @@ class Builder:
 
     def _enter(self, source: Source, name: str, target: Target, lo: int, hi: int) -> str:
         raw = self.new_name(f"{source.name} (quantized)") if source.chain else name
-        factor, shift = _line(source.steps)
+        factor, shift = line(source.steps)
         entry = Entry(
             source.name, factor, shift, target.rounding or "half-even",
             lo if lo != target.tensor.lo else None, hi if hi != target.tensor.hi else None,
@@ -165,7 +163,7 @@ class Builder:
             made = np.clip(curve.function(real), value.bounds.lo, value.bounds.hi)
         if np.isnan(made).any():
             raise ModelError(f"{layer.function} of {real[np.isnan(made)][0]:g} is no number")
-        integers = _rounded(made, target)[None]
+        integers = rounded(made, target)[None]
         layer = replace(layer, output=name, values=integers)
         return self.emit(layer, replace(target.tensor, shape=value.shape), value.nodes)
 
@@ -391,7 +389,7 @@ class Builder:
 
         Rounding is monotone: what a bound becomes bounds what the values become.
         """
-        ends = (_whole(end, target, self.rule) for end in (bounds.lo, bounds.hi))
+        ends = (whole(end, target, self.rule) for end in (bounds.lo, bounds.hi))
         lo, hi = (min(max(end, target.lo), target.hi) for end in ends)
         return int(lo), int(hi)
 
@@ -409,75 +407,6 @@ class Builder:
                 self.made[key] = (step, self.emit(layer, tensor, value.nodes if value else ()))
             made = self.made[key][1]
         return made
-
-    def narrow(self, name: str, lo: int, hi: int, wanted: str) -> bool:
-        """Clip a tensor's integers to lo..hi where they are made, and call it `wanted`.
-
-        False where they are not made here, or not for this clip alone.
-        """
-        chain = self._made_for_one(name)
-        if not chain:
-            return False
-        if chain[-1] in self.entries:
-            self._narrow_entry(chain[-1], lo, hi)
-        else:
-            self._narrow_layer(chain[-1], lo, hi)
-        for tensor in chain:
-            self._resize(tensor, lo, hi)
-        self._call(name, wanted)
-        kept = {key: made for key, made in self.made.items() if made[1] not in chain}
-        for key, (of, made) in self.made.items():
-            if made in chain and isinstance(key, tuple) and key[0] == "sums":
-                kept[key] = (of, wanted if made == name else made)  # its sums have not changed
-        self.made = kept
-        return True
-
-    def _made_for_one(self, name: str) -> list[str]:
-        """A tensor that nobody uses yet and those it was moved from; none where others use them."""
-        used = [given for layer in self.layers for given in layer.inputs]
-        chain, uses = [name], 0
-        while used.count(chain[-1]) == uses and chain[-1] not in self.shared:
-            maker = next((layer for layer in self.layers if layer.output == chain[-1]), None)
-            if chain[-1] in self.entries or (isinstance(maker, ROUNDING) and maker.requant):
-                return chain
-            if not isinstance(maker, REORDERED):
-                return []
-            chain.append(maker.inputs[0])
-            uses = 1
-            if chain[-1] in self.named:  # other nodes may ask for it later
-                return []
-        return []
-
-    def _narrow_entry(self, name: str, lo: int, hi: int) -> None:
-        entry, tensor = self.entries[name], self.tensors[name]
-        ends = (tensor.lo if entry.lo is None else entry.lo,
-                tensor.hi if entry.hi is None else entry.hi)  # fmt: skip
-        first, last = (min(max(end, lo), hi) for end in ends)
-        self.entries[name] = replace(entry, lo=first, hi=last)
-
-    def _narrow_layer(self, name: str, lo: int, hi: int) -> None:
-        index = next(i for i, layer in enumerate(self.layers) if layer.output == name)
-        layer = self.layers[index]
-        assert isinstance(layer, ROUNDING) and layer.requant is not None
-        ends = [min(max(end, lo), hi) for end in (layer.requant.lo, layer.requant.hi)]
-        self.layers[index] = replace(layer, requant=replace(layer.requant, lo=ends[0], hi=ends[1]))
-
-    def _resize(self, name: str, lo: int, hi: int) -> None:
-        """Give a tensor the width that lo..hi and its zero point need."""
-        tensor = self.tensors[name]
-        words = holding(min(lo, tensor.zero_point), max(hi, tensor.zero_point))
-        self.tensors[name] = replace(tensor, bits=words.bits, signed=words.signed)
-
-    def _call(self, name: str, wanted: str) -> None:
-        """Give a tensor that nobody uses yet another name."""
-        self.tensors[wanted] = self.tensors.pop(name)
-        if name in self.entries:
-            self.entries[wanted] = self.entries.pop(name)
-            self.inputs[self.inputs.index(name)] = wanted
-        self.layers = [
-            replace(layer, output=wanted) if layer.output == name else layer
-            for layer in self.layers
-        ]
 
     def _shape_before(self, value: Pending) -> tuple[int, ...]:
         return value.chain[0].before if value.chain else value.shape
@@ -521,40 +450,3 @@ def _distinct(wanted: str, taken: Any) -> str:
 def _one_or_all(values: Any) -> float | tuple[float, ...]:
     listed = tuple(float(v) for v in np.ravel(values))
     return listed[0] if len(set(listed)) == 1 else listed
-
-
-def _line(steps: Sequence[tuple[str, float]]) -> tuple[float, float]:
-    """The factor and the shift that steps of arithmetic come to, in real numbers."""
-    factor, shift = 1.0, 0.0
-    for kind, by in steps:
-        if kind in ("mul", "div"):
-            times = by if kind == "mul" else 1 / by
-            factor, shift = factor * times, shift * times
-        else:
-            shift += by if kind == "add" else -by
-    return factor, shift
-
-
-def _rounded(real: Floats, target: Target) -> Integers:
-    """What a target makes of real values, in float64."""
-    if target.rounding == "sign":
-        return np.where(real >= 0, 1, -1)
-    early = target.tensor.zero_point if target.parity else 0
-    with np.errstate(over="ignore"):
-        steps = np.clip(real / rules.one_scale(target.tensor), -(2.0**60), 2.0**60) + early
-    whole = round_real(steps, target.rounding or "half-even") - early + target.tensor.zero_point
-    return np.asarray(np.clip(whole, target.lo, target.hi), np.int64)
-
-
-def _whole(real: float, target: Target, rule: str) -> float:
-    """The integer that a target makes of a real bound, in float32 as its values are."""
-    if math.isinf(real):
-        return real
-    if target.rounding == "sign":
-        return 1 if real >= 0 else -1
-    early = target.tensor.zero_point if target.parity else 0
-    with np.errstate(over="ignore"):
-        steps = np.float32(real) / np.float32(rules.one_scale(target.tensor)) + np.float32(early)
-    steps = np.clip(np.asarray([steps]), -(2.0**60), 2.0**60)
-    mode = target.rounding or rules.parse(rule)[1]
-    return int(round_real(steps, mode)[0]) - early + target.tensor.zero_point

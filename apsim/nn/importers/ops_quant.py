@@ -9,6 +9,7 @@ import numpy as np
 
 from apsim.nn.importers.constants import Const, ConstReal, spread
 from apsim.nn.importers.graph import Array, Node
+from apsim.nn.importers.narrowing import narrow
 from apsim.nn.importers.ops_real import clip_bounds
 from apsim.nn.importers.pending import Pending, Source, Target, Value
 from apsim.nn.importers.walk import Handler, Walk, handles
@@ -165,7 +166,7 @@ def _bounded(walk: Walk, node: Node, lo: float, hi: float) -> Value:
     first, last = (int(min(max(end, lo), hi)) for end in (tensor.lo, tensor.hi))
     alone = name == node.inputs[0] and walk.uses[name] == 1  # no other name, no other user
     wanted = node.outputs[0]
-    if alone and wanted not in walk.build.tensors and walk.build.narrow(name, first, last, wanted):
+    if alone and wanted not in walk.build.tensors and narrow(walk.build, name, first, last, wanted):
         walk.build.fate(node, f"the width of tensor {wanted!r}")
         return replace(value, source=wanted)
     return _narrowed(walk, node, name, first, last)

@@ -140,9 +140,24 @@ def _biased(low: Lowering, operator: Operator, layer: Any, place: int = 2) -> An
     index = operator.inputs[place] if place < len(operator.inputs) else -1
     if index < 0 and x.bits == 16 and operator.op == "CONV_2D":
         raise operator.refuse("16-bit words without a bias, which TFLite's kernels do not take")
+    if index >= 0:
+        _require_unit(low, operator, layer, low.file.tensors[index])
     narrow = x.bits == 16 and index >= 0 and _keeps_32_bits(operator)
     narrow = narrow and operator.op != "FULLY_CONNECTED"  # which rounds alike for both
     return replace(layer, bias=own - x.zero_point * sums, sum_bits=32 if narrow else 0)
+
+
+def _require_unit(low: Lowering, operator: Operator, layer: Any, bias: TfliteTensor) -> None:
+    """A bias counts in steps of the sums; where TFLite looks, its own scale is not far off."""
+    scale, given = layer.weight_scale, low.tensors[layer.inputs[0]]
+    looked_at = operator.op == "FULLY_CONNECTED" or not given.signed
+    if not looked_at or scale.size > 1 or bias.scale.size != 1:
+        return
+    x, y = given.scale, low.quantized(operator.outputs[0]).scale
+    assert isinstance(x, float) and isinstance(y, float)
+    if abs(x * float(scale[0]) - float(bias.scale[0])) > 0.02 * y:
+        raise operator.refuse(f"a bias in steps of {bias.scale[0]:.4g} for sums in steps of "
+                              f"{x * float(scale[0]):.4g}", "equal steps")  # fmt: skip
 
 
 def _require_words(low: Lowering, operator: Operator, *indices: int) -> None:

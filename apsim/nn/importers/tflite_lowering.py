@@ -44,6 +44,16 @@ from apsim.nn.rules import factors
 __all__ = ["PLACEHOLDER", "Handler", "Lowering", "Spaced", "activation", "batches_of"]
 
 PLACEHOLDER: Requant = rules.requant("onnx-exact", 1.0, lo=0, hi=1)  # made anew by `refill`
+NEAREST = {  # of operators that have no form here
+    "SVDF": "FULLY_CONNECTED with READ_VARIABLE and ASSIGN_VARIABLE",
+    "RNN": "UNIDIRECTIONAL_SEQUENCE_LSTM", "UNIDIRECTIONAL_SEQUENCE_RNN":
+    "UNIDIRECTIONAL_SEQUENCE_LSTM", "LSTM": "UNIDIRECTIONAL_SEQUENCE_LSTM",
+    "BIDIRECTIONAL_SEQUENCE_LSTM": "UNIDIRECTIONAL_SEQUENCE_LSTM", "WHILE": "a network unrolled",
+    "IF": "one branch", "REDUCE_MAX": "MAX_POOL_2D, or MAXIMUM", "REDUCE_MIN": "MINIMUM",
+    "DIV": "MUL by the inverse", "CONV_3D": "CONV_2D", "L2_POOL_2D": "AVERAGE_POOL_2D",
+"SQRT": "RSQRT", "LOG": "EXP",
+    "CUSTOM": "built-in operators",
+}  # fmt: skip
 Handler = Callable[["Lowering", Operator], None]
 
 
@@ -150,7 +160,9 @@ class Lowering(Layouts):
             if left(self, operator):
                 return
             if handler is None:
-                raise ModelError(self._in_reals(operator) or NO_FORM)
+                near = NEAREST.get(operator.op.split()[0])
+                hint = f"; nearest supported form: {near}" if near else ""
+                raise ModelError(self._in_reals(operator) or NO_FORM + hint)
             self._require_sound(operator)
             if not self.lost.intersection(operator.inputs):
                 handler(self, operator)
@@ -205,8 +217,13 @@ class Lowering(Layouts):
     def _fate(self, operator: Operator) -> Fate:
         became = self.became.get(operator.index)
         if became is None:
-            names = ", ".join(repr(self.layer_name(i)) for i in operator.outputs)
-            became = f"layer {names}" if names else "nothing to do"
+            kinds = {layer.output: layer.op for layer in self.layers}
+            made = [self.planes.get(i, self.flat.get(i, "")) for i in operator.outputs]
+            named = [
+                f"{self.layer_name(i)!r}" + (f" ({kinds[name]})" if name in kinds else "")
+                for i, name in zip(operator.outputs, made, strict=True)
+            ]
+            became = f"layer {', '.join(named)}" if named else "nothing to do"
         return Fate(f"operator {operator.index} {operator.op}", became)
 
     def _ends(self) -> list[int]:

@@ -45,6 +45,8 @@ PRESETS = {
 
 
 REQUANT = ("host", "ap")
+MAPPINGS = ("im2col", "weights", "auto")
+COSTS = ("energy", "cycles", "latency")
 
 
 class Chip:
@@ -52,8 +54,9 @@ class Chip:
 
     Loads of dot products run side by side, as lanes, on `threads` threads; one after
     another where `literal` says so, and on the dense engine.  `requant` says who turns
-    accumulators into activations: the "host", or the "ap" itself.  `clock` says where the
-    time went.
+    accumulators into activations: the "host", or the "ap" itself.  `mapping` says how products
+    of weights are laid over CAPs: "im2col" (the paper's), "weights" (in the program), or for
+    each layer what costs less ("auto"), in `cost`.  `clock` says where the time went.
     """
 
     def __init__(
@@ -65,14 +68,19 @@ class Chip:
         threads: int = 2,
         literal: bool = False,
         requant: str = "host",
+        mapping: str = "im2col",
+        cost: str = "energy",
     ) -> None:
         if engine not in cam.ENGINES:
             cam.make(engine, 1, 1)  # raises with the known names
         if threads < 1:
             raise InputError(f"wanted at least one thread, got {threads}")
-        if requant not in REQUANT:
-            raise InputError(f"requant: wanted one of {', '.join(REQUANT)}, got {requant!r}")
-        self.requant = requant
+        for name, value, known in (
+            ("requant", requant, REQUANT), ("mapping", mapping, MAPPINGS), ("cost", cost, COSTS),
+        ):  # fmt: skip
+            if value not in known:
+                raise InputError(f"{name}: wanted one of {', '.join(known)}, got {value!r}")
+        self.requant, self.mapping, self.cost = requant, mapping, cost
         self.design, self.kind, self.engine = design, ApKind.named(ap), engine
         self.threads, self.literal = threads, literal or engine == "dense"
         self.counts, self.activity, self.loads = Counts(), Activity(), 0
@@ -89,6 +97,8 @@ class Chip:
         threads: int = 2,
         literal: bool = False,
         requant: str = "host",
+        mapping: str = "im2col",
+        cost: str = "energy",
         rows: int | None = None,
         columns: int | None = None,
     ) -> Chip:
@@ -106,7 +116,8 @@ class Chip:
             raise InputError(
                 f"wanted CAPs of 2 rows and 1 column at least, got {design.rows} x {design.columns}"
             )
-        return cls(design, ap=ap, engine=engine, threads=threads, literal=literal, requant=requant)
+        return cls(design, ap=ap, engine=engine, threads=threads, literal=literal, requant=requant,
+                   mapping=mapping, cost=cost)  # fmt: skip
 
     def execute(self, function: Function, data: NDArray[np.uint64]) -> NDArray[np.uint64]:
         """Run one load on a CAP; gives the words put out, [rows or groups].
@@ -115,7 +126,19 @@ class Chip:
         """
         self.clock.turn("program")
         self.require(function)
-        return self._execute(function, data, 1)
+        out: NDArray[np.uint64] = self._execute(function, data, 1)[0]
+        return out
+
+    def execute_next(
+        self, function: Function, data: NDArray[np.uint64], first: bool
+    ) -> NDArray[np.uint64]:
+        """Run a part of a load, its first on cells of zeros and others on those that are left.
+
+        Gives the words put out, [ports, rows].
+        """
+        self.clock.turn("program")
+        self.require(function)
+        return self._execute(function, data, int(first))
 
     def execute_beside(
         self, tall: Function, load: Function, loads: int, data: NDArray[np.uint64]
@@ -130,23 +153,27 @@ class Chip:
         program = load.program
         if not np.array_equal(tall.program.code.steps, program.code.steps):
             raise ProgramError(f"{load.name}: loads side by side must have one program")
-        return self._execute(tall, data, loads)
+        out: NDArray[np.uint64] = self._execute(tall, data, loads)[0]
+        return out
 
     def _execute(
         self, function: Function, data: NDArray[np.uint64], loads: int
     ) -> NDArray[np.uint64]:
-        """Run a function on an array of zeros, and note what its loads took."""
+        """Run a function on an array of zeros, and note what its loads took.
+
+        No `loads`: it goes on with one that has begun, on the cells as they are.
+        """
         self.clock.turn("load")
         array, zero = self._array(function)
-        array.restore(zero)
+        if loads:
+            array.restore(zero)
         self.clock.turn("passes")
-        out = np.zeros((1, data.shape[1]), np.uint64)
+        out = np.zeros((function.ports, data.shape[1]), np.uint64)
         execution = controller.run(function.program, array, data, out)
         self.clock.turn("unload")
-        counts = controller.counted(execution, function.program, loads)
+        counts = controller.counted(execution, function.program, max(loads, 1))
         self.note(sum(counts.values(), Counts()), execution.activity, loads)
-        words: NDArray[np.uint64] = out[0]
-        return words
+        return out
 
     def note(self, counts: Counts, activity: Activity, loads: int) -> None:
         """Add what loads took that ran side by side."""

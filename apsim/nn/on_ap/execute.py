@@ -38,7 +38,7 @@ from apsim.nn.model.windows import plane, window_counts
 from apsim.nn.model.words import Words, holding
 from apsim.nn.on_ap import patches, tasks, work
 from apsim.nn.on_ap.chip import Chip
-from apsim.nn.on_ap.layer_run import Part
+from apsim.nn.on_ap.layer_run import Choice, Part
 from apsim.nn.on_ap.plan import Plan, plan_of
 from apsim.nn.on_ap.tasks import Requantization, Setting, Task
 
@@ -52,11 +52,12 @@ Tensors = Mapping[str, Integers]
 
 @dataclass(frozen=True)
 class Executed:
-    """A layer's output, the parts that ran on the AP, and what the host did."""
+    """A layer's output, the parts that ran on the AP, what the host did, and the mapping."""
 
     output: Integers
     parts: tuple[Part, ...]
     host: tuple[str, ...]
+    choice: Choice | None = None
 
 
 def execute(
@@ -64,7 +65,9 @@ def execute(
 ) -> Executed:
     """Run one layer on the tensors it names; raises `ProgramError` where a CAP is too small."""
     images = len(tensors[layer.inputs[0]])
-    on = Setting(chip.kind, chip.design.rows, images, chip.requant)
+    design = chip.design
+    on = Setting(chip.kind, design.rows, images, chip.requant, chip.mapping, design.columns,
+                 chip.cost, design.clusters * design.caps)  # fmt: skip
     plan = plan_of(model, layer, on)
     if plan is None:
         output = exact.layer_output(model, layer, tensors)
@@ -103,7 +106,7 @@ class Job(Generic[L]):
 
     def done(self, output: Integers, *parts: Part) -> Executed:
         """What the layer gives, with what the plan leaves to the host."""
-        return Executed(output, parts, self.plan.host)
+        return Executed(output, parts, self.plan.host, self.plan.choice)
 
 
 def _conv2d(job: Job[Conv2d], x: Integers) -> Executed:
@@ -128,7 +131,8 @@ def _products(
     job: Job[Any], x: Iterable[Integers], weights: Iterable[Integers]
 ) -> tuple[list[Integers], list[Part]]:
     """Sums [i, u] and parts of each group, as the mapping lays them out."""
-    run = work.MAPPINGS[job.on.mapping]
+    choice = job.plan.choice
+    run = work.MAPPINGS[choice.mapping if choice else "im2col"]
     ran = [
         run(job.chip, task, some, others, job.progress)
         for task, some, others in zip(job.plan.body, x, weights, strict=True)
@@ -254,12 +258,19 @@ def _multiply(job: Job[Multiply], *inputs: Integers) -> Executed:
 
 
 def _matmul(job: Job[MatMul], *inputs: Integers) -> Executed:
-    """One product of matrices after the other: [T, K] and [U, K] give [T, U]."""
+    """One product of matrices after the other: [T, K] and [U, K] give [T, U].
+
+    Both factors are data, so that the mapping is im2col's whatever was asked for.
+    """
     a, b = _less_zero(job, inputs)
     b = b if job.layer.transposed else b.swapaxes(-1, -2)
     x, weights = (m.reshape(-1, *m.shape[-2:]) for m in (b, a))
-    values, parts = _products(job, x, weights)
-    return _from_sums(job, np.stack(values).reshape(*a.shape[:-1], -1), 1, parts)
+    ran = [
+        work.products(job.chip, task, some, others, job.progress)
+        for task, some, others in zip(job.plan.body, x, weights, strict=True)
+    ]
+    sums = np.stack([values for values, _ in ran]).reshape(*a.shape[:-1], -1)
+    return _from_sums(job, sums, 1, [part for _, part in ran])
 
 
 def _maximum(job: Job[Maximum], *inputs: Integers) -> Executed:

@@ -11,7 +11,7 @@ from dataclasses import dataclass, field
 from apsim.counts import Activity, Counts
 from apsim.nn.on_ap.seconds import Seconds
 
-__all__ = ["Forecast", "LayerRun", "Part", "total_terms"]
+__all__ = ["Choice", "Facts", "Forecast", "LayerRun", "Part", "total_terms"]
 
 
 NOTHING, NO_TIME = Counts(), Seconds()
@@ -68,8 +68,49 @@ def total_terms(many: tuple[dict[str, Counts], ...]) -> dict[str, Counts]:
 
 
 @dataclass(frozen=True)
+class Facts:
+    """How a layer's weights stand in the program, those of all its groups together.
+
+    `chunk`, `width` and `together` (q, W, T) are those of its first group; `digits`, and `bytes`
+    of the instruction stream, of a load.  `pixels` of `rows` of the loads hold data.  On a chip
+    whose CAPs share its loads and outputs, `outputs` on each and the words of a sum in `split`
+    parts, the layer takes `latency` cycles.
+    """
+
+    chunk: int
+    width: int
+    together: int
+    columns: int
+    digits: int
+    bytes: int
+    pixels: int
+    rows: int
+    outputs: int
+    split: int
+    latency: int
+
+    @property
+    def utilization(self) -> float:
+        """Share of the rows of all loads that hold a pixel."""
+        return self.pixels / self.rows
+
+
+@dataclass(frozen=True)
+class Choice:
+    """The mapping of a layer, why it is that one, and what the mappings cost by forecast."""
+
+    mapping: str
+    why: str = "asked for"
+    costs: tuple[tuple[str, float], ...] = ()
+    facts: Facts | None = None
+
+
+@dataclass(frozen=True)
 class LayerRun:
-    """One layer: what it is, what ran, and the two verdicts."""
+    """One layer: what it is, what ran, and the two verdicts.
+
+    `choice` says how products of weights were laid out, where there are any.
+    """
 
     name: str
     op: str
@@ -82,6 +123,7 @@ class LayerRun:
     bit_exact: bool
     seconds: float
     compared: str = "all"
+    choice: Choice | None = None
 
     @property
     def loads(self) -> int:

@@ -11,13 +11,13 @@ CAPs is a row of `MAPPINGS` here and a row of `work.MAPPINGS`.
 from __future__ import annotations
 
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 import numpy as np
 
 from apsim.ap_kind import ApKind
-from apsim.errors import ModelError
+from apsim.errors import ModelError, ProgramError
 from apsim.lut.word_table import WIDEST_INPUT
 from apsim.nn.model import (
     Add,
@@ -38,12 +38,13 @@ from apsim.nn.model import (
 )  # fmt: skip
 from apsim.nn.model.windows import kernel_of
 from apsim.nn.model.words import Words, common, holding
-from apsim.nn.on_ap import layer_recipes, tasks
-from apsim.nn.on_ap.layer_run import NOTHING, Forecast
+from apsim.nn.on_ap import choices, layer_recipes, tasks
+from apsim.nn.on_ap.layer_run import NOTHING, Choice, Forecast
 from apsim.nn.on_ap.tasks import Requantization, Setting, Task
 
 MOST_TABLES = 16  # of one layer: a list takes a tenth of a second to find
-__all__ = ["MAPPINGS", "PLANS", "Plan", "plan_of", "predicted"]
+TWO_ACTIVATIONS = Choice("im2col", "a product of two activations, which no program can hold")
+__all__ = ["MAPPINGS", "PLANS", "Plan", "body_of", "chosen", "plan_of", "predicted"]
 
 
 @dataclass(frozen=True)
@@ -53,7 +54,8 @@ class Plan:
     `before` is done to each input by itself, `body` is the layer's own work (a task for each
     group of a convolution), `after` makes activations of its sums.  `requant` says who that
     is: on the "host", `after` is at most a ReLU between two steps of its rule.  `unknown` says
-    why no forecast can be made, where the size of a task depends on data.
+    why no forecast can be made, where the size of a task depends on data.  `choice` says how
+    products of weights are laid out, where there are any.
     """
 
     body: tuple[Task, ...] = ()
@@ -62,6 +64,7 @@ class Plan:
     host: tuple[str, ...] = ()
     requant: str = "host"
     unknown: str = ""
+    choice: Choice | None = None
 
     @property
     def forecast(self) -> Forecast:
@@ -82,14 +85,21 @@ def plan_of(model: Model, layer: Layer, on: Setting) -> Plan | None:
 
 
 def predicted(
-    model: Model, images: int, kind: ApKind, rows: int, requant: str = "host"
+    model: Model,
+    images: int,
+    kind: ApKind,
+    rows: int,
+    requant: str = "host",
+    mapping: str = "im2col",
+    columns: int = 160,
 ) -> dict[str, Forecast]:
     """For each layer that the AP runs, what a run will count and what the paper prints.
 
-    `requant` is who turns accumulators into activations, "host" or "ap".  Raises
-    `ModelError` where a count depends on data: a ReLU of sums that nobody requantizes.
+    `requant` is who turns accumulators into activations, "host" or "ap"; `mapping` as in
+    `Setting`.  Raises `ModelError` where a count depends on data: a ReLU of sums that nobody
+    requantizes.
     """
-    on, found = Setting(kind, rows, images, requant), {}
+    on, found = Setting(kind, rows, images, requant, mapping, columns), {}
     for layer in model.layers:
         plan = plan_of(model, layer, on)
         whole = plan.forecast if plan else Forecast()
@@ -115,23 +125,58 @@ def _im2col(layer: Weighted, outputs: int, act: Words, on: Setting) -> tuple[Tas
     return (tasks.products(outputs // groups, length, act, weight, on),) * groups
 
 
+def _weights(layer: Weighted, outputs: int, act: Words, on: Setting) -> tuple[Task, ...]:
+    """A pixel in each row, weights as digits in the program."""
+    groups = layer.groups if isinstance(layer, Conv2d) else 1
+    lines = layer.weights.reshape(groups, -1, int(np.prod(layer.weights.shape[1:])))
+    pixels = outputs // len(layer.weights)
+    return tuple(tasks.weighted_sums(some, pixels, act, on) for some in lines)
+
+
 MAPPINGS: dict[str, Callable[[Weighted, int, Words, Setting], tuple[Task, ...]]] = {
     "im2col": _im2col,
+    "weights": _weights,
 }
 """Tasks for the products of a layer, one for each group, from its outputs over the batch."""
 
 
 def _conv2d(model: Model, layer: Conv2d, on: Setting) -> Plan:
-    return _from_sums(model, layer, on, _weighted(model, layer, on), host=("im2col",))
+    return _weighted(model, layer, on, host=("im2col",))
 
 
 def _linear(model: Model, layer: Linear, on: Setting) -> Plan:
-    return _from_sums(model, layer, on, _weighted(model, layer, on))
+    return _weighted(model, layer, on)
 
 
-def _weighted(model: Model, layer: Weighted, on: Setting) -> tuple[Task, ...]:
+def _weighted(
+    model: Model, layer: Conv2d | Linear, on: Setting, host: tuple[str, ...] = ()
+) -> Plan:  # fmt: skip
+    choice, body = chosen(model, layer, on)
+    return replace(_from_sums(model, layer, on, body, host=host), choice=choice)
+
+
+def body_of(model: Model, layer: Weighted, on: Setting) -> tuple[Task, ...]:
+    """A layer's products by the mapping that is asked for; `ProgramError` where it does not fit."""
     outputs = _count(model, layer.output, on)
     return MAPPINGS[on.mapping](layer, outputs, _words(model, layer), on)
+
+
+def chosen(model: Model, layer: Weighted, on: Setting) -> tuple[Choice, tuple[Task, ...]]:
+    """A layer's products by the mapping that is asked for, or by the one that costs less."""
+    if on.mapping != "auto":
+        body = body_of(model, layer, on)
+        return choices.asked(on.mapping, body, on), body
+    offers: dict[str, tuple[Task, ...]] = {}
+    refused: dict[str, str] = {}
+    for name in MAPPINGS:
+        try:
+            offers[name] = body_of(model, layer, replace(on, mapping=name))
+        except ProgramError as error:
+            refused[name] = str(error)
+    if not offers:
+        raise ProgramError("; ".join(refused.values()))
+    choice = choices.cheaper(offers, refused, on)
+    return choice, offers[choice.mapping]
 
 
 def _from_sums(
@@ -250,7 +295,8 @@ def _matmul(model: Model, layer: MatMul, on: Setting) -> Plan:
     a, b = _factors(model, layer)
     task = tasks.products(outputs, length, b, a, on)  # rows of a are the weights of im2col
     body = (task,) * (int(np.prod(lead)) * on.images)
-    return _from_sums(model, layer, on, body, host=_zero_points(model, layer))
+    done = _from_sums(model, layer, on, body, host=_zero_points(model, layer))
+    return done if on.mapping == "im2col" else replace(done, choice=TWO_ACTIVATIONS)
 
 
 def _maximum(model: Model, layer: Maximum, on: Setting) -> Plan:

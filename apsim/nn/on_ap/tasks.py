@@ -12,19 +12,22 @@ from dataclasses import dataclass, replace
 from functools import cached_property, lru_cache
 from typing import Any
 
+from apsim import closed_form
 from apsim.ap_kind import ApKind
+from apsim.closed_form import WeightPlan
 from apsim.counts import Counts
 from apsim.functions import Function, table
 from apsim.functions.cnn import default_scheme
 from apsim.functions.table import Entry
+from apsim.nn.model import Integers
 from apsim.nn.model.words import Words
 from apsim.nn.on_ap.layer_run import NOTHING, Forecast
 from apsim.nn.on_ap.mapping import Fold, chunks, fold_sums, fold_windows, fold_words
 from apsim.nn.rules.recipes import Share
 
 __all__ = [
-    "Loads", "Requantization", "Setting", "Task", "add", "extremes", "looked_up", "multiply",
-    "products", "relu", "requantized", "window_maxima", "window_sums",
+    "Loads", "Requantization", "Setting", "Task", "WeightedSums", "add", "extremes", "looked_up",
+    "multiply", "products", "relu", "requantized", "weighted_sums", "window_maxima", "window_sums",
 ]  # fmt: skip
 
 Sizes = tuple[tuple[str, Any], ...]
@@ -35,7 +38,8 @@ class Setting:
     """What a run is made with: CAPs of a kind and size, a batch, who requantizes.
 
     `requant` is who turns accumulators into activations, "host" or "ap"; `mapping` is how
-    products are laid over rows (a row of `plan.MAPPINGS`).
+    products are laid over rows (a row of `plan.MAPPINGS`, or "auto": what costs less in `cost`).
+    `columns` are those of a CAP, of which there are `caps`.
     """
 
     kind: ApKind
@@ -43,6 +47,9 @@ class Setting:
     images: int = 1
     requant: str = "host"
     mapping: str = "im2col"
+    columns: int = 160
+    cost: str = "energy"
+    caps: int = 4096
 
 
 @dataclass(frozen=True)
@@ -122,6 +129,34 @@ class Requantization(Task):
         total = sum((loads.forecast for loads in self.loads), Forecast())
         left_out = {"requantization": total.terms["requantization"] - self.paper}
         return replace(total, paper=self.paper, terms=total.terms | left_out)
+
+
+@dataclass(frozen=True, eq=False, kw_only=True)
+class WeightedSums(Task):
+    """Sums of words times weights [i, J] that the program holds: rows are output pixels.
+
+    `words` is how they are coded, "u" or "o"; the paper has no equation for it.
+    """
+
+    plan: WeightPlan
+    fold: Fold
+    weights: Integers
+    words: str
+
+    @cached_property
+    def forecast(self) -> Forecast:
+        """The closed form times loads."""
+        loads, terms = self.fold.loads, self.plan.terms
+        return Forecast(1, self.plan.counts, NOTHING, terms) * loads
+
+
+def weighted_sums(weights: Integers, pixels: int, act: Words, on: Setting) -> WeightedSums:
+    """Weights [i, J] for `pixels` rows over the batch; `ProgramError` where it does not fit."""
+    _, plan = closed_form.weights(weights, act.bits, on.columns)
+    fold = fold_words(pixels, on.rows)
+    return WeightedSums(
+        name="weighted sums", loads=(), plan=plan, fold=fold, weights=weights, words=act.coding
+    )
 
 
 def products(groups: int, length: int, act: Words, weight: Words, on: Setting) -> Task:

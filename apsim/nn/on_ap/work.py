@@ -17,6 +17,7 @@ from apsim.nn.on_ap.chip import Chip
 from apsim.nn.on_ap.layer_run import Part
 from apsim.nn.on_ap.tasks import Loads, Requantization, Task
 from apsim.nn.on_ap.watch import Watch, joined, one_load
+from apsim.nn.on_ap.weighted import weighted_sums
 
 __all__ = ["MAPPINGS", "grouped", "looked_up", "products", "requantize", "rowwise"]
 
@@ -38,7 +39,7 @@ def products(
     return values.reshape(len(weights), len(x)), part
 
 
-MAPPINGS = {"im2col": products}
+MAPPINGS = {"im2col": products, "weights": weighted_sums}
 """How products are carried out, by the names of `plan.MAPPINGS`."""
 
 

@@ -19,9 +19,12 @@ from apsim.nn.model import (
     AvgPool,
     Concat,
     Flatten,
+    Interpolate,
     Layer,
+    Maximum,
     MaxPool,
     Model,
+    Rearrange,
     Relu,
     Requantize,
     Reshape,
@@ -32,7 +35,9 @@ from apsim.nn.model import (
 
 __all__ = ["Plan"]
 
-_PASSING = (MaxPool, Relu, Flatten, Reshape, Transpose, Concat)
+_PASSING = (
+    MaxPool, Relu, Flatten, Reshape, Transpose, Concat, Rearrange, Maximum, Interpolate
+)  # fmt: skip
 Group = frozenset[str]
 
 

@@ -175,12 +175,15 @@ def _layer(
     counts, activity = Counts(**layer["counts"]), Activity(**layer["activity"])
     found = cost.estimate(counts, activity, technology, frequency=chip.frequency)
     moved, averages, transfers = Energy(), None, 0.0
+    program = _program(layer)
     if row is not None:
         widths = (layer["bits_a"], layer["bits_w"] or layer["bits_a"])
+        if program is not None:  # no weight moves to a CAP
+            widths = (layer["bits_a"], 0)
         written = CELL_WRITES.get(chip.cell_writes)
         energy = dict(layer_energy(row, widths, caps, chip, technology, images, written))
         moved = sum((energy.pop(name) for name in MOVED if name in energy), Energy())
-        averages = sum(part.total for part in energy.values())
+        averages = None if program else sum(part.total for part in energy.values())
         transfers = sum(transfer_cycles(row, chip, images).values())
     return ExecutedLayer(
         layer["name"],
@@ -194,9 +197,24 @@ def _layer(
         activity,
         found,
         moved,
-        _rounds(layer["loads"], chip) * found.cycles + transfers,
+        _alone(layer, found, chip, program) + transfers,
         averages,
     )
+
+
+def _program(layer: Mapping[str, Any]) -> Mapping[str, Any] | None:
+    """How the layer's weights stand in the program, None where they stand in rows."""
+    mapping = layer.get("mapping")
+    return mapping["program"] if mapping else None
+
+
+def _alone(
+    layer: Mapping[str, Any], found: Cost, chip: Chip, program: Mapping[str, Any] | None
+) -> float:
+    """Cycles until the last CAP is done: in rounds of loads, or for a program as it is spread."""
+    if program is None:
+        return _rounds(layer["loads"], chip) * found.cycles
+    return float(program["latency"])
 
 
 def _rounds(loads: int, chip: Chip) -> float:

@@ -15,6 +15,7 @@ from rich.table import Table
 from apsim.closed_form.differences import LABELS
 from apsim.counts import Counts
 from apsim.report.cost.model_rows import row_of
+from apsim.report.run.mappings import mapping_json, mapping_lines
 from apsim.report.run.places import place_lines, share_line
 
 if TYPE_CHECKING:
@@ -89,6 +90,8 @@ def _cells(layer: LayerRun, write: Callable[[int], str]) -> dict[str, str]:
     numbers = (layer.loads, counts.compare, counts.write, counts.read, counts.total,
                layer.predicted.total, layer.paper.total)  # fmt: skip
     cells = [write(number) for number in numbers] if layer.parts else ["-"] * len(numbers)
+    if layer.choice and layer.choice.mapping == "weights":
+        cells[-1] = "-"  # the paper has no equation for it
     word = verdict(layer.bit_exact, layer.counts_match)
     if not layer.parts and word == "exact":
         word = "on the host"
@@ -109,6 +112,7 @@ def run_lines(run: Run) -> list[str]:
     """What stands under the table: hardware, places, terms, accuracy, and the verdict."""
     lines = [f"hardware: {run.chip.kind.hardware}", f"requantization: {_requantized(run)}"]
     lines += ["where each layer ran:", *place_lines(run.layers)]
+    lines += mapping_lines(run.layers)
     lines.append(share_line(run.layers, run.images))
     terms = {name: counts for name, counts in _terms(run).items() if counts.total}
     if terms:
@@ -164,6 +168,7 @@ def run_json(run: Run) -> dict[str, Any]:
             "hardware": chip.kind.hardware,
         },
         "requant": chip.requant,
+        "mapping": chip.mapping,
         "images": run.images,
         "correct": run.correct,
         "bit_exact": run.bit_exact,
@@ -198,6 +203,7 @@ def _layer_json(layer: LayerRun, row: dict[str, Any] | None) -> dict[str, Any]:
         "terms": {name: counts.as_dict() for name, counts in layer.terms.items()},
         "bit_exact": layer.bit_exact,
         "compared": layer.compared,
+        "mapping": None if layer.choice is None else mapping_json(layer.choice),
         "counts_match": layer.counts_match,
         "activity": layer.activity.as_dict(),
         "ap": [part.name for part in layer.parts],

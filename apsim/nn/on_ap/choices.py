@@ -1,0 +1,115 @@
+"""Which mapping a layer's products have, what it takes by forecast, and why it was chosen.
+
+The rule: forecasts only, no data.  Cycles are those of all loads one after another; latency
+is that of a chip whose CAPs share them; energy is that of random bits in rows that hold data,
+as the paper averages it.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Mapping, Sequence
+from typing import TYPE_CHECKING
+
+from apsim import cost
+from apsim.closed_form import spread
+from apsim.cost.technology import Technology
+from apsim.nn.on_ap.layer_run import Choice, Facts
+from apsim.nn.on_ap.tasks import Loads, Setting, Task, WeightedSums
+
+if TYPE_CHECKING:
+    from apsim.closed_form import WeightPlan
+
+__all__ = ["asked", "cheaper", "cost_of", "facts"]
+
+
+def asked(mapping: str, body: Sequence[Task], on: Setting) -> Choice:
+    """A mapping that was named."""
+    return Choice(mapping, facts=facts(body, on))
+
+
+def cheaper(
+    offers: Mapping[str, Sequence[Task]], refused: Mapping[str, str], on: Setting
+) -> Choice:
+    """The offer of the least forecast cost."""
+    costs = {name: cost_of(body, on) for name, body in offers.items()}
+    best = min(costs, key=lambda name: costs[name])
+    if refused:
+        why = "; ".join(refused.values())
+    else:
+        other = max(costs, key=lambda name: costs[name] if name != best else -math.inf)
+        ratio = costs[other] / costs[best] if costs[best] else math.inf
+        less = "fewer" if on.cost == "cycles" else "less"
+        why = f"{ratio:.3g} times {less} {on.cost} than {other} by forecast"
+    return Choice(best, why, tuple(costs.items()), facts(offers[best], on))
+
+
+def facts(body: Sequence[Task], on: Setting) -> Facts | None:
+    """How weights stand in the program, None where they do not."""
+    sums = [task for task in body if isinstance(task, WeightedSums)]
+    if not sums:
+        return None
+    first, fold = sums[0].plan, sums[0].fold
+    shared = spread(first, fold.loads * len(sums), on.caps)
+    return Facts(
+        first.chunk, first.width, first.together, max(task.plan.columns for task in sums),
+        sum(task.plan.digits for task in sums), sum(task.plan.instructions for task in sums),
+        fold.groups, fold.loads * on.rows, shared.outputs, shared.split, shared.cycles,
+    )  # fmt: skip
+
+
+def cost_of(body: Sequence[Task], on: Setting) -> float:
+    """What the products of a layer cost by forecast: J, cycles, or cycles on the chip."""
+    if on.cost == "cycles":
+        return float(sum(task.forecast.predicted.total for task in body))
+    if on.cost == "latency":
+        return _latency(body, on)
+    return sum(_energy(task, cost.technology("sram")) for task in body)
+
+
+def _latency(body: Sequence[Task], on: Setting) -> float:
+    there = facts(body, on)
+    if there is not None:
+        return float(there.latency)
+    loads = sum(task.forecast.loads for task in body)
+    cycles = sum(task.forecast.predicted.total for task in body)
+    return -(-loads // on.caps) * cycles / max(loads, 1)
+
+
+def _energy(task: Task, technology: Technology) -> float:
+    """Joules of a task: its passes in the rows that hold data, on random bits."""
+    if isinstance(task, WeightedSums):
+        return _weights_energy(task.plan, technology) * task.fold.groups
+    return sum(_load_energy(loads, technology) for loads in task.loads)
+
+
+def _weights_energy(plan: WeightPlan, t: Technology) -> float:
+    """Joules of a pixel: a pass compares three cells, and in an eighth of all writes two."""
+    terms, counts = plan.terms, plan.counts
+    preset = plan.groups * (1 + plan.together * plan.width) + plan.live * plan.short
+    cells = counts.compare * 2 / 8 + terms["populate"].write + preset
+    return float(
+        counts.compare * t.compare_energy(3)
+        + cells * t.cell_write_energy
+        + counts.read * t.read_energy
+    )
+
+
+def _load_energy(loads: Loads, t: Technology) -> float:
+    """Joules of products in rows: horizontal passes in every row, vertical ones in a sum's bits."""
+    sizes = dict(loads.sizes)
+    rows, sums = loads.fold.groups * sizes["j"], loads.fold.groups
+    if loads.function == "merge":
+        return float((rows - sums) * sizes["width"] * _moved(t))
+    a, w = sizes["Ma"], sizes["Mw"]
+    multiplied = a * w * (4 * t.compare_energy(4) + 4 * 2 / 16 * t.cell_write_energy)
+    return float(
+        rows * (multiplied + (a + w) * t.cell_write_energy)
+        + (rows - sums) * (a + w) * _moved(t)
+    )  # fmt: skip
+
+
+def _moved(t: Technology) -> float:
+    """Joules of a bit that is added to a sum: three passes of a full adder, and its move."""
+    passes = 3 * (t.compare_energy(3) + 2 / 8 * t.cell_write_energy)
+    return passes + t.read_energy + t.cell_write_energy

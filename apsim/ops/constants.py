@@ -1,0 +1,111 @@
+"""Words times constants that the controller knows: signed digits, each an addition or subtraction.
+
+The rule: a constant is in no column; the controller issues passes for its digits that are not
+0, and for nothing else.  An accumulator is preset, so that whatever the words are it never
+falls below 0 or leaves its columns: then every carry ends inside, and the carry column holds 0
+again after each digit.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+
+from apsim.errors import ProgramError
+from apsim.layout import Field, Layout
+from apsim.ops.steps import passes
+from apsim.program import Item, Mode, Op, Operation, Step
+
+__all__ = ["add_constant_multiple", "add_short", "canonical_digits", "preset"]
+
+
+def canonical_digits(constant: int) -> Iterator[tuple[int, int]]:
+    """Places k and signs d (1 or -1) of the canonical signed digits of a constant.
+
+    >>> list(canonical_digits(7)), list(canonical_digits(-5))
+    ([(0, -1), (3, 1)], [(0, -1), (2, -1)])
+    """
+    place = 0
+    while constant:
+        if constant & 1:
+            digit = 2 - constant % 4
+            yield place, digit
+            constant -= digit
+        constant >>= 1
+        place += 1
+
+
+def add_constant_multiple(constant: int, a: str, product: str, *, carry: str) -> Operation:
+    """P <- P + constant * A, A unsigned or offset binary and kept, the carry column 0 before and
+    after.
+
+    For each digit 2 passes on bit 0 of A, 4 on each other, 2 for each bit of P above them: P
+    must be so preset (`preset`) that no sum is negative or too wide.  {-1, 0, 1} is one digit
+    at most.  Raises `ProgramError` where a digit reaches beyond P.
+    """
+
+    def build(layout: Layout) -> Iterator[Item]:
+        word, target, out = layout[a], layout[product], layout[carry]
+        if word.kind == "s" or out.width != 1:
+            raise ProgramError(
+                f"add_constant_multiple: wanted {a} unsigned or offset binary and one column for "
+                f"{carry}, got {word} and {out}"
+            )
+        for place, digit in canonical_digits(constant):
+            if place + word.width > target.width:
+                raise ProgramError(
+                    f"add_constant_multiple: wanted {place + word.width} columns for {product} at "
+                    f"least, got {target.width}"
+                )
+            yield from _digit(word, target, out[0], place, digit > 0)
+
+    return Operation(f"add {constant} {a} to {product}", lambda layout: list(build(layout)))
+
+
+def _digit(word: Field, target: Field, carry: int, place: int, plus: bool) -> Iterator[Step]:
+    """A word added at a place of the target, or subtracted, the carry rippling to its end."""
+    first, other, onward = (
+        ("add_first", "add", "increment") if plus else ("sub_first", "sub", "decrement")
+    )
+    for k in range(word.width):
+        lines = {"A": word[k], "B": target[place + k], "C": carry}
+        yield from passes(other if k else first, lines, bit=place + k)
+    for k in range(place + word.width, target.width):
+        yield from passes(onward, {"B": target[k], "C": carry}, bit=k)
+
+
+def add_short(short: str, product: str, *, carry: str) -> Operation:
+    """P <- P + Q, Q narrower and left destroyed: 2 passes for bit 0, 3 for others, 2 for a ripple.
+
+    The carry column holds 0 before and, where the sum fits P, after.
+    """
+
+    def build(layout: Layout) -> Iterator[Item]:
+        source, target, out = layout[short], layout[product], layout[carry][0]
+        if source.width > target.width:
+            raise ProgramError(
+                f"add_short: wanted {short} no wider than {product}, "
+                f"got {source.width} and {target.width} columns"
+            )
+        for k in range(source.width):
+            lines = {"A": source[k], "B": target[k], "C": out}
+            yield from passes("fa3" if k else "ha2d", lines, bit=k)
+        for k in range(source.width, target.width):
+            yield from passes("increment", {"B": target[k], "C": out}, bit=k)
+
+    return Operation(f"add {short} to {product}", lambda layout: list(build(layout)))
+
+
+def preset(values: dict[str, int]) -> Operation:
+    """Fields <- constants, in every row and all in one write."""
+
+    def build(layout: Layout) -> list[Item]:
+        bits = []
+        for name, value in values.items():
+            field = layout[name]
+            if value < 0 or value >> field.width:
+                raise ProgramError(f"preset: {name} has {field.width} columns, got {value}")
+            bits += [(column, value >> k & 1) for k, column in enumerate(field.columns)]
+        text = ", ".join(f"{name} <- {value}" for name, value in values.items())
+        return [Step(Op.WRITE_ALL, Mode.HORIZONTAL, (), tuple(bits), label="preset", text=text)]
+
+    return Operation(f"preset {', '.join(values)}", build)

@@ -1,0 +1,159 @@
+"""Mappings as a person types them: run, cost, check, explore, faults, and their mistakes."""
+
+from __future__ import annotations
+
+import csv
+import json
+import os
+import re
+import shlex
+import subprocess
+import sys
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from apsim import cli
+from tests.conftest import ROOT
+
+
+def _json(path: Path) -> dict[str, Any]:
+    return dict(json.loads(path.read_text()))
+
+
+def test_a_run_with_weights_in_the_program(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    path = tmp_path / "run.json"
+    command = ["run", "digits", "--images", "2", "--mapping", "weights", "--json", str(path)]
+    assert cli.main(command) == 0
+    shown = capsys.readouterr().out
+    assert "mapping of each layer:" in shown
+    assert "  classifier: weights (asked for)" in shown
+    found = {layer["name"]: layer for layer in _json(path)["layers"]}
+    assert found["conv1"]["ap"] == ["weighted sums", "relu"]
+    program = found["conv1"]["mapping"]["program"]
+    assert program["digits"] > 0
+    assert program["bytes"] >= program["digits"]
+
+
+def test_the_cost_of_a_run_spreads_its_groups_over_caps(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """Latency of a layer with weights in the program == that of its entry, and transfers"""
+    run, costed = tmp_path / "run.json", tmp_path / "cost.json"
+    assert cli.main(["run", "digits", "--images", "2", "--mapping", "weights",
+                     "--json", str(run)]) == 0  # fmt: skip
+    assert cli.main(["cost", str(run), "--json", str(costed)]) == 0
+    capsys.readouterr()
+    layers = {layer["name"]: layer for layer in _json(run)["layers"]}
+    for entry in _json(costed)["layers"]:
+        layer = layers[entry.get("name") or entry["layer"]]
+        if layer["mapping"]:
+            alone = layer["mapping"]["program"]["latency"]
+            assert alone <= layer["counts"]["compare"] * 2 + layer["counts"]["read"] + 10**5
+            assert entry["averages_energy_j"] is None
+
+
+def test_both_mappings_side_by_side(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:  # fmt: skip
+    files = [str(tmp_path / name) for name in ("m.json", "m.csv", "m.svg")]
+    command = ["cost", "digits", "--bits", "8", "--batch", "16", "--mapping", "auto", "--cost",
+               "cycles", "--json", files[0], "--csv", files[1], "--plot", files[2]]  # fmt: skip
+    assert cli.main(command) == 0
+    shown = capsys.readouterr().out
+    assert "note: too few pixels in this batch for fewer cycles: classifier" in shown
+    with open(files[1]) as stream:
+        rows = {row["layer"]: row for row in csv.DictReader(stream)}
+    cycles = {name: (row["im2col_cycles"], row["weights_cycles"]) for name, row in rows.items()}
+    assert cycles["conv1"] == ("1053923.0", "32998.0")
+    assert cycles["classifier"][1] == "137505.0"
+    assert (rows["conv1"]["taken"], rows["classifier"]["taken"]) == ("weights", "im2col")
+    assert 26 < float(rows["classifier"]["break_even_rows"]) < 27
+    found = _json(tmp_path / "m.json")
+    assert found["schema"] == "apsim.mappings/1"
+    assert [row["layer"] for row in found["layers"]] == list(rows)
+    assert Path(files[2]).read_text().count("<svg") == 1
+
+
+def test_executed_activity_of_a_mapping(capsys: pytest.CaptureFixture[str]) -> None:
+    command = ["cost", "digits", "--bits", "2", "--activity", "executed", "--mapping", "weights"]
+    assert cli.main(command) == 0
+    assert "executed activity" in capsys.readouterr().out
+
+
+def test_checked_as_functions(capsys: pytest.CaptureFixture[str]) -> None:
+    assert cli.main(["check", "--ap", "2d", "--mapping", "weights"]) == 0
+    shown = capsys.readouterr().out
+    assert "weighted_sums" in shown
+    assert "0 fail: PASS" in shown
+    assert "multiply" not in shown
+
+
+def test_swept_and_struck_by_faults(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    spec = tmp_path / "s.toml"
+    spec.write_text(
+        'kind = "run"\nimages = 1\nblock = 1\n[axes]\nmodel = "digits"\nbits = [2]\n'
+        'mapping = ["im2col", "weights", "rows"]\n'
+    )
+    results = tmp_path / "results"
+    cli.main(["explore", str(spec), "--out", str(results), "--workers", "1"])
+    assert "mapping: wanted one of im2col, weights, auto, got 'rows'" in "".join(
+        path.read_text() for path in results.rglob("*.json*")
+    ) + "".join(capsys.readouterr())
+    command = ["faults", "digits", "--bits", "2", "--images", "1", "--repeats", "1", "--workers",
+               "1", "--mapping", "weights", "--write-error", "0"]  # fmt: skip
+    assert cli.main(command) == 0
+    assert "100.0%" in capsys.readouterr().out
+
+
+@pytest.mark.parametrize(
+    ("command", "what"),
+    [
+        (["run", "digits", "--mapping", "weight"], "invalid choice: 'weight'"),
+        (["run", "digits", "--cost", "energy"], "--cost goes with --mapping auto"),
+        (["run", "digits", "--mapping", "weights", "--columns", "26"], "a CAP has 26"),
+        (["cost", "digits", "--cost", "energy"], "--cost goes with --mapping auto"),
+        (["cost", "digits", "--plot", "x.svg"], "--plot goes with --mapping"),
+        (["cost", "x.csv", "--mapping", "auto"], "is a layer table and has no weights"),
+        (["check", "--mapping", "weights", "--function", "add"], "no add on"),
+    ],
+)
+def test_mistakes(command: list[str], what: str, capsys: pytest.CaptureFixture[str]) -> None:
+    try:
+        code = cli.main(command)
+    except SystemExit as stop:
+        code = int(str(stop.code))
+    assert code == 2
+    assert what in capsys.readouterr().err
+
+
+GUIDE = ROOT / "apsim" / "guide" / "mappings.md"
+BLOCK = re.compile(r"```console\n\$ (.*)\n((?:.*\n)*?)```\n")
+
+
+def _run(command: str) -> str:
+    """What a shell prints, 160 columns wide."""
+    apsim = f"{shlex.quote(sys.executable)} -m apsim"
+    done = subprocess.run(
+        ["sh", "-c", command.replace("apsim ", f"{apsim} ")], cwd=ROOT, capture_output=True,
+        env=os.environ | {"COLUMNS": "160"}, text=True, check=True,
+    )  # fmt: skip
+    lines = (line.rstrip() for line in done.stdout.splitlines())
+    return re.sub(r"\d+\.\d\d s$", "... s", "".join(f"{line}\n" for line in lines), flags=re.M)
+
+
+@pytest.mark.parametrize("command", [command for command, _ in BLOCK.findall(GUIDE.read_text())])
+def test_the_guide_shows_what_comes(command: str) -> None:
+    """`python -m tests.commands.test_mappings` writes it anew"""
+    assert dict(BLOCK.findall(GUIDE.read_text()))[command] == _run(command)
+
+
+if __name__ == "__main__":
+    GUIDE.write_text(
+        BLOCK.sub(
+            lambda found: f"```console\n$ {found[1]}\n{_run(found[1])}```\n", GUIDE.read_text()
+        )
+    )

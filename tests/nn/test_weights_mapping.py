@@ -1,0 +1,340 @@
+"""Weights in the program on a chip: values, counts and activity, whatever carries them out."""
+
+from __future__ import annotations
+
+import os
+import subprocess
+import sys
+from dataclasses import dataclass, replace
+from typing import Any
+
+import numpy as np
+import pytest
+from hypothesis import given, settings
+
+from apsim import cost, lut, nn
+from apsim.cam import digits
+from apsim.cam.lanes import planes_of
+from apsim.closed_form import weights as closed
+from apsim.debug.layer_load import image_of
+from apsim.debug.targets import Wanted, open_target
+from apsim.errors import InputError, ProgramError
+from apsim.functions import weights as program
+from apsim.nn.model import Conv2d
+from apsim.nn.model.words import Words
+from apsim.nn.on_ap import patches, plan, tasks, work
+from apsim.nn.on_ap.chip import Chip
+from apsim.nn.on_ap.layer_run import Part
+from apsim.nn.on_ap.tasks import Setting
+from apsim.nn.zoo import sources
+from tests.conftest import ROOT
+from tests.helpers.networks import Case, conv2d_cases, linear_cases, small_network
+
+Array = np.ndarray
+
+
+def _chip(engine: str = "fused", mapping: str = "weights", **more: Any) -> Chip:
+    return Chip.preset("bf-imna-lr", engine=engine, mapping=mapping, **more)
+
+
+def _sums(chip: Chip, x: Array, w: Array, act: Words) -> tuple[Array, Part]:
+    design = chip.design
+    on = Setting(chip.kind, design.rows, 1, "host", "weights", design.columns)
+    task = tasks.weighted_sums(w, len(x), act, on)
+    return work.MAPPINGS["weights"](chip, task, x, w, lambda _: None)
+
+
+@dataclass(frozen=True)
+class Layer:
+    """Pixels [u, J], weights [i, J], the words of the pixels, and the rows of a CAP."""
+
+    x: Array
+    w: Array
+    act: Words
+    rows: int
+
+    @classmethod
+    def random(cls, seed: int, pixels: int = 300) -> Layer:
+        """Of any widths, some weights 0, loads that are no multiple of 64 among them."""
+        rng = np.random.default_rng(seed)
+        bits, of_weights = int(rng.choice([1, 2, 3, 4, 8])), int(rng.choice([1, 2, 4, 8]))
+        act = Words(bits, bool(rng.integers(2)) and bits > 1)
+        low, half = -(1 << (bits - 1)) if act.signed else 0, 1 << (of_weights - 1)
+        shape = int(rng.integers(1, 6)), int(rng.integers(1, 40))
+        w = rng.integers(-half, half, shape)
+        w[rng.random(shape) < 0.2] = 0
+        u = int(rng.integers(1, pixels))
+        x = rng.integers(low, low + (1 << bits), (u, shape[1]))
+        return cls(x, w, act, int(rng.integers(max(u // 4, 2), u + 2)))
+
+    def run(self, engine: str = "fused") -> tuple[Array, Part]:
+        chip = _chip(engine, rows=self.rows, literal=engine != "fused")
+        return _sums(chip, self.x, self.w, self.act)
+
+
+def assert_right(layer: Layer, sums: Array, part: Part) -> None:
+    """sums == w x, counted == closed form times loads == named terms"""
+    assert np.array_equal(sums, layer.w @ layer.x.T)
+    loads = -(-len(layer.x) // layer.rows)
+    assert part.counts == closed(layer.w, layer.act.bits, 160)[0] * loads
+    assert part.counts_match
+
+
+@pytest.mark.parametrize(
+    "seeds", [range(60), pytest.param(range(60, 1060), marks=pytest.mark.long)]
+)
+def test_random_layers_are_exact_and_counted(seeds: range) -> None:
+    for seed in seeds:
+        layer = Layer.random(seed, 1500)
+        assert_right(layer, *layer.run())
+
+
+@pytest.mark.parametrize("seeds", [range(5), pytest.param(range(5, 1005), marks=pytest.mark.long)])
+def test_every_engine_does_the_same(seeds: range) -> None:
+    """sums, counts, and all five numbers of the activity: fused == strict == dense"""
+    for seed in seeds:
+        layer = Layer.random(seed, 80)
+        sums, part = layer.run()
+        for engine in ("strict", "dense"):
+            others, other = layer.run(engine)
+            assert np.array_equal(sums, others)
+            assert (part.counts, part.activity, part.loads) == (
+                other.counts, other.activity, other.loads,
+            )  # fmt: skip
+        assert_right(layer, sums, part)
+
+
+@pytest.mark.parametrize("pixels", [1, 63, 64, 65, 511, 512, 513, 1537])
+def test_counts_depend_on_no_tile_and_no_thread(pixels: int) -> None:
+    rng = np.random.default_rng(pixels)
+    x, w = rng.integers(0, 16, (pixels, 9)), rng.integers(-8, 8, (3, 9))
+    counts, found = closed(w, 4, 160)
+    luts = tuple(
+        (name, tuple((row.key, row.write) for row in lut.find(name).passes)) for name in digits.LUTS
+    )
+    presets = np.zeros(3, np.int64) if found.chunk else program.presets(w, 4)
+    planes = planes_of(x.astype(np.uint8).T, 4)
+    for rows in (7, 512, 4800):
+        ran = [
+            digits.run(luts, found, w, presets, planes, pixels, rows, threads=threads, tile=tile)
+            for threads, tile in ((1, 0), (2, 1), (3, 2))
+        ]
+        assert all(one.counts == counts * -(-pixels // rows) for one in ran)
+        assert len({one.activity for one in ran}) == 1
+        assert all(np.array_equal(ran[0].planes, one.planes) for one in ran)
+
+
+@pytest.mark.parametrize("zeros", [0.0, 0.9, 0.99])
+@pytest.mark.parametrize("chunk", [0, 4])
+def test_counts_depend_on_no_range_of_groups(chunk: int, zeros: float) -> None:
+    """Groups that write few of a chunk's words leave others as groups long before left them"""
+    rng = np.random.default_rng(0)
+    x, w = rng.integers(0, 16, (70, 11)), rng.integers(-8, 8, (320, 11))
+    w[rng.random(w.shape) < zeros] = 0
+    counts, found = closed(w, 4, 60, [chunk])
+    assert found.groups >= 40
+    luts = tuple(
+        (name, tuple((row.key, row.write) for row in lut.find(name).passes)) for name in digits.LUTS
+    )
+    presets = np.zeros(320, np.int64) if chunk else program.presets(w, 4)
+    planes = planes_of(x.astype(np.uint8).T, 4)
+    ran = [
+        digits.run(luts, found, w, presets, planes, 70, 50, threads=2, ranges=ranges)
+        for ranges in (1, 2, 5)
+    ]
+    assert all(one.counts == counts * 2 for one in ran)
+    assert len({one.activity for one in ran}) == 1
+    assert all(np.array_equal(ran[0].planes, one.planes) for one in ran)
+
+
+HARD = {
+    "nothing but zeros": np.zeros((3, 7), int),
+    "a single weight": np.array([[-5]]),
+    "the lowest": np.full((2, 9), -128),
+    "all negative": -1 - np.arange(24).reshape(2, 12),
+    "extremes": np.array([[-128, 127, 1, -1, 85, -86]] * 4),
+    "one output of zeros": np.array([[0, 0, 0], [3, -7, 99]]),
+}
+
+
+@pytest.mark.parametrize("engine", ["fused", "strict"])
+@pytest.mark.parametrize("what", HARD)
+def test_hard_weights_times_the_least_and_the_most(what: str, engine: str) -> None:
+    w = HARD[what]
+    for act in (Words(8, False), Words(8, True)):
+        low = -128 if act.signed else 0
+        x = np.array([[low] * w.shape[1], [low + 255] * w.shape[1], [low + 1] * w.shape[1]])
+        layer = Layer(x, w, act, 4800)
+        assert_right(layer, *layer.run(engine))
+
+
+@given(conv2d_cases(widest=8))
+@settings(max_examples=20, deadline=None)
+def test_convolutions_with_groups_dilation_and_padding(case: Case) -> None:
+    _assert_runs(case)
+
+
+@given(linear_cases(widest=8))
+@settings(max_examples=10, deadline=None)
+def test_matrix_products(case: Case) -> None:
+    _assert_runs(case)
+
+
+def _assert_runs(case: Case) -> None:
+    """Every value is the exact twin's, every count the forecast's; one part for each group."""
+    ran = nn.run(case.model, case.x, _chip(rows=50))
+    assert ran.passed
+    sums = [part for part in ran.layers[0].parts if part.name == "weighted sums"]
+    assert len(sums) == (case.layer.groups if isinstance(case.layer, Conv2d) else 1)
+
+
+@pytest.mark.parametrize("bits", [8, 4, 2])
+def test_digits_end_to_end_as_the_design_page_lists(bits: int) -> None:
+    """Cycles of 16 images: the sums of digits_weights_mapping.csv's weighted layers"""
+    listed = {
+        8: (32998, 520742, 521956, 137505), 4: (10066, 119671, 129830, 30341),
+        2: (1779, 29500, 30580, 7831),
+    }  # fmt: skip
+    model = sources.model("digits", bits=str(bits))
+    x, _ = sources.inputs(model, 16, None)
+    ran = nn.run(model, x, _chip())
+    assert ran.passed
+    weighted = [layer for layer in ran.layers if layer.choice]
+    assert tuple(layer.parts[0].counts.total for layer in weighted) == listed[bits]
+
+
+def test_who_requantizes_changes_no_weighted_sum() -> None:
+    model = small_network()
+    x = np.random.default_rng(0).integers(0, 4, (2, *model.tensors["x"].shape))
+    x = np.clip(x, model.tensors["x"].lo, model.tensors["x"].hi)
+    ran = [nn.run(model, x, _chip(requant=who)) for who in ("host", "ap")]
+    assert all(one.passed for one in ran)
+    assert np.array_equal(ran[0].outputs, ran[1].outputs)
+
+
+@pytest.mark.parametrize("by", ["cycles", "latency", "energy"])
+@pytest.mark.parametrize("images", [1, 16])
+def test_auto_is_never_worse_than_the_better_of_both(by: str, images: int) -> None:
+    """Layer by layer, executed: cost(auto) == min(cost(im2col), cost(weights))"""
+    model = sources.model("digits", bits="4")
+    x, _ = sources.inputs(model, images, None)
+    chips = {name: _chip(mapping=name, cost=by) for name in ("im2col", "weights", "auto")}
+    ran = {name: nn.run(model, x, chip) for name, chip in chips.items()}
+    assert all(one.passed for one in ran.values())
+    technology = cost.technology("sram")
+
+    def spent(name: str, k: int) -> float:
+        layer = ran[name].layers[k]
+        if by == "latency" and layer.choice and layer.choice.facts:
+            return layer.choice.facts.latency
+        if by == "energy":
+            return cost.estimate(layer.counts, layer.activity, technology).energy.total
+        return sum(p.counts.total / (p.loads if by == "latency" else 1) for p in layer.parts[:1])
+
+    for k, layer in enumerate(ran["auto"].layers):
+        if layer.choice is not None:
+            best = min(spent("im2col", k), spent("weights", k))
+            assert spent("auto", k) <= best * (1 + 1e-9), layer.name
+            assert "by forecast" in layer.choice.why
+    if by == "cycles" and images == 1:
+        taken = {layer.name: layer.choice.mapping for layer in ran["auto"].layers if layer.choice}
+        assert taken["conv1"] == "weights"
+        assert taken["classifier"] == "im2col"
+
+
+def test_auto_takes_what_fits_and_says_what_does_not() -> None:
+    model = sources.model("digits")
+    on = Setting(_chip().kind, 4800, mapping="auto", columns=26)
+    choice, body = plan.chosen(model, model.layers[0], on)  # type: ignore[arg-type]
+    assert choice.mapping == "im2col"
+    assert "wants 1 + M + W = 1 + 8 + 18 = 27 columns, a CAP has 26" in choice.why
+    assert body[0].name == "multiply-accumulate"
+    choice, _ = plan.chosen(model, model.layers[0], replace(on, columns=27))  # type: ignore[arg-type]
+    assert choice.facts is not None
+    assert choice.facts.columns == 27
+
+
+def test_a_column_too_few_is_refused_by_the_layers_name() -> None:
+    model = sources.model("digits", bits="8")
+    x, _ = sources.inputs(model, 1, None)
+    with pytest.raises(ProgramError, match=r"layer 'conv1': weights: wants .* = 27 columns"):
+        nn.run(model, x, _chip(columns=26))
+
+
+@pytest.mark.parametrize(("name", "what"), [("mapping", "weight"), ("cost", "watts")])
+def test_unknown_names_are_refused(name: str, what: str) -> None:
+    with pytest.raises(InputError, match=rf"{name}: wanted one of .*, got '{what}'"):
+        Chip.preset("bf-imna-lr", **{name: what})
+
+
+def test_the_kernel_takes_the_passes_that_it_is_given() -> None:
+    """Without the second pass of `add` the sums are wrong, and the count is one less for it."""
+    w, x = np.array([[3]]), np.arange(16)[:, None]
+    counts, found = closed(w, 4, 160, [0])
+    passes = {name: [(row.key, row.write) for row in lut.find(name).passes] for name in digits.LUTS}
+    planes, presets = planes_of(x.astype(np.uint8).T, 4), program.presets(w, 4)
+
+    def ran() -> digits.Outcome:
+        luts = tuple((name, tuple(rows)) for name, rows in passes.items())
+        return digits.run(luts, found, w, presets, planes, 16, 16)
+
+    whole = ran()
+    del passes["add"][1]
+    short = ran()
+    assert whole.counts == counts
+    assert whole.counts.compare - short.counts.compare == 3  # bits 1 to 3 of the one added digit
+    assert not np.array_equal(whole.planes, short.planes)
+    passes["add"] = [((("A", 0), ("B", 0)), (("B", 1),))]
+    with pytest.raises(ProgramError, match="must not match a row of zeros"):
+        ran()
+    del passes["add"]
+    with pytest.raises(ProgramError, match="wanted the LUT 'add'"):
+        ran()
+
+
+def test_the_kernel_is_the_python_that_it_is_written_in() -> None:
+    """Under NUMBA_DISABLE_JIT=1: a layer in chunks, on a load that is not full"""
+    code = (
+        "from tests.nn.test_weights_mapping import Layer, assert_right\n"
+        "layer = Layer.random(3, 60)\n"
+        "assert_right(layer, *layer.run())\n"
+    )
+    done = subprocess.run(
+        [sys.executable, "-c", code], cwd=ROOT, env=os.environ | {"NUMBA_DISABLE_JIT": "1"},
+        capture_output=True, text=True, check=False,
+    )  # fmt: skip
+    assert done.returncode == 0, done.stderr
+
+
+def test_the_debugger_opens_one_group_of_outputs() -> None:
+    """All steps of a group run: its accumulators hold the layer's sums, and what is subtracted"""
+    model = sources.model("digits")
+    layer: Any = model.layers[0]
+    act, w = model.tensors[model.input], layer.weights.reshape(len(layer.weights), -1)
+    found = closed(w, act.bits, 160)[1]
+    (_, outputs, *_) = program.groups(found)
+    session = open_target(Wanted("run", model="digits", layer="conv1", mapping="weights", load=1))
+    session.go_to(2 * len(session.timeline))
+    (x,) = patches.columns(*patches.narrow(act, image_of(model), layer, act.zero_point))
+    sums = w.astype(np.int64) @ x.T.astype(np.int64) + program.subtracted(found, w)[:, None]
+    for k, o in enumerate(outputs):
+        assert np.array_equal(session.machine.peek(f"P{k}"), sums[o])
+    assert not session.machine.peek("C").any()
+    assert session.counts.read == len(outputs) * found.width
+
+
+def test_a_run_says_how_each_layer_is_laid_out() -> None:
+    from apsim.report.run.tables import run_json, run_lines
+
+    model = sources.model("digits")
+    x, _ = sources.inputs(model, 2, None)
+    ran = nn.run(model, x, _chip(mapping="auto", cost="cycles"))
+    shown, found = "\n".join(run_lines(ran)), run_json(ran)
+    by_name = {layer["name"]: layer for layer in found["layers"]}
+    assert found["mapping"] == "auto"
+    assert by_name["pool1"]["mapping"] is None
+    for name in ("conv1", "conv2", "conv3", "classifier"):
+        entry = by_name[name]["mapping"]
+        assert f"  {name}: {entry['name']} ({entry['why']})" in shown
+        assert (entry["program"] is None) == (entry["name"] == "im2col")
+    assert by_name["conv1"]["mapping"]["program"]["utilization"] == 128 / 4800
