@@ -28,15 +28,8 @@ from numba.core import caching, ccallback, config, serialize, sigutils, types
 from numba.core.compiler import CompileResult
 
 __all__ = [
-    "PLAIN",
-    "Compiled",
-    "Operation",
-    "cache_folder",
-    "kernel",
-    "plain",
-    "small",
-    "sources_digest",
-]
+    "PLAIN", "Compiled", "Operation", "cache_folder", "kernel", "plain", "small", "sources_digest",
+]  # fmt: skip
 
 Function = TypeVar("Function", bound=Callable[..., Any])
 

@@ -49,7 +49,7 @@ class Section:
     start: int
     stop: int
     loops: tuple[int, ...] = ()
-    groups: Numbers | None = None
+    groups: Numbers = field(default_factory=lambda: np.zeros(0, np.int64))
 
 
 @dataclass(frozen=True)
@@ -365,7 +365,7 @@ def _horizontal(
     elif op == Op.WRITE_ALL:
         yield [step.fill.address, 0, at + ENTRY * one[WRITE], one[WRITES], index, 0, 0, 0]
     elif op == Op.WRITE_TAG:
-        yield [step.fill.address, 0, at + ENTRY * one[KEY], 1, index, 1, 0, 0]
+        yield [step.fill.address, 0, at + ENTRY * one[KEY], 1, index, step.TAG, 0, 0]
     else:
         line = int(pool[one[KEY], 0])
         yield [take.address, 0, line, span, index, one[PORT], one[PLACE], 0]

@@ -18,14 +18,14 @@ from apsim.cam.frame import (
 
 from apsim.cam.jit import Operation, kernel, small
 from apsim.cam.vector import (
-    invoke, load, nothing, offset, ones, pointer, popcount, splat, store, total, words,
+    invoke, load, nothing, offset, ones, pointer, popcount, splat, store, total, words, zero,
 )  # fmt: skip
 
 # isort: on
 from apsim.step import Gate
 
 __all__ = [
-    "COUNTED", "KEEPS", "KEPT", "KNOWN", "NEVER", "ONLY", "PART", "SILENT",
+    "COUNTED", "FRESH", "KEEPS", "KEPT", "KNOWN", "NEVER", "ONLY", "PART", "SILENT", "TAG",
     "fill", "gate", "loop", "move", "put_rows", "step", "take_rows", "tiles",
 ]  # fmt: skip
 
@@ -36,6 +36,8 @@ KEEPS = 4  # tags are kept
 ONLY = 8  # it only writes
 SILENT = 16  # what matched is counted elsewhere, after the tag chain
 PART = 32  # of a step whose other part has counted that it was carried out
+
+FRESH, TAG = 1, 2  # of a fill: the lines hold zeros, as yet nowhere; the bits are the row tags
 
 LOAD_G, LOAD_K, CARRY, PREFIX = (
     int(Gate.LOAD_G), int(Gate.LOAD_K), int(Gate.CARRY), int(Gate.PREFIX),
@@ -112,22 +114,28 @@ def step(frame, row):  # type: ignore[no-untyped-def]
 def fill(frame, row):  # type: ignore[no-untyped-def]
     """WRITE_ALL: bits of COUNT rows (line, bit, ...) of TABLE, whatever the tags.
 
-    WRITE_TAG where X: these lines := the row tags.
+    Where X is TAG, WRITE_TAG: these lines := the row tags.  Where it is FRESH the lines are of
+    zeros that nobody has stored yet; and where INDEX < 0 they get only these, uncounted.
     """
-    base, line, live = frame[BASE] + row[AT], frame[LINE], frame[LIVE]
-    pool, tags, index, flips = pointer(row[TABLE]), frame[TAGS] + row[AT], row[INDEX], nothing()
+    base, line, live, index = frame[BASE] + row[AT], frame[LINE], frame[LIVE], row[INDEX]
+    pool, tags, flips = pointer(row[TABLE]), frame[TAGS] + row[AT], nothing()
+    keep = splat(-(row[X] != FRESH))
     for k in range(row[COUNT]):
         place, bits = base + pool[3 * k] * line, splat(-pool[3 * k + 1])
-        for v in range(frame[VECTORS]):
-            if row[X]:
-                bits = load(tags, v)
-            old = load(place, v)
-            flip = (old ^ bits) & load(live, v)
-            store(place, v, old ^ flip)
-            flips += ones(flip)
-    pointer(frame[TIMES])[index] += frame[WEIGHT]
-    pointer(frame[WRITTEN])[index] += frame[ALIVE] * row[COUNT]
-    pointer(frame[FLIPPED])[index] += total(flips)
+        if row[X] == FRESH and pool[3 * k + 1] == 0:
+            zero(place, line)
+        else:
+            for v in range(frame[VECTORS]):
+                if row[X] == TAG:
+                    bits = load(tags, v)
+                old = load(place, v) & keep
+                flip = (old ^ bits) & load(live, v)
+                store(place, v, old ^ flip)
+                flips += ones(flip)
+    if index >= 0:
+        pointer(frame[TIMES])[index] += frame[WEIGHT]
+        pointer(frame[WRITTEN])[index] += frame[ALIVE] * row[COUNT]
+        pointer(frame[FLIPPED])[index] += total(flips)
 
 
 @Operation

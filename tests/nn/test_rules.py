@@ -190,3 +190,10 @@ def test_an_unknown_rule_is_refused_with_the_known_ones(rule: str) -> None:
 def test_a_factor_that_is_no_scale_is_refused(factor: float) -> None:
     with pytest.raises(ModelError, match="positive and finite"):
         rules.requant("onnx-exact", factor, lo=0, hi=1)
+
+
+@pytest.mark.parametrize("rule", ["onnx-exact", "tflite"])
+def test_the_greatest_factor_takes_zeros_to_zero(rule: str) -> None:
+    requant = rules.requant(rule, 3e38, lo=-128, hi=127)
+    assert whole([0, 0], requant) == [0, 0]
+    assert whole([0, 1, -1], requant) == [0, 127, -128]

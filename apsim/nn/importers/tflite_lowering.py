@@ -10,6 +10,7 @@ away or put it back.
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
 
@@ -115,7 +116,7 @@ class Lowering(Layouts):
         outputs = [self.as_file(index) for index in self._ends()]
         kept = states(self)
         if not self.layers:
-            raise ModelError("no operator of the file computes an integer tensor")
+            raise ModelError(f"no operator of the file computes an integer tensor: {self._ops()}")
         model = Model(
             self.file.name, self.rule, tuple(self.inputs), tuple(dict.fromkeys(outputs)),
             self.tensors, tuple(self.layers), entries=self.entries, states=kept,
@@ -230,6 +231,12 @@ class Lowering(Layouts):
         """The file's outputs; the integers before them where the host computes what is left."""
         ends = [i for index in self.file.outputs for i in self.left.get(index, (index,))]
         return [self.stood.get(index, index) for index in ends]
+
+    def _ops(self) -> str:
+        """The operators of a file that the host computes as a whole, with their counts."""
+        counts = Counter(one.op for one in self.file.operators)
+        listed = ", ".join(f"{op} x{count}" for op, count in counts.items())
+        return f"all are left to the host ({listed})" if listed else "it has none"
 
     def variable(self, key: tuple[str, str]) -> Variable:
         """A variable of the file by its name."""
