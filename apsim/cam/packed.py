@@ -152,6 +152,7 @@ class PackedCam:
     def _vertical(self, plan: Plan, section: Section, data: Words, out: Words) -> Numbers:
         """Run loops on the rows that they touch, turned into lines."""
         late, totals = _late(), np.zeros((5, len(plan.steps)), np.int64)
+        assert section.groups is not None  # of a section with loops
         cells = _aligned(-(-self.rows // 64) * 64, len(self._live_columns))
         _turn(self._planes, self.columns, section.groups, cells, False)
         for start in section.loops:
@@ -198,13 +199,13 @@ class FusedCam(PackedCam):
 
 def _turn(planes: Words, columns: int, groups: Numbers | None, cells: Words, back: bool) -> None:
     """Copy groups of 64 rows from planes to cells uint64[rows, words], or `back`."""
-    each = cells.reshape(-1, 64, cells.shape[1])
+    squares = cells.reshape(-1, 64, cells.shape[1])
     for word, first in enumerate(range(0, columns, 64)):
         part = planes[first : min(first + 64, columns)]
         if back:
-            part[:, groups] = planes_of(each[groups, :, word].reshape(1, -1), len(part))[0]
+            part[:, groups] = planes_of(squares[groups, :, word].reshape(1, -1), len(part))[0]
         else:
-            each[groups, :, word] = words_of(part[:, groups]).reshape(-1, 64)
+            squares[groups, :, word] = words_of(part[:, groups]).reshape(-1, 64)
 
 
 def _is_plain(words: Words) -> bool:

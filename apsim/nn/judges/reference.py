@@ -166,8 +166,8 @@ def _max_pool(self: OpRun, x: Array, auto_pad: str | None = None, **attributes: 
         spare = [max((-(-n // s) - 1) * s + (k - 1) * d + 1 - n, 0) for n, k, s, d in ways]
         attributes["pads"] = [n - n // 2 for n in spare] + [n // 2 for n in spare]
         auto_pad = "NOTSET"
-    kernel: Any = op_max_pool.MaxPool
-    return kernel._run(self, x, auto_pad=auto_pad, **attributes)
+    pool: Any = op_max_pool.MaxPool
+    return pool._run(self, x, auto_pad=auto_pad, **attributes)
 
 
 def _newest(module: Any, name: str) -> type[OpRun]:
