@@ -85,9 +85,11 @@ class PackedCam:
         """Columns matched by the last vertical compare or read: bool[groups, columns]."""
         return _bits(self._latches[:, 0], self.columns)
 
-    def peek(self) -> Bits:
-        """A copy of the cells, bool[rows, columns]."""
-        return np.ascontiguousarray(_bits(self._planes[:-2], self.rows).T)
+    def peek(self, rows: int | None = None) -> Bits:
+        """A copy of the cells, bool[rows, columns], of the first `rows` alone where given."""
+        rows = self.rows if rows is None else min(rows, self.rows)
+        words = self._planes[:-2, : -(-rows // 64)]
+        return np.ascontiguousarray(_bits(np.ascontiguousarray(words), rows).T)
 
     def poke(self, cells: Bits) -> None:
         """Set all cells, outside the count."""

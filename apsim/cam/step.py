@@ -201,7 +201,7 @@ def move(frame, row):  # type: ignore[no-untyped-def]
         place += pointer(row[TABLE])[0] * frame[LINE]
     cells, tags, size, flipped = words(place), words(frame[TAGS]), frame[VECTORS] * 8, 0
     before = -(target & 63)  # moved bits in the words before
-    stop = 1 if reads else (target + width + 63) >> 6
+    stop = 1 if reads else (target + width + 63) >> 6  # a word that is read is put whole
     for word in range(target >> 6, stop):
         done = before if before > 0 else 0
         up, left, at = np.uint64(done - before), width - done, (source + done) >> 6

@@ -144,7 +144,7 @@ def weights(
     facts = _Facts.of(w, bits)
     plans = [plan for chunk in chunks if (plan := facts.plan(chunk, columns))]
     if not plans:
-        wanted = facts.wanted(0)
+        wanted = facts.wanted
         raise ProgramError(
             f"weights: wants 1 + M + W = 1 + {bits} + {facts.width} = {wanted} columns, "
             f"a CAP has {columns}"
@@ -188,33 +188,28 @@ class _Facts:
         digits, places = int(np.bitwise_count(reach).sum(dtype=np.int64)), _ranks(reach)
         return cls(bits, along, below, max(top.bit_length(), 1), digits, places)
 
-    def wanted(self, chunk: int) -> int:
-        """Columns for one accumulator."""
-        return 1 + self.bits * max(chunk, 1) + self.short(chunk) + self.width
-
-    def short(self, chunk: int) -> int:
-        """WQ: what the widest chunk of an output may come to."""
-        if not chunk:
-            return 0
-        return max((int(self._chunks(chunk).max()) * ((1 << self.bits) - 1)).bit_length(), 1)
-
-    def _chunks(self, chunk: int) -> Integers:
-        """|digits| of each chunk of each output."""
-        words = self.below.shape[1]
-        return np.diff(self.along[:, [*range(0, words, chunk), words]], axis=1)
+    @property
+    def wanted(self) -> int:
+        """Columns of the smallest plan: 1 + M + W."""
+        return 1 + self.bits + self.width
 
     def plan(self, chunk: int, columns: int) -> WeightPlan | None:
         """The plan with so many words in a chunk, None where it does not fit."""
         outputs, words = len(self.along), self.below.shape[1]
-        room = columns - self.wanted(chunk) + self.width
+        short = live = 0
+        if chunk:
+            ends = [*range(0, words, chunk), words]
+            sums = np.diff(self.along.take(ends, axis=1), axis=1)
+            short = max((int(sums.max()) * ((1 << self.bits) - 1)).bit_length(), 1)
+            live = int(np.count_nonzero(sums))
+        room = columns - 1 - self.bits * max(chunk, 1) - short
         together = min(outputs, room // self.width)
         if together < 1:
             return None
         groups = np.diff(self.below[[*range(0, outputs, together), outputs]], axis=0)
-        live = np.count_nonzero(self._chunks(chunk)) if chunk else 0
         return WeightPlan(
-            outputs, words, self.bits, chunk, self.width, self.short(chunk), together,
-            self.digits, self.places, int(np.count_nonzero(groups)), int(live),
+            outputs, words, self.bits, chunk, self.width, short, together, self.digits,
+            self.places, int(np.count_nonzero(groups)), live,
         )  # fmt: skip
 
 

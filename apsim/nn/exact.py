@@ -307,7 +307,7 @@ def _requantize(model: Model, layer: Requantize, inputs: list[Integers]) -> Inte
 
 
 def _table(model: Model, layer: Table, inputs: list[Integers]) -> Integers:
-    which = np.broadcast_to(layer.which, model.tensors[layer.output].shape)
+    which = np.broadcast_to(layer.which, model.tensors[layer.output].shape or (1,))
     return layer.values.astype(np.int64)[which, inputs[0] - model.tensors[layer.inputs[0]].lo]
 
 

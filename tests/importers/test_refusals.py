@@ -5,6 +5,7 @@ from __future__ import annotations
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pytest
 
 pytest.importorskip("onnx")
@@ -51,6 +52,16 @@ from tests.helpers.onnx_files import FLOAT_KERNEL, KERNEL, external, node, quant
             [*quantized(), node("Flatten", "r", "y", axis=2)],
             {},
             r"node 2 Flatten .*axis 2; nearest supported form: Flatten with axis = 1",
+        ),
+        (
+            [*quantized(), node("Squeeze", "r none", "t"), *quantized("t", "q2", "y")],
+            {"none": np.zeros(0, np.int64)},
+            r"node 2 Squeeze .*no axes among those given, on which onnxruntime and onnx differ",
+        ),
+        (
+            [node("Quant", "x s zero bits", "y", domain="qonnx.custom_op.general", signed=2)],
+            {"zero": np.float32(0), "bits": np.float32(8)},
+            r"node 0 qonnx.*Quant .*signed = 2; nearest supported form: signed = 0 or 1",
         ),
         ([node("Relu", "x", "y")], {}, r"output 'y' is never quantized: the model is in float"),
         (

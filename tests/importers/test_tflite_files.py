@@ -58,6 +58,8 @@ def convolution(folder: Path, *, x: TensorSpec | None = None, y: TensorSpec | No
         ({"x": words("x", 1, 2, 2, 3, zero=-129)}, "zero point -129, outside its -128..127"),
         ({"y": words("y", 1, 2, 2, 4, scale=0.0)}, "a scale of 0.0; a positive number is needed"),
         ({"y": words("y", 1, 2, 2, 4, scale=np.nan)}, "a scale of nan"),
+        ({"bias": TensorSpec("b", (4,), "int32", [0.001], [0], np.full(4, 2**31 - 1, np.int32))},
+         "sums of up to 33 bits, of which TFLite's kernels keep 32"),
         ({"bias": TensorSpec("b", (4,), "float32", [0.001], [0], np.full(4, np.nan, np.float32))},
          "a bias of type float32; nearest supported form: int32"),
         ({"bias": TensorSpec("b", (3,), "int32", [0.001], [0], np.zeros(3, np.int32))},
@@ -255,3 +257,17 @@ def test_a_survey_says_of_each_file_what_blocks_it(
     text = capsys.readouterr().out
     assert "b.tflite: blocked by SIN x1" in text and "4 files: 1 imports" in text
     assert (tmp_path / "s.csv").read_text().splitlines()[0] == "file,verdict,layers,blockers,reason"
+
+
+def test_a_file_of_the_host_alone_and_a_batch_of_several_say_what_blocks_them(
+    tmp_path: Path,
+) -> None:
+    """The reason is the operator's own, not that of a second try with another batch."""
+    x, y = words("x", 2, 5), words("y", 2, 5, scale=1 / 256, zero=-128)
+    alone = case("SOFTMAX", [x, y], 1, "SoftmaxOptions", {"Beta": 1.0}, 2, []).content
+    with pytest.raises(ModelError, match=r"all are left to the host \(SOFTMAX x1\)"):
+        importers.read(saved(alone, tmp_path))
+    x, y = (words(name, 2, 2, 2, n, dtype="int16") for name, n in (("x", 3), ("y", 4)))
+    bias = TensorSpec("b", (4,), "int32", [0.001], [0], np.zeros(4, np.int32))
+    with pytest.raises(ModelError, match="a bias of type int32 where QuantizedBiasType is 0"):
+        importers.read(convolution(tmp_path, x=x, y=y, bias=bias))

@@ -123,3 +123,26 @@ def test_channels_last_is_the_standard_operator_turned(tmp_path: Path) -> None:
     last = kinds.judge("reference", path).read({"x": x}).values["y"]
     turned = kinds.judge("reference", first).read({"x": x.transpose(0, 3, 1, 2)}).values["y"]
     assert np.array_equal(last, turned.transpose(0, 2, 3, 1))
+
+
+@pytest.mark.parametrize(("sizes", "kernel", "strides", "dilations", "pads"), [
+    ((6, 7), [3, 3], [2, 2], [1, 1], [1, 1, 0, 1]),
+    ((5, 5), [2, 2], [2, 2], [1, 1], [1, 1, 0, 0]),
+    ((6, 5), [2, 3], [1, 1], [3, 1], [2, 1, 1, 1]),
+])  # fmt: skip
+def test_maxpool_padded_by_same_lower_is_that_of_its_pads(
+    tmp_path: Path, sizes: tuple[int, int], kernel: list[int], strides: list[int],
+    dilations: list[int], pads: list[int],
+) -> None:  # fmt: skip
+    """out == ceil(in / stride); what is padded is half and half, the odd one at the beginning"""
+    x = np.random.default_rng(3).normal(size=(2, 1, *sizes)).astype(np.float32)
+    more = {"kernel_shape": kernel, "strides": strides, "dilations": dilations}
+    found = []
+    for attributes in ({"auto_pad": "SAME_LOWER"}, {"pads": pads}):
+        path = saved(
+            tmp_path / "pool.onnx", [node("MaxPool", "x", "y", **more, **attributes)], {},
+            ("n", 1, *sizes),
+        )  # fmt: skip
+        found.append(kinds.judge("reference", path).read({"x": x}).values["y"])
+    assert np.array_equal(*found)
+    assert found[0].shape[2:] == tuple(-(-n // s) for n, s in zip(sizes, strides, strict=True))

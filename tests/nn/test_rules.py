@@ -12,6 +12,9 @@ from hypothesis import strategies as st
 
 from apsim.errors import ModelError
 from apsim.nn import rules
+from apsim.nn.model import Linear, Tensor
+from apsim.nn.rules import factors
+from apsim.nn.rules.rounding import MODES, round_divide
 
 FACTORS = st.floats(2**-30, 4.0, width=32) | st.integers(0, 20).map(lambda n: 2.0**-n)
 ACCUMULATORS = st.lists(
@@ -190,3 +193,25 @@ def test_an_unknown_rule_is_refused_with_the_known_ones(rule: str) -> None:
 def test_a_factor_that_is_no_scale_is_refused(factor: float) -> None:
     with pytest.raises(ModelError, match="positive and finite"):
         rules.requant("onnx-exact", factor, lo=0, hi=1)
+
+
+@pytest.mark.parametrize("rule", ["onnx-exact", "tflite"])
+def test_the_greatest_factor_takes_zeros_to_zero(rule: str) -> None:
+    requant = rules.requant(rule, 3e38, lo=-128, hi=127)
+    assert whole([0, 0], requant) == [0, 0]
+    assert whole([0, 1, -1], requant) == [0, 127, -128]
+
+
+@pytest.mark.parametrize("mode", sorted(set(MODES) - {"half-even"}))
+def test_a_directed_mode_keeps_a_product_that_lies_on_a_step(mode: str) -> None:
+    """round(sums * 1/4 * 1/4 / (3/4)) in fractions, 12 sums a step: none is a step off"""
+    x, y = Tensor((1,), 8, True, 0.25), Tensor((1,), 8, True, 0.75)
+    layer = Linear(
+        name="l", inputs=("x",), output="y", weights=np.ones((1, 1), np.int8), weight_bits=8,
+        weight_scale=np.array([0.25]), bias=np.zeros(1, np.int64), relu=False,
+        requant=rules.requant("onnx-exact", 1.0, lo=-128, hi=127),
+    )  # fmt: skip
+    requant = factors.fill_weighted("onnx-exact", layer, x, y, factors.Clip(-128, 127, 0, mode))
+    sums = list(range(-1500, 1501))
+    wanted = round_divide(np.array(sums), np.array([12]), mode)
+    assert whole(sums, requant) == np.clip(wanted, -128, 127).tolist()

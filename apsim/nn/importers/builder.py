@@ -62,6 +62,7 @@ class Builder:
         self.taken = set(self.named)
         self.layer_names: set[str] = set()
         self.shared: set[str] = set()  # tensors that several quantizations give
+        self.copies: set[str] = set()  # tensors of outputs that share their integers
         self.made: dict[Hashable, tuple[Any, str]] = {}  # what was asked for, kept, and its tensor
 
     def fate(self, node: Node | int, became: str) -> None:
@@ -361,6 +362,13 @@ class Builder:
             return self.emit(replace(layer, name=output, output=output), tensor)
 
         return self._once(("moved", name, layer.op, how), None, make)
+
+    def copied(self, name: str, wanted: str) -> str:
+        """The same integers once more, by the name of another output."""
+        output = self.new_name(wanted) if wanted in self.tensors else wanted
+        self.copies.add(output)
+        copy = Reshape(name=output, inputs=(name,), output=output)
+        return self.emit(copy, self.tensors[name])
 
     def renamed(self, name: str, scale: float, zero_point: int) -> str:
         """The same integers with another real meaning, in a tensor of their own."""

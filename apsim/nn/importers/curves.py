@@ -19,6 +19,7 @@ from apsim.nn.model import Floats, Table
 __all__ = ["Curve", "combined", "curve_of", "drawn", "is_drawn"]
 
 NO_VALUES = np.zeros((1, 1), np.int64)  # made when the target is known
+ONE_TABLE = np.zeros((), np.int32)
 
 
 def curve_of(walk: Walk, value: Value) -> Curve | None:
@@ -35,7 +36,7 @@ def curve_of(walk: Walk, value: Value) -> Curve | None:
 def drawn(node: Node, value: Pending, curve: Curve) -> Pending:
     """A value that is a function and nothing else."""
     layer = Table(name=node.name or node.outputs[0], inputs=(curve.tensor,), output="",
-                  values=NO_VALUES, function=node.op.lower())  # fmt: skip
+                  values=NO_VALUES, which=ONE_TABLE, function=node.op.lower())  # fmt: skip
     return Pending(value.shape, layer=layer, nodes=(*value.nodes, node.index), curve=curve)
 
 

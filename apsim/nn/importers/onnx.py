@@ -76,12 +76,13 @@ def lower(graph: Graph, rule: str = "onnx-exact", input_scale: float | None = No
             walk.visit(node, HANDLERS)
     if walk.blockers:
         raise all_refused(walk.blockers)
-    outputs = [_output(walk, name) for name in graph.outputs]
-    model = walk.build.model(graph.name, outputs, graph.about)
+    outputs = _outputs(walk)
+    model = walk.build.model(graph.name, [made for _, made in outputs], graph.about)
+    if not graph.outputs:
+        raise ModelError("the graph has no outputs")
     if not model.inputs:
         raise ModelError(f"no input of the model is ever quantized: {QUANTIZE_FIRST}")
-    ends = zip(graph.outputs, outputs, strict=True)
-    origins = (one for one in _origins(walk, ends) if one.tensor in model.tensors)
+    origins = (one for one in _origins(walk, outputs) if one.tensor in model.tensors)
     return Imported(verify(model), walk.build.report(), tuple(origins))
 
 
@@ -116,8 +117,24 @@ def _origins(walk: Walk, outputs: Iterable[tuple[str, str]]) -> tuple[Origin, ..
         if name not in left and isinstance(value, Pending):
             made = value.source if value.plain else build.settled(value)
             found += [Origin(made, name)] if made in build.tensors else []
+    found += [Origin(made, left.get(name, name)) for name, made in outputs if made in build.copies]
     found += [Origin(made, left[name]) for name, made in outputs if name in left]
     return tuple(dict.fromkeys(found))
+
+
+def _outputs(walk: Walk) -> list[tuple[str, str]]:
+    """The outputs of the graph with their tensors: integers of several are there for each.
+
+    What the host computes of integers that are an output, too, adds none.
+    """
+    found: dict[str, str] = {}
+    for name in dict.fromkeys(walk.graph.outputs):
+        made = _output(walk, name)
+        if made not in found.values():
+            found[name] = made
+        elif name not in walk.left:
+            found[name] = walk.build.copied(made, name)
+    return list(found.items())
 
 
 def _output(walk: Walk, name: str) -> str:

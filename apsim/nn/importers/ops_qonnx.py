@@ -55,6 +55,13 @@ def _widths(walk: Walk, node: Node) -> Array:
     return bits
 
 
+def _flag(node: Node, name: str, default: int) -> bool:
+    value = node.attribute(name, default)
+    if value not in (0, 1):
+        raise node.refuse(f"{name} = {value}", f"{name} = 0 or 1")
+    return bool(value)
+
+
 def _mode(node: Node) -> str:
     written = str(node.attribute("rounding_mode", "ROUND"))
     if written.upper() not in ROUNDING:
@@ -64,7 +71,7 @@ def _mode(node: Node) -> str:
 
 def _quant(walk: Walk, node: Node) -> Value:
     """QONNX Quant: integers of any width, given back as real values at once."""
-    signed, narrow = bool(node.attribute("signed", 1)), bool(node.attribute("narrow", 0))
+    signed, narrow = _flag(node, "signed", 1), _flag(node, "narrow", 0)
     bits, mode = _widths(walk, node), _mode(node)
     signs = signed and bool((bits == 1).any())  # one signed bit is -1 or +1
     if signs and bits.size > 1 and not (bits == 1).all():

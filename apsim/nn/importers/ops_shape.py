@@ -140,6 +140,9 @@ def _squeeze(walk: Walk, node: Node) -> Value:
         return constant
     value = _given(walk, node)
     whole = [walk.batch or 1, *value.shape]
+    if walk.has(node, 1) and not walk.constant(node, 1).size:
+        raise node.refuse("no axes among those given, on which onnxruntime and onnx differ",
+                          "axes of size 1, or no second input")  # fmt: skip
     axes = _axes(walk, node, len(whole)) or [i for i, size in enumerate(whole) if size == 1]
     if 0 in axes:
         raise node.refuse("the batch axis squeezed away", "axes from 1 on")

@@ -34,13 +34,14 @@ from apsim.nn.importers.tflite_lowering import (
     activation,
     batches_of,
 )
-from apsim.nn.model import AvgPool, Concat, Conv2d, Linear, MatMul, MaxPool, Model, Sum
+from apsim.nn.model import AvgPool, Concat, Conv2d, Linear, MatMul, MaxPool, Model, Sum, Tensor
 from apsim.nn.model.windows import kernel_of, plane
 from apsim.nn.model.words import holding
 
 __all__ = ["HANDLERS", "from_tflite", "read_tflite"]
 
 NO_PADDING = (0, 0, 0, 0)
+WIDE_SUMS = 48  # bits that the kernels' rounding of 64-bit sums takes
 EIGHT, WORDS = ("int8", "uint8"), ("int8", "uint8", "int16")
 
 
@@ -60,16 +61,15 @@ def read_tflite(path: str | os.PathLike[str], *, rule: str = "tflite") -> Import
 
 def _lowered(file: TfliteGraph, rule: str) -> Imported:
     """The network of a file: one image of its batch, or all of them where they meet."""
-    batches = batches_of(file)
-    for batch in batches:
+    refusals: list[ModelError] = []
+    for batch in batches_of(file):
         low = Lowering(file, rule, batch)
         tflite_borders.prepare(low)
         try:
             return low.run(HANDLERS, tflite_borders.left, tflite_state.states)
-        except ModelError:
-            if batch == batches[-1]:
-                raise
-    raise ModelError("no batch")
+        except ModelError as refusal:
+            refusals.append(refusal)
+    raise min(refusals, key=lambda one: len(getattr(one, "blockers", ())))
 
 
 def _weights(
@@ -144,7 +144,21 @@ def _biased(low: Lowering, operator: Operator, layer: Any, place: int = 2) -> An
         _require_unit(low, operator, layer, low.file.tensors[index])
     narrow = x.bits == 16 and index >= 0 and _keeps_32_bits(operator)
     narrow = narrow and operator.op != "FULLY_CONNECTED"  # which rounds alike for both
+    _require_width(operator, layer, x, own, WIDE_SUMS if x.bits == 16 and not narrow else 32)
     return replace(layer, bias=own - x.zero_point * sums, sum_bits=32 if narrow else 0)
+
+
+def _require_width(operator: Operator, layer: Any, x: Tensor, own: Array, bits: int) -> None:
+    """Sums that leave the kernels' accumulators wrap there, or are rounded to anything."""
+    weights = layer.weights.reshape(len(layer.weights), -1).astype(np.int64)
+    above, below = np.maximum(weights, 0).sum(axis=1), np.minimum(weights, 0).sum(axis=1)
+    least, most = x.lo - x.zero_point, x.hi - x.zero_point
+    bias = own.astype(object)  # which does not wrap
+    low, high = min(above * least + below * most + bias), max(above * most + below * least + bias)
+    needed = 1 + max(int(high).bit_length(), (-int(low) - 1).bit_length() if low < 0 else 0)
+    if needed > bits:
+        raise operator.refuse(f"sums of up to {needed} bits, of which TFLite's kernels keep {bits}",
+                              "smaller biases")  # fmt: skip
 
 
 def _require_unit(low: Lowering, operator: Operator, layer: Any, bias: TfliteTensor) -> None:

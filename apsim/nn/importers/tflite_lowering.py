@@ -10,6 +10,7 @@ away or put it back.
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
 
@@ -44,6 +45,16 @@ from apsim.nn.rules import factors
 __all__ = ["PLACEHOLDER", "Handler", "Lowering", "Spaced", "activation", "batches_of"]
 
 PLACEHOLDER: Requant = rules.requant("onnx-exact", 1.0, lo=0, hi=1)  # made anew by `refill`
+NEAREST = {  # of operators that have no form here
+    "SVDF": "FULLY_CONNECTED with READ_VARIABLE and ASSIGN_VARIABLE",
+    "RNN": "UNIDIRECTIONAL_SEQUENCE_LSTM", "UNIDIRECTIONAL_SEQUENCE_RNN":
+    "UNIDIRECTIONAL_SEQUENCE_LSTM", "LSTM": "UNIDIRECTIONAL_SEQUENCE_LSTM",
+    "BIDIRECTIONAL_SEQUENCE_LSTM": "UNIDIRECTIONAL_SEQUENCE_LSTM", "WHILE": "a network unrolled",
+    "IF": "one branch", "REDUCE_MAX": "MAX_POOL_2D, or MAXIMUM", "REDUCE_MIN": "MINIMUM",
+    "DIV": "MUL by the inverse", "CONV_3D": "CONV_2D", "L2_POOL_2D": "AVERAGE_POOL_2D",
+"SQRT": "RSQRT", "LOG": "EXP",
+    "CUSTOM": "built-in operators",
+}  # fmt: skip
 Handler = Callable[["Lowering", Operator], None]
 
 
@@ -105,7 +116,7 @@ class Lowering(Layouts):
         outputs = [self.as_file(index) for index in self._ends()]
         kept = states(self)
         if not self.layers:
-            raise ModelError("no operator of the file computes an integer tensor")
+            raise ModelError(f"no operator of the file computes an integer tensor: {self._ops()}")
         model = Model(
             self.file.name, self.rule, tuple(self.inputs), tuple(dict.fromkeys(outputs)),
             self.tensors, tuple(self.layers), entries=self.entries, states=kept,
@@ -150,7 +161,9 @@ class Lowering(Layouts):
             if left(self, operator):
                 return
             if handler is None:
-                raise ModelError(self._in_reals(operator) or NO_FORM)
+                near = NEAREST.get(operator.op.split()[0])
+                hint = f"; nearest supported form: {near}" if near else ""
+                raise ModelError(self._in_reals(operator) or NO_FORM + hint)
             self._require_sound(operator)
             if not self.lost.intersection(operator.inputs):
                 handler(self, operator)
@@ -218,6 +231,12 @@ class Lowering(Layouts):
         """The file's outputs; the integers before them where the host computes what is left."""
         ends = [i for index in self.file.outputs for i in self.left.get(index, (index,))]
         return [self.stood.get(index, index) for index in ends]
+
+    def _ops(self) -> str:
+        """The operators of a file that the host computes as a whole, with their counts."""
+        counts = Counter(one.op for one in self.file.operators)
+        listed = ", ".join(f"{op} x{count}" for op, count in counts.items())
+        return f"all are left to the host ({listed})" if listed else "it has none"
 
     def variable(self, key: tuple[str, str]) -> Variable:
         """A variable of the file by its name."""

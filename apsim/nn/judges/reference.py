@@ -2,7 +2,8 @@
 
 The rule: the graph is the file's, untouched; what is added is kernels that the evaluator
 lacks: QuantizeLinear and DequantizeLinear of opsets before 19 use its newest ones, and
-QuantizeLinear saturates beyond 32 bits, where the evaluator's cast wraps around.
+QuantizeLinear saturates beyond 32 bits, where the evaluator's cast wraps around, and
+MaxPool's auto_pad SAME_LOWER is padded as the specification says, less at the end.
 """
 
 from __future__ import annotations
@@ -16,7 +17,7 @@ import numpy as np
 import onnx
 from onnx.reference import ReferenceEvaluator
 from onnx.reference.op_run import OpRun
-from onnx.reference.ops import op_dequantize_linear, op_quantize_linear
+from onnx.reference.ops import op_dequantize_linear, op_max_pool, op_quantize_linear
 from onnx.reference.ops._quant_utils import reshape_input
 
 from apsim.nn.judges import exactly, ort_ops, qonnx_ops
@@ -135,6 +136,7 @@ def _kernels(opset: int) -> Iterator[type[OpRun]]:
         yield type(name, (newest,), {"op_domain": ort_ops.DOMAIN, **own})
         if opset < OLD or own:
             yield type(name, (newest,), {"op_domain": "", **own})
+    yield type("MaxPool", (op_max_pool.MaxPool,), {"op_domain": "", "_run": _max_pool})
     if opset < 14:
         yield _kernel("", "BatchNormalization", _batch_normalization)
 
@@ -150,6 +152,22 @@ def _saturating(kernel: Any) -> Callable[..., Any]:
         )
 
     return run
+
+
+def _max_pool(self: OpRun, x: Array, auto_pad: str | None = None, **attributes: Any) -> Any:
+    """SAME_LOWER as pads: with strides the evaluator drops a window of it and pads the end."""
+    if auto_pad == "SAME_LOWER":
+        sizes, kernel = x.shape[2:], attributes["kernel_shape"]
+        ones = [1] * len(sizes)
+        ways = zip(
+            sizes, kernel, attributes["strides"] or ones, attributes["dilations"] or ones,
+            strict=True,
+        )  # fmt: skip
+        spare = [max((-(-n // s) - 1) * s + (k - 1) * d + 1 - n, 0) for n, k, s, d in ways]
+        attributes["pads"] = [n - n // 2 for n in spare] + [n // 2 for n in spare]
+        auto_pad = "NOTSET"
+    pool: Any = op_max_pool.MaxPool
+    return pool._run(self, x, auto_pad=auto_pad, **attributes)
 
 
 def _newest(module: Any, name: str) -> type[OpRun]:

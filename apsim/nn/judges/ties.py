@@ -66,7 +66,8 @@ def allowed(model: Model, layer: Layer, reach: float) -> tuple[float, float]:
     They keep a factor as float32, which is a product and a quotient of float32 numbers;
     where a constant was multiplied into the weights' scale it was rounded once more.  A
     bias stands in a scale that was a rounded product, and where it is real the sum is so
-    much more than the value; in a sum of branches each has a factor of its own.
+    much more than the value; in a sum of branches each has a factor of its own.  Without a
+    real bias, what is added is the nudge that keeps a product on its step (`factors`).
     """
     if isinstance(layer, Add):
         return 0.0, reach
@@ -78,7 +79,13 @@ def allowed(model: Model, layer: Layer, reach: float) -> tuple[float, float]:
     summed = _summed(model, layer)
     if summed is not None:
         whole = np.abs(_file_bias(model, summed)) * requant.scale
-    return 4 * FLOAT32, FLOAT32 * float(4 * real.max() + 2 * whole.max(initial=0))
+    biased = getattr(layer, "shift", None) is not None or np.any(_shift_of(model, layer))
+    nudge = 0.0 if biased else float(real.max())
+    return 4 * FLOAT32, FLOAT32 * float(4 * real.max() + 2 * whole.max(initial=0)) + nudge
+
+
+def _shift_of(model: Model, layer: Layer) -> Any:
+    return model.tensors[layer.inputs[0]].shift
 
 
 def _summed(model: Model, layer: Layer) -> Weighted | None:

@@ -131,8 +131,8 @@ def _products(
     job: Job[Any], x: Iterable[Integers], weights: Iterable[Integers]
 ) -> tuple[list[Integers], list[Part]]:
     """Sums [i, u] and parts of each group, as the mapping lays them out."""
-    assert job.plan.choice is not None
-    run = work.MAPPINGS[job.plan.choice.mapping]
+    choice = job.plan.choice
+    run = work.MAPPINGS[choice.mapping if choice else "im2col"]
     ran = [
         run(job.chip, task, some, others, job.progress)
         for task, some, others in zip(job.plan.body, x, weights, strict=True)
@@ -258,12 +258,19 @@ def _multiply(job: Job[Multiply], *inputs: Integers) -> Executed:
 
 
 def _matmul(job: Job[MatMul], *inputs: Integers) -> Executed:
-    """One product of matrices after the other: [T, K] and [U, K] give [T, U]."""
+    """One product of matrices after the other: [T, K] and [U, K] give [T, U].
+
+    Both factors are data, so that the mapping is im2col's whatever was asked for.
+    """
     a, b = _less_zero(job, inputs)
     b = b if job.layer.transposed else b.swapaxes(-1, -2)
     x, weights = (m.reshape(-1, *m.shape[-2:]) for m in (b, a))
-    values, parts = _products(job, x, weights)
-    return _from_sums(job, np.stack(values).reshape(*a.shape[:-1], -1), 1, parts)
+    ran = [
+        work.products(job.chip, task, some, others, job.progress)
+        for task, some, others in zip(job.plan.body, x, weights, strict=True)
+    ]
+    sums = np.stack([values for values, _ in ran]).reshape(*a.shape[:-1], -1)
+    return _from_sums(job, sums, 1, [part for _, part in ran])
 
 
 def _maximum(job: Job[Maximum], *inputs: Integers) -> Executed:

@@ -43,6 +43,7 @@ from apsim.nn.on_ap.layer_run import NOTHING, Choice, Forecast
 from apsim.nn.on_ap.tasks import Requantization, Setting, Task
 
 MOST_TABLES = 16  # of one layer: a list takes a tenth of a second to find
+TWO_ACTIVATIONS = Choice("im2col", "a product of two activations, which no program can hold")
 __all__ = ["MAPPINGS", "PLANS", "Plan", "body_of", "chosen", "plan_of", "predicted"]
 
 
@@ -294,7 +295,8 @@ def _matmul(model: Model, layer: MatMul, on: Setting) -> Plan:
     a, b = _factors(model, layer)
     task = tasks.products(outputs, length, b, a, on)  # rows of a are the weights of im2col
     body = (task,) * (int(np.prod(lead)) * on.images)
-    return _from_sums(model, layer, on, body, host=_zero_points(model, layer))
+    done = _from_sums(model, layer, on, body, host=_zero_points(model, layer))
+    return done if on.mapping == "im2col" else replace(done, choice=TWO_ACTIVATIONS)
 
 
 def _maximum(model: Model, layer: Maximum, on: Setting) -> Plan:

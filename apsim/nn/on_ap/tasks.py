@@ -155,7 +155,7 @@ def weighted_sums(weights: Integers, pixels: int, act: Words, on: Setting) -> We
     _, plan = closed_form.weights(weights, act.bits, on.columns)
     fold = fold_words(pixels, on.rows)
     return WeightedSums(
-        "weighted sums", (), plan=plan, fold=fold, weights=weights, words=act.coding
+        name="weighted sums", loads=(), plan=plan, fold=fold, weights=weights, words=act.coding
     )
 
 

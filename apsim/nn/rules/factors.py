@@ -6,8 +6,10 @@ The rule: the only place where a scale is divided by a scale.  Importers, `preci
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+import math
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
+from fractions import Fraction
 from typing import Any
 
 import numpy as np
@@ -47,6 +49,13 @@ FLOAT32_ADD = "ort-f32 adds its two branches in float32, zero points first"
 FLOAT32_MEAN = "ort-f32 sums real values in float32 in the order of the window"
 FINE = 12  # a real bias is kept to 2**-13 output steps or better
 WIDE = (-(1 << 30), (1 << 30) - 1)
+NEAR = 24  # bits of the sums for which a product on a step is known to be on it
+SIDES: dict[str, tuple[Callable[[Fraction], int], int]] = {
+    "floor": (round, 1), "half-up": (round, 1), "ceil": (round, -1), "half-down": (round, -1),
+    "toward-zero": (math.ceil, 0), "half-away": (math.ceil, 0),
+    "away-from-zero": (math.floor, 0), "half-zero": (math.floor, 0),
+}  # fmt: skip
+"""How a mantissa is rounded, which way a product is put: a mode keeps what lies on a step."""
 
 
 @dataclass(frozen=True)
@@ -80,6 +89,32 @@ def _requant(rule: str, factor: float | Floats, y: Tensor, clip: Clip) -> Requan
         parity=clip.parity,
         rounding=rounding,
     )
+
+
+def _to_the_grid(requant: Requant, above: Sequence[Fraction], below: float) -> Requant:
+    """The same, right where the exact product lies on a step, which no factor in binary hits.
+
+    sums * p / q, p / q = above / below in lowest terms, lie on a step or 1/q away from it: a
+    mantissa of 31 bits decides them all, put to the side that a mode rounds back from, by its
+    own rounding or by half a unit of the mantissa for each of 2**NEAR sums.  Where q is so
+    great that this is more than 1/q, hardly a sum is a multiple of it; half-even, which looks
+    to both sides, has the tie of its rule.
+    """
+    if requant.rule != "onnx-exact" or requant.offset.any() or requant.rounding not in SIDES:
+        return requant
+    ratios = [part / Fraction(below) for part in above]
+    exponents = [31 - math.frexp(float(ratio))[1] for ratio in ratios]
+    exact = [r * Fraction(2) ** e for r, e in zip(ratios, exponents, strict=True)]
+    if all(part.denominator == 1 for part in exact) or any(
+        r.denominator << NEAR > 1 << max(e, 0) for r, e in zip(ratios, exponents, strict=True)
+    ):
+        return requant
+    mantissa, offset = SIDES[requant.rounding]
+    return replace(
+        requant, scale=np.array([float(ratio) for ratio in ratios]),
+        mantissa=np.array([mantissa(part) for part in exact]), exponent=np.array(exponents),
+        offset=np.full(len(ratios), offset << (NEAR - 1)),
+    )  # fmt: skip
 
 
 def clip_in(requant: Requant) -> Clip:
@@ -121,7 +156,14 @@ def fill_weighted(rule: str, layer: Weighted, x: Tensor, y: Tensor, clip: Clip) 
     else:
         factor = one_scale(x) * weight / one_scale(y)
     requant = _requant(rule, factor, y, clip)
-    return requant if layer.shift is None else _shifted(requant, layer.shift / one_scale(y))
+    if layer.shift is None:
+        return _to_the_grid(requant, _products(one_scale(x), weight), one_scale(y))
+    return _shifted(requant, layer.shift / one_scale(y))
+
+
+def _products(a: float, b: Any) -> list[Fraction]:
+    """The exact products of a number and others."""
+    return [Fraction(a) * Fraction(each) for each in np.ravel(b).tolist()]
 
 
 def _product32(a: float, b: Any) -> Any:
@@ -147,7 +189,7 @@ def fill_product(
     else:
         factor = _product32(a, b) / one_scale(y)
         rule = "tflite-16x8" if inputs[0].bits > 8 else rule
-    return _requant(rule, factor, y, clip)
+    return _to_the_grid(_requant(rule, factor, y, clip), _products(a, b), one_scale(y))
 
 
 def fill_sum(rule: str, layer: Sum, x: Tensor, y: Tensor, clip: Clip) -> Sum:
@@ -195,6 +237,7 @@ def fill_pool(rule: str, layer: AvgPool, x: Tensor, y: Tensor, clip: Clip) -> Av
         raise ModelError(f"layer {layer.name!r}: tflite averages without rescaling, got {factor}")
     height, width = layer.kernel
     requant = _requant(rule, factor, y, clip)
+    requant = _to_the_grid(requant, _products(one_scale(x), layer.gain), one_scale(y))
     host = FLOAT32_MEAN if rule == "ort-f32" and not layer.whole_plane else ""
     return replace(layer, bias=-x.zero_point * height * width, requant=requant, host=host)
 
@@ -213,6 +256,7 @@ def fill_move(rule: str, layer: Move, x: Tensor, y: Tensor, clip: Clip) -> Move:
         requant = replace(requant, scale=ratio, mantissa=mantissa, exponent=exponent)
     if np.any(x.shift):
         requant = _shifted(requant, np.atleast_1d(x.shift) / one_scale(y))
+    requant = _to_the_grid(requant, _products(1.0, scales), one_scale(y))
     return replace(layer, bias=-x.zero_point, requant=requant)
 
 

@@ -82,12 +82,13 @@ def round_divide(numerator: Array, denominator: Array, mode: str, parity: int = 
 
 
 def fits_64_bits(*products: tuple[Array, Array]) -> bool:
-    """Whether the sum of the products of these pairs of arrays stays below 2**61."""
+    """Whether these arrays, and the sum of the products of the pairs, stay below 2**61."""
     return sum(_reach(a) * _reach(b) for a, b in products) < SAFE
 
 
 def _reach(values: Array) -> int:
-    return max(abs(int(values.max())), abs(int(values.min()))) if values.size else 0
+    """The greatest magnitude; at least 1, so that a factor counts beside zeros alone."""
+    return max(abs(int(values.max())), abs(int(values.min())), 1) if values.size else 1
 
 
 def widen(values: Array) -> Array:
