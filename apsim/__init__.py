@@ -10,13 +10,14 @@ import importlib
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
-    from apsim import closed_form, cost, functions, lut, nn, ops
+    from apsim import closed_form, cost, debug, explore, faults, functions, lut, nn, ops, trace
     from apsim.ap_kind import ApKind
     from apsim.counts import Activity, Counts, Phase
+    from apsim.debug.session import Session
     from apsim.errors import ApsimError
     from apsim.layout import Field, Layout
     from apsim.machine import Machine
-    from apsim.program import Microprogram, Operation
+    from apsim.program import Microprogram, Mode, Op, Operation, Step
 
 __all__ = [
     "Activity",
@@ -27,14 +28,22 @@ __all__ = [
     "Layout",
     "Machine",
     "Microprogram",
+    "Mode",
+    "Op",
     "Operation",
     "Phase",
+    "Session",
+    "Step",
     "closed_form",
     "cost",
+    "debug",
+    "explore",
+    "faults",
     "functions",
     "lut",
     "nn",
     "ops",
+    "trace",
 ]
 
 _HOMES = {
@@ -46,8 +55,12 @@ _HOMES = {
     "Layout": "layout",
     "Machine": "machine",
     "Microprogram": "program",
+    "Mode": "program",
+    "Op": "program",
     "Operation": "program",
     "Phase": "counts",
+    "Session": "debug.session",
+    "Step": "program",
 }
 
 

@@ -20,9 +20,9 @@ from contextlib import contextmanager, suppress
 from typing import NoReturn
 
 from apsim import process
-from apsim.errors import ApsimError, InputError, shown, shown_lines
+from apsim.errors import ApsimError, InputError, MissingExtra, shown, shown_lines
 
-__all__ = ["VERBS", "main"]
+__all__ = ["VERBS", "main", "parser"]
 
 VERBS: tuple[str, ...] = (
     "run",
@@ -37,6 +37,7 @@ VERBS: tuple[str, ...] = (
     "debug",
     "trace",
     "rtl",
+    "guide",
 )
 """The verbs in the order of the help; each is a module of `apsim.commands`."""
 
@@ -47,6 +48,7 @@ ONE_THREAD = ("OPENBLAS_NUM_THREADS", "1")
 """Threads of numpy's BLAS go on spinning after a product, on cores that the emulator wants."""
 
 KEPT = "files that it said it wrote are kept, nothing else; start it again"
+WIDE = "240"  # columns of a terminal that are enough for every table
 BROKEN_PIPE = 141
 DEFECT = 70
 
@@ -64,6 +66,14 @@ class _Parser(argparse.ArgumentParser):
 class _Version(argparse.Action):
     def __call__(self, parser: argparse.ArgumentParser, *_: object) -> NoReturn:
         print(f"apsim {_version()}")
+        parser.exit()
+
+
+class _Completion(argparse.Action):
+    def __call__(
+        self, parser: argparse.ArgumentParser, space: object, shell: object, *_: object
+    ) -> NoReturn:
+        print(_completion(parser, str(shell)))
         parser.exit()
 
 
@@ -111,14 +121,26 @@ def _defect(error: Exception) -> str:
 
 
 def _run(argv: list[str]) -> int:
-    parser = _parser()
+    whole, verbs = _parser()
     if argv and not argv[0].startswith("-") and argv[0] not in VERBS:
-        parser.error(_unknown_verb(argv[0]))
+        whole.error(_unknown_verb(argv[0]))
     _refuse_long_numbers(argv)
     with _flushing():
-        args = parser.parse_args(argv)
+        if not argv:
+            whole.print_help()
+            return 0
+        args, extra = whole.parse_known_args(argv)
+        if extra:
+            verbs[args.verb].error(_unknown_option(extra, verbs[args.verb]))
+        if getattr(args, "wide", False):
+            os.environ["COLUMNS"] = WIDE
         code: int = args.run(args)
         return code
+
+
+def parser(verb: str) -> argparse.ArgumentParser:
+    """The parser of one verb, for those who list its options."""
+    return _parser()[1][verb]
 
 
 def _refuse_long_numbers(argv: list[str]) -> None:
@@ -148,24 +170,60 @@ def _flushing() -> Iterator[None]:
         raise InputError(f"cannot write to the standard output: {reason}") from error
 
 
-def _parser() -> argparse.ArgumentParser:
-    parser = _Parser(
+def _parser() -> tuple[argparse.ArgumentParser, dict[str, argparse.ArgumentParser]]:
+    """The whole command line, and the parser of each verb."""
+    whole = _Parser(
         prog="apsim",
         description="Emulate associative processors bit by bit, count every operation, "
         "and hold the counts against the BF-IMNA paper.",
         allow_abbrev=False,
     )
-    parser.add_argument("--version", action=_Version, nargs=0, help="print the version and exit")
-    subparsers = parser.add_subparsers(metavar="VERB", dest="verb", required=True)
+    whole.add_argument("--version", action=_Version, nargs=0, help="print the version and exit")
+    whole.add_argument(
+        "--completion", action=_Completion, metavar="SHELL",
+        help="print completions for bash, zsh or tcsh (extra completion)",
+    )  # fmt: skip
+    subparsers = whole.add_subparsers(metavar="VERB", dest="verb", required=True)
     for verb in VERBS:
-        importlib.import_module(f"apsim.commands.{MODULES.get(verb, verb)}").add_parser(subparsers)
-    return parser
+        module = importlib.import_module(f"apsim.commands.{MODULES.get(verb, verb)}")
+        module.add_parser(subparsers)
+        if example := _example(module.__doc__ or ""):
+            subparsers.choices[verb].epilog = example
+    return whole, dict(subparsers.choices)
+
+
+def _completion(whole: argparse.ArgumentParser, shell: str) -> str:
+    """What a shell reads to complete verbs and options."""
+    try:
+        import shtab
+    except ImportError as error:
+        raise MissingExtra("shtab", "completion") from error
+    if shell not in shtab.SUPPORTED_SHELLS:
+        wanted = ", ".join(shtab.SUPPORTED_SHELLS)
+        raise InputError(f"--completion: wanted one of {wanted}, got {shell!r}")
+    return str(shtab.complete(whole, shell=shell))
+
+
+def _example(text: str) -> str:
+    """The example in a module's docstring, as its help shows it."""
+    _, sign, example = text.partition("Example: `")
+    return f"example: {example.partition('`')[0]}" if sign else ""
 
 
 def _unknown_verb(verb: str) -> str:
     near = difflib.get_close_matches(verb, VERBS, n=1, cutoff=0.5)
     hint = f"; did you mean {near[0]!r}?" if near else f"; the verbs are {', '.join(VERBS)}"
     return f"there is no verb {verb!r}{hint}"
+
+
+def _unknown_option(extra: Sequence[str], verb: argparse.ArgumentParser) -> str:
+    """What nobody takes, with the option that comes nearest to it."""
+    options = [action for action in verb._actions if action.help != argparse.SUPPRESS]
+    known = [text for action in options for text in action.option_strings]
+    first = extra[0].partition("=")[0]
+    near = difflib.get_close_matches(first, known, n=1, cutoff=0.6)
+    hint = f"; did you mean {near[0]}?" if near and first.startswith("-") else ""
+    return f"unrecognized arguments: {' '.join(extra)}{hint}"
 
 
 def _version() -> str:

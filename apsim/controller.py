@@ -17,6 +17,7 @@ from apsim.counts import Activity, Counts, Phase
 from apsim.encoding import encode
 from apsim.errors import CountError, InputError
 from apsim.program import Item, Microprogram
+from apsim.records import Record, Tabular
 from apsim.step import Loop, Mode, Op, Step
 
 __all__ = ["ByPhase", "Event", "Tag", "counted", "require", "run", "steps"]
@@ -55,7 +56,7 @@ class Tag:
 
 
 @dataclass(frozen=True)
-class Event:
+class Event(Tabular):
     """What one step did: its number, the step, the tag after it, counts and activity.
 
     `rows` is the table of rows [groups, slots] that a vertical step acted on, else None.
@@ -67,6 +68,11 @@ class Event:
     counts: Counts
     activity: Activity
     rows: NDArray[np.int64] | None = None
+
+    def table(self) -> list[Record]:
+        """One record: the step, its tag, counts and activity."""
+        parts = {**self.counts.as_dict(), **self.activity.as_dict()}
+        return [{"index": self.index, "step": str(self.step), "tag": str(self.tag), **parts}]
 
     def __str__(self) -> str:
         return f"{self.step}   tag {self.tag}"

@@ -4,6 +4,8 @@ The rule: every message says what was wanted, what came, and where.  The command
 line prints the message and exits with code 2; it never shows a traceback for these.
 """
 
+from __future__ import annotations
+
 __all__ = [
     "ApsimError",
     "CountError",
@@ -51,10 +53,15 @@ class MissingExtra(ApsimError):
     """An optional package is not installed; the message names the extra to install."""
 
     def __init__(self, package: str, extra: str) -> None:
+        self.package, self.extra = package, extra
         super().__init__(
             f"this needs the package {package!r}, which is not installed; "
             f"install it with: pip install 'apsim[{extra}]'"
         )
+
+    def __reduce__(self) -> tuple[type[MissingExtra], tuple[str, str]]:
+        """How it comes out of another process."""
+        return type(self), (self.package, self.extra)
 
 
 class Place:

@@ -19,10 +19,10 @@ from apsim.cam.base import Cam
 from apsim.cam.faulty import Faults, FaultyCam
 from apsim.counts import Activity, Counts
 from apsim.functions import Function
-from apsim.nn.model import Integers, Model
+from apsim.nn.model import Integers, Layer, Model
 from apsim.nn.on_ap.chip import Chip, Design
-from apsim.nn.runtime import Run, run
-from apsim.workers import over_processes
+from apsim.nn.runtime import Run, Watcher, run
+from apsim.workers import over_processes, tick
 
 __all__ = ["FaultyChip", "Study", "Trial", "interval", "study"]
 
@@ -128,27 +128,49 @@ def study(
     *,
     repeats: int = 5,
     workers: int = 1,
-    progress: Callable[[int, int], None] = lambda done, total: None,
+    watch: Callable[[int], None] = lambda multiplications: None,
 ) -> list[Study]:
     """Run `images` [N, ...] once without faults and `repeats` times with each of `faults`.
 
     `labels` [N] are the right answers, None where nobody knows them.  `chip` gives design,
     AP kind and mapping.  Repeat r of faults with seed s uses seed s + r; `workers` processes share
-    the trials.  Raises `ApsimError` where processes keep dying.
+    the trials; `watch` is told the multiplications that trials have done.  Raises `ApsimError`
+    where processes keep dying.
     """
     clean = run(model, images, Chip(chip.design, ap=chip.kind, mapping=chip.mapping), labels=labels)
     trial = partial(_trial, model, images, labels, chip, clean.outputs)
     seeded = [replace(kind, seed=kind.seed + r) for kind in faults for r in range(repeats)]
-    made = enumerate(map(trial, seeded)) if workers == 1 else over_processes(trial, seeded, workers)
-    trials: dict[int, Trial] = {}
-    for number, done in made:
-        trials[number] = done
-        progress(len(trials), len(seeded))
+    if workers == 1:
+        trials = dict(enumerate(map(partial(trial, _Counter(watch).add), seeded)))
+    else:
+        trials = dict(over_processes(partial(trial, tick), seeded, workers, watch))
     parts = [tuple(trials[k + r] for r in range(repeats)) for k in range(0, len(seeded), repeats)]
     return [
         Study(kind, clean.images, clean.correct, _activity(clean), part)
         for kind, part in zip(faults, parts, strict=True)
     ]
+
+
+class _Counter:
+    """Adds up what it is told, and tells the sum."""
+
+    def __init__(self, watch: Callable[[int], None]) -> None:
+        self.watch, self.done = watch, 0
+
+    def add(self, amount: int) -> None:
+        self.done += amount
+        self.watch(self.done)
+
+
+class _Ticking(Watcher):
+    """Tells the multiplications of a run as they are done."""
+
+    def __init__(self, told: Callable[[int], None]) -> None:
+        self.told = told
+
+    def advance(self, layer: Layer, multiplications: int) -> None:
+        """See `runtime.Watcher`."""
+        self.told(multiplications)
 
 
 def interval(values: Sequence[float], seed: int = 0) -> tuple[float, float]:
@@ -170,11 +192,12 @@ def _trial(
     labels: npt.ArrayLike | None,
     like: Chip,
     truth: Integers,
+    told: Callable[[int], None],
     faults: Faults,
 ) -> Trial:
     """One run with faults against the outputs `truth` [N, ...] of the faultless one."""
     chip = FaultyChip(like.design, ap=like.kind, faults=faults, mapping=like.mapping)
-    faulty = run(model, images, chip, labels=labels)
+    faulty = run(model, images, chip, labels=labels, watcher=_Ticking(told))
     logits, right = (found.reshape(faulty.images, -1) for found in (faulty.outputs, truth))
     return Trial(
         faulty.correct,

@@ -96,13 +96,17 @@ def _descriptor(path: str | os.PathLike[str]) -> int | None:
 
 def _is_special(path: str | os.PathLike[str]) -> bool:
     """Whether there is something that is written through; raises `OSError` for a folder."""
+    if not os.fspath(path):
+        raise FileNotFoundError(2, "the name is empty")
     if os.path.isdir(path):
         raise IsADirectoryError(21, "Is a directory")
+    if os.path.islink(os.path.realpath(path)):
+        raise OSError(40, "Too many levels of symbolic links")
     return _descriptor(path) is not None or (os.path.exists(path) and not os.path.isfile(path))
 
 
 def _unwritable(path: str | os.PathLike[str], error: OSError) -> InputError:
-    return InputError(f"cannot write {path}: {error.strerror or error}")
+    return InputError(f"cannot write {path or '(nothing)'}: {error.strerror or error}")
 
 
 def require_writable(*paths: str | os.PathLike[str] | None) -> None:

@@ -43,9 +43,29 @@ def _size(name: str, value: object) -> int:
 class Machine:
     """An AP of `rows` rows with fields by name; all cells 0 at first.
 
+    `counts` are the compares, writes and reads that its programs took so far,
+    `counts_by_phase` the same by what they were for, and `activity` the lines and cells they
+    touched.  `print` shows the first words, `peek` looks without counting.
+
+    >>> from apsim import Layout, ops
+    >>> m = Machine(rows=2, layout=Layout(A=4, B=4, C=1))
+    >>> m.write("A", [1, 2])
+    >>> m.write("B", [3, 9])
+    >>> m.run(ops.add("A", "B", carry="C")).counts
+    Counts(compare=16, write=16, read=0)
+    >>> m.read("B").tolist(), m.counts
+    ([4, 11], Counts(compare=16, write=24, read=4))
+
     `engine` is "strict" (packed, fast), "dense" (the definition) or "fused".  Raises
     `ProgramError` where a size or an engine is not possible.
     """
+
+    counts: Counts
+    """Compares, writes and reads of everything that ran on this machine."""
+    activity: Activity
+    """Lines that were compared and matched, cells that were driven and that changed."""
+    counts_by_phase: dict[Phase, Counts]
+    """`counts`, by what the steps were for."""
 
     def __init__(
         self, rows: int, layout: Layout, *, columns: int | None = None, engine: str = "strict"
@@ -163,7 +183,11 @@ class Machine:
 
     def peek(self, *fields: str, kind: str | None = None) -> NDArray[np.int64]:
         """Look at a word of every row; nothing is counted."""
-        cells, words = self.cam.peek(), np.zeros(self.rows, np.uint64)
+        return self._words(fields, self.rows, kind)
+
+    def _words(self, fields: tuple[str, ...], rows: int, kind: str | None) -> NDArray[np.int64]:
+        """Words of the first `rows` rows; nothing is counted."""
+        cells, words = self.cam.peek(rows), np.zeros(rows, np.uint64)
         columns = [column for name in fields for column in self.layout[name].columns]
         for place, column in enumerate(columns):
             words |= cells[:, column].astype(np.uint64) << np.uint64(place)
@@ -196,7 +220,7 @@ class Machine:
     def _grid(self, most: int) -> str:
         shown = min(most, self.rows)
         lines = ["row  " + "  ".join(f"{name:>10}" for name in self.layout)]
-        words = {name: self.peek(name)[:shown] for name in self.layout}
+        words = {name: self._words((name,), shown, None) for name in self.layout}
         for row in range(shown):
             lines.append(f"{row:3d}  " + "  ".join(f"{words[n][row]:10d}" for n in self.layout))
         return "\n".join(lines + ["..."] * (shown < self.rows))

@@ -11,6 +11,10 @@ import os
 import signal
 import sys
 from types import FrameType
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from sys import UnraisableHookArgs
 
 __all__ = ["Terminated", "code", "ended_by", "leave", "prepare", "quiet"]
 
@@ -35,6 +39,7 @@ def prepare() -> None:
     """Open what is closed, spell out what a stream cannot show, answer the signals."""
     _plug()
     codecs.register_error("apsim.spelled", _spelled)
+    sys.unraisablehook = _unraisable
     for stream in (sys.stdout, sys.stderr):
         if hasattr(stream, "reconfigure"):
             stream.reconfigure(errors="apsim.spelled")
@@ -71,6 +76,17 @@ def _answer(number: int, frame: FrameType | None) -> None:
     if _is_importing(frame):  # half-imported modules are no state to unwind from
         leave()
     raise KeyboardInterrupt if number == signal.SIGINT else Terminated
+
+
+def _unraisable(lost: UnraisableHookArgs) -> None:
+    """What a callback of the interpreter raised, which nothing catches: a signal ends all the same.
+
+    Where a signal comes within a finalizer or the callback of a weak reference, Python drops
+    the `KeyboardInterrupt` and goes on.
+    """
+    if issubclass(lost.exc_type, KeyboardInterrupt):
+        leave()
+    sys.__unraisablehook__(lost)
 
 
 def _is_importing(frame: FrameType | None) -> bool:

@@ -10,7 +10,7 @@ from collections import Counter
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, field, replace
 from functools import cached_property, lru_cache, wraps
-from typing import Any, ParamSpec
+from typing import Any, ParamSpec, SupportsIndex
 
 import numpy as np
 from numpy.typing import NDArray
@@ -137,9 +137,9 @@ class Operation:
     parts: tuple[Operation, ...] = field(default=(), repr=False)
     made: tuple[Any, ...] = field(default=(), repr=False)
 
-    def __reduce__(self) -> tuple[Any, ...]:
+    def __reduce_ex__(self, protocol: SupportsIndex) -> str | tuple[Any, ...]:
         """How a pickle makes it again: by the call that made it, where that goes by a name."""
-        return (_made, self.made) if self.made else super().__reduce_ex__(2)  # type: ignore[return-value]
+        return (_made, self.made) if self.made else super().__reduce_ex__(protocol)
 
     def on(self, layout: Layout) -> Microprogram:
         """The program on this layout; raises `LayoutError` or `ProgramError`."""

@@ -22,7 +22,7 @@ from apsim.cam.lanes.run import Runner
 Numbers = NDArray[np.int64]
 GROUPS = 8
 KNOWN = (
-    step.step, step.fill, step.assign, kernel.begin, kernel.take,
+    step.step, step.fill, kernel.take,
     kernel.put, kernel.put_columns, kernel.move, kernel.chain,
 )  # fmt: skip
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 import argparse
 import os
 import re
+import shlex
 import signal
 import subprocess
 import sys
@@ -78,10 +79,41 @@ def test_the_nearest_verb_is_suggested(
     assert "did you mean 'probe'?" in capsys.readouterr().err
 
 
-def test_no_verb_at_all_is_an_error_of_one_line() -> None:
+def test_no_verb_at_all_shows_the_help() -> None:
     done = run()
-    assert done.returncode == 2
-    assert re.fullmatch(r"apsim: error: .*VERB.*\n", done.stderr)
+    assert (done.returncode, done.stderr) == (0, "")
+    assert all(verb in done.stdout for verb in cli.VERBS)
+
+
+def test_the_nearest_option_is_named(capsys: pytest.CaptureFixture[str]) -> None:
+    with pytest.raises(SystemExit, match="2"):
+        cli.main(["run", "--imges", "3"])
+    said = capsys.readouterr().err
+    assert "unrecognized arguments: --imges; did you mean --images?" in said
+    assert "(see: apsim run --help)" in said
+
+
+@pytest.mark.parametrize("name", cli.VERBS)
+def test_the_example_of_a_verbs_help_runs(
+    name: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    if name == "import":
+        pytest.importorskip("onnx")
+        from tests.helpers.judge_models import conv_net
+
+        conv_net(tmp_path / "model.onnx")
+    example = cli.parser(name).epilog or ""
+    assert example.startswith(f"example: apsim {name} ")
+    assert cli.main(shlex.split(example)[2:]) == 0, capsys.readouterr()
+
+
+def test_completions_are_printed_for_a_shell(capsys: pytest.CaptureFixture[str]) -> None:
+    pytest.importorskip("shtab")
+    with pytest.raises(SystemExit, match="0"):
+        cli.main(["--completion", "bash"])
+    assert "--images" in capsys.readouterr().out
+    assert cli.main(["--completion", "dos"]) == 2
 
 
 @pytest.mark.parametrize("code", [0, 1])
@@ -110,6 +142,39 @@ def test_ctrl_c_is_one_line_and_exit_130(
     verb(action)
     assert cli.main(["probe"]) == 130
     assert capsys.readouterr() == ("", f"apsim: interrupted; {cli.KEPT}\n")
+
+
+@pytest.mark.parametrize(("number", "word"), [(2, "interrupted"), (15, "terminated")])
+def test_a_signal_within_a_callback_of_the_interpreter_is_not_lost(number: int, word: str) -> None:
+    """Python drops what the callback of a weak reference raises; the process ends all the same"""
+    code = (
+        "import signal, weakref\n"
+        "from apsim import process\n"
+        "class Thing: pass\n"
+        "process.prepare()\n"
+        "thing = Thing()\n"
+        f"watch = weakref.ref(thing, lambda _: signal.raise_signal({number}))\n"
+        "del thing\n"
+        "print('went on')\n"
+    )
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True)
+    assert (done.returncode, done.stdout, done.stderr) == (128 + number, "", f"apsim: {word}\n")
+
+
+@pytest.mark.parametrize(("number", "word"), [(2, "interrupted"), (15, "terminated")])
+def test_a_signal_before_anything_is_imported_is_answered(number: int, word: str) -> None:
+    code = (
+        "import signal, sys\n"
+        "from importlib.abc import MetaPathFinder\n"
+        "class Signal(MetaPathFinder):\n"
+        "    def find_spec(self, name, *_):\n"
+        f"        if name == 'apsim.cli': signal.raise_signal({number})\n"
+        "import apsim.__main__\n"
+        "sys.meta_path.insert(0, Signal())\n"
+        "apsim.__main__.main()\n"
+    )
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True)
+    assert (done.returncode, done.stdout, done.stderr) == (128 + number, "", f"apsim: {word}\n")
 
 
 def test_a_reader_that_stops_reading_causes_no_noise() -> None:

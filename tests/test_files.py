@@ -85,6 +85,15 @@ def test_a_path_that_cannot_be_written_is_refused_before_any_work(
         files.require_writable(None, tmp_path / name)
 
 
+def test_neither_an_empty_name_nor_a_link_to_itself_is_written(tmp_path: Path) -> None:
+    (tmp_path / "loop").symlink_to("loop")
+    for name, why in (("", "the name is empty"), (str(tmp_path / "loop"), "symbolic links")):
+        for write in (files.require_writable, lambda name: files.write_text(name, "text")):
+            with pytest.raises(InputError, match=why):
+                write(name)
+    assert os.readlink(tmp_path / "loop") == "loop"
+
+
 def test_text_that_cannot_be_read_is_one_message(tmp_path: Path) -> None:
     (tmp_path / "bytes").write_bytes(b"\xff\xfe")
     with pytest.raises(InputError, match="bytes: it is not UTF-8 text"):

@@ -15,7 +15,7 @@ from hypothesis import strategies as st
 import apsim
 from apsim import closed_form, cost, lut, nn, ops
 from apsim.counts import Activity, Counts, Phase
-from apsim.errors import ApsimError, InputError, LayoutError, ProgramError
+from apsim.errors import ApsimError, InputError, LayoutError, MissingExtra, ProgramError
 from apsim.layout import Layout
 from apsim.machine import Machine
 from apsim.program import Microprogram, Mode, Op, Operation, Step
@@ -204,6 +204,8 @@ def public_objects() -> dict[str, Any]:
         "activity": execution.activity, "model": nn.load("digits"),
         "chip of a run": nn.Chip.preset("bf-imna-lr"),
         "operation": ops.add("A", "B", carry="C") + ops.clear("A"),
+        "constants": ops.preset({"A": 3}) + ops.add_constant_multiple(-3, "A", "P", carry="C"),
+        "error": MissingExtra("numba", "fast"),
     }  # fmt: skip
 
 

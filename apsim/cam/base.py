@@ -16,6 +16,7 @@ from apsim.cam.needs import Needs
 from apsim.counts import Activity, Counts
 from apsim.encoding import BODY, GROUPS, OP, PARALLEL, Code
 from apsim.errors import CountError, ProgramError
+from apsim.records import Record, Tabular
 from apsim.step import COUNTS, Op
 
 READ = int(Op.READ)
@@ -26,7 +27,7 @@ __all__ = ["COMPARES", "Cam", "Execution", "lines_of", "refuse_unless_it_fits"]
 
 
 @dataclass(frozen=True)
-class Execution:
+class Execution(Tabular):
     """What an execution did, for each encoded step: int64[n] each, summed over groups.
 
     The hardware carried out the step `times` times.  `compared` lines took part in its
@@ -62,6 +63,15 @@ class Execution:
             )
         _, compared, matched, written, flipped = numbers
         return cls(times, compared, matched, written, flipped, ops)
+
+    def table(self) -> list[Record]:
+        """A record for each encoded step: what it is, how often, and what it did."""
+        names = ("times", "compared", "matched", "written", "flipped")
+        columns = [getattr(self, name).tolist() for name in names]
+        return [
+            {"step": k, "op": Op(op).name.lower(), **dict(zip(names, numbers, strict=True))}
+            for k, (op, *numbers) in enumerate(zip(self.ops.tolist(), *columns, strict=True))
+        ]
 
     @property
     def counts(self) -> Counts:
@@ -141,8 +151,11 @@ class Cam(Protocol):
         """Columns matched by the last vertical compare or read: bool[groups, columns]."""
         ...
 
-    def peek(self) -> NDArray[np.bool_]:
-        """A copy of the cells, bool[rows, columns]; a look that costs nothing."""
+    def peek(self, rows: int | None = None) -> NDArray[np.bool_]:
+        """A copy of the cells, bool[rows, columns], of the first `rows` alone where given.
+
+        A look that costs nothing.
+        """
         ...
 
     def poke(self, cells: NDArray[np.bool_]) -> None:

@@ -74,9 +74,9 @@ class DenseCam:
         tags: Array = self._vertical[0].copy()
         return tags
 
-    def peek(self) -> Array:
-        """A copy of the cells, bool[rows, columns]."""
-        return self._cells.copy()
+    def peek(self, rows: int | None = None) -> Array:
+        """A copy of the cells, bool[rows, columns], of the first `rows` alone where given."""
+        return self._cells[:rows].copy()
 
     def poke(self, cells: Array) -> None:
         """Set all cells, outside the count."""

@@ -24,10 +24,12 @@ from typing import Any, TypeVar, cast
 import llvmlite
 import numba
 import numpy as np
-from numba.core import caching, ccallback, config, serialize, types
+from numba.core import caching, ccallback, config, serialize, sigutils, types
 from numba.core.compiler import CompileResult
 
-__all__ = ["PLAIN", "Operation", "cache_folder", "kernel", "plain", "small", "sources_digest"]
+__all__ = [
+    "PLAIN", "Compiled", "Operation", "cache_folder", "kernel", "plain", "small", "sources_digest",
+]  # fmt: skip
 
 Function = TypeVar("Function", bound=Callable[..., Any])
 
@@ -42,53 +44,16 @@ Numbers = types.CPointer(types.int64)
 DIGEST = hashlib.sha256().digest_size
 
 
-def kernel(signature: str) -> Callable[[Function], Function]:
-    """A function for one signature, which runs without the interpreter's lock.
+class Compiled:
+    """A function for one signature, compiled, or loaded, when its code is first asked for.
 
-    It is compiled, or what was compiled is loaded, when it is first called.
+    Called from Python it runs without the interpreter's lock.  `text` is the source of a
+    function that is in no file.
     """
 
-    def made(function: Function) -> Function:
-        if PLAIN:
-            return _wrapping(function)
-        return cast(Function, functools.wraps(function)(_Kernel(function, signature)))
-
-    return made
-
-
-class _Kernel:
-    def __init__(self, function: Callable[..., Any], signature: str) -> None:
-        self.function, self.signature = function, signature
-
-    @functools.cached_property
-    def compiled(self) -> Callable[..., Any]:
-        """The function for its signature."""
-        made = _njit(nogil=True, **OPTIONS)(self.function)
-        made._cache = _Kept(self.function)
-        made.compile(self.signature)
-        made.disable_compile()
-        return cast(Callable[..., Any], made)
-
-    def __call__(self, *args: Any) -> Any:
-        return self.compiled(*args)
-
-
-def small(function: Function) -> Function:
-    """A leaf of kernels: compiled into those that call it, and kept with them."""
-    if PLAIN:
-        return function
-    return cast(Function, _njit(**OPTIONS, no_cpython_wrapper=True)(function))
-
-
-class Operation:
-    """A `void f(frame, row)` that kernels call by its address (`vector.invoke`).
-
-    It is compiled, or loaded, when somebody first asks for the address.  `text` is the source
-    of a function that is in no file.
-    """
-
-    def __init__(self, function: Callable[..., None], text: str = "") -> None:
-        self.function, self.text = function, text
+    def __init__(self, function: Callable[..., Any], signature: Any, text: str = "") -> None:
+        functools.update_wrapper(self, function)
+        self.function, self.signature, self.text = function, signature, text
 
     @functools.cached_property
     def address(self) -> int:
@@ -106,12 +71,42 @@ class Operation:
 
     @functools.cached_property
     def _code(self) -> Any:
-        """It lives as long as its operation."""
-        kind = (Numbers, Numbers), types.void
+        """It lives as long as its function."""
         options = {"error_model": "numpy", "_nrt": False}
-        code: Any = ccallback.CFunc(self.function, kind, {}, options)
+        code: Any = ccallback.CFunc(self.function, self.signature, {}, options)
         code._cache = _Kept(self.function, self.text)
         return code
+
+    @functools.cached_property
+    def _called(self) -> Callable[..., Any]:
+        address = self.address
+        return plain(address) if PLAIN else cast(Callable[..., Any], self._code.ctypes)
+
+    def __call__(self, *args: Any) -> Any:
+        return self._called(*args)
+
+
+class Operation(Compiled):
+    """A `void f(frame, row)` that kernels call by its address (`vector.invoke`)."""
+
+    def __init__(self, function: Callable[..., None], text: str = "") -> None:
+        super().__init__(function, ((Numbers, Numbers), types.void), text)
+
+
+def kernel(signature: str) -> Callable[[Function], Function]:
+    """A function of integers that Python calls, for one signature."""
+
+    def made(function: Function) -> Function:
+        return cast(Function, Compiled(function, sigutils.normalize_signature(signature)))
+
+    return made
+
+
+def small(function: Function) -> Function:
+    """A leaf of kernels: compiled into those that call it, and kept with them."""
+    if PLAIN:
+        return function
+    return cast(Function, _njit(**OPTIONS, no_cpython_wrapper=True)(function))
 
 
 _plain: list[Callable[..., None]] = []

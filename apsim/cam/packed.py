@@ -16,6 +16,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from apsim.cam.base import Execution, refuse_unless_it_fits
+from apsim.cam.lanes.operands import planes_of, words_of
 from apsim.encoding import Code
 from apsim.errors import ProgramError
 
@@ -73,9 +74,11 @@ class PackedCam:
         """Columns matched by the last vertical compare or read: bool[groups, columns]."""
         return _bits(self._latches[:, 0], self.columns)
 
-    def peek(self) -> Bits:
-        """A copy of the cells, bool[rows, columns]."""
-        return np.ascontiguousarray(_bits(self._planes[:-2], self.rows).T)
+    def peek(self, rows: int | None = None) -> Bits:
+        """A copy of the cells, bool[rows, columns], of the first `rows` alone where given."""
+        rows = self.rows if rows is None else min(rows, self.rows)
+        words = self._planes[:-2, : -(-rows // 64)]
+        return np.ascontiguousarray(_bits(np.ascontiguousarray(words), rows).T)
 
     def poke(self, cells: Bits) -> None:
         """Set all cells, outside the count."""
@@ -149,8 +152,9 @@ class PackedCam:
     def _vertical(self, plan: Plan, section: Section, data: Words, out: Words) -> Numbers:
         """Run loops on the rows that they touch, turned into lines."""
         late, totals = _late(), np.zeros((5, len(plan.steps)), np.int64)
+        assert section.groups is not None  # of a section with loops
         cells = _aligned(-(-self.rows // 64) * 64, len(self._live_columns))
-        late.turn(self._planes, self.columns, section.groups, cells, False)
+        _turn(self._planes, self.columns, section.groups, cells, False)
         for start in section.loops:
             loop = plan.loops[start]
             self._set_segments(len(loop.table) if loop.parallel else 1)
@@ -167,7 +171,7 @@ class PackedCam:
                 self._latches.strides[0] if loop.parallel else 0,
             )  # fmt: skip
             totals += counted
-        late.turn(self._planes, self.columns, section.groups, cells, True)
+        _turn(self._planes, self.columns, section.groups, cells, True)
         return totals
 
     def _set_segments(self, segments: int) -> None:
@@ -191,6 +195,17 @@ class FusedCam(PackedCam):
         if self.always:
             return plan.chosen(lambda *_: True, 0)
         return plan.chosen(_late().worth, self._vectors)
+
+
+def _turn(planes: Words, columns: int, groups: NDArray[np.int64], cells: Words, back: bool) -> None:
+    """Copy groups of 64 rows from planes to cells uint64[rows, words], or `back`."""
+    lines = (64 * groups[:, None] + np.arange(64)).ravel()
+    for word, first in enumerate(range(0, columns, 64)):
+        part = planes[first : min(first + 64, columns)]
+        if back:
+            part[:, groups] = planes_of(cells[lines, word][None], len(part))[0]
+        else:
+            cells[lines, word] = words_of(part[:, groups])
 
 
 def _is_plain(words: Words) -> bool:
@@ -222,11 +237,11 @@ def _bits(words: Words, count: int) -> Bits:
 @cache
 def _late() -> SimpleNamespace:
     """What numba is imported for."""
-    from apsim.cam import frame, plan, planes, step
+    from apsim.cam import frame, plan, step
     from apsim.cam.lut_step import worth
 
     return SimpleNamespace(
-        plan=plan.plan, worth=worth, tiles=step.tiles, loop=step.loop, turn=planes.turn,
+        plan=plan.plan, worth=worth, tiles=step.tiles, loop=step.loop,
         frame=frame.frame, told=frame.told, address=frame.address,
     )  # fmt: skip
 

@@ -49,7 +49,7 @@ class Section:
     start: int
     stop: int
     loops: tuple[int, ...] = ()
-    groups: Numbers | None = None
+    groups: Numbers = field(default_factory=lambda: np.zeros(0, np.int64))
 
 
 @dataclass(frozen=True)
@@ -364,9 +364,11 @@ def _horizontal(
         yield [step.step.address, 0, write, 0, index, flags, 0, one[WRITES]]
     elif op == Op.WRITE_ALL:
         yield [step.fill.address, 0, at + ENTRY * one[WRITE], one[WRITES], index, 0, 0, 0]
+    elif op == Op.WRITE_TAG:
+        yield [step.fill.address, 0, at + ENTRY * one[KEY], 1, index, step.TAG, 0, 0]
     else:
-        operation, line = take if op == Op.WRITE_DATA else step.assign, int(pool[one[KEY], 0])
-        yield [operation.address, 0, line, span, index, one[PORT], one[PLACE], 0]
+        line = int(pool[one[KEY], 0])
+        yield [take.address, 0, line, span, index, one[PORT], one[PLACE], 0]
     if put:
         yield [put.address, 0, 0, 0, index, one[PORT], one[PLACE], 0]
 
@@ -393,7 +395,7 @@ def vertical(
     pool: int,
     gate: Operation = step.gate,
     move: Operation = step.move,
-    put: Operation = step.put_row,
+    put: Operation = step.move,
 ) -> Iterator[list[int]]:
     """The operations of a vertical step, whose bits stand in a pool at an address."""
     op, key, write = one[OP], pool + ENTRY * one[KEY], pool + ENTRY * one[WRITE]
@@ -412,4 +414,4 @@ def vertical(
         port = one[PORT] if op == Op.WRITE_DATA else -1
         yield [move.address, 0, key, one[WIDTH], index, one[TARGET], one[SOURCE], port]
     if op == Op.READ and one[PORT] >= 0:
-        yield [put.address, 0, 0, one[WIDTH], index, one[PORT], one[SOURCE], 0]
+        yield [put.address, 0, 0, one[WIDTH], -1, 0, one[SOURCE], one[PORT]]

@@ -18,15 +18,15 @@ from apsim.cam.frame import (
 
 from apsim.cam.jit import Operation, kernel, small
 from apsim.cam.vector import (
-    invoke, load, nothing, offset, ones, pointer, popcount, splat, store, total, words,
+    invoke, load, nothing, offset, ones, pointer, popcount, splat, store, total, words, zero,
 )  # fmt: skip
 
 # isort: on
 from apsim.step import Gate
 
 __all__ = [
-    "COUNTED", "KEEPS", "KEPT", "KNOWN", "NEVER", "ONLY", "PART", "SILENT",
-    "assign", "fill", "gate", "loop", "move", "put_row", "put_rows", "step", "take_rows", "tiles",
+    "COUNTED", "FRESH", "KEEPS", "KEPT", "KNOWN", "NEVER", "ONLY", "PART", "SILENT", "TAG",
+    "fill", "gate", "loop", "move", "put_rows", "step", "take_rows", "tiles",
 ]  # fmt: skip
 
 NEVER, KNOWN, COUNTED = 0, 1, 2  # how a written line flips: not, with each match, cell by cell
@@ -37,12 +37,14 @@ ONLY = 8  # it only writes
 SILENT = 16  # what matched is counted elsewhere, after the tag chain
 PART = 32  # of a step whose other part has counted that it was carried out
 
+FRESH, TAG = 1, 2  # of a fill: the lines hold zeros, as yet nowhere; the bits are the row tags
+
 LOAD_G, LOAD_K, CARRY, PREFIX = (
     int(Gate.LOAD_G), int(Gate.LOAD_K), int(Gate.CARRY), int(Gate.PREFIX),
 )  # fmt: skip
 VECTOR = 512  # rows
 FEW_KEYS, FEW_WRITES = 4, 2
-ZERO, ONE, ONES = np.uint64(0), np.uint64(1), np.uint64(0xFFFF_FFFF_FFFF_FFFF)
+ZERO, ONE, LAST, ONES = np.uint64(0), np.uint64(1), np.uint64(63), ~np.uint64(0)
 
 
 @Operation
@@ -110,37 +112,30 @@ def step(frame, row):  # type: ignore[no-untyped-def]
 
 @Operation
 def fill(frame, row):  # type: ignore[no-untyped-def]
-    """WRITE_ALL: bits of COUNT rows (line, bit, ...) of TABLE, whatever the tags."""
-    base, line, live = frame[BASE] + row[AT], frame[LINE], frame[LIVE]
-    pool, flips = pointer(row[TABLE]), nothing()
+    """WRITE_ALL: bits of COUNT rows (line, bit, ...) of TABLE, whatever the tags.
+
+    Where X is TAG, WRITE_TAG: these lines := the row tags.  Where it is FRESH the lines are of
+    zeros that nobody has stored yet; and where INDEX < 0 they get only these, uncounted.
+    """
+    base, line, live, index = frame[BASE] + row[AT], frame[LINE], frame[LIVE], row[INDEX]
+    pool, tags, flips = pointer(row[TABLE]), frame[TAGS] + row[AT], nothing()
+    keep = splat(-(row[X] != FRESH))
     for k in range(row[COUNT]):
         place, bits = base + pool[3 * k] * line, splat(-pool[3 * k + 1])
-        for v in range(frame[VECTORS]):
-            old = load(place, v)
-            flip = (old ^ bits) & load(live, v)
-            store(place, v, old ^ flip)
-            flips += ones(flip)
-    written(frame, row[INDEX], frame[ALIVE] * row[COUNT], total(flips))
-
-
-@small
-def written(frame, index, cells, flipped):  # type: ignore[no-untyped-def]
-    """Count a step that wrote, whatever matched."""
-    pointer(frame[TIMES])[index] += frame[WEIGHT]
-    pointer(frame[WRITTEN])[index] += cells
-    pointer(frame[FLIPPED])[index] += flipped
-
-
-@Operation
-def assign(frame, row):  # type: ignore[no-untyped-def]
-    """WRITE_TAG: line TABLE := the row tags."""
-    place, tags = frame[BASE] + row[AT] + row[TABLE] * frame[LINE], frame[TAGS] + row[AT]
-    flips = nothing()
-    for v in range(frame[VECTORS]):
-        tag = load(tags, v)
-        flips += ones(load(place, v) ^ tag)
-        store(place, v, tag)
-    written(frame, row[INDEX], frame[ALIVE], total(flips))
+        if row[X] == FRESH and pool[3 * k + 1] == 0:
+            zero(place, line)
+        else:
+            for v in range(frame[VECTORS]):
+                if row[X] == TAG:
+                    bits = load(tags, v)
+                old = load(place, v) & keep
+                flip = (old ^ bits) & load(live, v)
+                store(place, v, old ^ flip)
+                flips += ones(flip)
+    if index >= 0:
+        pointer(frame[TIMES])[index] += frame[WEIGHT]
+        pointer(frame[WRITTEN])[index] += frame[ALIVE] * row[COUNT]
+        pointer(frame[FLIPPED])[index] += total(flips)
 
 
 @Operation
@@ -157,7 +152,10 @@ def take_rows(frame, row):  # type: ignore[no-untyped-def]
                 new |= ((data[first + k] >> place) & ONE) << np.uint64(k)
             flipped += popcount(cells[word] ^ new)
             cells[word] = new
-        written(frame, row[INDEX] + bit, alive, flipped)
+        index = row[INDEX] + bit
+        pointer(frame[TIMES])[index] += frame[WEIGHT]
+        pointer(frame[WRITTEN])[index] += alive
+        pointer(frame[FLIPPED])[index] += flipped
 
 
 @Operation
@@ -221,56 +219,44 @@ def smeared(word):  # type: ignore[no-untyped-def]
     return word
 
 
-@small
-def lowest(many):  # type: ignore[no-untyped-def]
-    """The lowest bits set: at most 64, none below 0."""
-    if many >= 64:
-        return ONES
-    return (ONE << np.uint64(many)) - ONE if many > 0 else ZERO
-
-
-@small
-def moved(tags, size, first, width):  # type: ignore[no-untyped-def]
-    """64 tags from `first` on of a line of `size` words; zeros outside and from `width` on."""
-    word, shift = first >> 6, first & 63
-    low = tags[word] if 0 <= word < size else ZERO
-    high = tags[word + 1] if 0 <= word + 1 < size else ZERO
-    bits = low >> np.uint64(shift)
-    if shift:
-        bits |= high << np.uint64(64 - shift)
-    return bits & lowest(width)
-
-
 @Operation
 def move(frame, row):  # type: ignore[no-untyped-def]
     """Vertical WRITE_TAG, WRITE_DATA: columns of a row := moved column tags, or a word's bits.
 
-    TABLE is (line, ...); COUNT columns from column X on take tags from column Y on; where
-    Z >= 0, the group's word of port Z instead.
+    TABLE is (line, ...); COUNT columns from column X on take tags from column Y on, zeros from
+    outside of the line; where Z >= 0, the group's word of port Z instead.  READ where INDEX < 0:
+    the group's word of port Z := those tags, which `step` has counted.
     """
-    target, source, width = row[X], row[Y], row[COUNT]
-    cells = words(frame[BASE] + pointer(row[TABLE])[0] * frame[LINE])
-    tags, size, flipped = words(frame[TAGS]), frame[VECTORS] * 8, 0
-    offset = -(target & 63)  # of the target word's bit 0 inside the moved bits
-    for word in range(target >> 6, (target + width + 63) >> 6):
-        done, up = (offset, ZERO) if offset > 0 else (0, np.uint64(-offset))
-        if row[Z] < 0:
-            new = moved(tags, size, source + done, width - done)
+    target, source, width, reads = row[X], row[Y], row[COUNT], row[INDEX] < 0
+    place, given = frame[BASE], words(frame[DATA] + row[Z] * frame[DATA_PORT])
+    if reads:
+        place = frame[OUT] + row[Z] * frame[OUT_PORT] + 8 * frame[ROW]
+    else:
+        place += pointer(row[TABLE])[0] * frame[LINE]
+    cells, tags, size, flipped = words(place), words(frame[TAGS]), frame[VECTORS] * 8, 0
+    before = -(target & 63)  # moved bits in the words before
+    stop = 1 if reads else (target + width + 63) >> 6  # a word that is read is put whole
+    for word in range(target >> 6, stop):
+        done = before if before > 0 else 0
+        up, left, at = np.uint64(done - before), width - done, (source + done) >> 6
+        mask = ONES if left >= 64 else (ONE << np.uint64(left)) - ONE
+        if reads or row[Z] < 0:
+            shift = np.uint64((source + done) & 63)
+            low = tags[at] if 0 <= at < size else ZERO
+            high = tags[at + 1] if -1 <= at < size - 1 else ZERO
+            new = low >> shift | high << (LAST - shift) << ONE
         else:
-            data = words(frame[DATA] + row[Z] * frame[DATA_PORT])
-            new = data[frame[ROW]] >> np.uint64(done) if done < 64 else ZERO
-        flip = (cells[word] ^ (new << up)) & (lowest(width - done) << up)
+            new = given[frame[ROW]] >> np.uint64(done) if done < 64 else ZERO
+        whole = ONES if reads else mask << up
+        flip = (cells[word] ^ ((new & mask) << up)) & whole
         cells[word] ^= flip
         flipped += popcount(flip)
-        offset += 64
-    written(frame, row[INDEX], width, flipped)
-
-
-@Operation
-def put_row(frame, row):  # type: ignore[no-untyped-def]
-    """Vertical READ: the group's word of port X := COUNT column tags from column Y on."""
-    out = words(frame[OUT] + row[X] * frame[OUT_PORT])
-    out[frame[ROW]] = moved(words(frame[TAGS]), frame[VECTORS] * 8, row[Y], row[COUNT])
+        before += 64
+    if not reads:
+        index = row[INDEX]
+        pointer(frame[TIMES])[index] += frame[WEIGHT]
+        pointer(frame[WRITTEN])[index] += width
+        pointer(frame[FLIPPED])[index] += flipped
 
 
 @kernel("void(int64, int64, int64, int64, int64, int64, int64)")

@@ -2,6 +2,8 @@
 
 The rule: exit code 0 only if no row fails; a row says why it differs from the printed
 equation, in named terms.
+
+Example: `apsim check --function add --ap 1d`
 """
 
 from __future__ import annotations
@@ -10,10 +12,11 @@ import argparse
 import sys
 from typing import TYPE_CHECKING, Any
 
+from apsim.commands.options import add_csv, add_json, add_wide, write_csv
 from apsim.errors import InputError
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Iterator, Sequence
+    from collections.abc import Iterator, Sequence
 
     from apsim.check.row import Row
 
@@ -44,10 +47,12 @@ def add_parser(subparsers: argparse._SubParsersAction[argparse.ArgumentParser]) 
     add("--function", action="append", choices=FUNCTIONS, metavar="NAME", help=_function_help())
     mapped = "only what layers of that mapping run: im2col, weights, or auto (both)"
     add("--mapping", choices=MAPPED, help=mapped)
-    add("--json", metavar="FILE", help="write every row as JSON")
+    add_json(parser, "every row")
+    add_csv(parser, "every row")
     add("--markdown", metavar="FILE", help="write the table (or the findings) as Markdown")
     add("--html", metavar="FILE", help="write the table as an HTML page")
     add("--findings", action="store_true", help="what the equations leave out, and what it costs")
+    add_wide(parser)
     parser.set_defaults(run=_run)
 
 
@@ -109,12 +114,13 @@ def _write(args: argparse.Namespace, rows: Sequence[Row]) -> None:
         print(f"wrote {args.html}")
 
 
-def _write_rows(args: argparse.Namespace, rows: Iterable[Any]) -> None:
+def _write_rows(args: argparse.Namespace, rows: Sequence[Any]) -> None:
     from apsim.files import write_json
 
     if args.json:
         write_json(args.json, {"schema": SCHEMA, "rows": [row.as_dict() for row in rows]})
         print(f"wrote {args.json}")
+    write_csv(args.csv, [row.as_dict() for row in rows])
 
 
 def _equations(args: argparse.Namespace, aps: Sequence[str]) -> int:
@@ -138,7 +144,7 @@ def _findings(args: argparse.Namespace) -> int:
     from apsim.check.findings import findings
     from apsim.files import write_text
 
-    if args.json or args.html or args.function or args.ap:
+    if args.json or args.csv or args.html or args.function or args.ap:
         raise InputError("--findings goes with --markdown FILE only")
     document = findings()
     if args.markdown:

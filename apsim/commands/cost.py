@@ -2,6 +2,8 @@
 
 The rule: every energy says whether it comes from the paper's averages or from the
 activity of a run.
+
+Example: `apsim cost resnet18 --bits hawq-low --tech reram`
 """
 
 from __future__ import annotations
@@ -10,13 +12,22 @@ import argparse
 from collections.abc import Callable, Sequence
 from typing import TYPE_CHECKING, Any
 
+from apsim.commands.options import (
+    KINDS,
+    add_also,
+    add_chip,
+    add_csv,
+    add_json,
+    add_technology,
+    add_wide,
+    write_csv,
+)  # fmt: skip
 from apsim.errors import ApsimError, InputError
 
 if TYPE_CHECKING:
     from rich.table import Table
 
-    from apsim.cost import Chip, Inference, Network, Technology
-    from apsim.cost.precision import Widths
+    from apsim.cost import Chip, Inference, Technology
     from apsim.nn.model import Model
 
 __all__ = ["add_parser"]
@@ -37,10 +48,12 @@ def add_parser(subparsers: argparse._SubParsersAction[argparse.ArgumentParser]) 
     )
     add = parser.add_argument
     add("net", metavar="NET", help=NET)
-    add("--chip", default="lr", metavar="lr|ir|FILE", help="a chip by name or TOML file")
-    add("--tech", default="sram", metavar="sram|reram|FILE", help="a technology, likewise")
+    add_chip(parser)
+    add_technology(parser)
+    add("--ap", choices=KINDS, help="AP kind (default: the chip's)")
     add("--bits", metavar="B", help="8, 8/4 (activations/weights), 8,4,... or hawq-high, ...")
-    add("--batch", type=int, metavar="N", help="images in a batch (default 1)")
+    add("--images", type=int, metavar="N", help="images in a batch (default 1)")
+    add_also(parser, "--batch", "images", type=int)
     add("--write-voltage", type=float, metavar="V", help="volts of cell writes (default: V_DD)")
     add("--activity", choices=("paper", "executed"), help="averages, or those of a run made here")
     add("--input", metavar="FILE", help="with --activity executed: inputs from .npy or .npz")
@@ -50,16 +63,20 @@ def add_parser(subparsers: argparse._SubParsersAction[argparse.ArgumentParser]) 
     costs = "with --mapping auto: what is to be less, by forecast (default energy)"
     add("--cost", choices=("energy", "cycles", "latency"), help=costs)
     add("--plot", metavar="FILE", help="with --mapping: draw both (SVG)")
-    add("--json", metavar="FILE", help="write the cost as JSON")
-    add("--csv", metavar="FILE", help="write the layers as CSV")
+    add_json(parser, "the cost")
+    add_csv(parser, "the layers")
+    add_wide(parser)
     parser.set_defaults(run=_run)
 
 
 def _run(args: argparse.Namespace) -> int:
+    from dataclasses import replace
+
     from apsim import cost
     from apsim.files import require_writable
 
     chip, technology = cost.chip(args.chip), cost.technology(args.tech)
+    chip = chip if args.ap is None else replace(chip, ap=args.ap)
     if args.write_voltage is not None:
         technology = technology.at_write_voltage(args.write_voltage)
     if args.input is not None and args.activity != "executed":
@@ -81,37 +98,21 @@ def _run(args: argparse.Namespace) -> int:
 def _infer(args: argparse.Namespace, chip: Chip, technology: Technology) -> Inference:
     from apsim import cost
     from apsim.functions.table import EQUATIONS
+    from apsim.report.cost.named import network_of
     from apsim.report.paper.cell_writes import CELL_WRITES
 
-    if args.net in cost.network_names() or args.net.endswith(".csv"):
-        network, bits = cost.network(args.net), args.bits or 8
-    else:
-        network, own = _model(args.net)
-        bits = args.bits or own
-    batch = 1 if args.batch is None else args.batch
+    network, own = network_of(args.net)
+    bits = args.bits or own or 8
+    batch = 1 if args.images is None else args.images
     return cost.infer(
         network, chip, technology, EQUATIONS, bits=bits, batch=batch, cell_writes=CELL_WRITES
     )
 
 
-def _model(name: str) -> tuple[Network, Widths]:
-    """A bundled or imported model as a network, and its widths."""
-    from pathlib import Path
-
-    from apsim import cost, nn
-    from apsim.nn.zoo.bundled import BUNDLED
-    from apsim.report.cost.model_rows import network_of, widths_of
-
-    if name not in BUNDLED and not Path(name).suffix:
-        cost.network(name)  # no model file either: raises with the nearest network's name
-    model = nn.load(name)
-    return network_of(model), widths_of(model)
-
-
 def _read(args: argparse.Namespace) -> dict[str, Any]:
     from apsim.report.cost.executed import read_run
 
-    for name in ("bits", "batch", "input", "mapping"):
+    for name in ("bits", "images", "input", "ap", "mapping"):
         if getattr(args, name) is not None:
             raise InputError(f"--{name}: a run has its own; give another run instead")
     if args.activity == "paper":
@@ -131,7 +132,7 @@ def _emulate(args: argparse.Namespace, chip: Chip) -> dict[str, Any]:
     model = sources.model(args.net, bits=args.bits)
     images, labels = _images(args, model)
     where = nn.Chip.preset(
-        "bf-imna-lr", ap=chip.ap, rows=chip.rows, engine="fused",
+        args.chip, ap=chip.ap, engine="fused",
         mapping=args.mapping or "im2col", cost=args.cost or "energy",
     )  # fmt: skip
     with Bar(model, len(next(iter(images.values())))) as bar:
@@ -142,14 +143,11 @@ def _emulate(args: argparse.Namespace, chip: Chip) -> dict[str, Any]:
 
 
 def _images(args: argparse.Namespace, model: Model) -> tuple[dict[str, Any], Any]:
-    """Inputs by tensor name and labels: --batch of them, of a file all where nothing is said."""
+    """Inputs by tensor name and labels: --images of them, of a file all where nothing is said."""
     from apsim.nn.zoo import sources
 
-    wanted = 1 if args.batch is None and args.input is None else args.batch
-    try:
-        return sources.inputs(model, wanted, args.input)
-    except InputError as error:
-        raise InputError(str(error).replace("--images", "--batch")) from error
+    wanted = 1 if args.images is None and args.input is None else args.images
+    return sources.inputs(model, wanted, args.input)
 
 
 def _averages(args: argparse.Namespace, found: Inference) -> int:
@@ -170,7 +168,7 @@ def _mappings(args: argparse.Namespace, chip: Chip) -> int:
     if args.net.endswith(".csv"):
         raise InputError(f"--mapping: {args.net} is a layer table and has no weights")
     model = sources.model(args.net, bits=args.bits)
-    images = 1 if args.batch is None else args.batch
+    images = 1 if args.images is None else args.images
     on = Setting(ApKind.named(chip.ap), chip.rows, images, mapping=args.mapping,
                  cost=args.cost or "energy", caps=chip.caps)  # fmt: skip
     layers = mappings.compare(model, on)
@@ -207,16 +205,13 @@ def _show(table: Callable[[bool], Table], lines: Sequence[str]) -> None:
     fits = needed <= console.width
     console.print(whole if fits else table(True))
     for line in lines:
-        console.print(line, highlight=False, soft_wrap=True)
+        console.say(line)
 
 
 def _write(args: argparse.Namespace, whole: dict[str, Any], rows: list[dict[str, Any]]) -> None:
-    from apsim.files import write_json, write_text
-    from apsim.report.cost.files import as_csv
+    from apsim.files import write_json
 
     if args.json:
         write_json(args.json, whole)
         print(f"wrote {args.json}")
-    if args.csv:
-        write_text(args.csv, as_csv(rows))
-        print(f"wrote {args.csv}")
+    write_csv(args.csv, rows)

@@ -2,6 +2,8 @@
 
 The rule: typed commands go to a prompt; commands from a pipe or a file are a script,
 whose output is plain text and whose exit code is 2 if one of them was mistaken.
+
+Example: `apsim debug add --set A=1,2 --set B=3,4 -x continue -x quit`
 """
 
 from __future__ import annotations

@@ -2,6 +2,8 @@
 
 The rule: the results file is the only state; the same command resumes a sweep that was
 interrupted, and repeats nothing.
+
+Example: `apsim explore precision -o precision.jsonl --csv precision.csv`
 """
 
 from __future__ import annotations
@@ -10,12 +12,12 @@ import argparse
 from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
+from apsim.commands.options import add_also, add_csv, add_output, add_wide, write_csv
 from apsim.errors import InputError
 
 if TYPE_CHECKING:
-    from rich.console import Console
-
     from apsim.explore.spec import Spec
+    from apsim.report.screen import Screen
 
 __all__ = ["add_parser"]
 
@@ -32,11 +34,13 @@ def add_parser(subparsers: argparse._SubParsersAction[argparse.ArgumentParser]) 
     )
     add = parser.add_argument
     add("spec", metavar="SPEC", help="axes to sweep: a TOML file, or precision or mixes")
-    add("--out", metavar="FILE", help="results, one JSON line a point (default: SPEC.jsonl)")
+    add_output(parser, "results, one JSON line a point (default: SPEC.jsonl)")
+    add_also(parser, "--out", "output")
     add("--workers", type=int, metavar="N", help="processes (default: one for each core)")
     add("--dask", metavar="ADDRESS", help="a Dask scheduler that shares the work instead")
-    add("--csv", metavar="FILE", help="write all results as CSV")
+    add_csv(parser, "all results")
     add("--plot", metavar="FILE", help="draw the first two objectives as SVG (needs report)")
+    add_wide(parser)
     parser.set_defaults(run=_run)
 
 
@@ -51,7 +55,7 @@ def _run(args: argparse.Namespace) -> int:
     worker_count(args.workers)
     if args.plot and (len(spec.objectives) < 2 or spec.kind == "run"):
         raise InputError("--plot: wanted a sweep of costs with two objectives (pareto) or more")
-    out = args.out or f"{args.spec.removesuffix('.toml')}.jsonl"
+    out = args.output or f"{args.spec.removesuffix('.toml')}.jsonl"
     console = screen(WIDE)
     with _Progress(console) as progress:
         try:
@@ -59,11 +63,10 @@ def _run(args: argparse.Namespace) -> int:
         except KeyboardInterrupt as stop:
             kept = f"the {progress.done:,} points measured are kept in {out}"
             raise type(stop)(f"{kept}; go on with the same command") from stop
-    console.print(f"{len(results):,} points in {out}")
+    console.say(f"{len(results):,} points in {out}")
     if _failures(results, console) == len(results):
         return 1
-    if args.csv:
-        _write_csv(args.csv, results)
+    write_csv(args.csv, results)
     if spec.kind == "run":
         return 0 if _accuracy(results, console) else 1
     _fronts(spec, results, console, args.plot)
@@ -73,7 +76,7 @@ def _run(args: argparse.Namespace) -> int:
 class _Progress:
     """A bar on a terminal, nothing elsewhere."""
 
-    def __init__(self, console: Console) -> None:
+    def __init__(self, console: Screen) -> None:
         from rich.progress import Progress
 
         self.bar = Progress(console=console, disable=not console.is_terminal)
@@ -93,17 +96,17 @@ class _Progress:
         self.bar.update(self.task, completed=done, total=total)
 
 
-def _failures(results: Sequence[Mapping[str, Any]], console: Console) -> int:
+def _failures(results: Sequence[Mapping[str, Any]], console: Screen) -> int:
     """How many points cannot be; shows that, and the first reasons."""
     failed = [result for result in results if "error" in result]
     if failed:
         reasons = list(dict.fromkeys(str(result["error"]) for result in failed))
-        console.print(f"{len(failed):,} points cannot be: {'; '.join(reasons[:3])}", soft_wrap=True)
+        console.say(f"{len(failed):,} points cannot be: {'; '.join(reasons[:3])}")
     return len(failed)
 
 
 def _fronts(
-    spec: Spec, results: Sequence[Mapping[str, Any]], console: Console, plot: str | None
+    spec: Spec, results: Sequence[Mapping[str, Any]], console: Screen, plot: str | None
 ) -> None:
     from rich.table import Table
 
@@ -158,30 +161,27 @@ def _label(metric: str) -> str:
     return metric.replace("_", " ")
 
 
-def _accuracy(results: Sequence[Mapping[str, Any]], console: Console) -> bool:
-    """Images, right answers and checks by model, kind and widths; whether every check holds."""
+def _accuracy(results: Sequence[Mapping[str, Any]], console: Screen) -> bool:
+    """Images, right answers, energy and checks by model, kind and widths; whether all hold."""
     from rich.table import Table
 
-    table = Table("model", "ap", "bits", "images", "correct", "checks")
-    groups: dict[tuple[str, str, str], list[Mapping[str, Any]]] = {}
+    table = Table("model", "ap", "chip", "bits", "images", "correct", "J an image", "checks")
+    groups: dict[tuple[str, ...], list[Mapping[str, Any]]] = {}
     for result in results:
         if "error" not in result:
-            key = (result["model"], result["ap"], str(result["bits"] or "as stored"))
-            groups.setdefault(key, []).append(result)
-    passed = {}
+            bits = _short(result["bits"] or "as stored")
+            if bits.startswith("search:"):
+                bits += f" = {_short(result['widths'])}"
+            named = (result["model"], result["ap"], result["chip"], bits)
+            groups.setdefault(named, []).append(result)
+    passed: dict[tuple[str, ...], bool] = {}
     for key, blocks in groups.items():
         images, right = sum(block["images"] for block in blocks), [b["correct"] for b in blocks]
         correct = "-" if None in right else str(sum(right))
         passed[key] = all(block["bit_exact"] and block["counts_match"] for block in blocks)
-        table.add_row(*key, str(images), correct, "exact" if passed[key] else "FAIL")
-    console.print(table)
+        joules = sum(block["energy_j"] for block in blocks) / images
+        table.add_row(
+            *key, str(images), correct, f"{joules:.4g}", "exact" if passed[key] else "FAIL"
+        )
+    console.fit(table, ("chip", "correct"))
     return all(passed.values())
-
-
-def _write_csv(path: str, results: Sequence[Mapping[str, Any]]) -> None:
-    from apsim.files import write_text
-    from apsim.report.cost.files import as_csv
-
-    rows = [{k: _short(v) if isinstance(v, list) else v for k, v in r.items()} for r in results]
-    write_text(path, as_csv(rows))
-    print(f"wrote {path}")

@@ -2,6 +2,8 @@
 
 The rule: faults strike single compares and writes of the executed passes; nothing is
 scaled or assumed.
+
+Example: `apsim faults digits --images 1 --repeats 2 --write-error 1e-4`
 """
 
 from __future__ import annotations
@@ -10,6 +12,15 @@ import argparse
 from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any
 
+from apsim.commands.options import (
+    KINDS,
+    add_chip,
+    add_csv,
+    add_json,
+    add_technology,
+    add_wide,
+    write_csv,
+)  # fmt: skip
 from apsim.errors import InputError
 
 if TYPE_CHECKING:
@@ -22,8 +33,8 @@ if TYPE_CHECKING:
 __all__ = ["add_parser"]
 
 SCHEMA = "apsim.faults/1"
-KINDS = ("1d", "2d", "2d-seg", "2d-tc", "2d-seg-tc")
 WIDE = 130
+DROPPED = ("95 % interval", "logits moved")  # in this order, where there is no room
 RATES = {
     "write_error": "chances that a driven cell ends wrong (default 0.021, as at 0.5 V)",
     "missed_match": "chances that a matching line is sensed as a mismatch",
@@ -55,13 +66,16 @@ def add_parser(subparsers: argparse._SubParsersAction[argparse.ArgumentParser]) 
     add("--repeats", type=int, default=5, metavar="R", help="trials of each kind (default 5)")
     add("--seed", type=int, default=0, metavar="S", help="seed of the first trial (default 0)")
     add("--workers", type=int, metavar="N", help="processes (default: one for each core)")
+    add_chip(parser)
     add("--ap", choices=KINDS, default="2d-seg", help="AP kind (default 2d-seg)")
     laid = "how products of weights are laid out: im2col (default), weights in the program, or auto"
     add("--mapping", choices=("im2col", "weights", "auto"), default="im2col", help=laid)
-    add("--tech", default="sram", metavar="sram|reram|FILE", help="technology of the energies")
+    add_technology(parser)
     volts = "volts of cell writes (default: 0.5, or V_DD where the technology has no lower one)"
     add("--write-voltage", type=float, metavar="V", help=volts)
-    add("--json", metavar="FILE", help="write the studies as JSON")
+    add_json(parser, "the studies")
+    add_csv(parser, "the table")
+    add_wide(parser)
     parser.set_defaults(run=_run)
 
 
@@ -69,7 +83,7 @@ def _run(args: argparse.Namespace) -> int:
     from apsim import cost
     from apsim.files import require_writable, write_json
 
-    require_writable(args.json)
+    require_writable(args.json, args.csv)
     technology = cost.technology(args.tech)
     lower = technology.scaled_write_voltage or technology.supply_voltage
     scaled = technology.at_write_voltage(
@@ -80,16 +94,16 @@ def _run(args: argparse.Namespace) -> int:
     if args.json:
         write_json(args.json, _as_json(args, found, technology, scaled))
         print(f"wrote {args.json}")
+    write_csv(args.csv, [_row(one, technology, scaled) for one in found])
     return 0
 
 
 def _studies(args: argparse.Namespace) -> list[Study]:
-    from rich.console import Console
-    from rich.progress import Progress
-
     from apsim import nn
     from apsim.faults import study
     from apsim.nn.zoo import sources
+    from apsim.report.bar import Working
+    from apsim.report.run.progress import multiplications
     from apsim.workers import worker_count
 
     workers = worker_count(args.workers)
@@ -100,20 +114,13 @@ def _studies(args: argparse.Namespace) -> list[Study]:
     faults = _faults(args)
     model = sources.model(args.model, bits=args.bits)
     images, labels = _images(args, model)
-    chip = nn.Chip.preset("bf-imna-lr", ap=args.ap, mapping=args.mapping)
-    console = Console(stderr=True)
-    with Progress(console=console, disable=not console.is_terminal, transient=True) as bar:
-        task = bar.add_task("trials", total=args.repeats * len(faults))
+    chip = nn.Chip.preset(args.chip, ap=args.ap, mapping=args.mapping)
+    work = multiplications(model, len(next(iter(images.values()))))
+    with Working("trials", work * args.repeats * len(faults)) as bar:
         return study(
-            model,
-            images,
-            labels,
-            chip,
-            faults,
-            repeats=args.repeats,
-            workers=workers,
-            progress=lambda done, _: bar.update(task, completed=done),
-        )
+            model, images, labels, chip, faults,
+            repeats=args.repeats, workers=workers, watch=bar.show,
+        )  # fmt: skip
 
 
 def _images(args: argparse.Namespace, model: Model) -> tuple[dict[str, Any], Any]:
@@ -146,7 +153,7 @@ def _labels(path: str, wanted: int) -> Any:
 def _show(table: Table) -> None:
     from apsim.report.screen import screen
 
-    screen(WIDE).print(table)
+    screen(WIDE).fit(table, DROPPED)
 
 
 def _faults(args: argparse.Namespace) -> list[Any]:
@@ -186,6 +193,19 @@ def _table(
             f"{_saved(one, technology, scaled):.4%}",
         )
     return table
+
+
+def _row(one: Study, technology: Technology, scaled: Technology) -> dict[str, Any]:
+    """A study as a record of numbers."""
+    pairs = {"accuracy": one.accuracy_interval, "logits_moved": one.moved_interval,
+             "answers_changed": one.changed_interval}  # fmt: skip
+    values = (one.accuracy, one.moved, one.changed)
+    record: dict[str, Any] = {name: getattr(one.faults, name) for name in RATES}
+    record |= {"seed": one.faults.seed, "images": one.images, "trials": len(one.trials)}
+    for (name, pair), value in zip(pairs.items(), values, strict=True):
+        low, high = pair or (None, None)
+        record |= {name: value, f"{name}_low": low, f"{name}_high": high}
+    return record | {"energy_saved": _saved(one, technology, scaled)}
 
 
 def _accuracy(one: Study) -> tuple[str, str]:

@@ -12,6 +12,7 @@ import argparse
 from contextlib import contextmanager
 from typing import TYPE_CHECKING, Any
 
+from apsim.commands.options import add_csv, add_json, add_technology, add_wide
 from apsim.errors import InputError
 
 if TYPE_CHECKING:
@@ -26,6 +27,7 @@ if TYPE_CHECKING:
 __all__ = ["add_parser"]
 
 WIDE = 130
+DROPPED = ("EDP [J s]", "cycles", "measured")  # in this order, where there is no room
 
 
 def add_parser(subparsers: argparse._SubParsersAction[argparse.ArgumentParser]) -> None:
@@ -57,17 +59,19 @@ def add_parser(subparsers: argparse._SubParsersAction[argparse.ArgumentParser]) 
     add("--points", metavar="N", type=int, default=12, help="settings shown (default 12)")
     add("--images", metavar="N", type=int, default=1, help="images executed (default 1)")
     add("--seed", metavar="S", type=int, default=0, help="seed of random weights and images")
-    add("--tech", "--technology", dest="technology", default="sram", help="sram or reram")
-    add("--json", metavar="FILE", help="write the search as JSON")
-    add("--csv", metavar="FILE", help="write the settings shown as CSV")
+    add_technology(parser)
+    add_json(parser, "the search")
+    add_csv(parser, "the settings shown")
     add("--plot", metavar="FILE", help="write a plot as SVG (extra report)")
     add_chip_options(parser)
+    add_wide(parser)
     parser.set_defaults(run=_run)
 
 
 def _run(args: argparse.Namespace) -> int:
     from apsim.files import require_writable
 
+    _require(args)
     require_writable(args.json, args.csv, args.plot)
     widths = _widths(args)
     with _bar() as advance:
@@ -77,14 +81,30 @@ def _run(args: argparse.Namespace) -> int:
     return 0
 
 
+def _require(args: argparse.Namespace) -> None:
+    """Refuse what is wrong in itself, before minutes of work."""
+    if args.points < 2:
+        raise InputError(f"--points: wanted 2 or more, got {args.points}")
+    asked = (args.latency, args.energy, args.accuracy)
+    if not all(value is None or 0 < value < float("inf") for value in asked):
+        raise InputError("--latency, --energy, --accuracy: wanted positive numbers")
+    if args.accuracy is not None and args.accuracy > 100:
+        raise InputError(f"--accuracy: wanted at most 100 %, got {args.accuracy:g}")
+    if args.budget is not None:
+        _part(args.budget)
+    for text in args.tie:
+        _tie(text)
+
+
 def _widths(args: argparse.Namespace) -> tuple[int, ...]:
     if args.widths is not None:
         parts = args.widths.split(",")
         if not all(part.strip().isdecimal() for part in parts):
             raise InputError(f"--widths: wanted numbers such as 4,8, got {args.widths!r}")
         widths = tuple(sorted({int(part) for part in parts}))
-    else:
-        widths = tuple(range(args.narrowest, args.widest + 1))
+    else:  # none where an end is out of sense: a range may be of any length
+        sensible = 2 <= args.narrowest < args.widest <= 8
+        widths = tuple(range(args.narrowest, args.widest + 1)) if sensible else ()
     if len(widths) < 2 or widths[0] < 2 or widths[-1] > 8:
         raise InputError(
             f"wanted at least two widths, 2 <= --from < --to <= 8, got "
@@ -104,7 +124,7 @@ def _search(
     model = _model(args)
     test, chosen_on = _images(args, model)
     bench = search.Bench(
-        model, test, lambda: chip_of(args), technology(args.technology), batch=args.images,
+        model, test, lambda: chip_of(args), technology(args.tech), batch=args.images,
         check="all" if model.name == "digits" else "sample",
     )  # fmt: skip
     judge = None if chosen_on is None else search.Judge(model, chosen_on, args.measure, widths[-1])
@@ -197,22 +217,21 @@ def _budget(args: argparse.Namespace, space: Space) -> Budget | None:
     asked = (args.latency, args.energy, args.accuracy)
     if all(value is None for value in (*asked, args.budget)):
         return None
-    if not all(value is None or 0 < value < float("inf") for value in asked):
-        raise InputError("--latency, --energy, --accuracy: wanted positive numbers")
     part = args.accuracy
-    cost = None if args.budget is None else _limit(args.budget, space)
+    by_cost = space.costs.of(space.kind)
+    cost = None if args.budget is None else search.limit(by_cost, _part(args.budget))
     accuracy = part / 100 if part and part > 1 else part
     return search.Budget(args.latency, args.energy, accuracy, cost)
 
 
-def _limit(text: str, space: Space) -> float:
-    from apsim.nn import search
-
+def _part(text: str) -> float:
     try:
         part = float(text.removesuffix("%")) / 100
     except ValueError:
-        raise InputError(f"--budget: wanted 0 to 100 %, got {text!r}") from None
-    return search.limit(space.costs.of(space.kind), part)
+        part = -1.0
+    if not 0 <= part <= 1:
+        raise InputError(f"--budget: wanted 0..100 %, got {text!r}")
+    return part
 
 
 def _shown(
@@ -223,8 +242,6 @@ def _shown(
     from apsim.nn import search
     from apsim.nn.search.settings import candidate
 
-    if args.points < 2:
-        raise InputError(f"--points: wanted 2 or more, got {args.points}")
     uniform = [candidate(space, (width,) * len(space.layers), judge) for width in widths]
     some = [] if picked is not None else search.spread(tried, args.cost, args.points)
     return list(dict.fromkeys([*some, *([picked] if picked is not None else []), *uniform]))
@@ -250,9 +267,9 @@ def _show(found: Outcome) -> None:
     from apsim.report.screen import screen
 
     console = screen(WIDE)
-    console.print(fluid_table(found))
+    console.fit(fluid_table(found), DROPPED)
     for line in fluid_lines(found):
-        console.print(line, highlight=False, soft_wrap=True, markup=False)
+        console.say(line)
 
 
 def _write(args: argparse.Namespace, found: Outcome) -> None:

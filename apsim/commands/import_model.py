@@ -1,6 +1,8 @@
 """`apsim import`: an ONNX or TFLite model as the project's own integer network.
 
 The rule: what became of every node is printed; nothing is approximated in silence.
+
+Example: `apsim import model.onnx -o model.npz`
 """
 
 from __future__ import annotations

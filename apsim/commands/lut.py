@@ -2,6 +2,8 @@
 
 The rule: a table that reads well but is unsound is a failed check (exit code 1); one
 that cannot be read is the user's mistake (exit code 2); both name file, line and row.
+
+Example: `apsim lut show add`
 """
 
 from __future__ import annotations

@@ -1,6 +1,8 @@
 """`apsim paper`: the BF-IMNA paper's numbers, recomputed and held against the printed ones.
 
 The rule: exit code 0 only if every row holds in its tier.
+
+Example: `apsim paper --csv rows.csv`
 """
 
 from __future__ import annotations
@@ -9,12 +11,14 @@ import argparse
 from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
+from apsim.commands.options import add_csv, add_json, add_wide, write_csv
+
 if TYPE_CHECKING:
-    from rich.console import Console
     from rich.table import Table
 
     from apsim.report.paper.executed import Executed
     from apsim.report.paper.published import Reproduced
+    from apsim.report.screen import Screen
 
 __all__ = ["add_parser"]
 
@@ -28,13 +32,15 @@ def add_parser(subparsers: argparse._SubParsersAction[argparse.ArgumentParser]) 
         help="reproduce the paper's tables, figures and numbers",
         description=__doc__.split("\n")[0],
     )
-    parser.add_argument("--json", metavar="FILE", help="write rows, tables and figures as JSON")
+    add_json(parser, "rows, tables and figures")
+    add_csv(parser, "the rows")
     parser.add_argument("--html", metavar="FILE", help="write a report with figures (needs report)")
     parser.add_argument(
         "--executed",
         action="store_true",
         help="also execute AlexNet's conv steps and the digits network, in place of closed forms",
     )
+    add_wide(parser)
     parser.set_defaults(run=_run)
 
 
@@ -42,20 +48,20 @@ def _run(args: argparse.Namespace) -> int:
     from apsim.files import require_writable, write_json, write_text
     from apsim.report.paper.reproduce import reproduce
 
-    require_writable(args.html, args.json)
+    require_writable(args.html, args.json, args.csv)
     rows = reproduce()
     executed = _execute() if args.executed else None
     _show(rows)
-    data = _figures() if args.json or args.html else {}
+    data, drawn = _figures(args) if args.json or args.html else ({}, {})
     if args.html:
         from apsim.report.paper.page import paper_page
-        from apsim.report.paper.plots import draw_figures
 
-        write_text(args.html, paper_page(rows, draw_figures(data), executed))
+        write_text(args.html, paper_page(rows, drawn, executed))
         print(f"wrote {args.html}")
     if args.json:
         write_json(args.json, _as_json(rows, data, executed))
         print(f"wrote {args.json}")
+    write_csv(args.csv, [row.as_dict() for row in rows.values()])
     held = all(row.holds for row in rows.values()) and (executed is None or executed.holds)
     return 0 if held else 1
 
@@ -74,7 +80,7 @@ def _execute() -> Executed:
     return executed
 
 
-def _console() -> Console:
+def _console() -> Screen:
     from apsim.report.screen import screen
 
     return screen(WIDE)
@@ -85,7 +91,9 @@ def _show(rows: Mapping[str, Reproduced]) -> None:
 
     console = _console()
     for tier in TIERS:
-        console.print(_table(tier, [r for r in rows.values() if r.published.tier == tier]))
+        console.fit(
+            _table(tier, [r for r in rows.values() if r.published.tier == tier]), ("error",)
+        )
     for row in rows.values():
         if row.published.reason:
             console.print(f"[dim]{row.published.quantity}:[/] {row.published.reason}")
@@ -117,10 +125,24 @@ def _table(title: str, rows: Sequence[Reproduced]) -> Table:
     return table
 
 
-def _figures() -> dict[str, Any]:
+FIGURES = tuple(f"figure{n}" for n in range(5, 10))
+
+
+def _figures(args: argparse.Namespace) -> tuple[dict[str, Any], dict[str, str]]:
+    """The data of the figures, and with --html their drawings."""
+    from apsim.report.bar import Working
     from apsim.report.paper import figures
 
-    return {f"figure{n}": getattr(figures, f"figure{n}")() for n in range(5, 10)}
+    data = {}
+    with Working("figures", len(FIGURES) * (1 + bool(args.html))) as bar:
+        for name in FIGURES:
+            data[name] = getattr(figures, name)()
+            bar.advance(1, name)
+        if not args.html:
+            return data, {}
+        from apsim.report.paper.plots import draw_figures
+
+        return data, draw_figures(data, lambda name: bar.advance(1, name))
 
 
 def _as_json(

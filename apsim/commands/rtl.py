@@ -2,6 +2,8 @@
 
 The rule: what is exported is the program that an ordinary run executes, on the cells and
 words that it gets; a circuit that does anything else is a failed check (exit code 1).
+
+Example: `apsim rtl add --rows 8 -o add`
 """
 
 from __future__ import annotations
@@ -14,6 +16,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from apsim.commands.debug import add_target, wanted
+from apsim.commands.options import add_technology
 from apsim.errors import InputError, shown
 
 if TYPE_CHECKING:
@@ -42,7 +45,7 @@ def add_parser(subparsers: argparse._SubParsersAction[argparse.ArgumentParser]) 
     add("--trace", action="store_true", help="with --run and -o: waves too, DIR/ap.vcd")
     add("--end-only", action="store_true", help="compare the end in place of every clock")
     add("--repeat", metavar="N", type=int, default=0, help="with --run: N times more, for speed")
-    add("--technology", "--tech", metavar="sram|reram|FILE", help="clocks of a write (default: 1)")
+    add_technology(parser, None)
     add("--json", metavar="FILE", help="write what came as JSON")
     add("--prove", metavar="LUT|OPERATION", help="prove it with yosys; `luts` proves all LUTs")
     add("--area", action="store_true", help="gates of 1D and 2D cells by yosys")
@@ -66,7 +69,7 @@ def _export(args: argparse.Namespace) -> int:
     from apsim.rtl import export, write
 
     _refuse_idle(args)
-    made = export(_load(args), _write_clocks(args.technology), not args.end_only)
+    made = export(_load(args), _write_clocks(args.tech), not args.end_only)
     with _folder(args) as folder:
         write(made, folder)
         if args.output:
@@ -123,7 +126,7 @@ def _load(args: argparse.Namespace) -> Load:
             f"a whole network is many programs: name a layer as {args.target[0]}:LAYER, and with "
             "--load which of its loads"
         )
-    args.bits = args.bits or 8
+    args.bits = 8 if args.bits is None else args.bits
     session = open_target(wanted(args))
     if any(edit.point for edit in session.tape.edits):
         raise InputError(f"{args.target[0]}: cells set by hand on the way are no part of a program")
@@ -231,7 +234,7 @@ def _area(args: argparse.Namespace) -> int:
 
     from apsim.rtl.area import CAVEATS, areas
 
-    found = list(areas(args.rows or 64, args.columns))
+    found = list(areas(64 if args.rows is None else args.rows, args.columns))
     first = found[0]
     print(f"yosys, {first.rows} rows x {first.columns} columns:")
     for area in found:
@@ -293,8 +296,8 @@ def _prove_operation(args: argparse.Namespace, name: str, folder: Path) -> dict[
     from apsim.rtl.prove import prove_operation
 
     known = OPERATIONS[name]
-    words = args.rows or (4 if name == "reduce" else 1)
-    bits = args.bits or BITS.get(name, 8)
+    words = (4 if name == "reduce" else 1) if args.rows is None else args.rows
+    bits = BITS.get(name, 8) if args.bits is None else args.bits
     function = known.build(bits, words, args.ap)
     proof = prove_operation(name, function, [known.shape(words)] * len(known.operands), folder)
     what = f"{name}, {bits} bits, {words} word{'s' * (words > 1)}, {args.ap}"

@@ -1,6 +1,8 @@
 """`apsim run`: a quantized network on emulated APs, every layer checked.
 
 The rule: exit code 0 only if every layer is bit-exact and every count is as predicted.
+
+Example: `apsim run digits --images 1`
 """
 
 from __future__ import annotations
@@ -10,6 +12,15 @@ from typing import TYPE_CHECKING, Any
 
 from apsim.commands import judging
 from apsim.commands.judging import INPUT_SCALE, add_check_option, positive
+from apsim.commands.options import (
+    KINDS,
+    add_chip,
+    add_csv,
+    add_json,
+    add_output,
+    add_wide,
+    write_csv,
+)  # fmt: skip
 from apsim.errors import InputError
 
 if TYPE_CHECKING:
@@ -21,7 +32,6 @@ if TYPE_CHECKING:
 
 __all__ = ["add_chip_options", "add_parser", "chip_of"]
 
-KINDS = ("1d", "2d", "2d-seg", "2d-tc", "2d-seg-tc")
 JUDGES = ("onnxruntime", "onnxruntime-plain", "reference", "litert")
 WIDE = 180
 
@@ -36,7 +46,7 @@ def add_parser(subparsers: argparse._SubParsersAction[argparse.ArgumentParser]) 
     add("model", metavar="MODEL", nargs="?", default="digits", help=known)
     add("--images", metavar="N", type=int, help="how many images (default: 16 digits, else 1)")
     add("--input", metavar="FILE", help="inputs [N, ...] from an .npy or .npz file")
-    add("--output", metavar="FILE", help="write the outputs to an .npz file")
+    add_output(parser, "write the outputs to an .npz file")
     add("--tensors", action="store_true", help="with --output: every tensor, by its name")
     add("--bits", metavar="B", help="widths: 8, 8,4,8 or hawq:latency_0.5")
     add("--rule", metavar="R", help="requantization rule (default: the model's own)")
@@ -49,7 +59,8 @@ def add_parser(subparsers: argparse._SubParsersAction[argparse.ArgumentParser]) 
     add("--check", choices=("all", "sample"), default="all", help=compared)
     add("--against", choices=JUDGES, help="compare every layer with another reading of the file")
     add_check_option(parser)
-    add("--json", metavar="FILE", help="write the run as JSON")
+    add_json(parser, "the run")
+    add_csv(parser, "the layers")
     add("--checkpoint", metavar="FILE", help="write what is done after each layer")
     add("--resume", metavar="FILE", help="go on from a checkpoint, which is kept up to date")
     add("--steps", metavar="T", type=int, help="steps of a streaming network (default: all given)")
@@ -58,15 +69,16 @@ def add_parser(subparsers: argparse._SubParsersAction[argparse.ArgumentParser]) 
     add_chip_options(parser)
     costs = "with --mapping auto: what is to be less, by forecast (default energy)"
     add("--cost", choices=("energy", "cycles", "latency"), help=costs)
+    add_wide(parser)
     parser.set_defaults(run=_run)
 
 
 def add_chip_options(parser: argparse.ArgumentParser) -> None:
     """Add the options that choose chip, AP kind and engine."""
     add = parser.add_argument
-    add("--ap", choices=KINDS, default="2d", help="AP kind (default 2d, as in the paper)")
+    add("--ap", choices=KINDS, help="AP kind (default: the chip's; 2d, as in the paper)")
     add("--tag-chain", action="store_true", help="a chain across the column tags (extra hardware)")
-    add("--chip", default="bf-imna-lr", help="a chip by name (default bf-imna-lr)")
+    add_chip(parser)
     add("--rows", type=int, help="rows of a CAP (default: the chip's)")
     add("--columns", type=int, help="physical columns of a CAP (default: the chip's)")
     add("--engine", default="fused", help="fused (default), strict, or dense (the definition)")
@@ -78,9 +90,10 @@ def add_chip_options(parser: argparse.ArgumentParser) -> None:
 
 def chip_of(args: argparse.Namespace) -> Chip:
     """The chip that the options name; raises `InputError`."""
+    from apsim import cost
     from apsim.nn.on_ap.chip import Chip
 
-    kind = args.ap
+    kind = args.ap or cost.chip(args.chip).ap
     if args.tag_chain and not kind.endswith("-tc"):
         if kind == "1d":
             raise InputError("--tag-chain: the 1d AP has no column tags; it goes with 2d or 2d-seg")
@@ -96,7 +109,7 @@ def _run(args: argparse.Namespace) -> int:
     from apsim.files import require_writable
     from apsim.nn.zoo import sources
 
-    require_writable(args.json, args.output, args.checkpoint)
+    require_writable(args.json, args.csv, args.output, args.checkpoint)
     if args.schedule:
         return _stream(args)
     if args.tensors and not args.output:
@@ -163,7 +176,7 @@ def _stream(args: argparse.Namespace) -> int:
     from apsim.report.run.schedule import schedule_json, schedule_lines, schedule_table
     from apsim.report.screen import screen
 
-    for option in ("bits", "images", "output", "against", "checkpoint", "resume"):
+    for option in ("bits", "images", "output", "csv", "against", "checkpoint", "resume"):
         if getattr(args, option) is not None:
             raise InputError(f"--schedule goes without --{option}: the schedule says it")
     planned = schedule.read_schedule(args.schedule)
@@ -207,7 +220,7 @@ def _show(run: Run) -> None:
     console = screen(WIDE)
     console.print(run_table(run, short=console.width < WIDE))
     for line in run_lines(run):
-        console.print(line, highlight=False, soft_wrap=True, markup=False)
+        console.say(line)
 
 
 def _write(
@@ -221,6 +234,7 @@ def _write(
     if args.json:
         write_json(args.json, {**run_json(run), **judging.as_json(held, verdict)})
         print(f"wrote {args.json}")
+    write_csv(args.csv, run.table())
 
 
 def _save_outputs(run: Run, path: str, tensors: bool) -> None:

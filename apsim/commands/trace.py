@@ -2,6 +2,8 @@
 
 The rule: without a layer, a model is traced as a whole, and only as a timeline; every
 other target is one program on one array, step by step.
+
+Example: `apsim trace add --jsonl add.jsonl`
 """
 
 from __future__ import annotations
@@ -19,6 +21,8 @@ if TYPE_CHECKING:
     from apsim.trace import Limits
 
 __all__ = ["add_parser", "is_whole_network"]
+
+MANY = 100  # steps between two looks at the bar
 
 
 def add_parser(subparsers: argparse._SubParsersAction[argparse.ArgumentParser]) -> None:
@@ -98,6 +102,7 @@ def _write_timeline(session: Session, path: str) -> None:
 
 def _record(session: Session, files: list[str], args: argparse.Namespace) -> None:
     from apsim.files import write_text
+    from apsim.report.bar import Working
     from apsim.trace import recorder
     from apsim.trace.vcd import signal_list
 
@@ -108,11 +113,14 @@ def _record(session: Session, files: list[str], args: argparse.Namespace) -> Non
             stack.enter_context(recorder(name, session.machine, session.program, limits))
             for name in files
         ]
-        for event in session:
-            for told in opened:
-                told(event)
-            if all(told.full for told in opened):
-                break
+        with Working("steps", min(len(session.timeline), args.steps)) as bar:
+            for number, event in enumerate(session, 1):
+                for told in opened:
+                    told(event)
+                if number % MANY == 0:
+                    bar.show(number)
+                if all(told.full for told in opened):
+                    break
     for name, told in zip(files, opened, strict=True):
         _say(name, told.note)
         if name.endswith(".vcd"):

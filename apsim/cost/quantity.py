@@ -9,7 +9,7 @@ from __future__ import annotations
 import difflib
 import math
 from collections.abc import Collection, Mapping
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 from importlib.resources import files
 from pathlib import Path
 from types import MappingProxyType
@@ -18,6 +18,7 @@ from typing import Any
 from apsim.errors import InputError
 from apsim.files import read_text
 from apsim.readers import parse_toml
+from apsim.records import Record, Tabular
 
 __all__ = ["Quantity", "WithConstants", "nearest", "parse_quantity", "read_table", "table_names"]
 
@@ -66,10 +67,14 @@ class Quantity:
         return self.value * UNITS[self.unit][1]
 
 
-class WithConstants:
+class WithConstants(Tabular):
     """A record whose read-only `constants` go into pickles and copies, too."""
 
     constants: Mapping[str, Quantity]
+
+    def table(self) -> list[Record]:
+        """A record for each constant: its value, unit, source and calibration."""
+        return [{"constant": name, **asdict(found)} for name, found in self.constants.items()]
 
     def __getstate__(self) -> dict[str, Any]:
         return vars(self) | {"constants": dict(self.constants)}

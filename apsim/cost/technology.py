@@ -14,13 +14,14 @@ from types import MappingProxyType
 from typing import Any
 
 from apsim.cost.quantity import Quantity, WithConstants, parse_quantity, read_table, refuse_unknown
-from apsim.counts import Counts
+from apsim.counts import Activity, Counts
 from apsim.errors import InputError
 
 __all__ = ["Technology", "technology"]
 
 FOLDER = "technologies"
 TEMPLATES = ("pcm", "fefet")
+CHARGES = ("driven", "flipped")
 ALIASES = {
     "sram": "sram-16nm",
     "reram": "reram-16nm",
@@ -35,7 +36,11 @@ def _si(unit: str) -> Any:
 
 @dataclass(frozen=True)
 class Technology(WithConstants):
-    """One cell technology in SI units; `constants` keeps units, sources and calibrations."""
+    """One cell technology in SI units; `constants` keeps units, sources and calibrations.
+
+    `writes_charge` says which cells of an executed write take `cell_write_energy`: all that
+    it drove ("driven"), or those whose value changed ("flipped"); `charge_source` says why.
+    """
 
     name: str
     about: str
@@ -58,6 +63,8 @@ class Technology(WithConstants):
     area_divisor: float = _si("1")
     scaled_write_voltage: float | None = None
     write_error: float = 0.0
+    writes_charge: str = "driven"
+    charge_source: str = ""
     constants: Mapping[str, Quantity] = field(
         default_factory=lambda: MappingProxyType({}), repr=False, compare=False
     )
@@ -78,6 +85,11 @@ class Technology(WithConstants):
     def read_energy(self) -> float:
         """Mean energy to read a cell: half of the lines hold a 0 and discharge, in J."""
         return self.compare_energy(1)
+
+    def write_energy(self, activity: Activity, charge: str | None = None) -> float:
+        """Energy of executed writes in J, of the cells in `charge` (default: `writes_charge`)."""
+        driven = (charge or self.writes_charge) == "driven"
+        return (activity.written if driven else activity.flipped) * self.cell_write_energy
 
     def cycles(self, counts: Counts) -> int:
         """Clock cycles of `counts` operations, one after another."""
@@ -142,7 +154,7 @@ _bundled = cache(_load)  # a user's file may change between two calls, these do 
 def from_table(table: Mapping[str, Any], where: str) -> Technology:
     """A technology from the entries of a TOML table; `where` names it in errors."""
     units = {f.name: f.metadata["unit"] for f in fields(Technology) if "unit" in f.metadata}
-    optional = ("scaled_write_voltage", "write_error")
+    optional = ("scaled_write_voltage", "write_error", "writes_charge")
     refuse_unknown(where, table, ("name", "about", *units, *optional))
     missing = [key for key in units if key not in table]
     if missing:
@@ -158,11 +170,25 @@ def from_table(table: Mapping[str, Any], where: str) -> Technology:
         error = found["write_error"].si
         if error > 1:
             raise InputError(f"{where}, write_error: wanted a probability, got {error:g}")
+    charge, source = _charge(f"{where}, writes_charge", table.get("writes_charge", {}))
     return Technology(
         name=str(table.get("name", where)),
         about=str(table.get("about", "")),
         scaled_write_voltage=scaled,
         write_error=error,
+        writes_charge=charge,
+        charge_source=source,
         constants=MappingProxyType(found),
         **{key: found[key].si for key in units},
     )
+
+
+def _charge(where: str, entry: object) -> tuple[str, str]:
+    """Which cells of a write take its energy, and the source of that."""
+    if not isinstance(entry, dict):
+        raise InputError(f"{where}: wanted a table with a value and a source, got {entry!r}")
+    refuse_unknown(where, entry, ("value", "source"))
+    value = entry.get("value", CHARGES[0])
+    if value not in CHARGES:
+        raise InputError(f"{where}: wanted one of {', '.join(CHARGES)}, got {value!r}")
+    return value, str(entry.get("source", ""))

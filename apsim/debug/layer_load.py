@@ -12,11 +12,12 @@ from difflib import get_close_matches
 import numpy as np
 from numpy.typing import NDArray
 
+from apsim import cost
 from apsim.errors import InputError
 from apsim.functions import Function
 from apsim.nn import exact, load
 from apsim.nn.model import Integers, Layer, Model
-from apsim.nn.on_ap.chip import PRESETS, Chip
+from apsim.nn.on_ap.chip import Chip, design_of
 from apsim.nn.on_ap.execute import execute
 from apsim.nn.rules import real
 from apsim.nn.zoo import datasets
@@ -72,7 +73,7 @@ def find_load(
     chosen = _layer(network, layer)
     if not 0 <= cap < caps or number < 0:
         raise InputError(f"wanted a CAP 0 to {caps - 1} and a load >= 0, got {cap} and {number}")
-    chip = _Listener(PRESETS["bf-imna-lr"], ap=ap, literal=True, mapping=mapping)
+    chip = _Listener(design_of(cost.chip("lr")), ap=ap, literal=True, mapping=mapping)
     chip.wanted = cap + number * caps
     tensors = dict(exact.checked_inputs(network, image_of(network)))
     for before in network.layers[: network.layers.index(chosen)]:

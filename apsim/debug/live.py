@@ -20,7 +20,7 @@ from rich.panel import Panel
 from rich.text import Text
 
 from apsim.debug.commands import do
-from apsim.debug.panes import PANES
+from apsim.debug.panes import PANES, LutPane
 from apsim.debug.shell import Shell
 from apsim.errors import InputError
 
@@ -76,27 +76,30 @@ def press(shell: Shell, key: str) -> str:
 def screen(shell: Shell, said: str) -> RenderableType:
     """The whole screen: the array above, LUT, program and counters below, what was said last."""
     width, height = shell.console.width, shell.console.height
-    below = 13 if height >= 28 else 0
+    below = 13 if height >= 28 else 12 if height >= 22 else 0
     shell.view.height = max(height - below - 9, 3)
     shell.view.width = width - 4
     rows = Layout()
     rows.split_column(
         Layout(_panel(shell, "array"), ratio=1),
-        *([Layout(_below(shell, width), size=below)] if below else []),
+        *([Layout(_below(shell, width, below - 2), size=below)] if below else []),
         Layout(Group(Text(said.split("\n")[-1], "bold"), Text(HELP, "dim")), size=2),
     )
     return rows
 
 
-def _below(shell: Shell, width: int) -> Layout:
+def _below(shell: Shell, width: int, most: int) -> Layout:
     names = ["lut", "program", "counters"] if width >= 130 else ["lut", "program"]
+    narrow = {"lut": 30} if width < 130 else {}
     columns = Layout()
-    columns.split_row(*(Layout(_panel(shell, name)) for name in names))
+    columns.split_row(*(Layout(_panel(shell, name, most), size=narrow.get(name)) for name in names))
     return columns
 
 
-def _panel(shell: Shell, name: str) -> Panel:
+def _panel(shell: Shell, name: str, most: int | None = None) -> Panel:
     pane = PANES[name](shell.session, shell.view, shell.stops)
+    if isinstance(pane, LutPane):
+        pane.most = most
     session = shell.session
     where = f" - step {session.point // 2} of {len(session.timeline)}" if name == "array" else ""
     return Panel(pane, title=f"{pane.title}{where}", title_align="left")

@@ -84,18 +84,27 @@ def _stops(shell: Shell, text: str) -> list[Stop]:
 
 
 def print_(shell: Shell, text: str) -> None:
-    """Print the words of a field."""
-    found = re.fullmatch(r"(?:/(\w)\s+)?(\S+)(?:\s+(\S+))?", text)
+    """Print the words of fields."""
+    found = re.fullmatch(r"(?:/(\w)\s+)?(\S.*)", text)
     if found is None or (found[1] or "u") not in FORMATS:
         known = ", ".join(f"/{letter} {name}" for letter, name in FORMATS.items())
-        raise InputError(f"print wants [/FORMAT] FIELD [ROWS]; formats are {known}")
-    field = named(shell, found[2])
-    rows = _rows(shell, found[3]) if found[3] else tuple(range(shell.session.machine.rows))
+        raise InputError(f"print wants [/FORMAT] FIELD ... [ROWS]; formats are {known}")
+    *names, last = found[2].split()
+    if not names or (
+        last in shell.session.machine.layout or (last[0].isalpha() and last != "tagged")
+    ):
+        names, last = [*names, last], ""
+    fields = [named(shell, name) for name in names]
+    for field in fields:
+        _print_one(shell, field, last, found[1])
+
+
+def _print_one(shell: Shell, field: Field, where: str, letter: str | None) -> None:
+    rows = _rows(shell, where) if where else tuple(range(shell.session.machine.rows))
     values = shell.session.values(field)[list(rows)]
-    shown = [_formatted(int(value), field, found[1]) for value in values[:MOST_VALUES]]
+    shown = [_formatted(int(value), field, letter) for value in values[:MOST_VALUES]]
     more = f" ... {len(rows) - MOST_VALUES} more" if len(rows) > MOST_VALUES else ""
-    where = f"[{found[3]}]" if found[3] else ""
-    shell.say(f"{field.name}{where} = {' '.join(shown)}{more}")
+    shell.say(f"{field.name}{f'[{where}]' if where else ''} = {' '.join(shown)}{more}")
 
 
 def _formatted(value: int, field: Field, letter: str | None) -> str:

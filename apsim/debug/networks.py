@@ -11,11 +11,12 @@ from typing import BinaryIO
 import numpy as np
 from numpy.typing import NDArray
 
+from apsim import cost
 from apsim.debug.layer_load import image_of
 from apsim.errors import ApsimError
 from apsim.functions import Function
 from apsim.nn import exact, load
-from apsim.nn.on_ap.chip import PRESETS, Chip
+from apsim.nn.on_ap.chip import Chip, design_of
 from apsim.nn.on_ap.execute import execute
 from apsim.trace.perfetto import Slice, Timeline, slices
 
@@ -57,7 +58,7 @@ def write_timeline(stream: BinaryIO, model: str, ap: str) -> str:
     Raises `ApsimError` where a layer differs from its exact twin.
     """
     network = load(model)
-    chip = _Clocked(PRESETS["bf-imna-lr"], ap=ap, literal=True)
+    chip = _Clocked(design_of(cost.chip("lr")), ap=ap, literal=True)
     chip.timeline, chip.free = Timeline(stream, f"{network.name}, one image, {ap} AP"), {}
     tensors = dict(exact.checked_inputs(network, image_of(network)))
     for layer in network.layers:

@@ -44,14 +44,45 @@ class LutPane:
 
     title = "LUT"
 
-    def __init__(self, session: Session) -> None:
-        self.session = session
+    def __init__(self, session: Session, most: int | None = None) -> None:
+        self.session, self.most = session, most
 
     def __rich__(self) -> RenderableType:
         place = self.session.done or self.session.upcoming
         if place is None or place.step.table is None:
             return line("this step belongs to no LUT", DIM)
-        return Group(*_table(place.step.table, place.step))
+        first, *rows = _table(place.step.table, place.step)
+        named = columns_named(place.step.table, place, self.session)
+        head = [first, *([Text(named, DIM)] if named else [])]
+        return Group(*head, *self._fitting(rows, 2 * len(head)))
+
+    def _fitting(self, rows: list[Text], above: int) -> list[Text]:
+        """The heading of the table and as many rows around the marked one as there is room for."""
+        if self.most is None or len(rows) + above <= self.most:
+            return rows
+        room = max(self.most - above - 1, 1)
+        marked = next((k for k, row in enumerate(rows) if row.style == HERE), 1)
+        start = min(max(marked - room // 2, 1), len(rows) - room)
+        return [rows[0], *rows[start : start + room]]
+
+
+def columns_named(lut: Lut, place: Place, session: Session) -> str:
+    """What the LUT's columns are in this step, where a field has another name; else nothing."""
+    step = place.step
+    if place.rows is not None or not 0 <= step.lut_pass < len(lut.passes):
+        return ""
+    one = lut.passes[step.lut_pass]
+    pairs = [*zip(one.key, step.key, strict=True), *zip(one.write, step.write, strict=True)]
+    fields = sorted(session.machine.layout.values(), key=lambda field: field.width)
+    there = {}
+    for (name, _), (column, _) in pairs:
+        field = next((field for field in fields if column in field.columns), None)
+        if field is not None:
+            bit = f".{column - field.column}" if field.width > 1 else ""
+            there[name] = f"{field.name}{bit}"
+    if all(place.partition(".")[0] == name for name, place in there.items()):
+        return ""
+    return "  ".join(f"{name} is {there[name]}" for name in lut.columns if name in there)
 
 
 def _table(lut: Lut, step: Step) -> Iterator[Text]:

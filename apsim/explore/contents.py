@@ -16,7 +16,7 @@ from apsim.errors import ApsimError, InputError
 __all__ = ["Known", "contents", "version"]
 
 Known = dict[tuple[str, str], str]
-NAMING = ("technology", "chip", "network", "model", "input")
+NAMING = ("technology", "chip", "network", "model", "input", "calibration")
 """The axes whose words stand for something that may change."""
 
 
@@ -35,12 +35,17 @@ def contents(point: dict[str, Any], known: Known) -> dict[str, str]:
 
 def _digest(axis: str, name: str) -> str:
     from apsim import cost
+    from apsim.report.cost.named import is_model
 
     try:
         if axis == "model":
             return _model(name)
-        if axis == "input":
+        if axis == "calibration" and name.isdecimal():
+            return name  # so many of those that come with apsim
+        if axis in ("input", "calibration"):
             return _file(name)
+        if axis == "network" and is_model(name):
+            return _model(name)
         read = {"technology": cost.technology, "chip": cost.chip, "network": cost.network}[axis]
         found: Any = read(name)
     except ApsimError as error:

@@ -51,18 +51,20 @@ def _cost(point: Point) -> dict[str, Any]:
     from apsim.cost import chip as load_chip
     from apsim.functions.table import EQUATIONS
     from apsim.report.cost.inference_tables import totals
+    from apsim.report.cost.named import OWN, network_of
     from apsim.report.paper.cell_writes import CELL_WRITES
 
     changes: dict[str, Any] = {name: point[name] for name in _CHIP_AXES if point[name] is not None}
     technology = cost.technology(point["technology"])
     if point["write_voltage"] is not None:
         technology = technology.at_write_voltage(point["write_voltage"])
+    network, own = network_of(point["network"])
     found = cost.infer(
-        cost.network(point["network"]),
+        network,
         replace(load_chip(point["chip"]), **changes),
         technology,
         EQUATIONS,
-        bits=point["bits"],
+        bits=own or 8 if point["bits"] == OWN else point["bits"],
         batch=point["batch"],
         cell_writes=CELL_WRITES,
     )
@@ -71,23 +73,39 @@ def _cost(point: Point) -> dict[str, Any]:
 
 
 def _run(point: Point) -> dict[str, Any]:
-    from apsim import nn
+    from apsim import cost, nn
     from apsim.nn.zoo import sources
     from apsim.report.run.tables import run_json
 
-    bits = point["bits"]
+    bits = _widths(point)
     text = ",".join(map(str, bits)) if isinstance(bits, list) else bits and str(bits)
     model = sources.model(point["model"], bits=text)
     images, labels = sources.inputs(model, point["first"] + point["images"], point["input"])
     some = slice(point["first"], point["first"] + point["images"])
-    chip = nn.Chip.preset("bf-imna-lr", ap=point["ap"], engine="fused", mapping=point["mapping"])
+    chip = nn.Chip.preset(point["chip"], ap=point["ap"], engine="fused", mapping=point["mapping"])
     taken = {name: values[some] for name, values in images.items()}
     done = nn.run(
         model, taken, chip, labels=None if labels is None else labels[some], keep="outputs"
     )
     result = run_json(done)
+    spent = cost.estimate(
+        done.chip.counts, done.chip.activity, cost.technology(point["technology"])
+    )
     kept = ("correct", "bit_exact", "counts_match")
     return {name: result[name] for name in kept} | {
+        "widths": [layer["bits_w"] for layer in result["layers"] if layer["bits_w"]],
+        "energy_j": spent.energy.total,
+        "cycles_on_one_cap": spent.cycles,
         "counts": result["totals"]["counts"],
         "activity": done.chip.activity.as_dict(),
     }
+
+
+def _widths(point: Point) -> Any:
+    """The point's widths: as they are, or those that a search finds under its budget."""
+    from apsim.explore.contents import contents
+    from apsim.explore.searched import SEARCH, widths
+
+    bits = point["bits"]
+    searched = isinstance(bits, str) and bits.startswith(SEARCH)
+    return widths(point, contents(point, {})) if searched else bits

@@ -51,6 +51,9 @@ KINDS: Mapping[str, Mapping[str, Any]] = {
         "input": None,
         "ap": "2d",
         "bits": None,
+        "chip": "lr",
+        "technology": "sram",
+        "calibration": None,
         "mapping": "im2col",
         "first": 0,
         "images": 1,
@@ -156,7 +159,7 @@ def _mixed(axes: dict[str, list[Any]], table: Mapping[str, Any], where: str) -> 
     """Points whose bits are random per-layer widths of a given average."""
     from random import Random
 
-    from apsim import cost
+    from apsim.report.cost.named import network_of
     from apsim.report.paper.figures import mix
 
     where = f"{where}, mixes"
@@ -166,7 +169,7 @@ def _mixed(axes: dict[str, list[Any]], table: Mapping[str, Any], where: str) -> 
     count = read_whole(f"{where}, count", mixes.get("count", 1))
     random = Random(read_whole(f"{where}, seed", mixes.get("seed", 0), 0))
     for network in axes["network"]:
-        layers = sum(layer.gemm for layer in cost.network(network).layers)
+        layers = sum(layer.gemm for layer in network_of(network)[0].layers)
         if count * len(averages) > MOST_POINTS:
             raise InputError(f"{where}: wanted at most {MOST_POINTS:,} points")
         widths = [mix(average, layers, random) for average in averages for _ in range(count)]

@@ -22,6 +22,7 @@ from apsim.explore.points import SCHEMA, evaluate_all
 from apsim.explore.spec import Point, Spec, identity
 from apsim.files import appending, replacing
 from apsim.readers import parse_json
+from apsim.records import Record, Tabular
 from apsim.workers import over_processes, worker_count
 
 __all__ = ["finished", "sweep"]
@@ -35,6 +36,14 @@ Arriving = Generator[list[Result], None, None]
 Runner = Callable[[str, Sequence[Sequence[Point]]], Arriving]
 
 
+class Results(list[Result], Tabular):
+    """Results of a sweep in the order of its points."""
+
+    def table(self) -> list[Record]:
+        """The results: a record for each point."""
+        return list(self)
+
+
 def sweep(
     spec: Spec,
     out: str,
@@ -42,7 +51,7 @@ def sweep(
     workers: int | None = None,
     dask: str | None = None,
     progress: Callable[[int, int], None] = lambda done, total: None,
-) -> list[Result]:
+) -> Results:
     """Evaluate what `out` lacks of `spec` and give all results in the order of the points.
 
     `workers` processes share the work (default: one for each core; 1 stays in this one);
@@ -67,7 +76,7 @@ def sweep(
                 stream.flush()
                 done += len(results)
                 progress(done, len(wanted))
-    return [known[name] for name in wanted]
+    return Results(known[name] for name in wanted)
 
 
 def finished(out: str) -> dict[str, Result]:

@@ -12,6 +12,7 @@ from typing import Any
 from apsim.cost.chip import CHOICES, choice
 from apsim.cost.quantity import nearest
 from apsim.errors import InputError
+from apsim.explore.searched import SEARCH, share
 
 __all__ = [
     "MAXIMISED",
@@ -30,7 +31,7 @@ METRICS = (
 MAXIMISED = frozenset(("gops", "gops_per_watt", "gops_per_watt_mm2", "utilization", "mean_bits"))
 """Metrics of which more is better; `mean_bits` stands for accuracy."""
 
-TEXTS = ("network", "technology", "chip", "model", "input", "mapping")
+TEXTS = ("network", "technology", "chip", "model", "input", "calibration", "mapping")
 WHOLES = ("batch", "first", "images")
 LEAST, MOST = 2, 8  # bits of the widths that are mixed
 
@@ -50,6 +51,8 @@ def check_axis(where: str, name: str, value: object) -> None:
         widths = value if isinstance(value, list) else [value]
         whole = bool(widths) and all(_is_whole(width) for width in widths)
         _require(whole or isinstance(value, str), where, "8, '8/4', 'hawq-low' or [8, 4]", value)
+        if isinstance(value, str) and value.startswith(SEARCH):
+            share(value)
 
 
 def read_table(where: str, value: object) -> Mapping[str, Any]:

@@ -11,13 +11,12 @@ import time
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass, field
-from html import escape
 
 import numpy as np
 import numpy.typing as npt
 
 from apsim.counts import Counts
-from apsim.errors import InputError, ProgramError, shown
+from apsim.errors import InputError, ProgramError
 from apsim.nn import checkpoint, exact
 from apsim.nn.checkpoint import Checkpoint
 from apsim.nn.model import Integers, Layer, Model, Weighted
@@ -27,6 +26,7 @@ from apsim.nn.on_ap.layer_run import LayerRun
 from apsim.nn.on_ap.seconds import Seconds
 from apsim.nn.rules.recipes import refuse_floats
 from apsim.nn.verify import verify
+from apsim.records import Record, Tabular
 
 __all__ = ["Run", "Watcher", "run"]
 
@@ -42,7 +42,7 @@ class Watcher:
 
 
 @dataclass(frozen=True)
-class Run:
+class Run(Tabular):
     """A whole run: layers, outputs, and how many images were classified rightly."""
 
     model: Model
@@ -83,19 +83,28 @@ class Run:
         """The model's output, one line per image."""
         return self.tensors[self.model.output]
 
-    def _repr_html_(self) -> str:
-        head = ("layer", "operation", "loads", "compares", "writes", "reads", "predicted", "agrees")
-        lines = (
-            (layer.name, layer.op, layer.loads, *layer.counts.as_dict().values(),
-             layer.predicted.total, layer.bit_exact and layer.counts_match)
+    def table(self) -> list[Record]:
+        """A record for each layer: its shape, counts, predictions and activity."""
+        return [
+            {
+                "layer": layer.name,
+                "operation": layer.op,
+                "shape": "x".join(map(str, layer.shape)),
+                "bits_a": layer.bits_a,
+                "bits_w": layer.bits_w,
+                "macs": layer.macs,
+                "loads": layer.loads,
+                **layer.counts.as_dict(),
+                "cycles": layer.counts.total,
+                "predicted": layer.predicted.total,
+                "paper": layer.paper.total,
+                **layer.activity.as_dict(),
+                "bit_exact": layer.bit_exact,
+                "counts_match": layer.counts_match,
+                "seconds": layer.seconds,
+            }
             for layer in self.layers
-        )  # fmt: skip
-        rows = "".join(
-            f"<tr>{''.join(f'<td>{escape(shown(cell))}</td>' for cell in line)}</tr>"
-            for line in lines
-        )
-        names = "".join(f"<th>{name}</th>" for name in head)
-        return f"<table><tr>{names}</tr>{rows}</table>"
+        ]
 
 
 def run(
@@ -124,6 +133,9 @@ def run(
         refuse_floats(model)
     tensors = exact.checked_inputs(model, x)
     images = len(next(iter(tensors.values())))
+    if keep not in ("all", "outputs"):
+        raise InputError(f"keep: wanted all or outputs, got {keep!r}")
+    wanted = None if labels is None else _labels(labels, images)
     progress = _Progress(model, chip, check, keep, tensors, images, watcher or Watcher())
     progress.name_run(save, resume)
     for layer in model.layers[len(progress.layers) :]:
@@ -134,15 +146,21 @@ def run(
         images,
         tuple(progress.layers),
         progress.tensors,
-        None if labels is None else _correct(progress.tensors[model.output], labels),
+        None if wanted is None else _correct(progress.tensors[model.output], wanted),
         time.perf_counter() - started,
     )
 
 
-def _correct(outputs: Integers, labels: npt.ArrayLike) -> int:
+def _labels(labels: npt.ArrayLike, images: int) -> Integers:
     wanted = np.asarray(labels)
-    if wanted.shape != (len(outputs),):
-        raise InputError(f"labels: wanted {len(outputs)}, one per image, got shape {wanted.shape}")
+    if wanted.shape != (images,):
+        raise InputError(f"labels: wanted {images}, one per image, got shape {wanted.shape}")
+    if wanted.dtype.kind not in "iu":
+        raise InputError(f"labels: wanted integers, got {wanted.dtype}")
+    return wanted
+
+
+def _correct(outputs: Integers, wanted: Integers) -> int:
     return int((outputs.reshape(len(outputs), -1).argmax(axis=1) == wanted).sum())
 
 

@@ -13,7 +13,7 @@ from collections.abc import Iterator
 from apsim.errors import ProgramError
 from apsim.layout import Field, Layout
 from apsim.ops.steps import passes
-from apsim.program import Item, Mode, Op, Operation, Step
+from apsim.program import Item, Mode, Op, Operation, Step, by_value
 
 __all__ = ["add_constant_multiple", "add_short", "canonical_digits", "preset"]
 
@@ -34,6 +34,7 @@ def canonical_digits(constant: int) -> Iterator[tuple[int, int]]:
         place += 1
 
 
+@by_value
 def add_constant_multiple(constant: int, a: str, product: str, *, carry: str) -> Operation:
     """P <- P + constant * A, A unsigned or offset binary and kept, the carry column 0 before and
     after.
@@ -73,6 +74,7 @@ def _digit(word: Field, target: Field, carry: int, place: int, plus: bool) -> It
         yield from passes(onward, {"B": target[k], "C": carry}, bit=k)
 
 
+@by_value
 def add_short(short: str, product: str, *, carry: str) -> Operation:
     """P <- P + Q, Q narrower and left destroyed: 2 passes for bit 0, 3 for others, 2 for a ripple.
 
@@ -95,6 +97,7 @@ def add_short(short: str, product: str, *, carry: str) -> Operation:
     return Operation(f"add {short} to {product}", lambda layout: list(build(layout)))
 
 
+@by_value
 def preset(values: dict[str, int]) -> Operation:
     """Fields <- constants, in every row and all in one write."""
 

@@ -1,17 +1,20 @@
 """Value change dump: key, mask, tag, fields of chosen rows and counters as signals.
 
 The rule: one time unit is one operation of the hardware.  A pass changes key and tag
-as its compare is done, written bits and cells one unit later.  In `key` and `write`
-a bit `z` is masked: that column takes no part.
+as its compare is done, written bits and cells one unit later.  `key_mask` and
+`write_mask` hold 1 in the columns that take part; elsewhere `key` and `write` hold 0, for
+viewers draw a vector with undriven bits as a mistake.  A step of no bit has bit -1.
 
-Scopes: `step` (number, label, phase, bit), `key.FIELD`, `write.FIELD`, `tag` (rows,
-lowest row lowest bit; columns), `row<N>.FIELD` and for vertical steps `row<N>.key`,
-`row<N>.write`, `counters` (compare, write, read, matched, flipped).
+Scopes: `step` (number, label, phase, bit), `key.FIELD`, `key_mask.FIELD`, `write.FIELD`,
+`write_mask.FIELD`, `tag` (rows, lowest row lowest bit; columns), `row<N>.FIELD` and for
+vertical steps `row<N>.key`, `row<N>.write`, `counters` (compare, write, read, matched,
+flipped).
 """
 
 from __future__ import annotations
 
 import io
+from collections.abc import Iterable
 from itertools import groupby
 from typing import Any, BinaryIO
 
@@ -29,6 +32,7 @@ from apsim.trace.limits import Limits
 __all__ = ["Waves", "signal_list"]
 
 Bits = NDArray[np.bool_]
+MASKED = ("key", "key_mask", "write", "write_mask")
 COUNTERS = ("compare", "write", "read", "matched", "flipped")
 
 
@@ -103,7 +107,7 @@ class Waves:
         self._add("tag", "rows", "wire", len(self._rows))
         self._add("tag", "columns", "wire", self._machine.cam.columns)
         self._add("tag", "tagged", "integer", 32)
-        for scope in ("key", "write", *(f"row{row}" for row in self._rows)):
+        for scope in (*MASKED, *(f"row{row}" for row in self._rows)):
             for field in self._fields:
                 self._add(scope, field.name, "wire", field.width)
         for row in self._upright:
@@ -113,7 +117,7 @@ class Waves:
             self._add("counters", name, "integer", 64)
 
     def _add(self, scope: str, name: str, kind: str, size: int | None) -> None:
-        initial: Any = "" if kind == "string" else 0 if kind == "integer" else "z" * (size or 1)
+        initial: Any = "" if kind == "string" else 0 if size != 1 else "z"
         self._signals[f"{scope}.{name}"] = self._writer.register_var(
             f"apsim.{scope}", name, kind, size=size, init=initial
         )
@@ -128,14 +132,15 @@ class Waves:
         for name in ("label", "text"):
             self._set(f"step.{name}", shown(getattr(event.step, name)).replace(" ", "_"))
         self._set("step.phase", event.step.phase.value.replace(" ", "_"))
-        self._set("step.bit", "x" if event.step.bit is None else event.step.bit)
+        self._set("step.bit", -1 if event.step.bit is None else event.step.bit)
 
     def _show_lines(self, scope: str, bits: Any, event: Event) -> None:
         held = dict(bits)
         across = event.step.mode is Mode.HORIZONTAL
         for field in self._fields:
-            chars = (held.get(c) if across else None for c in reversed(field.columns))
-            self._set(f"{scope}.{field.name}", "".join("z" if c is None else str(c) for c in chars))
+            bits_of = [held.get(c) if across else None for c in reversed(field.columns)]
+            self._set(f"{scope}.{field.name}", "".join(str(bit or 0) for bit in bits_of))
+            self._set(f"{scope}_mask.{field.name}", _ones(bit is not None for bit in bits_of))
         by_row: dict[int, int] = {}
         if event.rows is not None:
             by_row = {int(r): bit for slot, bit in held.items() for r in event.rows[:, slot]}
@@ -183,7 +188,11 @@ def _moves(event: Event) -> bool:
 
 def _vector(bits: Bits) -> str:
     """Bits as a vector, the first one lowest."""
-    return "".join("1" if bit else "0" for bit in bits[::-1])
+    return _ones(bits[::-1])
+
+
+def _ones(bits: Iterable[object]) -> str:
+    return "".join("1" if bit else "0" for bit in bits)
 
 
 def _word(cells: Bits, field: Field) -> str:

@@ -186,6 +186,39 @@ def test_executed_energy_stands_beside_the_averages(digits_run: nn.runtime.Run) 
     assert all(1 < layer.gap < 4 for layer in found.layers if layer.gap is not None)
 
 
+def test_executed_latency_stands_beside_the_mapping_models(digits_run: nn.runtime.Run) -> None:
+    """model_cycles sum up to those of `apsim cost MODEL`; latency_gap == executed over them"""
+    found = cost_run(run_json(digits_run), cost.chip("lr"), cost.technology("reram"))
+    model = digits_run.model
+    wanted = cost.infer(
+        network_of(model), found.chip, found.technology, EQUATIONS, bits=widths_of(model), batch=2
+    )
+    said = sum(layer.model_cycles for layer in found.layers if layer.model_cycles is not None)
+    assert math.isclose(said, wanted.cycles)
+    assert found.latency_gap is not None
+    assert math.isclose(found.latency_gap * wanted.latency, found.latency)
+
+
+@pytest.mark.parametrize(("charge", "cells"), [("driven", "written"), ("flipped", "flipped")])
+def test_the_technology_says_which_cells_a_write_charges(
+    charge: str, cells: str, digits_run: nn.runtime.Run, tmp_path: Path
+) -> None:
+    """energy_write_j == the cells charged x E_w; reports hold both, whatever is charged"""
+    path, out, tech = (tmp_path / name for name in ("run.json", "cost.json", "mine.toml"))
+    path.write_text(json.dumps(run_json(digits_run)))
+    tech.write_text(
+        'extends = "sram"\nname = "mine"\n[writes_charge]\n'
+        f'value = "{charge}"\nsource = "a circuit of mine"\n'
+    )
+    assert main(["cost", str(path), "--tech", str(tech), "--json", str(out)]) == 0
+    found = json.loads(out.read_text())
+    totals = found["totals"]
+    assert found["technology"]["writes_charge"]["source"] == "a circuit of mine"
+    assert math.isclose(totals["energy_write_j"], totals[cells] * 0.24e-15)
+    assert math.isclose(totals["energy_write_driven_j"], totals["written"] * 0.24e-15)
+    assert math.isclose(totals["energy_write_flipped_j"], totals["flipped"] * 0.24e-15)
+
+
 REFUSED = [
     (["resnet5"], "did you mean 'resnet50'"),
     (["alexnet", "--chip", "xr"], "neither a TOML file nor a bundled table of chips"),
@@ -193,8 +226,8 @@ REFUSED = [
     (["alexnet", "--bits", "wide"], "bits 'wide': wanted a width"),
     (["alexnet", "--batch", "0"], "batch must be at least 1, got 0"),
     (["alexnet", "--bits", "9"], "conv1: operands and results take 36 columns"),
-    (["digits", "--activity", "executed", "--batch", "361"], "--batch: wanted 1 to 360, got 361"),
-    (["resnet18", "--activity", "executed", "--batch", "0"], "--batch: wanted at least 1, got 0"),
+    (["digits", "--activity", "executed", "--images", "361"], "--images: wanted 1 to 360, got 361"),
+    (["resnet18", "--activity", "executed", "--batch", "0"], "--images: wanted at least 1, got 0"),
     (["mine.csv", "--activity", "executed"], "mine.csv is a layer table and has no weights"),
     (["digits", "--input", "x.npy"], "--input: only a run takes inputs; add --activity executed"),
     (["digits", "--activity", "executed", "--input", "nowhere.npy"], "cannot read inputs from"),
@@ -276,7 +309,7 @@ def test_a_damaged_entry_of_a_run_is_refused(
         cost_run(run, cost.chip("lr"), cost.technology("sram"))
 
 
-@pytest.mark.parametrize("option", ["--bits", "--batch"])
+@pytest.mark.parametrize("option", ["--bits", "--images"])
 def test_a_run_keeps_what_it_ran_with(
     option: str, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:

@@ -14,8 +14,11 @@ from apsim.cam import DenseCam
 from apsim.cam.faulty import Faults, FaultyCam
 from apsim.cli import main
 from apsim.faults import FaultyChip, Study, interval, study
+from apsim.nn.on_ap.chip import Chip
 from apsim.nn.rules import real
 from apsim.nn.zoo import datasets
+from apsim.report.run.progress import multiplications
+from tests.helpers.networks import integers_in, small_network
 
 IMAGES = 2
 
@@ -168,3 +171,17 @@ def test_a_mistake_is_one_message_and_exit_code_2(
 ) -> None:
     assert main(["faults", *arguments]) == 2
     assert message in capsys.readouterr().err
+
+
+@pytest.mark.parametrize("workers", [1, 2])
+def test_progress_is_told_inside_a_trial(workers: int) -> None:
+    """what is told grows up to all multiplications of all trials, in more steps than trials"""
+    model = small_network()
+    x = integers_in(model.tensors["x"], 2, 0)
+    told: list[int] = []
+    kinds = [Faults(write_error=1e-3), Faults(missed_match=1e-3)]
+    chip = Chip.preset("bf-imna-lr")
+    study(model, x, None, chip, kinds, repeats=2, workers=workers, watch=told.append)
+    assert told == sorted(told)
+    assert told[-1] == multiplications(model, 2) * 4
+    assert workers > 1 or len(told) > 4

@@ -100,6 +100,7 @@ def test_what_takes_long_is_told_before(
         ("digits -o x", "a whole network is many programs: name a layer as digits:LAYER"),
         ("nonesuch -o x", "nothing is called 'nonesuch'"),
         ("add -o x --rows 5000", "wanted at most 4096 rows"),
+        ("add -o x --bits 0", "wanted a width of 1 to 64 columns"),
         ("add --run --repeat -1", "--repeat: wanted 0 or more, got -1"),
         ("add --run -o x --repeat 9 --trace", "--trace writes the waves of one run to DIR"),
         ("add --run --trace", "--trace writes the waves of one run to DIR: wanted -o"),

@@ -176,7 +176,7 @@ MISTAKES: dict[str, tuple[tuple[str, ...], str]] = {
     "no threads": ((*SMALL, "--threads", "0"), "wanted at least one thread, got 0"),
     "an unknown engine": (
         (*SMALL, "--engine", "warp"), "unknown engine 'warp': wanted one of dense, strict, fused"),
-    "an unknown chip": ((*SMALL, "--chip", "bf-imna-ir"), "unknown chip.*'bf-imna-lr'?"),
+    "an unknown chip": ((*SMALL, "--chip", "bf-imna-rl"), "neither.*'bf-imna-lr'?"),
     "an unknown kind": ((*SMALL, "--ap", "3d"), "invalid choice: '3d'"),
     "a tag chain on 1d": ((*SMALL, "--ap", "1d", "--tag-chain"), "1d AP has no column tags"),
     "too few columns": (

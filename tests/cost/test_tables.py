@@ -21,6 +21,21 @@ def test_every_constant_of_a_technology_has_a_source(name: str) -> None:
         assert constant.source not in ("", "user")
 
 
+@pytest.mark.parametrize("name", TECHNOLOGIES)
+def test_a_technology_says_which_cells_a_write_charges_and_why(name: str) -> None:
+    found = cost.technology(name)
+    assert found.writes_charge == "driven"
+    assert found.charge_source
+
+
+@pytest.mark.parametrize("entry", ["'all'", "{ value = 'some' }", "{ valu = 'driven' }"])
+def test_other_charges_are_refused(entry: str, tmp_path: Path) -> None:
+    path = tmp_path / "mine.toml"
+    path.write_text(f"extends = 'sram'\nwrites_charge = {entry}\n")
+    with pytest.raises(InputError, match="writes_charge"):
+        cost.technology(str(path))
+
+
 @pytest.mark.parametrize("name", CHIPS)
 def test_every_constant_of_a_chip_has_a_source(name: str) -> None:
     for constant in cost.chip(name).constants.values():

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import io
+import re
 from typing import Any
 
 import numpy as np
@@ -12,7 +13,8 @@ from hypothesis import strategies as st
 from rich.console import Console
 
 from apsim.debug import live
-from apsim.debug.panes import PANES
+from apsim.debug.commands import do
+from apsim.debug.panes import PANES, columns_named
 from apsim.debug.session import Session
 from apsim.debug.shell import Shell
 from apsim.debug.stops import Stops
@@ -147,6 +149,37 @@ def test_the_full_screen_view_fits_the_screen(width: int, height: int) -> None:
     assert any("pass 1" in line for line in lines)
 
 
+@pytest.mark.parametrize("target", ["add", "multiply"])
+def test_80_by_24_has_array_lut_and_program_with_the_marked_row(target: str) -> None:
+    """the three panes, at least three rows, the row of the truth table, the step that is next"""
+    console = Console(file=io.StringIO(), width=80, height=24, color_system=None)
+    shell = Shell(open_target(Wanted(target, rows=30)), console)
+    shell.session.go_to(2 * 19)  # a pass far down the table is done
+    console.print(live.screen(shell, ""))
+    drawn = console.file.getvalue()  # type: ignore[attr-defined]
+    assert all(f"─ {title} " in drawn for title in ("array - step 19 of", "LUT", "program"))
+    lines = drawn.split("\n")
+    assert sum(bool(re.match(r"│ +\d+ [01]", line)) for line in lines) >= 3
+    assert any(re.match(r"│ > [01 ]+\|", line) for line in lines)
+    assert any(re.search(r"│ >    19 ", line) for line in lines)
+
+
+def test_columns_of_a_lut_are_named_as_the_users_fields() -> None:
+    """in a step of a multiplication D is a bit of B, C the bit of P that takes the carry"""
+    session = open_target(Wanted("multiply", bits=4, rows=4))
+    session.go_to(2 * 8)
+    assert session.upcoming is not None and session.upcoming.step.table is not None
+    said = columns_named(session.upcoming.step.table, session.upcoming, session)
+    assert said == "D is B.0  A is A.0  P is P.0  C is P.4"
+
+
+def test_columns_that_are_called_as_the_fields_need_no_word() -> None:
+    session = open_target(Wanted("add", bits=4, rows=4))
+    session.go_to(2 * 8)
+    assert session.upcoming is not None and session.upcoming.step.table is not None
+    assert columns_named(session.upcoming.step.table, session.upcoming, session) == ""
+
+
 def test_keys_step_both_ways_and_scroll() -> None:
     shell = full_shell(80, 24)
     for key in (*live.KEYS, "j", "\x1b[B", "\x1b[A", "?"):
@@ -159,3 +192,14 @@ def test_keys_step_both_ways_and_scroll() -> None:
 def test_a_screen_that_is_too_small_is_refused() -> None:
     with pytest.raises(InputError, match="60 x 16 characters, this one has 40 x 10"):
         live.full_screen(full_shell(40, 10))
+
+
+def test_several_fields_are_printed_at_once() -> None:
+    """print A B ROWS == print A ROWS, then print B ROWS"""
+    shell = full_shell(80, 24)
+    do(shell, "print /b A B 0-1")
+    together = shell.console.file.getvalue()  # type: ignore[attr-defined]
+    other = full_shell(80, 24)
+    do(other, "print /b A 0-1")
+    do(other, "print /b B 0-1")
+    assert together == other.console.file.getvalue() != ""  # type: ignore[attr-defined]

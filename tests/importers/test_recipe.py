@@ -1,4 +1,4 @@
-"""The README's recipe for PyTorch, run as it stands, and what it says `apsim run` then does."""
+"""The guide's recipe for PyTorch, run as it stands, and what it says `apsim run` then does."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ torch = pytest.importorskip("torch", reason="the recipe starts from a torch mode
 
 from apsim.cli import main  # noqa: E402
 
-PAGE = (ROOT / "README.md").read_text()
+PAGE = (ROOT / "apsim" / "guide" / "networks.md").read_text()
 
 
 def test_a_torch_model_goes_through_onnx_to_the_chip(
@@ -26,10 +26,11 @@ def test_a_torch_model_goes_through_onnx_to_the_chip(
 ) -> None:
     monkeypatch.chdir(tmp_path)
     names: dict[str, Any] = {}
-    (recipe,) = re.findall(r"^```py\n(.*?)^```$", PAGE, re.MULTILINE | re.DOTALL)
+    found = re.findall(r"^```py\n(.*?)^```$", PAGE, re.MULTILINE | re.DOTALL)
+    (recipe,) = (block for block in found if "import torch" in block)
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")  # torch announces its other exporter
-        exec(compile(recipe, "README.md", "exec"), names)
+        exec(compile(recipe, "networks.md", "exec"), names)
     command = ["run", "int8.onnx", "--input", "x.npy", "--output", "y.npz", "--ap", "1d"]
     assert main(command) == 0
     with np.load("y.npz") as outputs:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -10,7 +11,7 @@ import pytest
 from apsim import functions
 from apsim.counts import Activity, Counts
 from apsim.errors import InputError, ProgramError
-from apsim.nn.on_ap.chip import PRESETS, Chip
+from apsim.nn.on_ap.chip import Chip
 
 ADD = functions.add(4, 5)
 WORDS = ADD.words(np.arange(5), np.arange(5) + 3)
@@ -18,7 +19,7 @@ WORDS = ADD.words(np.arange(5), np.arange(5) + 3)
 
 def test_the_paper_s_chip_has_the_sizes_of_table_v() -> None:
     """8 x 8 clusters of 8 x 8 CAPs of 4800 rows"""
-    design = PRESETS["bf-imna-lr"]
+    design = Chip.preset("lr").design
     assert (design.clusters, design.caps, design.rows) == (8 * 8, 8 * 8, 4800)
 
 
@@ -67,6 +68,8 @@ def test_a_load_that_does_not_fit_takes_nothing() -> None:
         ({"engine": "warp"}, "unknown engine 'warp': wanted one of dense, strict, fused"),
         ({"ap": "3d"}, "unknown AP kind '3d'"),
         ({"threads": 0}, "wanted at least one thread, got 0"),
+        ({"threads": 1.5}, "wanted at least one thread, got 1.5"),
+        ({"columns": 160.5}, "wanted CAPs of 2 rows and 1 column at least, got 4800 x 160.5"),
         ({"threads": -1}, "wanted at least one thread, got -1"),
         ({"rows": 1}, "wanted CAPs of 2 rows and 1 column at least, got 1 x 160"),
         ({"columns": 0}, "wanted CAPs of 2 rows and 1 column at least, got 4800 x 0"),
@@ -79,8 +82,19 @@ def test_a_chip_that_cannot_be_is_refused(options: dict[str, Any], message: str)
 
 
 def test_an_unknown_chip_is_refused_with_the_nearest() -> None:
-    with pytest.raises(InputError, match=r"unknown chip 'bf-imna-ir'.*did you mean 'bf-imna-lr'"):
-        Chip.preset("bf-imna-ir")
+    with pytest.raises(InputError, match=r"'bf-imna-rl' is neither .*did you mean 'bf-imna-lr'"):
+        Chip.preset("bf-imna-rl")
+
+
+def test_a_chip_of_ones_own_has_the_sizes_and_the_kind_of_its_table(tmp_path: Path) -> None:
+    """rows == the table's; columns == 10 for each of the table's; ap == the table's"""
+    path = tmp_path / "mine.toml"
+    path.write_text(
+        'extends = "lr"\nname = "mine"\nap = "1d"\n[rows]\nvalue = 64\nunit = "1"\nsource = "me"\n'
+    )
+    chip = Chip.preset(str(path))
+    assert (chip.design.rows, chip.design.columns, chip.kind.value) == (64, 160, "1d")
+    assert Chip.preset(str(path), ap="2d", columns=80).design.columns == 80
 
 
 def test_a_chip_prints_what_it_is_and_took() -> None:

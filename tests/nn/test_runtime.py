@@ -291,6 +291,23 @@ def test_labels_that_are_not_one_for_each_image_are_refused(digits: Any) -> None
 
 
 @pytest.mark.parametrize(
+    ("options", "message"),
+    [
+        ({"labels": ["a", "b"]}, "labels: wanted integers, got <U1"),
+        ({"labels": [1.0, 2.0]}, "labels: wanted integers, got float64"),
+        ({"keep": "some"}, "keep: wanted all or outputs, got 'some'"),
+    ],
+)
+def test_options_of_no_sense_are_refused_before_any_layer(
+    digits: Any, options: dict[str, Any], message: str
+) -> None:
+    chip = Chip.preset("bf-imna-lr")
+    with pytest.raises(InputError, match=message):
+        runtime.run(digits[0], digits[1][:2], chip, **options)
+    assert chip.loads == 0
+
+
+@pytest.mark.parametrize(
     ("size", "message"),
     [
         ({"columns": 16}, "layer 'conv1': .* needs 4798 rows and 41 columns; .* 16 columns"),

@@ -77,21 +77,25 @@ def _slow(make: Any) -> Any:
     return slowly
 
 
+RUN = "0123456789abcdef" * 4
+
+
 def test_seconds_survive_a_checkpoint(tmp_path: Path) -> None:
-    """read(write(layers)) == layers, seconds and all"""
-    layers = runtime.run(MODEL, X, Chip.preset("bf-imna-lr")).layers
-    path = tmp_path / "run.checkpoint"
-    checkpoint.write(path, "this run", checkpoint.Checkpoint(layers, {}))
-    assert checkpoint.read(path, "this run").layers == layers
+    """read(write(layers)) == layers, seconds, mappings and all"""
+    for mapping in ("im2col", "weights", "auto"):
+        layers = runtime.run(MODEL, X, Chip.preset("bf-imna-lr", mapping=mapping)).layers
+        path = tmp_path / "run.checkpoint"
+        checkpoint.write(path, RUN, checkpoint.Checkpoint(layers, {}))
+        assert checkpoint.read(path, RUN).layers == layers
 
 
 def test_a_checkpoint_without_parts_of_seconds_is_of_another_version(tmp_path: Path) -> None:
     path = tmp_path / "run.checkpoint"
-    head = {"schema": "apsim.checkpoint/1", "run": "this run", "layers": []}
+    head = {"schema": "apsim.checkpoint/1", "run": RUN, "layers": []}
     with open(path, "wb") as stream:
         np.savez(stream, head=np.frombuffer(json.dumps(head).encode(), np.uint8))
-    with pytest.raises(InputError, match=r"wanted a checkpoint of apsim\.checkpoint/3"):
-        checkpoint.read(path, "this run")
+    with pytest.raises(InputError, match=r"wanted schema 'apsim\.checkpoint/3'"):
+        checkpoint.read(path, RUN)
 
 
 def convolution(**options: Any) -> Conv2d:

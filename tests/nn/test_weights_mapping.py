@@ -68,7 +68,8 @@ class Layer:
         return cls(x, w, act, int(rng.integers(max(u // 4, 2), u + 2)))
 
     def run(self, engine: str = "fused") -> tuple[Array, Part]:
-        return _sums(_chip(engine, rows=self.rows), self.x, self.w, self.act)
+        chip = _chip(engine, rows=self.rows, literal=engine != "fused")
+        return _sums(chip, self.x, self.w, self.act)
 
 
 def assert_right(layer: Layer, sums: Array, part: Part) -> None:

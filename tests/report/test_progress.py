@@ -9,6 +9,7 @@ import pytest
 
 from apsim.nn import runtime
 from apsim.nn.on_ap.chip import Chip
+from apsim.report.bar import Working
 from apsim.report.run.progress import Bar
 from tests.helpers.networks import integers_in, small_network
 
@@ -19,7 +20,7 @@ X = integers_in(MODEL.tensors["x"], 2, 0)
 def watched(bar: Bar) -> Any:
     with bar:
         runtime.run(MODEL, X, Chip.preset("bf-imna-lr"), watcher=bar)
-    (task,) = bar._bar.tasks
+    (task,) = bar.working.progress.tasks
     return task
 
 
@@ -52,5 +53,18 @@ def test_names_that_look_like_markup_are_shown_as_they_are(
     monkeypatch.setenv("COLUMNS", "100")
     with Bar(MODEL.replace(name="[/net]"), 1) as bar:
         bar.advance(replace(MODEL.layers[0], name="[/conv]"), 1)
-        bar._bar.refresh()
+        bar.working.progress.refresh()
     assert "[/conv]" in capfd.readouterr().err
+
+
+@pytest.mark.parametrize(("passed", "said"), [(1, ""), (5, ""), (30, "about 5 min in all")])
+def test_what_takes_over_a_minute_is_said_once_its_pace_is_known(
+    passed: float, said: str, capfd: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """a tenth of the work in `passed` s: nothing before 2 s, nor for 50 s in all; then once"""
+    bar = Working("work", 10)
+    monkeypatch.setattr("apsim.report.bar.time.monotonic", lambda: bar.begun + passed)
+    bar.advance(1)
+    assert said in capfd.readouterr().err
+    bar.advance(0)
+    assert capfd.readouterr().err == ""

@@ -138,6 +138,27 @@ def test_what_makes_no_sense_is_refused_in_a_line(
     assert message in err and err.count("\n") == 1
 
 
+@pytest.mark.parametrize(
+    "options,message",
+    [
+        (("--points", "1"), "--points: wanted 2 or more, got 1"),
+        (("--budget", "half"), "--budget: wanted 0..100 %, got 'half'"),
+        (("--budget", "nan"), "--budget: wanted 0..100 %, got 'nan'"),
+        (("--latency", "nan"), "wanted positive numbers"),
+        (("--accuracy", "200"), "--accuracy: wanted at most 100 %, got 200"),
+        (("--tie", "conv1"), "--tie: wanted two layers"),
+        (("--to", "1000000000000"), "2 <= --from < --to <= 8, got 2, 1000000000000"),
+    ],
+)
+def test_options_wrong_in_themselves_are_refused_before_any_work(
+    options: tuple[str, ...], message: str, capsys: pytest.CaptureFixture[str],
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:  # fmt: skip
+    monkeypatch.setattr(search.Bench, "__init__", lambda *_, **__: pytest.fail("work began"))
+    assert main(["fluid", *options]) == 2
+    assert message in capsys.readouterr().err
+
+
 def test_random_weights_have_no_loss_to_measure(capsys: pytest.CaptureFixture[str]) -> None:
     assert main(["fluid", "resnet18"]) == 2
     assert "--sensitivities" in capsys.readouterr().err

@@ -74,8 +74,10 @@ def test_waves_of_an_8_bit_add_on_64_rows_say_what_happened_signal_by_signal(
         held = dict(event.step.key) if event.step.op.name == "PASS" else None
         if held is not None:
             for field in machine.layout.values():
-                key = "".join(str(held.get(c, "z")) for c in reversed(field.columns))
+                key = "".join(str(held.get(c, 0)) for c in reversed(field.columns))
                 assert unsigned(value(f"key.{field.name}")[time], field.width) == key
+                mask = "".join(str(int(c in held)) for c in reversed(field.columns))
+                assert unsigned(value(f"key_mask.{field.name}")[time], field.width) == mask
         tag = unsigned(value("tag.rows")[time], 64)
         assert [r for r in range(64) if tag[63 - r] == "1"] == event.tag.lines.tolist()
         time += event.counts.total - 1

@@ -24,12 +24,11 @@ from apsim.cam.vector import (
     store,
     total,
     widened,
-    zero,
 )
 from apsim.step import Gate
 
 __all__ = [
-    "begin", "chain", "move", "put", "put_columns", "take", "to_planes", "to_words", "walk",
+    "chain", "move", "put", "put_columns", "take", "to_planes", "to_words", "walk",
 ]  # fmt: skip
 
 # More numbers of a frame.
@@ -114,31 +113,10 @@ def to_words(planes, bits, width, words, octets):  # type: ignore[no-untyped-def
 
 
 @Operation
-def begin(frame, row):  # type: ignore[no-untyped-def]
-    """WRITE_ALL on lines of zeros, or where INDEX < 0 only these: what a block begins with.
-
-    TABLE has COUNT rows (first line, how many, bit); X lines get ones, Y hold the zeros they get.
-    """
-    spans, line, live, index = pointer(row[at.TABLE]), frame[at.LINE], frame[at.LIVE], row[at.INDEX]
-    for k in range(row[at.COUNT]):
-        first, many = frame[at.BASE] + spans[3 * k] * line, spans[3 * k + 1]
-        if spans[3 * k + 2]:
-            for number in range(many):
-                for v in range(frame[at.VECTORS]):
-                    store(first + number * line, v, load(live, v))
-        else:
-            zero(first, many * line)
-    if index >= 0:
-        pointer(frame[at.TIMES])[index] += frame[at.WEIGHT]
-        pointer(frame[at.WRITTEN])[index] += frame[at.ALIVE] * (row[at.X] + row[at.Y])
-        pointer(frame[at.FLIPPED])[index] += frame[at.ALIVE] * row[at.X]
-
-
-@Operation
 def take(frame, row):  # type: ignore[no-untyped-def]
     """WRITE_DATA: lines TABLE... := bits Y... of the words of port X, COUNT of them.
 
-    Where Z the lines are of zeros that nobody has stored yet.
+    Where Z is FRESH the lines are of zeros that nobody has stored yet.
     """
     packs, block = row[at.X] == frame[PORT], frame[BLOCK]
     live, vectors, starts = frame[at.LIVE], frame[at.VECTORS], pointer(frame[STARTS])

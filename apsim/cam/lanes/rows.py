@@ -9,7 +9,7 @@ the rows that are made for these.
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass, field
 from functools import cached_property
 
@@ -208,7 +208,7 @@ class Rows:
             return self._horizontal(key, chosen)
         made, alone = _Made(), list[Vertical]()
         if key[0] == FRESH:
-            made.begin([(line, 0) for line in range(self.columns)])
+            made.begin(range(self.columns))
         for part in self._parts(key) if key[0] == VERTICAL else ():
             if isinstance(part, Visit) and part.steps in chosen:
                 made.one_by_one(alone)
@@ -227,32 +227,28 @@ class Rows:
         if not fresh:
             return rows, kept
         rows, begun = rows.copy(), _Made()
-        taken = self._on_zeros(rows, begun)
-        begun.begin([(line, 0) for line in range(self.columns) if line not in taken])
+        taken = self._on_zeros(rows)
+        begun.begin(line for line in range(self.columns) if line not in taken)
         cleared, tables = begun.done()
         return np.concatenate([cleared, rows]), [*kept, *tables]
 
-    def _on_zeros(self, rows: Numbers, made: _Made) -> set[int]:
+    def _on_zeros(self, rows: Numbers) -> set[int]:
         """Tell the first operations that they begin on zeros, which nobody needs to have stored.
 
         Gives the lines that they overwrite.
         """
         known = set[int]()
         for row in rows:
-            pairs: list[list[int]] = []
+            lines: list[int] = []
             if row[frame.FN] == kernel.take.address:
-                pairs = [[row[frame.TABLE] + k, 1] for k in range(row[frame.COUNT])]
-            elif row[frame.FN] == step.fill.address:
+                lines = list(range(row[frame.TABLE], row[frame.TABLE] + row[frame.COUNT]))
+            elif row[frame.FN] == step.fill.address and row[frame.X] != step.TAG:
                 first, many = self.plan.steps[row[frame.INDEX], [encoding.WRITE, encoding.WRITES]]
-                pairs = self.plan.pool[first : first + many, :2].tolist()
-            lines = {line for line, _ in pairs}
-            if not lines or len(lines) < len(pairs) or known & lines:
+                lines = self.plan.pool[first : first + many, 0].tolist()
+            if not lines or len(set(lines)) < len(lines) or known & set(lines):
                 break
-            known |= lines
-            if row[frame.FN] == kernel.take.address:
-                row[frame.Z] = 1
-            else:
-                row[:] = made.begun(pairs, row[frame.INDEX])
+            known |= set(lines)
+            row[frame.Z if row[frame.FN] == kernel.take.address else frame.X] = step.FRESH
         return known
 
     def _parts(self, key: Key) -> list[Vertical | Visit]:
@@ -347,21 +343,12 @@ class _Made:
         self.tables.append(np.array(rows, np.int64))
         return frame.address(self.tables[-1])
 
-    def begin(self, pairs: Sequence[Sequence[int]]) -> None:
+    def begin(self, lines: Iterable[int]) -> None:
         """A block's lines := 0, uncounted."""
-        self.rows.append(self.begun(pairs, -1))
-
-    def begun(self, pairs: Sequence[Sequence[int]], index: int) -> Row:
-        """Lines of zeros that are stored, or ones over them."""
-        spans: list[list[int]] = []
-        for line, bit in sorted(map(tuple, pairs)):
-            if spans and sum(spans[-1][:2]) == line and spans[-1][2] == bit:
-                spans[-1][1] += 1
-            else:
-                spans.append([line, 1, bit])
-        ones = sum(bit for _, bit in pairs)
-        table = self.table(spans)
-        return [kernel.begin.address, 0, table, len(spans), index, ones, len(pairs) - ones, 0]
+        table = [[line, 0, step.NEVER] for line in lines]
+        self.rows.append(
+            [step.fill.address, 0, self.table(table), len(table), -1, step.FRESH, 0, 0]
+        )
 
     def visit(self, visit: Visit) -> None:
         width = max(one[WIDTH] for one in visit.alone)

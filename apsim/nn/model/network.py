@@ -22,6 +22,7 @@ import numpy.typing as npt
 
 from apsim.errors import InputError, ModelError
 from apsim.nn.model.tensor import Entry, Floats, Integers, Requant, Tensor
+from apsim.records import Record, Tabular
 
 
 @dataclass(frozen=True, eq=False, kw_only=True)
@@ -347,7 +348,7 @@ class State:
 
 
 @dataclass(frozen=True, eq=False)
-class Model:
+class Model(Tabular):
     """A quantized network.
 
     `rule` is the requantization rule of its layers ("onnx-exact", "ort-f32", "tflite",
@@ -370,6 +371,22 @@ class Model:
     entries: Mapping[str, Entry] = field(default_factory=dict)
     ranges: Mapping[str, tuple[float, ...]] = field(default_factory=dict)
     states: tuple[State, ...] = ()
+
+    def table(self) -> list[Record]:
+        """A record for each layer: its kind, inputs, output shape and widths."""
+        bits = dict(zip((layer.name for layer in self.weighted), self.bits, strict=True))
+        return [
+            {
+                "layer": layer.name,
+                "operation": layer.op,
+                "inputs": ", ".join(layer.inputs),
+                "shape": "x".join(map(str, self.tensors[layer.output].shape)),
+                "bits_a": bits.get(layer.name, (None, None))[0],
+                "bits_w": bits.get(layer.name, (None, None))[1],
+                "weights": layer.weights.size if isinstance(layer, Weighted) else 0,
+            }
+            for layer in self.layers
+        ]
 
     @property
     def input(self) -> str:

@@ -6,8 +6,7 @@ counters hold what its loads executed, and nothing is taken from a formula.
 
 from __future__ import annotations
 
-from dataclasses import dataclass
-from difflib import get_close_matches
+from dataclasses import asdict, dataclass, replace
 
 import numpy as np
 from numpy.typing import NDArray
@@ -15,12 +14,15 @@ from numpy.typing import NDArray
 from apsim import cam, controller
 from apsim.ap_kind import ApKind
 from apsim.cam.base import Cam
+from apsim.cost.chip import Chip as TableOfChip
+from apsim.cost.chip import chip as cost_chip
 from apsim.counts import Activity, Counts
 from apsim.errors import InputError, ProgramError
 from apsim.functions import Function
 from apsim.nn.on_ap.seconds import Clock
+from apsim.records import Record, Tabular
 
-__all__ = ["PRESETS", "Chip", "Design"]
+__all__ = ["Chip", "Design", "design_of"]
 
 
 @dataclass(frozen=True)
@@ -39,9 +41,16 @@ class Design:
     source: str
 
 
-PRESETS = {
-    "bf-imna-lr": Design("bf-imna-lr", 64, 64, 4800, 160, "Rakka et al., BF-IMNA, Table V"),
-}
+COLUMNS_EACH = 10
+"""Columns of an emulated CAP for each that the chip's table has for operands."""
+
+
+def design_of(table: TableOfChip) -> Design:
+    """The sizes in a chip's table, as the emulator has them."""
+    columns = table.columns * COLUMNS_EACH
+    return Design(
+        table.name, table.clusters, table.caps_per_cluster, table.rows, columns, table.about
+    )
 
 
 REQUANT = ("host", "ap")
@@ -49,7 +58,11 @@ MAPPINGS = ("im2col", "weights", "auto")
 COSTS = ("energy", "cycles", "latency")
 
 
-class Chip:
+def _whole(value: object, least: int) -> bool:
+    return isinstance(value, int | np.integer) and bool(value >= least)
+
+
+class Chip(Tabular):
     """CAPs of one AP kind, emulated on arrays of the given engine.
 
     Loads of dot products run side by side, as lanes, on `threads` threads; one after
@@ -73,7 +86,7 @@ class Chip:
     ) -> None:
         if engine not in cam.ENGINES:
             cam.make(engine, 1, 1)  # raises with the known names
-        if threads < 1:
+        if not _whole(threads, 1):
             raise InputError(f"wanted at least one thread, got {threads}")
         for name, value, known in (
             ("requant", requant, REQUANT), ("mapping", mapping, MAPPINGS), ("cost", cost, COSTS),
@@ -92,7 +105,7 @@ class Chip:
         cls,
         name: str,
         *,
-        ap: ApKind | str = "2d",
+        ap: ApKind | str | None = None,
         engine: str = "strict",
         threads: int = 2,
         literal: bool = False,
@@ -102,17 +115,18 @@ class Chip:
         rows: int | None = None,
         columns: int | None = None,
     ) -> Chip:
-        """A published chip by name, its CAPs' rows and columns changed where given."""
-        if name not in PRESETS:
-            near = get_close_matches(name, PRESETS, 1)
-            hint = f"; did you mean {near[0]!r}?" if near else ""
-            raise InputError(f"unknown chip {name!r}: wanted one of {', '.join(PRESETS)}{hint}")
-        design = PRESETS[name]
-        design = Design(
-            name, design.clusters, design.caps, design.rows if rows is None else rows,
-            design.columns if columns is None else columns, design.source,
-        )  # fmt: skip
-        if design.rows < 2 or design.columns < 1:
+        """A chip of `apsim.cost` by name or TOML file, its CAPs' rows and columns as given.
+
+        `ap` None takes the kind that the chip's table names.  Raises `InputError` for a chip
+        that there is not.
+        """
+        table = cost_chip(name)
+        ap, design = table.ap if ap is None else ap, design_of(table)
+        if rows is not None:
+            design = replace(design, rows=rows)
+        if columns is not None:
+            design = replace(design, columns=columns)
+        if not (_whole(design.rows, 2) and _whole(design.columns, 1)):
             raise InputError(
                 f"wanted CAPs of 2 rows and 1 column at least, got {design.rows} x {design.columns}"
             )
@@ -192,6 +206,12 @@ class Chip:
             array = cam.make(self.engine, *size)
             self._arrays[size] = array, array.snapshot()
         return self._arrays[size]
+
+    def table(self) -> list[Record]:
+        """One record: the chip's sizes and kind, and what its loads took."""
+        took = {**self.counts.as_dict(), **self.activity.as_dict()}
+        kind = {"ap": self.kind.value, "engine": self.engine, "loads": self.loads}
+        return [asdict(self.design) | kind | took]
 
     def __repr__(self) -> str:
         design = self.design

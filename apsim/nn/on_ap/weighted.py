@@ -1,7 +1,7 @@
 """Weighted sums on a chip: pixels of all images as rows, weights as digits in the program.
 
-The rule: on the fused engine from rows of digits, elsewhere every pass as a step of its own, a
-group of outputs after another; both give the same sums, counts and activity.
+The rule: from rows of digits, or on a literal chip every pass as a step of its own, a group of
+outputs after another; both give the same sums, counts and activity.
 """
 
 from __future__ import annotations
@@ -36,7 +36,7 @@ def weighted_sums(
     if len(x) != task.fold.groups:
         raise ProgramError(f"weighted sums: planned for {task.fold.groups} pixels, got {len(x)}")
     watch = Watch(chip)
-    run = _by_digits if chip.engine == "fused" and not chip.literal else _by_steps
+    run = _by_steps if chip.literal else _by_digits
     sums = run(chip, task, x, weights, progress)
     chip.clock.turn("program")
     return sums, watch.part(task)

@@ -17,10 +17,11 @@ from apsim.cost import Chip, Cost, Energy, Technology
 from apsim.cost.chip import CHOICES, choice
 from apsim.cost.energy import layer_energy
 from apsim.cost.inference import needed_caps
-from apsim.cost.latency import transfer_cycles
+from apsim.cost.latency import layer_cycles, transfer_cycles
 from apsim.cost.mapping import place
 from apsim.counts import Activity, Counts
 from apsim.errors import InputError
+from apsim.functions.table import EQUATIONS
 from apsim.readers import read_json
 from apsim.report.paper.cell_writes import CELL_WRITES
 
@@ -42,8 +43,9 @@ class ExecutedLayer:
 
     `paper` holds the printed equations for the same loads.  `cost` is what the CAPs did and
     `moved` what the mapping model adds for the mesh and for reshaping.  `averages` is the
-    energy of the same work on the CAPs from the paper's averages, in J, None for a layer
-    that no layer table has.  `cycles` is the layer's latency on the chip.
+    energy of the same work on the CAPs from the paper's averages, in J, and `model_cycles` its
+    latency by the paper's forms and the mapping model; None for a layer that no layer table
+    has.  `cycles` is the layer's latency on the chip, its loads spread over the CAPs.
     """
 
     name: str
@@ -59,6 +61,7 @@ class ExecutedLayer:
     moved: Energy
     cycles: float
     averages: float | None
+    model_cycles: float | None
 
     @property
     def energy(self) -> Energy:
@@ -69,6 +72,11 @@ class ExecutedLayer:
     def gap(self) -> float | None:
         """Executed energy on the CAPs over the averages' energy."""
         return self.cost.energy.total / self.averages if self.averages else None
+
+    @property
+    def latency_gap(self) -> float | None:
+        """Executed latency over the mapping model's."""
+        return self.cycles / self.model_cycles if self.model_cycles else None
 
 
 @dataclass(frozen=True)
@@ -88,6 +96,17 @@ class ExecutedCost:
     def counts(self) -> Counts:
         """What all layers took."""
         return sum((layer.counts for layer in self.layers), Counts())
+
+    @property
+    def done(self) -> Activity:
+        """What all layers did to the lines."""
+        return sum((layer.activity for layer in self.layers), Activity())
+
+    @property
+    def latency_gap(self) -> float | None:
+        """Executed latency over the mapping model's, of the layers that it has."""
+        both = [(one.cycles, one.model_cycles) for one in self.layers if one.model_cycles]
+        return sum(done for done, _ in both) / sum(said for _, said in both) if both else None
 
     @property
     def energy(self) -> Energy:
@@ -174,7 +193,7 @@ def _layer(
 ) -> ExecutedLayer:
     counts, activity = Counts(**layer["counts"]), Activity(**layer["activity"])
     found = cost.estimate(counts, activity, technology, frequency=chip.frequency)
-    moved, averages, transfers = Energy(), None, 0.0
+    moved, averages, transfers, said = Energy(), None, 0.0, None
     program = _program(layer)
     if row is not None:
         widths = (layer["bits_a"], layer["bits_w"] or layer["bits_a"])
@@ -185,6 +204,8 @@ def _layer(
         moved = sum((energy.pop(name) for name in MOVED if name in energy), Energy())
         averages = None if program else sum(part.total for part in energy.values())
         transfers = sum(transfer_cycles(row, chip, images).values())
+        if program is None:  # the mapping model has no other
+            said = _model_cycles(row, widths, images, chip, technology)
     return ExecutedLayer(
         layer["name"],
         layer["op"],
@@ -199,6 +220,7 @@ def _layer(
         moved,
         _alone(layer, found, chip, program) + transfers,
         averages,
+        said,
     )
 
 
@@ -215,6 +237,14 @@ def _alone(
     if program is None:
         return _rounds(layer["loads"], chip) * found.cycles
     return float(program["latency"])
+
+
+def _model_cycles(
+    row: cost.Layer, widths: tuple[int, int], images: int, chip: Chip, technology: Technology
+) -> float:
+    """Cycles of the layer by closed forms, its dot products spread evenly over all CAPs."""
+    placed, forms = place(row, chip, images), EQUATIONS[chip.vertical_add]
+    return sum(layer_cycles(row, widths, placed, chip, technology, forms, images).values())
 
 
 def _rounds(loads: int, chip: Chip) -> float:

@@ -6,14 +6,17 @@ from typing import Any
 
 from rich.table import Table
 
+from apsim.cost.technology import CHARGES
+from apsim.report.cost.assumed import PAPER_LATENCY, SPREAD, cycles_of
 from apsim.report.cost.executed import SOURCES, ExecutedCost, ExecutedLayer
 from apsim.report.cost.files import SCHEMA, energy_columns, layer_table, parameters, scaled
 
 __all__ = ["executed_json", "executed_lines", "executed_rows", "executed_table"]
 
 NAMES = ("layer", "operation", "a/w", "loads", "compares", "writes", "reads", "latency", "energy",
-         "compare", "write", "read", "mesh *", "reshape *", "averages", "gap")  # fmt: skip
-LONG = ("operation", "loads", "compares", "writes", "reads", "averages")
+         "compare", "write", "read", "mesh *", "reshape *", "averages", "gap",
+         "latency gap")  # fmt: skip
+LONG = ("operation", "loads", "compares", "writes", "reads", "averages", "mesh *", "reshape *")
 
 
 def executed_json(found: ExecutedCost) -> dict[str, Any]:
@@ -27,12 +30,20 @@ def executed_json(found: ExecutedCost) -> dict[str, Any]:
         "requant": found.requant,
         "vertical_add": "executed",
         "sources": SOURCES,
+        "assumes": {
+            "cycles_on_one_cap": cycles_of(found.technology),
+            "latency_s": SPREAD,
+            "model_cycles": PAPER_LATENCY,
+        },
         **parameters(found.chip, found.technology),
         "layers": executed_rows(found),
         "totals": {
             **found.counts.as_dict(),
             "cycles_on_one_cap": found.cycles_on_one_cap,
             "latency_s": found.latency,
+            "latency_gap": found.latency_gap,
+            **found.done.as_dict(),
+            **{f"energy_write_{which}_j": _writes(found, which) for which in CHARGES},
             **energy_columns(found.energy),
             "edp_j_s": found.energy.total * found.latency,
         },
@@ -55,6 +66,8 @@ def executed_rows(found: ExecutedCost) -> list[dict[str, Any]]:
             **energy_columns(layer.energy),
             "averages_energy_j": layer.averages,
             "gap": layer.gap,
+            "model_cycles": layer.model_cycles,
+            "latency_gap": layer.latency_gap,
         }
         for layer in found.layers
     ]
@@ -74,16 +87,44 @@ def executed_table(found: ExecutedCost, *, short: bool = False) -> Table:
 
 def executed_lines(found: ExecutedCost) -> list[str]:
     """What stands under the table."""
+    charged, done = found.technology.writes_charge, found.done
+    other = CHARGES[charged == CHARGES[0]]
+    cells = {"driven": done.written, "flipped": done.flipped}
     return [
         f"energy {scaled(found.energy.total, 'J')}, latency {scaled(found.latency, 's')} "
         f"with loads spread over {_caps(found)} CAPs, "
         f"{found.cycles_on_one_cap:,} cycles on one CAP",
+        f"cycles: {cycles_of(found.technology)}",
+        f"latency: {SPREAD}, and the mesh",
+        *_gap_lines(found),
         "compare, write, read: executed activity, every line that a compare or a read left "
-        "mismatching and every written cell",
+        f"mismatching and every {_charged(charged)} cell",
+        f"writes: {scaled(_writes(found, charged), 'J')} for {cells[charged]:,} cells {charged}; "
+        f"{scaled(_writes(found, other), 'J')} for the {cells[other]:,} {other}",
         "mesh *, reshape *: the mapping model's averages, for what moves is no pass",
         "averages: the paper's, for the same layer on the CAPs, without mesh and reshaping; gap: "
         "executed compare, write and read over them",
     ]
+
+
+def _gap_lines(found: ExecutedCost) -> list[str]:
+    """What parts the executed latency from the mapping model's."""
+    if found.latency_gap is None:
+        return []
+    most = max(layer.loads for layer in found.layers)
+    busy = most if found.chip.infinite else min(most, found.chip.caps)
+    return [
+        f"latency gap {found.latency_gap:.3g}: over {PAPER_LATENCY}; a load fills a CAP "
+        f"(at most {busy:,} of {_caps(found)} at work), the model spreads dot products over all"
+    ]
+
+
+def _charged(charge: str) -> str:
+    return {"driven": "written", "flipped": "changed"}[charge]
+
+
+def _writes(found: ExecutedCost, which: str) -> float:
+    return found.technology.write_energy(found.done, which)
 
 
 def _caps(found: ExecutedCost) -> str:
@@ -102,5 +143,5 @@ def _cells(layer: ExecutedLayer, frequency: float) -> tuple[str, ...]:
         scaled(layer.cycles / frequency, "s"),
         *(scaled(joules, "J") for joules in (parts.total, *parts.as_dict().values())),
         "-" if layer.averages is None else scaled(layer.averages, "J"),
-        "-" if layer.gap is None else f"{layer.gap:.3f}",
+        *("-" if gap is None else f"{gap:.3f}" for gap in (layer.gap, layer.latency_gap)),
     )

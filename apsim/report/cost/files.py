@@ -54,6 +54,10 @@ def parameters(chip: Chip, technology: Technology) -> dict[str, Any]:
         "chip": chip.as_dict(),
         "technology": {
             "name": technology.name,
+            "writes_charge": {
+                "value": technology.writes_charge,
+                "source": technology.charge_source,
+            },
             "constants": {name: asdict(q) for name, q in technology.constants.items()},
         },
     }

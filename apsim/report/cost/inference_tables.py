@@ -7,6 +7,7 @@ from typing import Any
 from rich.table import Table
 
 from apsim.cost import Inference, LayerCost
+from apsim.report.cost.assumed import PAPER_LATENCY, cycles_of
 from apsim.report.cost.files import SCHEMA, energy_columns, layer_table, parameters, scaled
 
 __all__ = ["inference_json", "inference_lines", "inference_rows", "inference_table"]
@@ -27,6 +28,7 @@ def inference_json(found: Inference) -> dict[str, Any]:
         "ap": found.chip.ap,
         "vertical_add": found.chip.vertical_add,
         "sources": SOURCES,
+        "assumes": {"latency_s": PAPER_LATENCY, "cycles": cycles_of(found.technology)},
         **parameters(found.chip, found.technology),
         "layers": inference_rows(found),
         "totals": totals(found),
@@ -96,6 +98,7 @@ def inference_lines(found: Inference) -> list[str]:
         f"{found.gops:,.0f} GOPS, {found.gops_per_watt:.4g} GOPS/W, "
         f"{found.gops_per_watt_mm2:.4g} GOPS/W/mm^2; {found.steps:,} steps, "
         f"{found.utilization:.0%} of rows used",
+        f"latency: {PAPER_LATENCY}; {cycles_of(found.technology).split(';')[0]}",
         f"energies: the paper's averages on random bits ({found.technology.name}); vertical "
         f"additions: {found.chip.vertical_add}, cell writes: {found.chip.cell_writes}, "
         f"kind {found.chip.ap}",

@@ -7,7 +7,7 @@ gives SVG that stands in a page by itself.
 from __future__ import annotations
 
 import io
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
 from apsim.errors import MissingExtra
@@ -21,15 +21,20 @@ CROWDED = ("ISAAC", "BF-IMNA_16b")  # labels that others would cover stand on th
 LEAST_SHARE = 0.005  # parts below half a percent are drawn as one
 
 
-def draw_figures(data: Mapping[str, Any]) -> dict[str, str]:
-    """SVG by the name of the figure; `data` holds what `figures.figure5`... give."""
-    return {
-        "figure5": _figure5(data["figure5"]),
-        "figure6": _figure6(data["figure6"]),
-        "figure7": _figure7(data["figure7"]),
-        "figure8": _figure8(data["figure8"]),
-        "figure9": _figure9(data["figure9"]),
-    }
+def draw_figures(
+    data: Mapping[str, Any], watch: Callable[[str], None] = lambda name: None
+) -> dict[str, str]:
+    """SVG by the name of the figure; `data` holds what `figures.figure5`... give.
+
+    `watch` is told the name of each figure that is drawn.
+    """
+    draws: tuple[Callable[[Any], str], ...] = (_figure5, _figure6, _figure7, _figure8, _figure9)
+    drawn = {}
+    for number, draw in enumerate(draws, 5):
+        name = f"figure{number}"
+        drawn[name] = draw(data[name])
+        watch(name)
+    return drawn
 
 
 def svg_pyplot() -> Any:

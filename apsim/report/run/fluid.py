@@ -16,6 +16,7 @@ from rich.table import Table
 from apsim.nn.search.measure import Images, Score
 from apsim.nn.search.outcome import Outcome
 from apsim.nn.search.settings import Candidate, Setting, pareto
+from apsim.report.cost.assumed import ONE_CAP
 
 __all__ = ["fluid_csv", "fluid_json", "fluid_lines", "fluid_plot", "fluid_table"]
 
@@ -84,6 +85,7 @@ def fluid_lines(found: Outcome) -> Iterator[str]:
         for layer, lost in found.space.losses.items():
             listed = "  ".join(f"{width} bits {loss:+.1e}" for width, loss in sorted(lost.items()))
             yield f"  {layer}: {listed}"
+    yield f"latency: {ONE_CAP}"
     if found.flat:
         yield (
             f"note: all settings lie within 2 % in {found.space.kind}: a budget in it decides "
@@ -116,6 +118,7 @@ def fluid_json(found: Outcome) -> dict[str, Any]:
     front = set(pareto([one.candidate for one in found.settings], space.kind))
     return {
         "schema": SCHEMA,
+        "assumes": {"latency": ONE_CAP},
         "model": found.model.name,
         "rule": found.model.rule,
         "layers": list(space.layers),

@@ -1,0 +1,88 @@
+"""The options that verbs share: one name, one meaning, one text.
+
+The rule: a verb that takes a chip, a technology, images or files takes them by these names;
+spellings of before go on working and are shown nowhere.
+"""
+
+from __future__ import annotations
+
+import argparse
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping, Sequence
+
+__all__ = [
+    "KINDS", "add_also", "add_chip", "add_csv", "add_json", "add_output", "add_technology",
+    "add_wide", "flat", "write_csv",
+]  # fmt: skip
+
+KINDS = ("1d", "2d", "2d-seg", "2d-tc", "2d-seg-tc")
+"""The AP kinds, as `--ap` takes them."""
+
+
+def add_chip(parser: argparse.ArgumentParser) -> None:
+    """`--chip`: the chip that executes, or that is costed."""
+    add = parser.add_argument
+    add("--chip", default="lr", metavar="lr|ir|FILE", help="a chip by name or TOML file")
+
+
+def add_technology(parser: argparse.ArgumentParser, default: str | None = "sram") -> None:
+    """`--tech`: the cells' technology."""
+    said = f" (default {default})" if default else " (default: each write one clock)"
+    meaning = f"a technology by name or TOML file{said}"
+    parser.add_argument("--tech", default=default, metavar="sram|reram|FILE", help=meaning)
+    add_also(parser, "--technology", "tech")
+
+
+def add_output(parser: argparse.ArgumentParser, meaning: str, metavar: str = "FILE") -> None:
+    """`-o`: the file that a verb is there to write."""
+    parser.add_argument("-o", "--output", metavar=metavar, help=meaning)
+
+
+def add_json(parser: argparse.ArgumentParser, what: str) -> None:
+    """`--json`: the whole result."""
+    parser.add_argument("--json", metavar="FILE", help=f"write {what} as JSON")
+
+
+def add_csv(parser: argparse.ArgumentParser, what: str) -> None:
+    """`--csv`: the table, a line for each row."""
+    parser.add_argument("--csv", metavar="FILE", help=f"write {what} as CSV")
+
+
+def add_wide(parser: argparse.ArgumentParser) -> None:
+    """`--wide`: every column, however narrow the terminal is."""
+    parser.add_argument("--wide", action="store_true", help="show every column of tables")
+
+
+def add_also(parser: argparse.ArgumentParser, spelling: str, name: str, **how: Any) -> None:
+    """An older spelling of the option whose value is `name`."""
+    parser.add_argument(
+        spelling, dest=name, default=argparse.SUPPRESS, help=argparse.SUPPRESS, **how
+    )
+
+
+def write_csv(path: str | None, rows: Sequence[Mapping[str, Any]]) -> None:
+    """Write a line for each row, if a file is wanted, and say so."""
+    if path is None:
+        return
+    from apsim.files import write_text
+    from apsim.report.cost.files import as_csv
+
+    write_text(path, as_csv([flat(row) for row in rows]))
+    print(f"wrote {path}")
+
+
+def flat(row: Mapping[str, Any]) -> dict[str, Any]:
+    """A record of plain values: what lies in a table by `table_name`, lists as text.
+
+    >>> flat({"counts": {"compare": 4, "write": 5}, "bits": [8, 4]})
+    {'counts_compare': 4, 'counts_write': 5, 'bits': '8,4'}
+    """
+    found: dict[str, Any] = {}
+    for name, value in row.items():
+        if isinstance(value, dict):
+            found |= {f"{name}_{key}": inner for key, inner in flat(value).items()}
+        else:
+            found[name] = ",".join(map(str, value)) if isinstance(value, list | tuple) else value
+    return found
