@@ -9,6 +9,7 @@ from __future__ import annotations
 import math
 from collections.abc import Hashable, Sequence
 from dataclasses import replace
+from itertools import count
 from typing import Any
 
 import numpy as np
@@ -449,10 +450,8 @@ def _settling(value: Pending) -> Hashable:
 
 
 def _distinct(wanted: str, taken: Any) -> str:
-    name, number = wanted, 2
-    while name in taken:
-        name, number = f"{wanted}#{number}", number + 1
-    return name
+    numbered = (f"{wanted}#{number}" for number in count(2))
+    return wanted if wanted not in taken else next(n for n in numbered if n not in taken)
 
 
 def _one_or_all(values: Any) -> float | tuple[float, ...]:

@@ -25,7 +25,7 @@ from apsim.nn.importers import (
 )
 from apsim.nn.importers.graph import Array, blaming
 from apsim.nn.importers.onnx import Imported
-from apsim.nn.importers.tflite_file import Operator, TfliteGraph, TfliteTensor
+from apsim.nn.importers.tflite_file import Operator, TfliteGraph
 from apsim.nn.importers.tflite_lowering import (
     PLACEHOLDER,
     Handler,
@@ -34,14 +34,13 @@ from apsim.nn.importers.tflite_lowering import (
     activation,
     batches_of,
 )
-from apsim.nn.model import AvgPool, Concat, Conv2d, Linear, MatMul, MaxPool, Model, Sum, Tensor
+from apsim.nn.importers.tflite_weights import biased, weights_of
+from apsim.nn.model import AvgPool, Concat, Conv2d, Linear, MatMul, MaxPool, Model, Sum
 from apsim.nn.model.windows import kernel_of, plane
-from apsim.nn.model.words import holding
 
 __all__ = ["HANDLERS", "from_tflite", "read_tflite"]
 
 NO_PADDING = (0, 0, 0, 0)
-WIDE_SUMS = 48  # bits that the kernels' rounding of 64-bit sums takes
 EIGHT, WORDS = ("int8", "uint8"), ("int8", "uint8", "int16")
 
 
@@ -70,108 +69,6 @@ def _lowered(file: TfliteGraph, rule: str) -> Imported:
         except ModelError as refusal:
             refusals.append(refusal)
     raise min(refusals, key=lambda one: len(getattr(one, "blockers", ())))
-
-
-def _weights(
-    low: Lowering, operator: Operator, order: tuple[int, ...], channel: int
-) -> dict[str, Any]:  # fmt: skip
-    """The fields of a layer with the operator's weights, their axes in the given order.
-
-    Less their zero point, weights without sign take a bit more.
-    """
-    file = low.file.tensors[operator.inputs[1]]
-    if file.data is None or file.scale.size == 0:
-        raise operator.refuse("weights that are not constant integers", "full integer quantization")
-    if file.type not in ("int8", "uint8", "int4"):
-        raise operator.refuse(f"weights of type {file.type}", "int8, uint8 or int4")
-    if file.data.ndim != len(order):
-        raise operator.refuse(f"weights of {file.data.ndim} axes", f"{len(order)} axes")
-    values = file.data.transpose(order)
-    _require_scales(operator, file, channel, len(values))
-    if file.zero.any():
-        values = values.astype(np.int16) - np.int16(file.zero[0])
-    bits = max(file.bits, holding(min(int(values.min()), -1), int(values.max())).bits)
-    return {
-        "weights": np.ascontiguousarray(values), "weight_bits": bits, "weight_scale": file.scale,
-        "bias": np.zeros(len(values), np.int64),
-    }  # fmt: skip
-
-
-def _require_scales(operator: Operator, file: TfliteTensor, channel: int, outputs: int) -> None:
-    """One scale, or one for each output along the axis of outputs; signed ones without zero."""
-    if file.scale.size not in (1, outputs):
-        raise operator.refuse(f"{file.scale.size} weight scales for {outputs} outputs")
-    if file.scale.size > 1 and file.axis != channel:
-        raise operator.refuse(f"weight scales along axis {file.axis}", f"along axis {channel}")
-    dense = operator.op == "FULLY_CONNECTED" and file.scale.size == 1
-    if file.zero.any() and not (dense or file.type == "uint8"):
-        raise operator.refuse(
-            "signed weights with a zero point, which TFLite's kernels do not read"
-        )
-
-
-def _bias(low: Lowering, operator: Operator, place: int, outputs: int, wide: bool) -> Array:
-    """The biases, zeros where the operator has none; they are in the sum's own unit."""
-    index = operator.inputs[place] if place < len(operator.inputs) else -1
-    if index < 0:
-        return np.zeros(outputs, np.int64)
-    file = low.file.tensors[index]
-    kind = "int64" if wide and not _keeps_32_bits(operator) else "int32"
-    if file.type != kind:
-        marked = wide and file.type in ("int32", "int64")
-        beside = f" where QuantizedBiasType is {operator.option('QuantizedBiasType')}" * marked
-        raise operator.refuse(f"a bias of type {file.type}{beside}", kind)
-    values = low.constant(operator, place)
-    if values.shape != (outputs,):
-        raise operator.refuse(f"biases {list(values.shape)}", f"[{outputs}]")
-    return values.astype(np.int64)
-
-
-def _keeps_32_bits(operator: Operator) -> bool:
-    """Whether sums of 16-bit words are kept in 32 bits: the operator's option says so."""
-    return operator.option("QuantizedBiasType") == 2
-
-
-def _biased(low: Lowering, operator: Operator, layer: Any, place: int = 2) -> Any:
-    """The layer with its own bias and the input's zero point in its bias."""
-    x = low.tensors[layer.inputs[0]]
-    own = _bias(low, operator, place, len(layer.weights), x.bits == 16)
-    sums = layer.weights.reshape(len(layer.weights), -1).sum(axis=1, dtype=np.int64)
-    index = operator.inputs[place] if place < len(operator.inputs) else -1
-    if index < 0 and x.bits == 16 and operator.op == "CONV_2D":
-        raise operator.refuse("16-bit words without a bias, which TFLite's kernels do not take")
-    if index >= 0:
-        _require_unit(low, operator, layer, low.file.tensors[index])
-    narrow = x.bits == 16 and index >= 0 and _keeps_32_bits(operator)
-    narrow = narrow and operator.op != "FULLY_CONNECTED"  # which rounds alike for both
-    _require_width(operator, layer, x, own, WIDE_SUMS if x.bits == 16 and not narrow else 32)
-    return replace(layer, bias=own - x.zero_point * sums, sum_bits=32 if narrow else 0)
-
-
-def _require_width(operator: Operator, layer: Any, x: Tensor, own: Array, bits: int) -> None:
-    """Sums that leave the kernels' accumulators wrap there, or are rounded to anything."""
-    weights = layer.weights.reshape(len(layer.weights), -1).astype(np.int64)
-    above, below = np.maximum(weights, 0).sum(axis=1), np.minimum(weights, 0).sum(axis=1)
-    least, most = x.lo - x.zero_point, x.hi - x.zero_point
-    bias = own.astype(object)  # which does not wrap
-    low, high = min(above * least + below * most + bias), max(above * most + below * least + bias)
-    needed = 1 + max(int(high).bit_length(), (-int(low) - 1).bit_length() if low < 0 else 0)
-    if needed > bits:
-        raise operator.refuse(f"sums of up to {needed} bits, of which TFLite's kernels keep {bits}",
-                              "smaller biases")  # fmt: skip
-
-
-def _require_unit(low: Lowering, operator: Operator, layer: Any, bias: TfliteTensor) -> None:
-    """A bias counts in steps of the sums; where TFLite looks, its own scale is not far off."""
-    scale, given = layer.weight_scale, low.tensors[layer.inputs[0]]
-    looked_at = operator.op == "FULLY_CONNECTED" or not given.signed
-    if not looked_at or scale.size > 1 or bias.scale.size != 1:
-        return
-    x, y = given.scale, low.quantized(operator.outputs[0]).scale
-    assert isinstance(x, float) and isinstance(y, float)
-    if abs(x * float(scale[0]) - float(bias.scale[0])) > 0.02 * y:
-        raise operator.refuse(f"a bias in steps of {bias.scale[0]:.4g} for sums in steps of "
-                              f"{x * float(scale[0]):.4g}", "equal steps")  # fmt: skip
 
 
 def _require_words(low: Lowering, operator: Operator, *indices: int) -> None:
@@ -206,7 +103,7 @@ def _pair(operator: Operator, high: str, wide: str) -> tuple[int, int]:
 
 
 def _conv(low: Lowering, operator: Operator) -> None:
-    fields = _weights(low, operator, (0, 3, 1, 2), 0)
+    fields = weights_of(low, operator, (0, 3, 1, 2), 0)
     each, channels = fields["weights"].shape[1], low.file.tensors[operator.inputs[0]].shape[-1]
     if not each or channels % each:
         raise operator.refuse(f"weights for {each} channels of {channels}")
@@ -215,7 +112,7 @@ def _conv(low: Lowering, operator: Operator) -> None:
 
 def _depthwise(low: Lowering, operator: Operator) -> None:
     channels = low.file.tensors[operator.inputs[0]].shape[-1]
-    _convolve(low, operator, _weights(low, operator, (3, 0, 1, 2), 3), groups=channels)
+    _convolve(low, operator, weights_of(low, operator, (3, 0, 1, 2), 3), groups=channels)
 
 
 def _convolve(low: Lowering, operator: Operator, fields: dict[str, Any], groups: int) -> None:
@@ -234,7 +131,7 @@ def _convolve(low: Lowering, operator: Operator, fields: dict[str, Any], groups:
     own = _padding(operator, shape, kernel_of(layer), layer.stride, layer.dilation)
     top, left, bottom, right = (a + b for a, b in zip(own, extra, strict=True))
     layer = replace(layer, padding=(top, left, bottom, right))
-    low.finish(operator, _biased(low, operator, layer), planes=True)
+    low.finish(operator, biased(low, operator, layer), planes=True)
 
 
 def _convolve_spaced(
@@ -252,7 +149,7 @@ def _convolve_spaced(
         dilation=cut.block, padding=cut.padding, **fields,
     )  # fmt: skip
     y = operator.outputs[0]
-    layer = _biased(low, operator, layer)
+    layer = biased(low, operator, layer)
     whole = f"{low.name(y)} (whole)"
     size = plane(layer, *low.tensors[layer.inputs[0]].shape[1:])
     tensor = low.kind(y, (len(layer.weights), *size))
@@ -300,7 +197,7 @@ def _transpose_conv(low: Lowering, operator: Operator) -> None:
     """A convolution of a plane with zeros between its words, the kernel turned round."""
     source, y = operator.inputs[2], operator.outputs[0]
     _require_words(low, operator, source, y)
-    fields = _weights(low, operator, (0, 3, 1, 2), 0)
+    fields = weights_of(low, operator, (0, 3, 1, 2), 0)
     fields["weights"] = np.ascontiguousarray(fields["weights"][:, :, ::-1, ::-1])
     kernel, stride = fields["weights"].shape[2:], _pair(operator, "StrideH", "StrideW")
     given, wanted = (low.file.tensors[i].shape for i in (source, y))
@@ -315,7 +212,7 @@ def _transpose_conv(low: Lowering, operator: Operator) -> None:
     index = np.where((grids[0][:, None] < 0) | (grids[1][None, :] < 0), -1, index)
     wide = low.spread(name, index, f"{low.name(y)} (spread)", "zeros between words")
     layer = Conv2d(name="", inputs=(wide,), output="", **fields)
-    low.finish(operator, _biased(low, operator, layer, 3), planes=True)
+    low.finish(operator, biased(low, operator, layer, 3), planes=True)
 
 
 def _spread(operator: Operator, size: int, wanted: int, kernel: int, stride: int) -> Array:
@@ -337,9 +234,9 @@ def _fully_connected(low: Lowering, operator: Operator) -> None:
     if operator.inputs[1] not in low.constants:
         _two_activations(low, operator)
         return
-    fields = _weights(low, operator, (0, 1), 0)
+    fields = weights_of(low, operator, (0, 1), 0)
     name = _rows(low, low.as_file(operator.inputs[0]), fields["weights"].shape[1])
-    layer = _biased(low, operator, Linear(name="", inputs=(name,), output="", **fields))
+    layer = biased(low, operator, Linear(name="", inputs=(name,), output="", **fields))
     given = (*low.tensors[name].shape[:-1], len(layer.weights))
     low.finish(operator, layer, planes=False, shape=given)
 
