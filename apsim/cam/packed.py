@@ -286,7 +286,7 @@ class FusedCam(PackedCam):
         return plan.chosen(_late().worth, self._vectors)
 
 
-def _turn(planes: Words, columns: int, groups: NDArray[np.int64], cells: Words, back: bool) -> None:
+def _turn(planes: Words, columns: int, groups: Numbers | None, cells: Words, back: bool) -> None:
     """Copy groups of 64 rows from planes to cells uint64[rows, words], or `back`."""
     squares = cells.reshape(-1, 64, cells.shape[1])
     for word, first in enumerate(range(0, columns, 64)):

@@ -421,6 +421,8 @@ def vertical(
         yield [step.fill.address, 0, write, one[WRITES], index, 0, 0, 0]
     if op in (Op.WRITE_TAG, Op.WRITE_DATA):
         port = one[PORT] if op == Op.WRITE_DATA else -1
-        yield [move.address, 0, key, one[WIDTH], index, one[TARGET], one[SOURCE], port]
+        for k in range(one[KEYS]):
+            line, to, since = key + ENTRY * k, one[TARGET], one[SOURCE]
+            yield [move.address, k > 0, line, one[WIDTH], index, to, since, port]
     if op == Op.READ and one[PORT] >= 0:
         yield [put.address, 0, 0, one[WIDTH], -1, 0, one[SOURCE], one[PORT]]

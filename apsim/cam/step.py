@@ -175,7 +175,8 @@ def gate(frame, row):  # type: ignore[no-untyped-def]
 def move(frame, row):  # type: ignore[no-untyped-def]
     """Vertical WRITE_TAG, WRITE_DATA: columns of a row := moved column tags, or a word's bits.
 
-    TABLE is (line, ...); COUNT columns from column X on take tags from column Y on, zeros from
+    TABLE is (line, ...); AT is 0 for the first line of a step, which counts that it was carried
+    out, and 1 for one more.  COUNT columns from column X on take tags from column Y on, zeros from
     outside of the line; where Z >= 0, the group's word of port Z instead.  READ where INDEX < 0:
     the group's word of port Z := those tags, which `step` has counted.
     """
@@ -206,7 +207,7 @@ def move(frame, row):  # type: ignore[no-untyped-def]
         before += 64
     if not reads:
         index = row[INDEX]
-        pointer(frame[TIMES])[index] += frame[WEIGHT]
+        pointer(frame[TIMES])[index] += frame[WEIGHT] * (row[AT] == 0)
         pointer(frame[WRITTEN])[index] += width
         pointer(frame[FLIPPED])[index] += flipped
 
