@@ -28,7 +28,7 @@ from numba.core import caching, ccallback, config, serialize, sigutils, types
 from numba.core.compiler import CompileResult
 
 __all__ = [
-    "PLAIN", "Compiled", "Operation", "cache_folder", "kernel", "plain", "small", "sources_digest",
+    "PLAIN", "Compiled", "Operation", "cache_folder", "kernel", "plain", "sources_digest",
 ]  # fmt: skip
 
 Function = TypeVar("Function", bound=Callable[..., Any])
@@ -38,8 +38,6 @@ atexit.register(gc.freeze)  # a last look for garbage in all of numba would find
 PLAIN = bool(getattr(config, "DISABLE_JIT"))  # noqa: B009 - numba sets it at run time
 """Whether kernels run as plain Python."""
 
-OPTIONS: dict[str, Any] = {"error_model": "numpy", "no_cfunc_wrapper": True, "_nrt": False}
-_njit: Any = numba.njit  # some of its options have no types
 Numbers = types.CPointer(types.int64)
 DIGEST = hashlib.sha256().digest_size
 
@@ -100,13 +98,6 @@ def kernel(signature: str) -> Callable[[Function], Function]:
         return cast(Function, Compiled(function, sigutils.normalize_signature(signature)))
 
     return made
-
-
-def small(function: Function) -> Function:
-    """A leaf of kernels: compiled into those that call it, and kept with them."""
-    if PLAIN:
-        return function
-    return cast(Function, _njit(**OPTIONS, no_cpython_wrapper=True)(function))
 
 
 _plain: list[Callable[..., None]] = []

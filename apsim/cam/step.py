@@ -16,7 +16,7 @@ from apsim.cam.frame import (
     MATCHED, OUT, OUT_PORT, ROW, ROW_SIZE, TABLE, TAGS, TIMES, VECTORS, WEIGHT, WRITTEN, X, Y, Z,
 )  # fmt: skip
 
-from apsim.cam.jit import Operation, kernel, small
+from apsim.cam.jit import Operation, kernel
 from apsim.cam.vector import (
     invoke, load, nothing, offset, ones, pointer, popcount, splat, store, total, words, zero,
 )  # fmt: skip
@@ -141,7 +141,8 @@ def fill(frame, row):  # type: ignore[no-untyped-def]
 def gate(frame, row):  # type: ignore[no-untyped-def]
     """Matches become tags through the tag chain, COUNT being the gate.
 
-    The chain runs along a line: cin[k+1] = G[k] | !K[k] & cin[k], or the OR of all above.
+    The chain runs along a line: cin[k+1] = G[k] | !K[k] & cin[k], or the OR of all above.  The
+    ripple is that of the addition (G | !K) + G: its carries are sum ^ G ^ (G | !K).
     """
     at, line, size = frame[TAGS], frame[LINE], 8 * frame[VECTORS]
     tags, latch_g, latch_k = words(at), words(at + line), words(at + 2 * line)
@@ -154,35 +155,20 @@ def gate(frame, row):  # type: ignore[no-untyped-def]
         if row[COUNT] == LOAD_K:
             latch_k[word] = tag
         if row[COUNT] == LOAD_K or row[COUNT] == CARRY:
-            into, carry = carries(latch_g[word], latch_k[word], carry)
-            tag &= into
+            generate = latch_g[word]
+            left = generate | ~latch_k[word]
+            half = left + generate
+            whole = half + carry
+            carry = ONE if half < generate or whole < carry else ZERO
+            tag &= whole ^ left ^ generate
         if row[COUNT] == PREFIX:
-            tag = words(frame[LIVE])[word] if above else smeared(tag)
+            for shift in (1, 2, 4, 8, 16, 32):
+                tag |= tag >> np.uint64(shift)
+            tag = words(frame[LIVE])[word] if above else tag
             above = tag != ZERO
         tags[word] = tag
         matched += popcount(tag)
     pointer(frame[MATCHED])[row[INDEX]] += matched
-
-
-@small
-def carries(generate, kill, carry):  # type: ignore[no-untyped-def]
-    """Carry into each column, and out of the word.
-
-    The ripple is that of the addition (G | !K) + G: its carries are sum ^ G ^ (G | !K).
-    """
-    left = generate | ~kill
-    half = left + generate
-    whole = half + carry
-    out = ONE if half < generate or whole < carry else ZERO
-    return whole ^ left ^ generate, out
-
-
-@small
-def smeared(word):  # type: ignore[no-untyped-def]
-    """Each bit := OR of itself and all higher bits."""
-    for shift in (1, 2, 4, 8, 16, 32):
-        word |= word >> np.uint64(shift)
-    return word
 
 
 @Operation

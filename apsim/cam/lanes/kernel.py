@@ -10,21 +10,14 @@ from __future__ import annotations
 
 from apsim.cam import frame as at
 from apsim.cam.jit import Operation, kernel
+
+# isort: off
 from apsim.cam.vector import (
-    gather,
-    invoke,
-    load,
-    marked,
-    nothing,
-    offset,
-    ones,
-    pointer,
-    splat,
-    spread,
-    store,
-    total,
+    gather, invoke, load, marked, nothing, offset, ones, pointer, splat, spread, store, total,
     widened,
-)
+)  # fmt: skip
+
+# isort: on
 from apsim.step import Gate
 
 __all__ = [

@@ -282,12 +282,8 @@ class Runner:
         columns, base, (slot, line, _) = self.program.columns, frame.address(planes), planes.strides
         told, operands = frame.address(tile.told), tile.operands
         where, which, live = (told + k * tile.told.strides[0] for k in range(3))
-        vectors, beside, alive, last = (
-            len(tile.live) // 8,
-            line // 64,
-            _ones(tile.live),
-            _ones(tile.ends),
-        )
+        vectors, beside = len(tile.live) // 8, line // 64
+        alive, last = _ones(tile.live), _ones(tile.ends)
         whole = (tile.live.reshape(-1, 8) == ~np.uint64(0)).all(axis=1)
         full = vectors if whole.all() else int(whole.argmin())
         frames = np.zeros((3, kernel.LANE_FRAME), np.int64)
