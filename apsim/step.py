@@ -78,7 +78,9 @@ class Step:
     `place` of word `port` out where `port` >= 0, `WRITE_DATA` takes it from there.
     Vertically they move `width` columns: `READ` puts out columns `source...`,
     `WRITE_DATA` fills columns `target...` and `WRITE_TAG` writes column tags
-    `source...` to columns `target...` (zeros where the source lies outside the array).
+    `source...` to columns `target...` (zeros where the source lies outside the array); a
+    vertical one whose key has several slots drives all of them at once, which is a declared
+    hardware option (`apsim.ops.rows.broadcast`).
     `table` is the LUT that a pass belongs to, where it belongs to one, and `lut_pass` its
     number there (from 0; -1 for none): a LUT step begins at 0, or where a number is not
     above that of the pass before.

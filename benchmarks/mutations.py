@@ -74,6 +74,10 @@ MUTATIONS = (
     Mutation(DIFFERENCES, "- Counts(read=grown)", "- Counts()", "tests/nn/test_forecast.py"),
     Mutation(DIFFERENCES, "printed = passes(levels)\n", "printed = passes(pairs)\n",
              "tests/closed_form/test_realisable.py"),
+    Mutation("apsim/functions/normalize.py", "(64 * (least + 1)) ** 2", "(64 * least) ** 2",
+             "tests/functions/test_normalize.py"),
+    Mutation("apsim/ops/reduction.py", "_tree(total, side, bits, groups, kind.segmented)",
+             "_tree(total, side, bits, groups, False)", "tests/functions/test_normalize.py"),
     Mutation("apsim/nn/on_ap/plan.py", "outputs // groups, length", "outputs, length",
              "tests/nn/test_runtime.py"),
 )  # fmt: skip

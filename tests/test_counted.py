@@ -13,6 +13,7 @@ from hypothesis import strategies as st
 from apsim import functions, ops
 from apsim.cam import DenseCam, FusedCam, PackedCam, packed
 from apsim.cam.base import Cam, Execution
+from apsim.cam.vector_plain import At
 from apsim.counts import Counts
 from apsim.errors import CountError
 from apsim.layout import Layout
@@ -64,11 +65,26 @@ def test_a_definition_that_skips_one_step_is_found_out(
 
 
 LATE = packed._late()
+
+
+def without_a_row(first: int) -> Callable[..., None]:
+    """A walk whose operations leave out the first of their rows, or the last."""
+
+    def walk(own: int, given: int, ops: int, many: int, *rest: int) -> None:
+        size = LATE.at.OP_SIZE
+        changed = np.array([At(ops)[k] for k in range(size * many)]).reshape(many, size)
+        changed[:, LATE.at.MANY_ROWS] -= 1
+        changed[:, LATE.at.ROWS] += 64 * first
+        LATE.walk(own, given, LATE.address(changed), many, *rest)
+
+    return walk
+
+
 LEAVES_OUT: dict[str, Callable[..., None]] = {
-    "the last step": lambda at, rows, count, *rest: LATE.tiles(at, rows, count - 1, *rest),
-    "the first step": lambda at, rows, count, *rest: LATE.tiles(at, rows + 64, count - 1, *rest),
-    "the last tile": lambda at, rows, count, first, last, *rest: LATE.tiles(
-        at, rows, count, first, last - 1, *rest
+    "the last step": without_a_row(0),
+    "the first step": without_a_row(1),
+    "the last tile": lambda own, given, ops, many, *rest: LATE.walk(
+        own, given, ops, many - 1, *rest
     ),
     "everything": lambda *_: None,
 }
@@ -81,7 +97,7 @@ def test_an_array_that_skips_is_found_out(
 ) -> None:
     """Steps, tiles of rows, all of it."""
     leaving_out = LEAVES_OUT[left_out]
-    tiles = LATE.tiles
+    walk = LATE.walk
     monkeypatch.setattr(FusedCam, "always", True)
     machine = Machine(1100, Layout(A=8, B=8, C=1))
     machine.cam = kind(1100, 17, tile=1)
@@ -90,10 +106,10 @@ def test_an_array_that_skips_is_found_out(
 
     def run(*args: Any) -> None:
         with monkeypatch.context() as inner:
-            inner.setattr(LATE, "tiles", tiles)
+            inner.setattr(LATE, "walk", walk)
             leaving_out(*args)
 
-    monkeypatch.setattr(LATE, "tiles", run)
+    monkeypatch.setattr(LATE, "walk", run)
     with pytest.raises(CountError):
         machine.run(ops.add("A", "B", carry="C"))
     assert (machine.counts, machine.activity) == before

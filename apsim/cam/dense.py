@@ -152,7 +152,8 @@ class DenseCam:
                 numbers[3:] += self._drive(lines.place(line), where, ones)
         if op in (Op.WRITE_TAG, Op.WRITE_DATA):
             where, value = line_data(lines.tag, step, data, word)
-            numbers[3:] += self._drive(lines.place(key[0][0]), where, where & value)
+            for line, _ in key if step[MODE] == Mode.VERTICAL else key[:1]:
+                numbers[3:] += self._drive(lines.place(line), where, where & value)
         return numbers
 
     def _compare(self, lines: Lines, key: list[list[int]], gate: Gate) -> None:

@@ -10,19 +10,20 @@ from __future__ import annotations
 from concurrent.futures import ThreadPoolExecutor
 from functools import cache
 from types import SimpleNamespace
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
 
 from apsim.cam.base import Execution, refuse_unless_it_fits
 from apsim.cam.lanes.operands import planes_of, words_of
-from apsim.encoding import Code
+from apsim.encoding import OP, PLACE, PORT, Code
 from apsim.errors import ProgramError
+from apsim.step import Op
 
 if TYPE_CHECKING:
     from apsim.cam.lut_step import LutStep
-    from apsim.cam.plan import Plan, Section
+    from apsim.cam.plan import Plan, Section, Told
 
 __all__ = ["FusedCam", "PackedCam"]
 
@@ -32,10 +33,19 @@ Words = NDArray[np.uint64]
 
 VECTOR = 512  # rows of a vector: eight words, one cache line
 NEAR = 200 * 1024  # bytes of planes of one tile: they stay close to a core
-NOWHERE = -1  # no address
 
 NOTHING = np.zeros(1, np.int64)
 _NO_WORDS = np.zeros((0, 0), np.uint64)
+
+
+class _Told(NamedTuple):
+    """What a walk over some vectors is told, and for which rows and planes it was made."""
+
+    rows: object
+    planes: int
+    given: Numbers
+    places: tuple[int, ...]
+    kept: object
 
 
 class PackedCam:
@@ -60,7 +70,8 @@ class PackedCam:
         self._planes = _aligned(columns + 2, (self._vectors | 1) * 8)
         self._planes[-1] = _first_ones(rows, self._planes.shape[1])
         self._live_columns = _first_ones(columns, -(-columns // VECTOR) * 8)
-        self._told = NOWHERE, np.zeros(0, np.int64)
+        self._starts = np.arange(0, 8 * self._tile, 8)
+        self._told: dict[tuple[int, int], _Told] = {}
         self._set_segments(1)
 
     @property
@@ -118,29 +129,108 @@ class PackedCam:
 
     def _horizontal(self, plan: Plan, section: Section, data: Words, out: Words) -> Numbers:
         """Run all vectors of a section, on threads where that is worth it."""
-        rows = plan.horizontal(section, self._chosen(plan))
+        late = _late()
+        rows = plan.horizontal(section, self._chosen(plan), late.take, late.put)
+        taken, put = (
+            np.zeros((len(words), bits, self._vectors * 8), np.uint64) if bits else _NO_WORDS
+            for words, bits in zip((data, out), plan.bits, strict=True)
+        )
+        if plan.bits[0]:
+            ports = planes_of(data, plan.bits[0])
+            taken[:, :, : ports.shape[2]] = ports
 
         def run(part: tuple[int, int]) -> Numbers:
             """Operations in order on some vectors, tile by tile."""
-            late = _late()
-            at, totals = late.told(self._frame(), len(plan.steps), data, out)
-            late.tiles(at, rows.address, rows.many, *part, self._tile, self.rows)
-            counted: Numbers = totals
-            return counted
+            totals = np.zeros((5, len(plan.steps)), np.int64)
+            told = self._walk(part, plan, rows)
+            if taken.size or put.size:
+                told.given[:, [late.at.PACKED, late.frame.OUT]] = (
+                    late.address(taken), late.address(put),
+                )  # fmt: skip
+            late.walk(*told.places, late.address(totals), totals.strides[0])
+            return totals
 
         small = self.rows * (section.stop - section.start) < self.worth_a_thread
         if small or self.threads == 1:
-            return run((0, self._vectors))
-        return sum(_pool(self.threads).map(run, self._parts()), NOTHING)
+            totals = run((0, self._vectors))
+        else:
+            totals = sum(_pool(self.threads).map(run, self._parts()), NOTHING)
+        if put.size:
+            self._put(plan.steps[section.start : section.stop], put, out)
+        return totals
 
-    def _frame(self) -> Numbers:
-        """The frame of the planes where they stand now: a copy of an array has its own."""
+    def _walk(self, part: tuple[int, int], plan: Plan, rows: Told) -> _Told:
+        """Frames of the planes where they stand now, a copy of an array having its own."""
+        late, known = _late(), self._told.get(part)
+        if known is None or known.rows is not rows or known.planes != late.address(self._planes):
+            known = self._told[part] = self._made(*part, plan, rows)
+        return known
+
+    def _made(self, first: int, last: int, plan: Plan, rows: Told) -> _Told:
+        """The same rows on one tile after another; the last of some vectors has its own frame."""
         late = _late()
-        base, line = late.address(self._planes), self._planes.strides[0]
-        if base != self._told[0]:
-            tags = base + line * self.columns
-            self._told = base, late.frame(base=base, line=line, tags=tags, live=tags + line)
-        return self._told[1]
+        at, address, line = late.at, late.address, self._planes.strides[0]
+        lows = np.arange(first, last, self._tile)
+        ops = np.zeros((len(lows), at.OP_SIZE), np.int64)
+        ops[:, at.ROWS], ops[:, at.MANY_ROWS], ops[:, at.IN_SLOT] = *rows[:2], lows
+        ops[-1, at.KIND] = 1
+        base, size = address(self._planes), last - int(lows[-1])
+        tags = base + line * self.columns
+        alive = min(self.rows - VECTOR * int(lows[-1]), VECTOR * size)
+        given = np.zeros((2, at.LANE_FRAME), np.int64)
+        for frame, vectors, living in zip(
+            given, (self._tile, size), (VECTOR * self._tile, alive), strict=True
+        ):
+            full = living // VECTOR
+            frame[: late.frame.TIMES] = base, line, vectors, full, tags + line, tags, living, living
+        given[:, [at.SLOT, at.BESIDE, at.PORT, at.BITS, at.PLANE, at.STARTS]] = (
+            64, 64, at.EVERY, plan.bits[0], self._vectors * 8, address(self._starts),
+        )  # fmt: skip
+        given[:, [at.PLACES, late.frame.OUT_PORT]] = plan.bits[1], self._vectors * 64
+        own = given.copy()
+        places = (address(own), address(given), address(ops), len(ops))
+        return _Told(rows, base, given, places, (own, ops))
+
+    def _put(self, steps: Numbers, planes: Words, out: Words) -> None:
+        """The bits of words that steps have put out, from planes."""
+        places = steps[(steps[:, OP] == Op.READ) & (steps[:, PORT] >= 0)][:, [PORT, PLACE]]
+        for port in np.unique(places[:, 0]).tolist():
+            bits = places[places[:, 0] == port, 1].astype(np.uint64)
+            mask = np.bitwise_or.reduce(np.uint64(1) << bits)
+            words = words_of(planes[port])[: self.rows]
+            out[port] = (out[port] & ~mask) | (words & mask)
+
+    def _tiles(self, first: int, last: int, rows: int, many: int) -> Numbers:
+        """A walk's operations: the same rows on one tile after another, the last by its frame."""
+        at = _late().at
+        lows = np.arange(first, last, self._tile)
+        ops = np.zeros((len(lows), at.OP_SIZE), np.int64)
+        ops[:, at.ROWS], ops[:, at.MANY_ROWS], ops[:, at.IN_SLOT] = rows, many, lows
+        ops[-1, at.KIND] = 1
+        return ops
+
+    def _frames(self, first: int, last: int, totals: Numbers, data: Words, out: Words) -> Numbers:
+        """What operations are told on a whole tile, and on the last of some vectors."""
+        late = _late()
+        at, address, line = late.at, late.address, self._planes.strides[0]
+        low = last - (last - first - 1) % self._tile - 1
+        base, size = address(self._planes), last - low
+        tags, alive = base + line * self.columns, min(self.rows - VECTOR * low, VECTOR * size)
+        frames = np.zeros((2, at.LANE_FRAME), np.int64)
+        for frame, vectors, rows in zip(
+            frames, (self._tile, size), (VECTOR * self._tile, alive), strict=True
+        ):
+            full = rows // VECTOR
+            frame[: late.frame.TIMES] = base, line, vectors, full, tags + line, tags, rows, rows
+        counters = address(totals) + totals.strides[0] * np.arange(len(totals))
+        frames[:, late.frame.TIMES : late.frame.TIMES + len(totals)] = counters
+        frames[:, [late.frame.OUT, late.frame.OUT_PORT, at.PLACES]] = (
+            address(out), out.strides[1], out.shape[1],
+        )  # fmt: skip
+        frames[:, [at.SLOT, at.BESIDE, at.PORT, at.PACKED, at.BITS, at.PLANE, at.STARTS]] = (
+            64, 64, at.EVERY, address(data), data.shape[1], data.shape[2], address(self._starts),
+        )  # fmt: skip
+        return frames
 
     def _parts(self) -> list[tuple[int, int]]:
         """Vectors from and to, for each thread: whole tiles."""
@@ -152,18 +242,17 @@ class PackedCam:
     def _vertical(self, plan: Plan, section: Section, data: Words, out: Words) -> Numbers:
         """Run loops on the rows that they touch, turned into lines."""
         late, totals = _late(), np.zeros((5, len(plan.steps)), np.int64)
-        assert section.groups is not None  # of a section with loops
         cells = _aligned(-(-self.rows // 64) * 64, len(self._live_columns))
         _turn(self._planes, self.columns, section.groups, cells, False)
         for start in section.loops:
             loop = plan.loops[start]
             self._set_segments(len(loop.table) if loop.parallel else 1)
-            frame = late.frame(
+            frame = late.frame.frame(
                 base=late.address(cells), line=cells.strides[0], alive=self.columns,
                 vectors=len(self._live_columns) // 8, live=late.address(self._live_columns),
                 tags=late.address(self._latches), weight=self.columns,
             )  # fmt: skip
-            at, counted = late.told(frame, len(plan.steps), data, out)
+            at, counted = late.frame.told(frame, len(plan.steps), data, out)
             rows, own = loop.told()
             late.loop(
                 at, late.address(rows), len(rows), late.address(loop.pool), late.address(own),
@@ -197,7 +286,7 @@ class FusedCam(PackedCam):
         return plan.chosen(_late().worth, self._vectors)
 
 
-def _turn(planes: Words, columns: int, groups: NDArray[np.int64], cells: Words, back: bool) -> None:
+def _turn(planes: Words, columns: int, groups: Numbers | None, cells: Words, back: bool) -> None:
     """Copy groups of 64 rows from planes to cells uint64[rows, words], or `back`."""
     squares = cells.reshape(-1, 64, cells.shape[1])
     for word, first in enumerate(range(0, columns, 64)):
@@ -238,11 +327,12 @@ def _bits(words: Words, count: int) -> Bits:
 def _late() -> SimpleNamespace:
     """What numba is imported for."""
     from apsim.cam import frame, plan, step
+    from apsim.cam.lanes import kernel
     from apsim.cam.lut_step import worth
 
     return SimpleNamespace(
-        plan=plan.plan, worth=worth, tiles=step.tiles, loop=step.loop,
-        frame=frame.frame, told=frame.told, address=frame.address,
+        plan=plan.plan, worth=worth, loop=step.loop, frame=frame, address=frame.address,
+        at=kernel, take=kernel.take, put=kernel.put, walk=kernel.walk,
     )  # fmt: skip
 
 

@@ -122,12 +122,13 @@ class Plan:
             self._settled[:] = [frozenset(found)]
         return self._settled[0]
 
-    def horizontal(self, section: Section, chosen: frozenset[LutStep]) -> Told:
+    def horizontal(
+        self, section: Section, chosen: frozenset[LutStep], take: Operation, put: Operation
+    ) -> Told:
         """Operations for a section of an array (see `operations`)."""
         name = section.start, chosen
         if name not in self._known:
-            words = step.take_rows, step.put_rows
-            made = operations(self, section.start, section.stop, chosen, *words)
+            made = operations(self, section.start, section.stop, chosen, take, put)
             self._known[name] = Told(frame.address(made[0]), len(made[0]), made)
         return self._known[name]
 
@@ -143,6 +144,14 @@ class Plan:
             code = Code(self.steps, self.pool, self.rows)
             known = self._lines[rows, columns] = lines_of(code, rows, columns)
         return known
+
+    @cached_property
+    def bits(self) -> tuple[int, int]:
+        """Of the words for each row that are taken in, and put out: the highest place and one."""
+        across = self.steps[self.steps[:, MODE] == Mode.HORIZONTAL]
+        places = [across[across[:, OP] == op] for op in (Op.WRITE_DATA, Op.READ)]
+        taken, put = (int(some[:, PLACE].max(initial=-1)) + 1 for some in places)
+        return taken, put
 
     @cached_property
     def ops(self) -> Numbers:
@@ -412,6 +421,8 @@ def vertical(
         yield [step.fill.address, 0, write, one[WRITES], index, 0, 0, 0]
     if op in (Op.WRITE_TAG, Op.WRITE_DATA):
         port = one[PORT] if op == Op.WRITE_DATA else -1
-        yield [move.address, 0, key, one[WIDTH], index, one[TARGET], one[SOURCE], port]
+        for k in range(one[KEYS]):
+            line, to, since = key + ENTRY * k, one[TARGET], one[SOURCE]
+            yield [move.address, k > 0, line, one[WIDTH], index, to, since, port]
     if op == Op.READ and one[PORT] >= 0:
         yield [put.address, 0, 0, one[WIDTH], -1, 0, one[SOURCE], one[PORT]]

@@ -12,7 +12,7 @@ import numpy as np
 
 # isort: off
 from apsim.cam.frame import (
-    ALIVE, AT, BASE, COMPARED, COUNT, DATA, DATA_PORT, FLIPPED, FN, FULL, INDEX, LINE, LIVE,
+    ALIVE, AT, BASE, COMPARED, COUNT, DATA, DATA_PORT, FLIPPED, FN, INDEX, LINE, LIVE,
     MATCHED, OUT, OUT_PORT, ROW, ROW_SIZE, TABLE, TAGS, TIMES, VECTORS, WEIGHT, WRITTEN, X, Y, Z,
 )  # fmt: skip
 
@@ -26,7 +26,7 @@ from apsim.step import Gate
 
 __all__ = [
     "COUNTED", "FRESH", "KEEPS", "KEPT", "KNOWN", "NEVER", "ONLY", "PART", "SILENT", "TAG",
-    "fill", "gate", "loop", "move", "put_rows", "step", "take_rows", "tiles",
+    "fill", "gate", "loop", "move", "step",
 ]  # fmt: skip
 
 NEVER, KNOWN, COUNTED = 0, 1, 2  # how a written line flips: not, with each match, cell by cell
@@ -42,7 +42,6 @@ FRESH, TAG = 1, 2  # of a fill: the lines hold zeros, as yet nowhere; the bits a
 LOAD_G, LOAD_K, CARRY, PREFIX = (
     int(Gate.LOAD_G), int(Gate.LOAD_K), int(Gate.CARRY), int(Gate.PREFIX),
 )  # fmt: skip
-VECTOR = 512  # rows
 FEW_KEYS, FEW_WRITES = 4, 2
 ZERO, ONE, LAST, ONES = np.uint64(0), np.uint64(1), np.uint64(63), ~np.uint64(0)
 
@@ -139,39 +138,6 @@ def fill(frame, row):  # type: ignore[no-untyped-def]
 
 
 @Operation
-def take_rows(frame, row):  # type: ignore[no-untyped-def]
-    """WRITE_DATA: COUNT lines from TABLE on := bits Y... of the words of port X, one for a row."""
-    data = words(frame[DATA] + row[X] * frame[DATA_PORT] + 8 * frame[ROW])
-    alive = frame[ALIVE]
-    for bit in range(row[COUNT]):
-        cells = words(frame[BASE] + (row[TABLE] + bit) * frame[LINE])
-        place, flipped = np.uint64(row[Y] + bit), 0
-        for word in range((alive + 63) >> 6):
-            first, new = 64 * word, ZERO
-            for k in range(64 if alive - first > 64 else alive - first):
-                new |= ((data[first + k] >> place) & ONE) << np.uint64(k)
-            flipped += popcount(cells[word] ^ new)
-            cells[word] = new
-        index = row[INDEX] + bit
-        pointer(frame[TIMES])[index] += frame[WEIGHT]
-        pointer(frame[WRITTEN])[index] += alive
-        pointer(frame[FLIPPED])[index] += flipped
-
-
-@Operation
-def put_rows(frame, row):  # type: ignore[no-untyped-def]
-    """READ: bit Y of the words of port X := the row tags; `step` has made and counted these."""
-    tags = words(frame[TAGS] + row[AT])
-    out = words(frame[OUT] + row[X] * frame[OUT_PORT] + 8 * frame[ROW])
-    place, alive = np.uint64(row[Y]), frame[ALIVE]
-    for word in range((alive + 63) >> 6):
-        first, tag = 64 * word, tags[word]
-        for k in range(64 if alive - first > 64 else alive - first):
-            bit = ((tag >> np.uint64(k)) & ONE) << place
-            out[first + k] = (out[first + k] & ~(ONE << place)) | bit
-
-
-@Operation
 def gate(frame, row):  # type: ignore[no-untyped-def]
     """Matches become tags through the tag chain, COUNT being the gate.
 
@@ -223,7 +189,8 @@ def smeared(word):  # type: ignore[no-untyped-def]
 def move(frame, row):  # type: ignore[no-untyped-def]
     """Vertical WRITE_TAG, WRITE_DATA: columns of a row := moved column tags, or a word's bits.
 
-    TABLE is (line, ...); COUNT columns from column X on take tags from column Y on, zeros from
+    TABLE is (line, ...); AT is 0 for the first line of a step, which counts that it was carried
+    out, and 1 for one more.  COUNT columns from column X on take tags from column Y on, zeros from
     outside of the line; where Z >= 0, the group's word of port Z instead.  READ where INDEX < 0:
     the group's word of port Z := those tags, which `step` has counted.
     """
@@ -254,27 +221,9 @@ def move(frame, row):  # type: ignore[no-untyped-def]
         before += 64
     if not reads:
         index = row[INDEX]
-        pointer(frame[TIMES])[index] += frame[WEIGHT]
+        pointer(frame[TIMES])[index] += frame[WEIGHT] * (row[AT] == 0)
         pointer(frame[WRITTEN])[index] += width
         pointer(frame[FLIPPED])[index] += flipped
-
-
-@kernel("void(int64, int64, int64, int64, int64, int64, int64)")
-def tiles(frame_address, rows_address, count, first, last, tile, size):  # type: ignore[no-untyped-def]
-    """Horizontal operations in order, on one tile of vectors after another; `size` rows in all."""
-    frame, rows = pointer(frame_address), pointer(rows_address)
-    base, live, tags = frame[BASE], frame[LIVE], frame[TAGS]
-    for low in range(first, last, tile):
-        vectors, at = (tile if low + tile < last else last - low), 64 * low
-        frame[BASE], frame[LIVE], frame[TAGS] = base + at, live + at, tags + at
-        frame[VECTORS], frame[ROW] = vectors, VECTOR * low
-        full, alive = size // VECTOR - low, size - VECTOR * low
-        frame[FULL] = full if full < vectors else vectors
-        frame[ALIVE] = frame[WEIGHT] = alive if full < vectors else VECTOR * vectors
-        for k in range(count):
-            row = offset(rows, k * ROW_SIZE)
-            invoke(row[FN], frame, row)
-    frame[BASE], frame[LIVE], frame[TAGS] = base, live, tags
 
 
 @kernel("void(int64, int64, int64, int64, int64, int64, int64, int64, int64, int64)")

@@ -16,6 +16,7 @@ from apsim.closed_form import AP_KINDS
 
 __all__ = ["cases"]
 
+TABLES = tuple(name for name in CURVES if name != "exp")
 ROWS = (1, 63, 64, 65, 511, 512, 513, 4800)
 PAIRS = ((1, 1), (1, 4), (2, 3), (3, 2), (4, 4), (8, 3), (4, 8), (8, 8), (16, 16))
 GOLDEN_MATMULS = ((2, 4, 2, 4, 4), (1, 16, 1, 8, 8), (4, 8, 4, 8, 4))
@@ -48,6 +49,8 @@ def _params(name: str, ap: str, full: bool) -> Iterator[Params]:
             return _reductions(full)
         case "dot" | "matmul":
             return _matmuls(name, full)
+        case "softmax" | "layer_norm" | "rms_norm":
+            return _groups(name, full)
         case "weighted_sums":
             return _weighted_sums(full)
         case "average_pool" | "max_pool":
@@ -68,7 +71,7 @@ def _words(name: str, full: bool) -> Iterator[Params]:
 def _tables(full: bool) -> Iterator[Params]:
     """Functions of a word, into one bit more, into columns that held something."""
     bits, rows = (range(1, 11) if full else (1, 4, 8)), cycle(ROWS)
-    for m, name, sign in product(bits, CURVES, "us" if full else "s"):
+    for m, name, sign in product(bits, TABLES, "us" if full else "s"):
         values = Curve.of(name, m, sign)
         sizes = {"M": m, "N": max(m + 1, 8), "rows": next(rows)}
         yield sizes | {"values": values, "signs": sign + "s"}
@@ -139,6 +142,22 @@ def _loads(full: bool) -> Iterator[Params]:
     sizes = product((1, 3), (5, 16, 33, 70), (1, 4), (17, 32)) if full else FOLDED
     for (i, j, u, rows), signs in zip(sizes, cycle(("ss", "uu", "us"))):
         yield {"i": i, "j": j, "u": u, "Ma": 4, "Mw": 3, "signs": signs, "cap_rows": rows}
+
+
+def _groups(name: str, full: bool) -> Iterator[Params]:
+    """Softmax of any number of words, norms of powers of two; both ways to broadcast."""
+    powers = (1, 2, 4, 8, 16, 32, 64) if full else (1, 4, 32)
+    odd = (1, 2, 3, 4, 5, 7, 16, 33, 64) if full else (1, 4, 5)
+    sizes: tuple[int, ...] = odd if name == "softmax" else powers
+    ways = cycle(("group", "rows"))
+    for m, size in product((2, 3, 4, 8) if full else (4, 8), sizes):
+        way = next(ways)
+        yield {"M": m, "T": size, "G": 3, "broadcast": way} | _exponential(name, m)
+    yield {"M": 8, "T": 8, "G": 2, "dirty": True} | _exponential(name, 8)
+
+
+def _exponential(name: str, bits: int) -> Params:
+    return {"values": Curve.of("exp", bits, "u")} if name == "softmax" else {}
 
 
 def _pools(name: str, ap: str, full: bool) -> Iterator[Params]:

@@ -111,12 +111,41 @@ CURVES: dict[str, Callable[[int, int], int]] = {
     "square": lambda x, bits: min(x * x, 127),
     "gelu": _gelu,
     "reverse": lambda x, bits: -x - 1,
+    "exp": lambda x, bits: math.floor(255 * math.exp(-x * 8 / (1 << bits)) + 0.5),
 }
 
 
 def _curve(p: Params, a: Integers) -> Any:
     low = 0 if p["signs"][0] == "u" else -(1 << (p["M"] - 1))
     return np.asarray(p["values"])[a - low]
+
+
+def _groups(rng: np.random.Generator, p: Params) -> Operands:
+    """Scores or words, and among them groups that are all alike."""
+    words = _draw(rng, p["M"], "s", (p["G"], p["T"]))
+    words[1::3] = words[1::3, :1]
+    return (words,)
+
+
+def _softmax(p: Params, scores: Integers) -> Any:
+    """One rounding of 256 e / sum e, halves up, at most 255."""
+    found = np.asarray(p["values"])[scores.max(1, keepdims=True) - scores]
+    total = found.sum(1, keepdims=True)
+    return np.minimum((512 * found + total) // (2 * total), 255)
+
+
+def _norm(centred: bool) -> Callable[[Params, Integers], Any]:
+    """One rounding of 32 c / R, halves away from zero, at most 127; Python's integers."""
+
+    def of(p: Params, words: Integers) -> Any:
+        x, size = words.astype(object), words.shape[1]
+        total = x.sum(1, keepdims=True) * int(centred)
+        c, squares = size * x - total, size * (x * x).sum(1, keepdims=True)
+        root = np.vectorize(lambda v: max(math.isqrt(v), 1), otypes=[object])(squares - total**2)
+        rounded = np.minimum((64 * abs(c) + root) // (2 * root), 127)
+        return (np.sign(c) * rounded).astype(np.int64)
+
+    return of
 
 
 class Weights(tuple[tuple[int, ...], ...]):
@@ -161,6 +190,9 @@ EXPECTED: dict[str, tuple[Callable[..., Operands], Callable[..., Any]]] = {
     "matmul": (_factors, lambda p, a, b: a @ b),
     "average_pool": (_windows, _means),
     "max_pool": (_windows, lambda p, x: x.max(1)),
+    "softmax": (_groups, _softmax),
+    "layer_norm": (_groups, _norm(centred=True)),
+    "rms_norm": (_groups, _norm(centred=False)),
     "weighted_sums": (_pixels, _weighted),
 }
 

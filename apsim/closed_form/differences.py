@@ -35,6 +35,9 @@ REASONS = {
     "requantization": "bias, scaling, rounding and clamps on the AP; the paper counts none of them",
     "partial_sums": "a sum longer than a CAP: its parts are moved as words and added, which no "
     "equation covers",
+    "normalization": "softmax and norms: exact division and roots, which the paper has not",
+    "broadcast": "a group's word in all its rows: by a declared hardware option in one write for "
+    "the group, else in one for each row",
     "digits": "weights in the program: the passes on the bits of a word, for each digit; the paper "
     "has no equation for them",
     "ripple": "their carries, to the end of the accumulator",

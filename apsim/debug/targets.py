@@ -69,6 +69,12 @@ def _window(build: Callable[..., Function]) -> Known:
     )
 
 
+def _softmax(bits: int, words: int, groups: int, *, kind: str) -> Function:
+    """Softmax of scores that reach -4 to 4."""
+    table = functions.exponential(2.0 ** (3 - bits), bits)
+    return functions.softmax(table, bits, words, groups, kind=kind)
+
+
 OPERATIONS: dict[str, Known] = {
     "add": _known(functions.add, "A", "B"),
     "subtract": _known(functions.subtract, "A", "B"),
@@ -80,6 +86,9 @@ OPERATIONS: dict[str, Known] = {
     "dot": replace(_known(functions.dot, "A", "B"), shape=lambda count: (1, count)),
     "max-pool": _window(functions.max_pool),
     "average-pool": _window(functions.average_pool),
+    "softmax": _window(_softmax),
+    "layer-norm": _window(functions.layer_norm),
+    "rms-norm": _window(functions.rms_norm),
 }
 TABLE = "table-"
 ALIASES = {"max": "maximum", "min": "minimum", "sub": "subtract", "mul": "multiply"}

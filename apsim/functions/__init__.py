@@ -4,6 +4,7 @@ from apsim.functions.base import Function, Result, run
 from apsim.functions.cnn import average_pool, max_pool, relu
 from apsim.functions.macro import dot, dot_products, matmul, merge
 from apsim.functions.micro import add, maximum, minimum, multiply, reduce, subtract
+from apsim.functions.normalize import exponential, layer_norm, rms_norm, softmax
 from apsim.functions.requantize import Recipe, requantize
 
 __all__ = [
@@ -14,6 +15,8 @@ __all__ = [
     "average_pool",
     "dot",
     "dot_products",
+    "exponential",
+    "layer_norm",
     "matmul",
     "max_pool",
     "maximum",
@@ -23,6 +26,8 @@ __all__ = [
     "reduce",
     "relu",
     "requantize",
+    "rms_norm",
     "run",
+    "softmax",
     "subtract",
 ]

@@ -17,11 +17,12 @@ from typing import Any
 import numpy as np
 
 from apsim import closed_form
+from apsim.closed_form import normalize as normalize_counts
 from apsim.closed_form import realisable
 from apsim.closed_form import smaller_luts as smaller_counts
 from apsim.closed_form.differences import LABELS
 from apsim.counts import Counts
-from apsim.functions import cnn, macro, micro, weights
+from apsim.functions import cnn, macro, micro, normalize, weights
 from apsim.functions import smaller_luts as smaller
 from apsim.functions.base import Function, cleared
 from apsim.functions.requantize import Recipe, requantize
@@ -213,11 +214,49 @@ def _table(ap: str, p: Params) -> Function:
 
 def _table_passes(p: Params) -> int:
     """How many passes the list of a function has: a property of its table, not of a program."""
-    source, target = (
-        Field(name, 0, p[bits], sign)
-        for name, bits, sign in zip("AB", ("M", "N"), p["signs"], strict=True)
+    return _listed(p, Field("A", 0, p["M"], p["signs"][0]), Field("B", 0, p["N"], p["signs"][1]))
+
+
+def _listed(p: Params, source: Field, target: Field) -> int:
+    patterns = patterns_of(p["values"], source, target)
+    return len(word_table(patterns, target.width, p.get("method")).passes)
+
+
+# Groups of words that are brought to one scale: no equation either.
+
+Normal = Callable[[str, Params], normalize_counts.Normalized]
+
+
+def _normalized(build: Callable[..., Function], counts: Normal) -> Entry:
+    def options(p: Params) -> dict[str, Any]:
+        known = {name: p[name] for name in ("values", "broadcast", "method") if name in p}
+        return known | {"bits": p["M"], "size": p["T"], "groups": p["G"]}
+
+    def terms(ap: str, p: Params) -> Terms:
+        found = counts(ap, p)
+        return {"normalization": found.rest, "broadcast": found.broadcast}
+
+    return _entry(
+        lambda ap, p: build(**options(p), kind=ap, clear=bool(p.get("dirty"))),
+        lambda ap, p: counts(ap, p).whole,
+        _none,
+        terms,
+        _clear,
+        "G",
+        lambda p: ("normalization", "broadcast"),
     )
-    return len(word_table(patterns_of(p["values"], source, target), p["N"]).passes)
+
+
+def _grouped(p: Params) -> dict[str, Any]:
+    return {
+        "bits": p["M"], "size": p["T"], "groups": p["G"],
+        "broadcast": p.get("broadcast", "group"),
+    }  # fmt: skip
+
+
+def _softmax_counts(ap: str, p: Params) -> normalize_counts.Normalized:
+    passes = _listed(p, Field("K", 0, p["M"]), Field("E", 0, 8))
+    return normalize_counts.softmax(**_grouped(p), passes=passes, ap=ap)
 
 
 def _recipe_counts(ap: str, p: Params) -> Counts:
@@ -276,6 +315,13 @@ FUNCTIONS: dict[str, Entry] = {
         _clear,
         "K",
         lambda p: ("flag_propagation",) if p["scheme"] == "moves" else (),
+    ),
+    "softmax": _normalized(normalize.softmax, _softmax_counts),
+    "layer_norm": _normalized(
+        normalize.layer_norm, lambda ap, p: normalize_counts.layer_norm(**_grouped(p), ap=ap)
+    ),
+    "rms_norm": _normalized(
+        normalize.rms_norm, lambda ap, p: normalize_counts.rms_norm(**_grouped(p), ap=ap)
     ),
     # What networks run beside these: the loads of a matrix product, partial sums, rules.
     "dot_products": _products(_dot_products),

@@ -14,8 +14,17 @@ from apsim.ops.arithmetic import (
     subtract,
 )
 from apsim.ops.constants import add_constant_multiple, add_short, preset
+from apsim.ops.division import (
+    at_least_one,
+    divide,
+    negate_where,
+    saturate,
+    square,
+    square_root,
+)
 from apsim.ops.reduction import accumulate
-from apsim.ops.rows import Groups
+from apsim.ops.requantize import round_off
+from apsim.ops.rows import Groups, broadcast
 from apsim.ops.selection import largest
 from apsim.ops.table import table
 
@@ -26,18 +35,26 @@ __all__ = [
     "add_constant_multiple",
     "add_short",
     "apply",
+    "at_least_one",
+    "broadcast",
     "clear",
     "copy",
+    "divide",
     "largest",
     "maximum",
     "minimum",
     "multiply",
     "multiply_by",
+    "negate_where",
     "populate",
     "prepare",
     "preset",
     "read",
     "relu",
+    "round_off",
+    "saturate",
+    "square",
+    "square_root",
     "subtract",
     "table",
 ]

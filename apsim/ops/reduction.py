@@ -42,13 +42,16 @@ def carry_rows(kind: ApKind) -> int:
 
 @by_value
 def accumulate(
-    word: str, *, bits: int, addend: str, clean: str, groups: Groups, kind: ApKind | str
-) -> Operation:
+    word: str, *, bits: int, addend: str, clean: str = "", groups: Groups, kind: ApKind | str,
+    by_moves: bool = False,
+) -> Operation:  # fmt: skip
     """Add up `word` over the rows of each group, into the group's first row.
 
     `bits` is the width of the words on entry; `word` has bits + ceil(log2 n) columns,
     those above `bits` 0.  `addend` takes moved words (as wide as `word`); `clean` is the
-    column just above `word`, 0 on entry, used by the 2D kinds without tag chain.
+    column just above `word`, 0 on entry, used by the 2D kinds without tag chain.  With
+    `by_moves` every kind moves words and adds them horizontally, which keeps the other
+    columns of the rows (a vertical addition adds all columns); segments move at once.
     """
     kind = ApKind.named(kind)
 
@@ -62,8 +65,8 @@ def accumulate(
                 f"got {layout[word].width}"
             )
         total, side = layout[word].part(0, need), layout[addend]
-        if kind is ApKind.ONE_D:
-            yield from _tree(total, side, bits, groups)
+        if by_moves or kind is ApKind.ONE_D:
+            yield from _tree(total, side, bits, groups, kind.segmented)
         elif kind.chain:
             yield from _chain(groups, kind.segmented)
         else:
@@ -74,7 +77,9 @@ def accumulate(
     return Operation(f"accumulate {word} on {kind.value}", lambda layout: list(build(layout)))
 
 
-def _tree(word: Field, addend: Field, bits: int, groups: Groups) -> Iterator[Item]:
+def _tree(
+    word: Field, addend: Field, bits: int, groups: Groups, parallel: bool
+) -> Iterator[Item]:  # fmt: skip
     """RED_1D: move every second word beside its partner, add in all rows; repeat.
 
     2G(n-1) + sum over levels q of 8(w0+q-1), and one write for each level with an
@@ -85,7 +90,7 @@ def _tree(word: Field, addend: Field, bits: int, groups: Groups) -> Iterator[Ite
         width = bits + level
         if left % 2:
             yield reset(addend.columns, phase=Phase.REDUCE, text=f"{addend.name} <- 0")
-        yield move_words(groups, couples, word.part(0, width), addend, parallel=False)
+        yield move_words(groups, couples, word.part(0, width), addend, parallel)
         for k in range(width):
             lines = {"A": addend[k], "B": word[k], "C": word[width]}
             yield from passes("add", lines, bit=k, phase=Phase.REDUCE)

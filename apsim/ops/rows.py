@@ -13,11 +13,19 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
-from apsim.layout import Field
-from apsim.ops.steps import read_row, write_row
-from apsim.program import Loop, Step
+from apsim.ap_kind import ApKind
+from apsim.errors import ProgramError
+from apsim.layout import Field, Layout
+from apsim.ops.steps import read_row, write_row, write_rows
+from apsim.program import Loop, Operation, Step, by_value
 
-__all__ = ["Groups", "loop", "move", "move_words", "pairs"]
+__all__ = ["BROADCASTS", "Groups", "broadcast", "loop", "move", "move_words", "pairs"]
+
+BROADCASTS = {
+    "group": "beyond the paper: one write drives a word into all rows of its group",
+    "rows": "as the paper: a word is written into one row after another",
+}
+"""How a row's word comes to all rows of its group, and what hardware that takes."""
 
 
 @dataclass(frozen=True)
@@ -97,3 +105,34 @@ def move_words(
         1, 0, to=to.column, width=word.width, first=word.column, text=f"{to.name} <- {word.name}"
     )
     return loop(body, groups.table(level), parallel, "target", "partner")
+
+
+@by_value
+def broadcast(
+    word: str, to: str, *, groups: Groups, kind: ApKind | str, option: str = "group"
+) -> Operation:
+    """`to` of every row of a group <- `word` of the group's first row; `to` is clean on entry.
+
+    Clean, for hardware that drives rows together sets bits and clears none: whoever reuses a
+    field clears it before, in a write that counts.
+
+    One read, and by `option` (a key of `BROADCASTS`) one write for the group, or one for each
+    row; where groups are segments these act at once.  Raises `ProgramError` for an unknown
+    option and for fields of unequal widths.
+    """
+    if option not in BROADCASTS:
+        raise ProgramError(f"broadcast: wanted one of {', '.join(BROADCASTS)}, got {option!r}")
+    slots, parallel = range(groups.size), ApKind.named(kind).segmented
+    together = [slots] if option == "group" else [[slot] for slot in slots]
+
+    def build(layout: Layout) -> list[Loop]:
+        source, target = layout[word], layout[to]
+        if source.width != target.width:
+            raise ProgramError(f"broadcast: wanted {to} as wide as {word}, got {target}, {source}")
+        text = f"{to} <- {word}"
+        body = [read_row(0, text=text)]
+        for some in together:
+            body.append(write_rows(some, target.column, target.width, source.column, text=text))
+        return [loop(body, groups.table([slots]), parallel, *(f"row {k}" for k in slots))]
+
+    return Operation(f"broadcast {word} -> {to}", build)

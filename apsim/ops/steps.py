@@ -6,6 +6,7 @@ The rule: a LUT's passes come out in its order, each as one step, none left out.
 from __future__ import annotations
 
 from collections.abc import Iterable, Iterator, Mapping
+from dataclasses import replace
 from functools import cache
 
 from apsim import lut
@@ -26,6 +27,7 @@ __all__ = [
     "store_row",
     "take_row",
     "write_row",
+    "write_rows",
 ]
 
 
@@ -142,9 +144,24 @@ def write_row(
     text: str = "",
 ) -> Step:
     """Word-sequential write: columns `target...` of the row take column tags `source...`."""
+    return replace(
+        write_rows([slot], target, width, source, phase=phase, text=text), label="write row"
+    )
+
+
+def write_rows(
+    slots: Iterable[int],
+    target: int,
+    width: int,
+    source: int,
+    *,
+    phase: Phase = Phase.TRANSFER,
+    text: str = "",
+) -> Step:
+    """The same into several rows at once: one write, with hardware that drives them together."""
     return Step(
-        Op.WRITE_TAG, Mode.VERTICAL, ((slot, 1),), source=source, target=target, width=width,
-        phase=phase, label="write row", text=text,
+        Op.WRITE_TAG, Mode.VERTICAL, tuple((slot, 1) for slot in slots), source=source,
+        target=target, width=width, phase=phase, label="write rows", text=text,
     )  # fmt: skip
 
 

@@ -37,7 +37,10 @@ class Word:
         """The (line, bit) pairs that are keyed or written."""
         if self.step.op in SEARCHES:
             return self.step.key
-        return self.step.write if self.step.op in (Op.WRITE, Op.WRITE_ALL) else self.step.key[:1]
+        if self.step.op in (Op.WRITE, Op.WRITE_ALL):
+            return self.step.write
+        down = self.step.mode is Mode.VERTICAL  # a move, which may drive several rows at once
+        return self.step.key if down else self.step.key[:1]
 
 
 @dataclass(frozen=True)

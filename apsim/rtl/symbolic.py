@@ -81,7 +81,8 @@ class Circuit:
                         f"{cells[x]} | {where}" if bit else f"{cells[x]} & ~{where}"
                     )
         else:
-            self._write_line(lines, step, int(places[step.key[0][0]]), group)
+            for line, _ in step.key if step.mode is Mode.VERTICAL else step.key[:1]:
+                self._write_line(lines, step, int(places[line]), group)
 
     def _compare(self, lines: _Lines, step: Step, places: NDArray[np.int64]) -> None:
         match = np.full(len(lines.tag), "1'b1", object)

@@ -258,3 +258,13 @@ def test_a_program_changed_after_another_array_has_seen_it_is_checked_as_it_is()
     code.pool[:, 0] = 10**9
     with pytest.raises(ProgramError):
         PackedCam(70, 2).execute(code)
+
+
+def test_loops_that_touch_some_groups_of_rows_leave_the_others() -> None:
+    """130 rows are three groups of 64: a loop on rows of one, or of two, as in the definition"""
+    for touched in ([[3, 9]], [[70, 128]], [[1, 129], [2, 4]]):
+        cams = DenseCam(130, 70), PackedCam(130, 70)
+        for cam in cams:
+            cam.poke(cells_from(8, 130, 70))
+        step = Step(Op.PASS, Mode.VERTICAL, ((0, 1),), ((1, 0),))
+        assert_same_run(*cams, encode([Loop((step,), np.array(touched))]), 0, 130)

@@ -24,10 +24,10 @@ def test_the_agreement_suite_passes_as_plain_python() -> None:
 
 
 @pytest.mark.skipif(platform.machine() != "x86_64", reason="the older processor is an x86-64")
-def test_an_older_processor_gives_the_same() -> None:
+@pytest.mark.parametrize("room", ["agreement", pytest.param("lanes", marks=pytest.mark.long)])
+def test_an_older_processor_gives_the_same(room: str) -> None:
     """packed(program) == dense(program) and lanes == loads, without vectors of 512 bits"""
-    files = ["tests/cam/test_agreement.py", "tests/cam/test_lanes.py", "tests/cam/test_transfer.py"]
-    suite = ["-q", "-p", "no:cacheprovider", *files]
+    suite = ["-q", "-p", "no:cacheprovider", f"tests/cam/test_{room}.py"]
     older = os.environ | {"NUMBA_CPU_NAME": "x86-64-v3", "NUMBA_CPU_FEATURES": ""}
     done = subprocess.run(
         [sys.executable, "-m", "pytest", *suite],

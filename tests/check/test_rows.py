@@ -18,6 +18,8 @@ SECTION_9 = {
     "first_add", "carry_resolution", "second_compressor", "flag_propagation", "flag_reset",
     "stale_clear", "scratch_clear", "division",
 }  # fmt: skip
+NORMALIZING = ("softmax", "layer_norm", "rms_norm")
+TABLED = ("table", "weighted_sums", *NORMALIZING)
 SMALL = Case("matmul", "2d", {"i": 2, "j": 4, "u": 2, "Ma": 2, "Mw": 2, "signs": "uu"})
 
 
@@ -51,7 +53,7 @@ def test_every_cycle_of_difference_has_one_of_the_agreed_names(rows: list[Row]) 
                 assert term.total < 0
             elif name == "partial_sums":
                 assert "cap_rows" in row.case.params  # a sum that no equation covers
-            elif row.case.function in ("table", "weighted_sums"):
+            elif row.case.function in TABLED:
                 assert row.paper is None  # a function that the paper has not
             elif name not in SECTION_9:
                 assert term.total == 0
@@ -126,6 +128,8 @@ def test_terms_that_nothing_can_refute_are_called_labels(rows: list[Row]) -> Non
         inside = row.case.function == "average_pool" and params["divide"] == "multiply"
         wanted = {"scratch_clear"} | ({"flag_propagation"} if moved else set())
         wanted |= {"division"} if inside else set()
+        if row.case.function in NORMALIZING:  # no equation at all
+            wanted |= {"normalization", "broadcast"}
         assert set(row.labels) == wanted & row.terms.keys()
     assert ("*", table.LABEL) in table.reasons(rows)
     params = {"M": 3, "S": 11, "K": 2, "signs": "u", "scheme": "moves"}

@@ -26,11 +26,20 @@ SMALL = {
     "average_pool": {"M": 2, "S": 5, "K": 2, "signs": "u", "divide": "multiply"},
     "max_pool": {"M": 3, "S": 11, "K": 2, "signs": "o", "scheme": "moves"},
 }
-CASES = [(name, kind, params) for name, params in SMALL.items() for kind in KINDS] + [
-    ("max_pool", kind, SMALL["max_pool"] | {"scheme": scheme})
-    for kind in KINDS[1:]
-    for scheme in ("prefix", *["chain"] * ("tc" in kind))
-]
+NORMALIZING = {  # their programs are the same on kinds with and without a chain
+    "softmax": {"M": 2, "T": 5, "G": 2, "values": (255, 94, 35, 13)},
+    "layer_norm": {"M": 2, "T": 4, "G": 2},
+    "rms_norm": {"M": 2, "T": 2, "G": 2},
+}
+CASES = (
+    [(name, kind, params) for name, params in SMALL.items() for kind in KINDS]
+    + [(name, kind, params) for name, params in NORMALIZING.items() for kind in ("1d", "2d-seg")]
+    + [
+        ("max_pool", kind, SMALL["max_pool"] | {"scheme": scheme})
+        for kind in KINDS[1:]
+        for scheme in ("prefix", *["chain"] * ("tc" in kind))
+    ]
+)
 
 
 def machines(function: Function, seed: int, engine: str) -> list[Machine]:

@@ -74,6 +74,9 @@ def case_of(name: str, kind: str, **more: object) -> Case:
         "dot": {"Ma": 4, "Mw": 4, "j": 11, "signs": "uu"},
         "matmul": {"Ma": 3, "Mw": 3, "i": 4, "j": 7, "u": 4, "signs": "uu"},
         "average_pool": {"M": 4, "S": 16, "K": 9, "signs": "u", "divide": "none"},
+        "softmax": {"M": 3, "T": 3, "G": 90, "values": (255, 201, 170, 94, 77, 33, 0, 0)},
+        "layer_norm": {"M": 3, "T": 8, "G": 9},
+        "rms_norm": {"M": 3, "T": 8, "G": 9},
         "max_pool": {"M": 4, "S": 14, "K": 40, "signs": "u", "scheme": "moves"},
     }
     return Case(name, kind, sizes[name] | more)
@@ -88,6 +91,21 @@ EVERYWHERE = [
     *(case_of("max_pool", kind, scheme="prefix") for kind in KINDS[1:]),
     *(case_of("max_pool", kind, scheme="chain") for kind in KINDS if "tc" in kind),
 ]
+NORMALIZING = [case_of(name, kind) for name in ("softmax", "layer_norm", "rms_norm")
+               for kind in ("1d", "2d-seg")]  # fmt: skip
+
+
+@pytest.mark.parametrize("case", NORMALIZING, ids=str)
+def test_a_broadcast_or_move_that_is_forgotten_gives_wrong_values(case: Case) -> None:
+    """Every move of a tree and every broadcast is needed"""
+    steps = steps_of(subject(case).build(case.ap, case.params))
+    moves = [n for n, s in enumerate(steps) if s.op is Op.WRITE_TAG and s.mode is Mode.VERTICAL]
+    assert len(moves) >= 4
+    for move in moves:
+        assert wrong_values(
+            case,
+            lambda n, s, move=move: idle(s) if n == move else s,  # type: ignore[misc]
+        ), f"step {move}, {steps[move]}, idles unnoticed"
 
 
 def passes_of(case: Case) -> Iterator[tuple[str, str, Mode]]:
@@ -144,6 +162,10 @@ CLEARS = [
     *((case_of("max_pool", "2d", scheme="prefix"), f"F{n} <- 0") for n in (1, 2)),
     *((case_of("max_pool", "2d-tc", scheme="chain"), f"F{n} <- 0") for n in (1, 2)),
     *((case_of("max_pool", "1d"), f"F{n} <- 0") for n in (1, 2)),
+    *((case_of("softmax", "1d", T=6), text) for text in ("F1 <- 0", "F2 <- 0", "D <- 0")),
+    *((case_of("layer_norm", "1d"), text) for text in ("G <- 0", "C <- 0")),
+    (case_of("rms_norm", "1d"), "C <- 0"),
+    *((case_of(n, "1d", dirty=True), "clear") for n in ("softmax", "layer_norm", "rms_norm")),
 ]
 
 

@@ -49,6 +49,9 @@ def all_functions(kind: str) -> Iterator[tuple[str, Function]]:
     yield "average pool", functions.average_pool(2, 5, 2, divide="multiply", clear=True, **on)
     yield "table", micro.table([5, 0, 7, 7, 1, 2, 3, 4], 3, 3, 9, **on)
     yield "requantize", functions.requantize(RECIPE, 9, **on)
+    yield "softmax", functions.softmax([255, 94, 35, 13], 2, 3, 2, **on)
+    yield "layer norm", functions.layer_norm(2, 4, 2, broadcast="rows", **on)
+    yield "RMS norm", functions.rms_norm(2, 2, 2, **on)
     vertical = ["prefix"] * ApKind(kind).vertical + ["chain"] * ApKind(kind).chain
     for scheme in ("moves", *vertical):
         yield f"max pool, {scheme}", functions.max_pool(3, 7, 2, scheme=scheme, **on)

@@ -179,3 +179,19 @@ def test_the_place_of_a_verdict_depends_on_weights_and_claims(tmp_path: Path) ->
         kept.place(path, imported.model.replace(rule="other"), imported.origins),
     }
     assert len(places) == 3
+
+
+@pytest.mark.parametrize(("op", "more"), [("QLinearLeakyRelu", {"alpha": 0.1}),
+                                          ("QLinearSigmoid", {})])  # fmt: skip
+def test_functions_of_integers_are_read_without_float32(
+    tmp_path: Path, op: str, more: dict[str, float]
+) -> None:
+    """A tenth of x in equal steps is half-way at every fifth word, but for 0.1 of float32"""
+    nodes = [node("QuantizeLinear", "x s z", "q"),
+             node(op, "q s z s z", "y", domain="com.microsoft", **more)]  # fmt: skip
+    path = saved(
+        tmp_path / "m.onnx", nodes, {"s": np.float32(0.5), "z": np.int8(3)}, ("n", 200),
+        domains=("com.microsoft",),
+    )  # fmt: skip
+    found = taken(path)
+    assert found.passed and "reference evaluator" in found.line and found.line.endswith("0 differ")

@@ -229,6 +229,12 @@ MEANING: dict[str, tuple[str, Callable[..., object]]] = {
     "sub_first": ("B C", lambda a, b, c: _minuend(b, a, 0)),
     "cadd_first": ("P C", lambda d, a, p, c: (p ^ (d & a), d & a & p)),
     "and_clean": ("P", lambda d, a, p: (d & a,)),
+    "and": ("B", lambda a, b: (a & b,)),
+    "or": ("B", lambda a, b: (a | b,)),
+    "csub_one": ("P C", lambda d, p, c: _minuend(p, d, c)),
+    "cdecrement": ("P C", lambda d, p, c: _minuend(p, 0, d * c)),
+    "borrow_end": ("P C", lambda d, p, c: _minuend(p, 0, d * c)),
+    "square_step": ("P C", lambda d, p, c: ((d + p + c) & 1, (d + p + c) >> 1)),
 }
 """What each LUT is for, as arithmetic: its outputs, as a function of its columns."""
 

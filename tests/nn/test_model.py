@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import replace
+from typing import Any
 
 import numpy as np
 import pytest
@@ -10,7 +11,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from apsim.errors import InputError, ModelError
-from apsim.nn.model import Tensor, check
+from apsim.nn.model import Conv2d, Tensor, check
 from apsim.nn.rules import real
 from apsim.nn.zoo import bundled
 
@@ -47,6 +48,25 @@ def test_a_clip_outside_its_tensor_is_refused() -> None:
     tensors = {**DIGITS.tensors, "relu1": replace(DIGITS.tensors["relu1"], bits=7)}
     with pytest.raises(ModelError, match=r"layer 0 'conv1' .* a clip inside 0\.\.127"):
         check.verify(DIGITS.replace(tensors=tensors))
+
+
+@pytest.mark.parametrize(
+    ("changes", "message"),
+    [
+        ({"host": "me"}, "no part of the host's, got 'me'"),
+        ({"weight_scale": np.array([np.nan])}, "finite scales of weights"),
+        ({"scale": np.array([np.inf])}, "finite factors from 0 on"),
+        ({"parity": 1 << 70}, r"a parity below 2\*\*32"),
+    ],
+)
+def test_what_no_layer_can_have_is_refused(changes: dict[str, Any], message: str) -> None:
+    first = DIGITS.layers[0]
+    assert isinstance(first, Conv2d) and first.requant is not None
+    inner = {name: changes[name] for name in ("scale", "parity") if name in changes}
+    outer = {name: value for name, value in changes.items() if name not in inner}
+    wrong = replace(first, **outer, requant=replace(first.requant, **inner))
+    with pytest.raises(ModelError, match=f"layer 0 'conv1' .*{message}"):
+        check.verify(DIGITS.replace(layers=(wrong, *DIGITS.layers[1:])))
 
 
 @given(st.lists(st.integers(0, 255), min_size=64, max_size=64))

@@ -61,7 +61,8 @@ def named(step: Step) -> set[tuple[int, int]]:
     """The lines that a step keys or writes."""
     if step.op in (Op.WRITE, Op.WRITE_ALL):
         return set(step.write)
-    return set(step.key if step.op in (Op.COMPARE, Op.READ) else step.key[:1])
+    whole = step.op in (Op.COMPARE, Op.READ) or step.mode is Mode.VERTICAL
+    return set(step.key if whole else step.key[:1])
 
 
 @pytest.mark.parametrize("seed", range(30))

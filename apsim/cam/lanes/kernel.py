@@ -51,9 +51,11 @@ WHICH = at.FRAME + 15  # and its word of the other operand
 GATHERED = at.FRAME + 16  # a line for these
 BLOCK = at.FRAME + 17  # the block in the slot
 PLACES = at.FRAME + 18  # planes that are put out
-LANE_FRAME = at.FRAME + 19
+BESIDE = at.FRAME + 19  # bytes of words from outside, and of LIVE, from a slot to the next
+LANE_FRAME = at.FRAME + 20
 
 ANYHOW, AS_BEFORE = -1, -2
+EVERY = -2  # for PORT: every port is planes, one port's after the other's
 
 # Numbers of a walk's operation.
 ROWS = 0  # address of its rows, and how many they are
@@ -67,18 +69,23 @@ OP_SIZE = 6
 LOAD_G, LOAD_K, PREFIX = int(Gate.LOAD_G), int(Gate.LOAD_K), int(Gate.PREFIX)
 
 
-@kernel("void(int64, int64, int64, int64)")
-def walk(frames_address, given_address, ops_address, many):  # type: ignore[no-untyped-def]
-    """Operations in order, each with the frame of its kind set to its slot and first step."""
+@kernel("void(int64, int64, int64, int64, int64, int64)")
+def walk(frames_address, given_address, ops_address, many, totals, apart):  # type: ignore[no-untyped-def]
+    """Operations in order, each with the frame of its kind set to its slot and first step.
+
+    Each of the five numbers of the steps in `totals` stands `apart` bytes after the one before.
+    """
     frames, given, ops = pointer(frames_address), pointer(given_address), pointer(ops_address)
     for number in range(many):
         op = offset(ops, OP_SIZE * number)
         frame, whole = offset(frames, LANE_FRAME * op[KIND]), offset(given, LANE_FRAME * op[KIND])
         by, rows = op[IN_SLOT] * whole[SLOT], pointer(op[ROWS])
         frame[at.BASE], frame[at.TAGS] = whole[at.BASE] + by, whole[at.TAGS] + by
-        frame[BLOCK] = op[HOLDS]
-        for counter in range(at.TIMES, at.TIMES + at.COUNTERS):
-            frame[counter] = whole[counter] + 8 * op[FIRST]
+        beside = op[IN_SLOT] * whole[BESIDE]
+        frame[PACKED], frame[at.OUT] = whole[PACKED] + beside, whole[at.OUT] + beside
+        frame[BLOCK], frame[at.LIVE] = op[HOLDS], whole[at.LIVE] + beside
+        for counter in range(at.COUNTERS):
+            frame[at.TIMES + counter] = totals + counter * apart + 8 * op[FIRST]
         for k in range(op[MANY_ROWS]):
             row = offset(rows, at.ROW_SIZE * k)
             invoke(row[at.FN], frame, row)
@@ -118,7 +125,8 @@ def take(frame, row):  # type: ignore[no-untyped-def]
 
     Where Z is FRESH the lines are of zeros that nobody has stored yet.
     """
-    packs, block = row[at.X] == frame[PORT], frame[BLOCK]
+    packs = row[at.X] == frame[PORT] or frame[PORT] == EVERY
+    block = row[at.X] if frame[PORT] == EVERY else frame[BLOCK]
     live, vectors, starts = frame[at.LIVE], frame[at.VECTORS], pointer(frame[STARTS])
     gathered, keep, one = frame[GATHERED], splat(row[at.Z] - 1), splat(1)
     if not packs:
@@ -147,8 +155,8 @@ def take(frame, row):  # type: ignore[no-untyped-def]
 
 @Operation
 def put(frame, row):  # type: ignore[no-untyped-def]
-    """READ: plane Y of the words out := the row tags, which `step` has made and counted."""
-    out = frame[at.OUT] + row[at.Y] * frame[at.OUT_PORT]
+    """READ: plane Y of the words of port X := the row tags, which `step` has made and counted."""
+    out = frame[at.OUT] + (row[at.X] * frame[PLACES] + row[at.Y]) * frame[at.OUT_PORT]
     for v in range(frame[at.VECTORS]):
         store(out, v, load(frame[at.TAGS], v))
 

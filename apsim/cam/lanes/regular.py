@@ -17,7 +17,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from apsim.cam.needs import needs, used
-from apsim.encoding import BODY, GATE, GROUPS, MODE, OP, PORT, SLOTS, TABLE, Code
+from apsim.encoding import BODY, GATE, GROUPS, KEYS, MODE, OP, PORT, SLOTS, TABLE, Code
 from apsim.errors import ProgramError
 from apsim.program import Gate, Mode, Op
 
@@ -74,6 +74,7 @@ def _stretches(code: Code, groups: int, size: int) -> Iterator[Stretch]:
             body = code.steps[index : index + span]
             lines = _lines(code, index, groups, size)
             _refuse_words(body, len(lines))
+            _refuse_broadcasts(body)
             _refuse_leaking_tags(body)
             for line in lines:
                 _refuse_leaking_rows(code, range(index, index + span), line, size)
@@ -115,6 +116,12 @@ def _refuse_two_words(code: Code) -> None:
     ports = code.steps[code.steps[:, OP] == Op.READ, PORT]
     if ports.max(initial=0) > 0:
         raise ProgramError(f"a group puts out one word, through port 0; got port {ports.max()}")
+
+
+def _refuse_broadcasts(body: Row) -> None:
+    """A move fills one row: lanes know no row that is written together with others."""
+    if ((body[:, OP] == Op.WRITE_TAG) & (body[:, KEYS] > 1)).any():
+        raise ProgramError("a word is written into several rows at once, which lanes cannot do")
 
 
 def _refuse_leaking_tags(body: Row) -> None:

@@ -226,7 +226,7 @@ class Runner:
         planes = room(program.schedule.slots + MORE, program.columns + 1, width)
         planes[-1, :-1] = tile.live
         bits = np.zeros((program.places, width), np.uint64)
-        frames = self._frames(planes, tile, bits, numbers)
+        frames = self._frames(planes, tile, bits)
         self._walk(self.walk, frames)
         for slot, clear in program.shared:
             numbers[-1, clear] += self._shared_row(planes, slot, tile, frames.copy())
@@ -269,9 +269,13 @@ class Runner:
         from apsim.cam.lanes import kernel
 
         own = frames.copy()
-        kernel.walk(frame.address(own), frame.address(frames), walk.address, len(walk.ops))
+        numbers = self._numbers()
+        kernel.walk(
+            frame.address(own), frame.address(frames), walk.address, len(walk.ops),
+            frame.address(numbers), numbers.strides[0],
+        )  # fmt: skip
 
-    def _frames(self, planes: Words, tile: Tile, out: Words, numbers: Numbers) -> Numbers:
+    def _frames(self, planes: Words, tile: Tile, out: Words) -> Numbers:
         """What operations are told: horizontal ones, vertical ones, those of all groups at once."""
         from apsim.cam.lanes import kernel
 
@@ -296,8 +300,6 @@ class Runner:
             alive,
         )  # fmt: skip
         frames[2, frame.WEIGHT] = last
-        counters = frame.address(numbers) + numbers.strides[0] * np.arange(frame.COUNTERS)
-        frames[:, frame.TIMES : frame.TIMES + frame.COUNTERS] = counters
         frames[:, [frame.OUT, frame.OUT_PORT]] = frame.address(out), out.strides[0]
         frames[:, kernel.SLOT : kernel.BLOCK] = (
             slot, line, columns, vectors, full, live, alive, self.packed,

@@ -91,6 +91,20 @@ def global_average_pool(*inputs: Any, channels_last: int = 0) -> Rounding:
     return average_pool(*inputs, pool=mean, channels_last=channels_last)
 
 
+def leaky_relu(
+    x: Array, sx: Array, zx: Array | None, sy: Array, zy: Array | None = None, *,
+    alpha: float = 0.01,
+) -> Rounding:  # fmt: skip
+    """QLinearLeakyRelu."""
+    real = _real(x, sx, zx)
+    return rounding(np.where(real >= 0, real, alpha * real), sy, zy, x.dtype)
+
+
+def sigmoid(x: Array, sx: Array, zx: Array | None, sy: Array, zy: Array | None = None) -> Rounding:
+    """QLinearSigmoid."""
+    return rounding(1 / (1 + np.exp(-_real(x, sx, zx))), sy, zy, x.dtype)
+
+
 def concat(sy: Array, zy: Array, *parts: Any, axis: int) -> Rounding:
     """QLinearConcat: three inputs for each part."""
     reals = [_real(*parts[i : i + 3]) for i in range(0, len(parts), 3)]
@@ -103,6 +117,8 @@ ROUNDINGS: Mapping[str, Callable[..., Rounding]] = {
     "QGemm": gemm,
     "QLinearGlobalAveragePool": global_average_pool,
     "QLinearConcat": concat,
+    "QLinearLeakyRelu": leaky_relu,
+    "QLinearSigmoid": sigmoid,
 }
 
 

@@ -135,7 +135,10 @@ def _layer(model: Model, layer: Layer, place: str) -> None:
         inside = inputs[0].lo <= inputs[0].zero_point <= inputs[0].hi
         need(inside, place, f"padding with a zero point in {inputs[0].lo}..{inputs[0].hi}",
               inputs[0].zero_point)  # fmt: skip
-    _requant(layer, getattr(layer, "requant", None), output, place)
+    requant: Requant | None = getattr(layer, "requant", None)
+    _requant(layer, requant, output, place)
+    in_float32 = isinstance(layer, Add | AvgPool) and requant and requant.rule == "ort-f32"
+    need(not layer.host or bool(in_float32), place, "no part of the host's", repr(layer.host))
 
 
 def _requant(layer: Layer, requant: Requant | None, output: Tensor, place: str) -> None:
@@ -152,6 +155,9 @@ def _requant(layer: Layer, requant: Requant | None, output: Tensor, place: str) 
         getattr(requant, name).dtype.kind == "i" for name in ("mantissa", "exponent", "offset")
     )
     need(whole, place, "signed integers as mantissa, exponent and offset", "others")
+    real = bool(np.isfinite(requant.scale).all() and (requant.scale >= 0).all())
+    need(real, place, "finite factors from 0 on", requant.scale.ravel()[:4])
+    need(abs(requant.parity) < 1 << 32, place, "a parity below 2**32", requant.parity)
     fits = bool((mantissas >= 0).all() and (mantissas < 1 << 32).all())
     need(fits, place, "mantissas from 0 to 2**32 - 1", mantissas.ravel()[:4])
     near = bool((np.abs(exponents) <= FARTHEST).all())
@@ -171,6 +177,8 @@ def weights_range(bits: int, signed: bool) -> tuple[int, int]:
 def _weights(layer: Weighted, place: str) -> None:
     bits, weights = layer.weight_bits, layer.weights
     need(1 <= bits <= WIDEST_WEIGHT, place, "1..17 weight bits", bits)
+    scale = 0.0 if layer.weight_scale is None else layer.weight_scale
+    need(bool(np.isfinite(scale).all()), place, "finite scales of weights", np.ravel(scale)[:4])
     need(weights.dtype.kind in "iu", place, "integer weights", weights.dtype)
     low, high = weights_range(bits, layer.weight_signed)
     fits = weights.size == 0 or (weights.min() >= low and weights.max() <= high)

@@ -1,0 +1,320 @@
+"""Softmax, layer norm and RMS norm of groups of words, in integers, one word in each row.
+
+The rule: every quotient is exact and rounded once; nothing is approximated but the
+exponential, which is a table.  A group is T (or d) rows; its sums are taken in its first row
+by moves and horizontal additions, for a vertical addition would add all columns of the rows,
+those of words that are still wanted as well.  Segments move at once.
+
+Definitions (s, x signed words; div is the floor of a quotient):
+
+    softmax     e = table[max(s) - s],  Z = sum e,     p = min((512 e + Z) div 2Z, 255)
+    layer norm  c = d x - sum x,        V = d sum x^2 - (sum x)^2
+    RMS norm    c = d x,                V = d sum x^2
+    both norms  R = max(floor(sqrt V), 1),  y = sgn(c) min((64 |c| + R) div 2R, 127)
+
+The unit of p is 1/256, that of y 1/32.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import numpy as np
+from numpy.typing import ArrayLike, NDArray
+
+from apsim import ops
+from apsim.ap_kind import ApKind
+from apsim.errors import InputError
+from apsim.functions.base import (
+    Function,
+    Patterns,
+    Words,
+    cleared,
+    expect_shape,
+    in_rows,
+    on_any_kind,
+)
+from apsim.layout import Field, Layout
+from apsim.program import Operation
+
+__all__ = ["exponential", "layer_norm", "norm_quotient", "rms_norm", "softmax"]
+
+PROBABILITY, MAGNITUDE = 8, 7  # bits of p, and of |y|
+SOFTMAX_QUOTIENT = PROBABILITY + 2  # 512 e div Z, which is 512 at most
+FLAGS = ("F1", "F2")
+
+
+def exponential(scale: float, bits: int = 8) -> tuple[int, ...]:
+    """Table of exp(-scale * k) for words k of `bits` bits, in 8 bits where 255 stands for 1."""
+    return tuple(math.floor(255 * math.exp(-scale * k) + 0.5) for k in range(1 << bits))
+
+
+@on_any_kind
+def softmax(
+    values: Sequence[int],
+    bits: int,
+    size: int,
+    groups: int,
+    *,
+    kind: ApKind | str = "2d",
+    broadcast: str = "group",
+    method: str | None = None,
+    clear: bool = False,
+) -> Function:
+    """Probabilities u8 [groups, size] of signed scores [groups, size] of `bits` bits.
+
+    `values` is the table of the exponential, one of 8 bits for each of the 2**bits differences
+    from the largest score (`exponential`), `method` how its passes are found (`ops.table`);
+    `broadcast` is a key of `ops.rows.BROADCASTS`;
+    `clear` clears scratch first, in one write, for used arrays.  Raises `InputError` for a
+    table that lets the divisor be 0.
+    """
+    kind, block, table = ApKind.named(kind), ops.Groups(groups, size), tuple(values)
+    if not table or table[0] < 1:
+        raise InputError(f"softmax: wanted a table that is 1 or more at 0, got {table[:1]}")
+    layout = _softmax_layout(bits, PROBABILITY + (size - 1).bit_length())
+    shared = _Shared(block, kind, broadcast)
+    whole = (
+        ops.populate("A")
+        + ops.copy("A", "X", clean=True)
+        + ops.largest("X", other="Y", flags=FLAGS, groups=block, kind=kind, scheme="moves")
+        + ops.clear("Y")
+        + shared.broadcast("X", "Y")
+        + ops.subtract("A", "Y", borrow="C")
+        + ops.table(table, "K", "E", method=method)
+        + ops.copy("E", "TE", clean=True)
+        + shared.total("T", PROBABILITY)
+        + shared.broadcast("T", "Z")
+        + ops.copy("E", "NE", clean=True)
+        + ops.divide("N", "Z", "Q", carry="C")
+        + _rounded("Q", "H", PROBABILITY)
+        + ops.read("P")
+    )
+    return _function("softmax", layout, shared, whole, layout["P"], clear)
+
+
+def _softmax_layout(bits: int, width: int) -> Layout:
+    """A scores, X their copy, Y what is moved, the largest score and then differences (K);
+    E exponentials, T their sum, D what is added, Z the divisor, N and Q the division."""
+    at = _Columns()
+    a, x, y = (at.take(name, bits, "o") for name in "AXY")
+    c, f1, f2 = (at.take(name, 1) for name in ("C", *FLAGS))
+    e, t, d, z = (at.take(*one) for one in (("E", 8), ("T", width), ("D", width), ("Z", width)))
+    n, q = at.take("N", SOFTMAX_QUOTIENT + width), at.take("Q", SOFTMAX_QUOTIENT)
+    fields = a, x, y, c, f1, f2, e, t, d, z, n, q
+    parts = (
+        Field("K", y.column, bits),
+        Field("TE", t.column, PROBABILITY),
+        Field("NE", n[PROBABILITY + 1], PROBABILITY),
+        Field("H", q[1], SOFTMAX_QUOTIENT - 1),
+        Field("P", q[1], PROBABILITY),
+    )
+    return Layout.of(*fields, *parts, overlap=True)
+
+
+def norm_quotient(size: int, centred: bool = True) -> int:
+    """Quotient bits that 64 |c| div R needs, c and R as of a norm over `size` words.
+
+    c^2 <= (d - 1) V (layer norm) or d V (RMS norm), and V is that factor at least where c is
+    not 0, so that the quotient is at most 64 sqrt(factor) (R + 1) / R.
+    """
+    factor = size - centred
+    least = max(math.isqrt(factor), 1)
+    most = math.isqrt(factor * (64 * (least + 1)) ** 2) // least + 1
+    return max(most.bit_length(), MAGNITUDE + 2)
+
+
+@on_any_kind
+def layer_norm(
+    bits: int,
+    size: int,
+    groups: int,
+    *,
+    kind: ApKind | str = "2d",
+    broadcast: str = "group",
+    clear: bool = False,
+) -> Function:
+    """Layer norm s8 [groups, size] of signed words [groups, size] of `bits` bits.
+
+    `size` is a power of two, else `InputError`; options as those of `softmax`.
+    """
+    at, block = _Norm(bits, _levels("layer norm", size), True), ops.Groups(groups, size)
+    shared = _Shared(block, ApKind.named(kind), broadcast)
+    whole = (
+        ops.populate("A")
+        + ops.copy("U", "TU", clean=True)
+        + shared.total("T", bits)
+        + ops.square("U", "S")
+        + shared.total("P", 2 * bits)
+        + ops.clear("G")
+        + ops.square("T", "G")
+        + ops.copy("P", "VP", clean=True)
+        + ops.subtract("GV", "V", borrow="C")
+        + ops.clear("C")
+        + ops.square_root("V", "R", carry="C")
+        + ops.at_least_one("R")
+        + shared.broadcast("T", "M")
+        + shared.broadcast("R", "Z")
+        + ops.copy("U", "BU", clean=True)
+        + ops.subtract("M", "B", borrow="I")
+        + ops.negate_where("I", "B", carry="C")
+        + ops.clear("C")
+        + ops.copy("B", "NB", clean=True)
+        + _quotient()
+    )
+    return _function("layer norm", at.layout(size), shared, whole, _signed_result(), clear)
+
+
+@on_any_kind
+def rms_norm(
+    bits: int,
+    size: int,
+    groups: int,
+    *,
+    kind: ApKind | str = "2d",
+    broadcast: str = "group",
+    clear: bool = False,
+) -> Function:
+    """Root mean square norm s8 [groups, size] of signed words of `bits` bits; as `layer_norm`."""
+    at, block = _Norm(bits, _levels("RMS norm", size), False), ops.Groups(groups, size)
+    shared = _Shared(block, ApKind.named(kind), broadcast)
+    whole = (
+        ops.populate("A")
+        + ops.copy("AI", "I", clean=True)
+        + ops.negate_where("I", "U", carry="C")
+        + ops.clear("C")
+        + ops.square("U", "S")
+        + shared.total("P", 2 * bits)
+        + ops.copy("P", "VP", clean=True)
+        + ops.square_root("V", "R", carry="C")
+        + ops.at_least_one("R")
+        + shared.broadcast("R", "Z")
+        + ops.copy("U", "NU", clean=True)
+        + _quotient()
+    )
+    return _function("RMS norm", at.layout(size), shared, whole, _signed_result(), clear)
+
+
+def _levels(name: str, size: int) -> int:
+    if size < 1 or size & (size - 1):
+        raise InputError(f"{name}: wanted groups of a power of two of words, got {size}")
+    return size.bit_length() - 1
+
+
+def _quotient() -> Operation:
+    """From 64 |c| in N and R in Z to 7 bits and a sign."""
+    divided = ops.divide("N", "Z", "Q", carry="C") + _rounded("Q", "H", MAGNITUDE)
+    return divided + ops.read("Y", "I")
+
+
+@dataclass(frozen=True)
+class _Norm:
+    """Where the words of a norm lie: `bits` bits, groups of 2**levels, with a mean or without."""
+
+    bits: int
+    levels: int
+    centred: bool
+
+    def layout(self, size: int) -> Layout:
+        """A words (U their pattern), T their sum, P squares (S) and their sum, D what is added,
+        G the square of the sum (begins where D is dead), V the variance, R its root, M and Z
+        what is broadcast, B the centred word, I its sign, N and Q the division."""
+        at, wide, sums = _Columns(), self.bits + self.levels, 2 * self.bits + self.levels
+        n, q = wide - self.centred, norm_quotient(size, self.centred)
+        a = at.take("A", self.bits, "o" if self.centred else "s")
+        p, v = at.take("P", sums), at.take("V0", 2 * wide)
+        d = at.take("D", 2 * wide if self.centred else sums)
+        fields = [a, p, v, d, at.take("C", 1), at.take("I", 1), at.take("R", n), at.take("Z", n)]
+        number, result = at.take("N", q + n), at.take("Q", q)
+        parts = [
+            Field("U", a.column, self.bits),
+            Field("AI", a[-1], 1),
+            Field("S", p.column, 2 * self.bits),
+            Field("V", v.column, 2 * n),
+            Field("VP", v[self.levels], sums),
+            Field("H", result[1], q - 1),
+            Field("Y", result[1], MAGNITUDE),
+        ]
+        parts += self._of_mean(at, d, number) if self.centred else self._plain(number)
+        return Layout.of(*fields, number, result, *parts, overlap=True)
+
+    def _of_mean(self, at: _Columns, d: Field, number: Field) -> list[Field]:
+        wide = self.bits + self.levels
+        t, m, b = (at.take(name, wide) for name in "TMB")
+        return [
+            t, m, b,
+            Field("TU", t.column, self.bits),
+            Field("G", d.column, 2 * wide),
+            Field("GV", d.column, 2 * wide - 2),
+            Field("BU", b[self.levels], self.bits),
+            Field("NB", number[MAGNITUDE - 1], wide),
+        ]  # fmt: skip
+
+    def _plain(self, number: Field) -> list[Field]:
+        return [Field("NU", number[MAGNITUDE - 1 + self.levels], self.bits)]
+
+
+class _Columns:
+    """Columns given out one field after another."""
+
+    def __init__(self) -> None:
+        self.used = 0
+
+    def take(self, name: str, width: int, kind: str = "u") -> Field:
+        self.used += width
+        return Field(name, self.used - width, width, kind)
+
+
+@dataclass(frozen=True)
+class _Shared:
+    """What the rows of a group do together."""
+
+    groups: ops.Groups
+    kind: ApKind
+    option: str
+
+    def total(self, word: str, bits: int) -> Operation:
+        """The sum of `word`, of `bits` bits, in the first row of each group."""
+        return ops.accumulate(
+            word, bits=bits, addend="D", groups=self.groups, kind=self.kind, by_moves=True
+        )
+
+    def broadcast(self, word: str, to: str) -> Operation:
+        """`to` of every row <- `word` of its group's first row."""
+        return ops.broadcast(word, to, groups=self.groups, kind=self.kind, option=self.option)
+
+
+def _rounded(quotient: str, half: str, bits: int) -> Operation:
+    """(Q + 1) >> 1 in the columns of `half`, those of Q but the lowest, within `bits` bits."""
+    return ops.round_off(quotient, 1, "half-up", carry="C") + ops.saturate(half, bits)
+
+
+class _SignAndMagnitude(Field):
+    """A word whose top bit says whether the number below it is negative."""
+
+    def decode(self, patterns: Words) -> NDArray[np.int64]:
+        words = patterns.astype(np.int64)
+        top = 1 << (self.width - 1)
+        return np.where(words & top, -(words & (top - 1)), words)
+
+
+def _signed_result() -> Field:
+    return _SignAndMagnitude("Y+I", 0, MAGNITUDE + 1)
+
+
+def _function(
+    name: str, layout: Layout, shared: _Shared, whole: Operation, output: Field, clear: bool
+) -> Function:
+    block = shared.groups
+    shape = block.count, block.size
+
+    def arrange(a: ArrayLike) -> list[Patterns]:
+        return [in_rows(layout["A"].encode_narrow(expect_shape("A", a, shape)), block.rows)]
+
+    made = Function(
+        name, shared.kind, layout, block.rows, whole, ("A",), output, np.arange(block.rows),
+        arrange, shape=shape,
+    )  # fmt: skip
+    return cleared(made) if clear else made
