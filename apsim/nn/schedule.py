@@ -64,10 +64,11 @@ class Known:
 
 @dataclass(frozen=True)
 class Schedule:
-    """The settings to switch between, and the batches in order."""
+    """The settings to switch between, and the batches in order; `layers` are what was searched."""
 
     settings: tuple[Known, ...]
     batches: tuple[Batch, ...]
+    layers: tuple[str, ...] | None = None
 
 
 @dataclass(frozen=True)
@@ -95,8 +96,16 @@ def stream(
     """Run batch after batch, each at the setting that its budget allows.
 
     The model stays loaded; a setting is made from it once (`Model.at`) and kept.  Raises
-    `InputError` where there are fewer images than the batches want.
+    `InputError` where there are fewer images than the batches want, and for settings that
+    were found for other layers.
     """
+    known = tuple(layer.name for layer in model.weighted)
+    for name, searched in zip(known, schedule.layers or known, strict=False):
+        if name != searched:
+            raise InputError(
+                f"the settings are of another network: {model.name} has a layer {name!r}, they "
+                f"have {searched!r}"
+            )
     wanted = sum(batch.images for batch in schedule.batches)
     if wanted > len(images):
         raise InputError(f"the batches want {wanted} images, there are {len(images)}")
@@ -147,7 +156,8 @@ def read_schedule(path: str) -> Schedule:
     if not isinstance(batches, list) or not batches:
         raise InputError(f"{path}: wanted at least one [[batch]]")
     found = tuple(_batch(entry, f"{path}, batch {k}") for k, entry in enumerate(batches, 1))
-    return Schedule(_settings(str(Path(path).parent / name)), found)
+    settings, layers = _settings(str(Path(path).parent / name))
+    return Schedule(settings, found, layers)
 
 
 def _batch(entry: Any, where: str) -> Batch:
@@ -169,9 +179,10 @@ def _positive(entry: Mapping[str, Any], key: str, where: str) -> float | None:
     return float(value)
 
 
-def _settings(path: str) -> tuple[Known, ...]:
+def _settings(path: str) -> tuple[tuple[Known, ...], tuple[str, ...] | None]:
     table = schemas.check(read_json(path), _SCHEMA, f"{path}: not a file of apsim fluid --json")
-    return tuple(_known(one) for one in table["settings"])
+    layers = None if table.get("layers") is None else tuple(map(str, table["layers"]))
+    return tuple(_known(one) for one in table["settings"]), layers
 
 
 def _known(one: Mapping[str, Any]) -> Known:

@@ -56,6 +56,17 @@ def test_each_batch_runs_at_the_widths_of_its_budget(
     assert batches[0]["energy"] == pytest.approx(3.74e-6, rel=0.02)
 
 
+def test_settings_of_another_network_are_refused(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    plan = folder(tmp_path)
+    path = tmp_path / "fluid.json"
+    others = {"layers": ["conv1", "conv2", "conv9", "classifier"]}
+    path.write_text(json.dumps(json.loads(path.read_text()) | others))
+    assert stream(plan) == 2
+    assert "digits has a layer 'conv3', they have 'conv9'" in capsys.readouterr().err
+
+
 KNOWN = st.lists(
     st.builds(Known, st.just((8,)), st.floats(0, 1), st.floats(1e-6, 1e-3), st.floats(1e-9, 1e-6)),
     min_size=1,
