@@ -9,7 +9,7 @@ from __future__ import annotations
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import suppress
 from dataclasses import dataclass, field, replace
-from functools import cached_property, wraps
+from functools import cached_property, partial, wraps
 from typing import Any, ParamSpec
 
 import numpy as np
@@ -57,7 +57,8 @@ class Function:
     Results stand in words `places` of the output; `unbias` is what the reader subtracts
     from an offset-binary sum (for several ports [ports, 1]), `shape` the shape of the result.
     `elsewhere` gives the same function on another AP kind, or raises `ProgramError` where it
-    is not offered there.  `ports` words of each row are put out.
+    is not offered there.  `ports` words of each row are put out.  `again` builds the same
+    function once more: what pickles and copies of it are.
     """
 
     name: str
@@ -72,7 +73,11 @@ class Function:
     unbias: int | NDArray[np.int64] = 0
     shape: tuple[int, ...] | None = None
     elsewhere: Callable[[ApKind], Function] | None = field(default=None, repr=False)
+    again: Callable[[], Function] | None = field(default=None, repr=False)
     ports: int = 1
+
+    def __reduce__(self) -> Any:
+        return super().__reduce__() if self.again is None else (self.again, ())
 
     @cached_property
     def program(self) -> Microprogram:
@@ -131,7 +136,8 @@ def on_any_kind(build: Callable[P, Function]) -> Callable[P, Function]:
         def elsewhere(kind: ApKind) -> Function:
             return build(*args, **(options | {"kind": kind}))  # type: ignore[arg-type]
 
-        return replace(build(*args, **options), elsewhere=elsewhere)
+        again = partial(built, *args, **options)
+        return replace(build(*args, **options), elsewhere=elsewhere, again=again)
 
     return built
 
@@ -188,7 +194,8 @@ def clear_scratch(layout: Layout, inputs: Sequence[str], keep: int = -1) -> list
 def cleared(function: Function) -> Function:
     """The same function, clearing its scratch columns first: one write, for used arrays."""
     clear = Operation("clear", lambda lay: clear_scratch(lay, function.inputs))
-    return replace(function, operation=clear + function.operation)
+    again = partial(cleared, function)
+    return replace(function, operation=clear + function.operation, again=again)
 
 
 def in_rows(words: Patterns, rows: int) -> Words:

@@ -2,14 +2,21 @@
 
 from __future__ import annotations
 
+import copy
+import pickle
+from collections.abc import Callable
+from typing import Any
+
 import numpy as np
 import pytest
 
+from apsim import functions
 from apsim.ap_kind import ApKind
 from apsim.cam import ENGINES
 from apsim.check.row import Case, subject
 from apsim.counts import Activity, Counts
 from apsim.functions import Function
+from apsim.functions.base import cleared
 from apsim.machine import Machine
 
 KINDS = [kind.value for kind in ApKind]
@@ -99,3 +106,14 @@ def test_stepping_through_a_function_is_running_it(
     assert sum((event.activity for event in events), Activity()) == whole.activity
     assert stepped.counts_by_phase == whole.counts_by_phase
     assert [event.index for event in events] == list(range(len(events)))
+
+
+@pytest.mark.parametrize("how", [copy.deepcopy, lambda one: pickle.loads(pickle.dumps(one))])
+def test_a_copy_of_a_function_is_the_same_program(how: Callable[[Any], Any]) -> None:
+    """steps(copy) == steps(function), cleared or not; a copy is run like the function"""
+    made = functions.reduce(4, 9, kind="1d")
+    for function in (made, cleared(made)):
+        again = how(function)
+        assert again.program.counts() == function.program.counts()
+        assert again.layout == function.layout and again.kind is function.kind
+        assert functions.run(again, np.arange(9)).values == 36
