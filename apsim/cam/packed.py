@@ -184,9 +184,9 @@ class PackedCam:
             full = living // VECTOR
             frame[: late.frame.TIMES] = base, line, vectors, full, tags + line, tags, living, living
         given[:, [at.SLOT, at.BESIDE, at.PORT, at.BITS, at.PLANE, at.STARTS]] = (
-            64, 64, at.EVERY, plan.bits[0], self._vectors * 8, address(self._starts),
+            64, 64, 0, plan.bits[0] * plan.needs.inputs, self._vectors * 8, address(self._starts),
         )  # fmt: skip
-        given[:, [at.PLACES, late.frame.OUT_PORT]] = plan.bits[1], self._vectors * 64
+        given[:, late.frame.OUT_PORT] = self._vectors * 64
         own = given.copy()
         places = (address(own), address(given), address(ops), len(ops))
         return _Told(rows, base, given, places, (own, ops))

@@ -129,6 +129,11 @@ class Plan:
         name = section.start, chosen
         if name not in self._known:
             made = operations(self, section.start, section.stop, chosen, take, put)
+            for operation, bits in zip((take, put), self.bits, strict=True):
+                if bits:  # planes of one port come after those of another
+                    rows = made[0][:, frame.FN] == operation.address
+                    made[0][rows, frame.Y] += bits * made[0][rows, frame.X]
+                    made[0][rows, frame.X] = 0
             self._known[name] = Told(frame.address(made[0]), len(made[0]), made)
         return self._known[name]
 

@@ -48,7 +48,6 @@ BESIDE = at.FRAME + 19  # bytes of words from outside, and of LIVE, from a slot 
 LANE_FRAME = at.FRAME + 20
 
 ANYHOW, AS_BEFORE = -1, -2
-EVERY = -2  # for PORT: every port is planes, one port's after the other's
 
 # Numbers of a walk's operation.
 ROWS = 0  # address of its rows, and how many they are
@@ -118,8 +117,7 @@ def take(frame, row):  # type: ignore[no-untyped-def]
 
     Where Z is FRESH the lines are of zeros that nobody has stored yet.
     """
-    packs = row[at.X] == frame[PORT] or frame[PORT] == EVERY
-    block = row[at.X] if frame[PORT] == EVERY else frame[BLOCK]
+    packs, block = row[at.X] == frame[PORT], frame[BLOCK]
     live, vectors, starts = frame[at.LIVE], frame[at.VECTORS], pointer(frame[STARTS])
     gathered, keep, one = frame[GATHERED], splat(row[at.Z] - 1), splat(1)
     if not packs:
@@ -148,8 +146,8 @@ def take(frame, row):  # type: ignore[no-untyped-def]
 
 @Operation
 def put(frame, row):  # type: ignore[no-untyped-def]
-    """READ: plane Y of the words of port X := the row tags, which `step` has made and counted."""
-    out = frame[at.OUT] + (row[at.X] * frame[PLACES] + row[at.Y]) * frame[at.OUT_PORT]
+    """READ: plane Y of the words out := the row tags, which `step` has made and counted."""
+    out = frame[at.OUT] + row[at.Y] * frame[at.OUT_PORT]
     for v in range(frame[at.VECTORS]):
         store(out, v, load(frame[at.TAGS], v))
 

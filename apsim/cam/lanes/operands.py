@@ -142,7 +142,7 @@ def _fill(octets: Octets, planes: Words, place: int) -> None:
     """Put bytes [rows, lanes] into up to eight planes from `place` on, a block at a time."""
     from apsim.cam.lanes.kernel import to_planes
 
-    (rows, lanes), beside = octets.shape, octets.strides[1] == 1
+    (rows, lanes), beside = octets.shape, octets.strides[1] <= 8  # a word, or less, apart
     wide = min(-(-lanes // 64) * 64, 4096 if beside else 512)
     tall = min(rows, BLOCK // wide if beside else 256)
     block, bits = np.zeros((tall, wide + GAP), np.uint8), min(planes.shape[1] - place, 8)
