@@ -34,14 +34,14 @@ class Mutation:
 ENERGY, TERMS = "apsim/cost/energy.py", "tests/cost/test_terms.py"
 LATENCY, DIFFERENCES = "apsim/cost/latency.py", "apsim/closed_form/differences.py"
 WEIGHTS, BY_WEIGHTS = "apsim/closed_form/weights.py", "tests/closed_form/test_weights.py"
-DIGITS, BY_DIGITS = "apsim/cam/digits.py", "tests/nn/test_weights_mapping.py"
+DIGITS, BY_DIGITS = "apsim/cam/digit_kernel.py", "tests/nn/test_weights_mapping.py"
 CONTROL = Mutation(ENERGY, "", "", TERMS)  # no mistake: the copy passes
 MUTATIONS = (
     Mutation(WEIGHTS, "3 * self.short - 1", "3 * self.short", BY_WEIGHTS),
     Mutation(WEIGHTS, "(self.width - self.short) if", "self.width if", BY_WEIGHTS),
     Mutation(WEIGHTS, "- 2 * self.places", "", BY_WEIGHTS),
     Mutation(DIGITS, "ripple = end - bits - k", "ripple = end - bits - k - (k > 0)", BY_DIGITS),
-    Mutation(DIGITS, "if (found >= wanted).all():", "if found.any():", BY_DIGITS),
+    Mutation("apsim/cam/digits.py", "if (found >= wanted).all():", "if found.any():", BY_DIGITS),
     Mutation(DIGITS, "cells += alive * short", "cells += short", BY_DIGITS),
     Mutation(DIGITS, "negative * ((1 << bits) - 1)", "negative * ((1 << bits) - 2)", BY_DIGITS),
     Mutation(

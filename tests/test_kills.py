@@ -161,8 +161,8 @@ def test_a_signal_while_a_file_is_written_leaves_the_old_one_and_nothing_else(
 def test_ctrl_c_ends_faults_at_once_and_its_workers_say_nothing(tmp_path: Path) -> None:
     """Sent to all processes of the group, as a terminal does, while both workers are at it"""
     held = (
-        "import sys\nfrom apsim import cli, faults\n"
-        "def trial(*a):\n    print('held', flush=True)\n    sys.stdin.read()\n"
+        "import os, sys\nfrom apsim import cli, faults\n"
+        "def trial(*a):\n    os.write(1, b'held\\n')\n    sys.stdin.read()\n"
         "faults._trial = trial\nsys.exit(cli.main())\n"
     )
     command = "faults digits --images 1 --repeats 4 --workers 2"

@@ -107,7 +107,7 @@ def open_target(wanted: Wanted) -> Session:
         return storage.from_record(storage.read(name), name, wanted.engine)
     if name.endswith(".toml") or name in lut.names():
         return _look_up(name, wanted)
-    near = get_close_matches(name, [*OPERATIONS, *lut.names()], 1, 0.5)
+    near = [*get_close_matches(name, OPERATIONS, 1), *get_close_matches(name, lut.names(), 1, 0.5)]
     hint = f"did you mean {near[0]!r}?" if near else f"operations are {', '.join(OPERATIONS)}"
     raise InputError(
         f"nothing is called {name!r}; {hint} (or a LUT, a .toml file, table-FUNCTION, "
