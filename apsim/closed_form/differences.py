@@ -48,7 +48,7 @@ REASONS = {
     "smaller_lut": "below the paper: LUTs with fewer passes than the printed ones",
 }
 
-LABELS = ("scratch_clear", "requantization")
+LABELS = ("scratch_clear", "requantization", "table")
 """Terms that are labels whatever the case; a function's row may name others for its sizes."""
 
 

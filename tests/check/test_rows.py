@@ -126,7 +126,7 @@ def test_terms_that_nothing_can_refute_are_called_labels(rows: list[Row]) -> Non
         params = row.case.params
         moved = row.case.function == "max_pool" and params["scheme"] == "moves"
         inside = row.case.function == "average_pool" and params["divide"] == "multiply"
-        wanted = {"scratch_clear"} | ({"flag_propagation"} if moved else set())
+        wanted = {"scratch_clear", "table"} | ({"flag_propagation"} if moved else set())
         wanted |= {"division"} if inside else set()
         if row.case.function in NORMALIZING:  # no equation at all
             wanted |= {"normalization", "broadcast"}
