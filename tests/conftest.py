@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import os
+import signal
+from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
@@ -22,3 +24,10 @@ def models_dir() -> Path:
     if not folder.is_dir():
         pytest.skip(f"no models at {folder}; APSIM_MODELS may name another folder")
     return folder
+
+
+@pytest.fixture(autouse=True)
+def _a_broken_pipe_stays_an_error() -> Iterator[None]:
+    """No test, nor what it imports, may let SIGPIPE kill the process that the next tests share."""
+    yield
+    assert signal.getsignal(signal.SIGPIPE) == signal.SIG_IGN

@@ -28,6 +28,7 @@ from tests.helpers.circuits import (
     run,
     target,
 )
+from tests.helpers.waves import dump_of
 
 
 @pytest.fixture(autouse=True)
@@ -121,10 +122,9 @@ def test_only_the_end_is_compared_where_that_is_wanted(tmp_path: Path) -> None:
 
 def test_waves_toggle_as_often_as_cells_flip(tmp_path: Path) -> None:
     """0 <-> 1 changes of `cells` in the VCD, after the cells were loaded == activity.flipped"""
-    vcdvcd = pytest.importorskip("vcdvcd")
     made = exported(target("add", rows=16, ap="1d"), tmp_path)
     assert run(tmp_path, WAVES="1").passed
-    waves = vcdvcd.VCDVCD(str(tmp_path / "ap.vcd"))
+    waves = dump_of(tmp_path / "ap.vcd")
     (name,) = [n for n in waves.signals if re.fullmatch(r"tb\.u_ap\.cells\[\d+:0\]", n)]
     values = [int(v, 2) for t, v in waves[name].tv if t >= 1 and set(v) <= {"0", "1"}]
     toggles = sum((x ^ y).bit_count() for x, y in pairwise(values))

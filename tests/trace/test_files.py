@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import json
 import re
-import signal
 from pathlib import Path
 from typing import Any
 
@@ -21,6 +20,7 @@ from apsim.layout import Layout
 from apsim.machine import Machine
 from apsim.trace import Limits, recorder
 from tests.helpers.strategies import cells, programs
+from tests.helpers.waves import dump_of
 
 LAYOUT = Layout(A=3, B=3, C=1)
 COLUMNS = LAYOUT.columns
@@ -38,15 +38,6 @@ def dense(contents: np.ndarray) -> Machine:
     machine = Machine(len(contents), LAYOUT, engine="dense")
     machine.cam.poke(contents)
     return machine
-
-
-def dump_of(path: Path) -> Any:
-    """The dump as the parser `vcdvcd` reads it, which on import lets SIGPIPE kill the process."""
-    before = signal.getsignal(signal.SIGPIPE)
-    from vcdvcd import VCDVCD
-
-    signal.signal(signal.SIGPIPE, before)
-    return VCDVCD(str(path))
 
 
 def signals(path: Path) -> Any:
