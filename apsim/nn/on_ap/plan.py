@@ -30,8 +30,10 @@ from apsim.nn.model import (
     MaxPool,
     Model,
     Multiply,
+    Normalize,
     Relu,
     Requantize,
+    Softmax,
     Sum,
     Table,
     Weighted,
@@ -332,6 +334,25 @@ def _table(model: Model, layer: Table, on: Setting) -> Plan | None:
     return Plan((tasks.looked_up(layer.function, listed, x, y, on),))
 
 
+def _softmax(model: Model, layer: Softmax, on: Setting) -> Plan | None:
+    """The AP's own rule; real numbers, and TFLite's fixed point, are islands of the host."""
+    if layer.table is None:
+        return None
+    return _by_groups(model, layer, "softmax", on, values=tuple(layer.table.tolist()))
+
+
+def _normalize(model: Model, layer: Normalize, on: Setting) -> Plan | None:
+    """Likewise."""
+    return _by_groups(model, layer, f"{layer.kind}_norm", on) if layer.rule == "ap" else None
+
+
+def _by_groups(model: Model, layer: Layer, function: str, on: Setting, **more: Any) -> Plan:
+    """Words of the last axis, a group each."""
+    tensor = model.tensors[layer.inputs[0]]
+    groups = _count(model, layer.inputs[0], on) // tensor.shape[-1]
+    return Plan((tasks.normalized(function, groups, tensor.shape[-1], tensor.bits, on, **more),))
+
+
 PLANS: dict[type[Layer], Callable[[Model, Any, Setting], Plan | None]] = {
     Conv2d: _conv2d,
     Linear: _linear,
@@ -345,4 +366,6 @@ PLANS: dict[type[Layer], Callable[[Model, Any, Setting], Plan | None]] = {
     Maximum: _maximum,
     Sum: _sum,
     Table: _table,
+    Softmax: _softmax,
+    Normalize: _normalize,
 }
