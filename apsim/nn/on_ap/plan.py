@@ -94,14 +94,16 @@ def predicted(
     requant: str = "host",
     mapping: str = "im2col",
     columns: int = 160,
+    broadcast: str = "group",
 ) -> dict[str, Forecast]:
     """For each layer that the AP runs, what a run will count and what the paper prints.
 
-    `requant` is who turns accumulators into activations, "host" or "ap"; `mapping` as in
-    `Setting`.  Raises `ModelError` where a count depends on data: a ReLU of sums that nobody
-    requantizes.
+    `requant` is who turns accumulators into activations, "host" or "ap"; `mapping` and
+    `broadcast` as in `Setting`.  Raises `ModelError` where a count depends on data: a ReLU of
+    sums that nobody requantizes.
     """
-    on, found = Setting(kind, rows, images, requant, mapping, columns), {}
+    on = Setting(kind, rows, images, requant, mapping, columns, broadcast=broadcast)
+    found = {}
     for layer in model.layers:
         plan = plan_of(model, layer, on)
         whole = plan.forecast if plan else Forecast()

@@ -28,7 +28,8 @@ from apsim.nn.rules.recipes import Share
 
 __all__ = [
     "Loads", "Requantization", "Setting", "Task", "WeightedSums", "add", "extremes", "looked_up",
-    "multiply", "normalized", "products", "relu", "requantized", "weighted_sums", "window_maxima", "window_sums",
+    "multiply", "normalized", "products", "relu", "requantized", "weighted_sums",
+    "window_maxima", "window_sums",
 ]  # fmt: skip
 
 Sizes = tuple[tuple[str, Any], ...]
