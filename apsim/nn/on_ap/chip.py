@@ -20,6 +20,7 @@ from apsim.counts import Activity, Counts
 from apsim.errors import InputError, ProgramError
 from apsim.functions import Function
 from apsim.nn.on_ap.seconds import Clock
+from apsim.ops.rows import BROADCASTS
 from apsim.records import Record, Tabular
 
 __all__ = ["Chip", "Design", "design_of"]
@@ -69,7 +70,8 @@ class Chip(Tabular):
     another where `literal` says so, and on the dense engine.  `requant` says who turns
     accumulators into activations: the "host", or the "ap" itself.  `mapping` says how products
     of weights are laid over CAPs: "im2col" (the paper's), "weights" (in the program), or for
-    each layer what costs less ("auto"), in `cost`.  `clock` says where the time went.
+    each layer what costs less ("auto"), in `cost`.  `broadcast` is how a word comes to all rows
+    of its group (a key of `ops.rows.BROADCASTS`).  `clock` says where the time went.
     """
 
     def __init__(
@@ -83,6 +85,7 @@ class Chip(Tabular):
         requant: str = "host",
         mapping: str = "im2col",
         cost: str = "energy",
+        broadcast: str = "group",
     ) -> None:
         if engine not in cam.ENGINES:
             cam.make(engine, 1, 1)  # raises with the known names
@@ -90,10 +93,12 @@ class Chip(Tabular):
             raise InputError(f"wanted at least one thread, got {threads}")
         for name, value, known in (
             ("requant", requant, REQUANT), ("mapping", mapping, MAPPINGS), ("cost", cost, COSTS),
+            ("broadcast", broadcast, BROADCASTS),
         ):  # fmt: skip
             if value not in known:
                 raise InputError(f"{name}: wanted one of {', '.join(known)}, got {value!r}")
         self.requant, self.mapping, self.cost = requant, mapping, cost
+        self.broadcast = broadcast
         self.design, self.kind, self.engine = design, ApKind.named(ap), engine
         self.threads, self.literal = threads, literal or engine == "dense"
         self.counts, self.activity, self.loads = Counts(), Activity(), 0
@@ -112,6 +117,7 @@ class Chip(Tabular):
         requant: str = "host",
         mapping: str = "im2col",
         cost: str = "energy",
+        broadcast: str = "group",
         rows: int | None = None,
         columns: int | None = None,
     ) -> Chip:
@@ -131,7 +137,7 @@ class Chip(Tabular):
                 f"wanted CAPs of 2 rows and 1 column at least, got {design.rows} x {design.columns}"
             )
         return cls(design, ap=ap, engine=engine, threads=threads, literal=literal, requant=requant,
-                   mapping=mapping, cost=cost)  # fmt: skip
+                   mapping=mapping, cost=cost, broadcast=broadcast)  # fmt: skip
 
     def execute(self, function: Function, data: NDArray[np.uint64]) -> NDArray[np.uint64]:
         """Run one load on a CAP; gives the words put out, [rows or groups].

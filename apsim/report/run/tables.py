@@ -14,6 +14,7 @@ from rich.table import Table
 
 from apsim.closed_form.differences import LABELS
 from apsim.counts import Counts
+from apsim.ops.rows import BROADCASTS
 from apsim.report.cost.assumed import OPERATIONS
 from apsim.report.cost.model_rows import row_of
 from apsim.report.run.mappings import mapping_json, mapping_lines
@@ -31,7 +32,8 @@ ROW = ("kind", "groups", "i", "j", "u", "window", "windows", "relu")
 WIDE_ONLY = ("operation", "shape", "paper")
 LARGE = 10**9  # multiplications from which on a run says what its time went into
 LAYER_WIDTH = {False: 36, True: 11}  # of long names, by whether the table is short
-MARKED = (*LABELS, "flag_propagation")  # networks take maxima by moves, or by a chain without it
+MARKED = (*LABELS, "flag_propagation", "normalization", "broadcast")
+"""Labels in networks: they take maxima by moves, or by a chain without that term."""
 COLUMNS = (
     "layer", "operation", "shape", "a/w", "loads", "compares", "writes", "reads", "cycles",
     "predicted", "paper", "verdict",
@@ -112,6 +114,8 @@ def verdict(bit_exact: bool, counts_match: bool) -> str:
 def run_lines(run: Run) -> list[str]:
     """What stands under the table: hardware, places, terms, accuracy, and the verdict."""
     lines = [f"hardware: {run.chip.kind.hardware}", f"requantization: {_requantized(run)}"]
+    if any("broadcast" in layer.terms for layer in run.layers):
+        lines.append(f"broadcast: {BROADCASTS[run.chip.broadcast]}")
     lines += ["where each layer ran:", *place_lines(run.layers)]
     lines += mapping_lines(run.layers)
     lines.append(share_line(run.layers, run.images))
@@ -171,6 +175,7 @@ def run_json(run: Run) -> dict[str, Any]:
         },
         "requant": chip.requant,
         "mapping": chip.mapping,
+        "broadcast": chip.broadcast,
         "images": run.images,
         "correct": run.correct,
         "bit_exact": run.bit_exact,
