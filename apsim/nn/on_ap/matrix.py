@@ -10,6 +10,7 @@ from __future__ import annotations
 from collections.abc import Callable
 from dataclasses import dataclass
 from functools import lru_cache
+from math import gcd
 from typing import Any
 
 import numpy as np
@@ -30,8 +31,8 @@ __all__ = ["Batch", "dot_products", "grouped", "is_independent"]
 
 Integers = NDArray[np.integer[Any]]
 Words = NDArray[np.uint64]
-LANE = 64
-SCATTERED = 0.2  # time that a lane word takes more where its operands stand alone, measured
+LANE, VECTOR = 64, 8  # lanes of a word, and words of a vector
+SCATTERED = 0.3  # time that a vector takes more whose words come from several places, measured
 
 
 @dataclass(frozen=True)
@@ -57,14 +58,20 @@ class Order:
 
     @classmethod
     def best(cls, i: int, u: int) -> Order:
-        """The order that leaves few lanes of a word idle, and has many words for each value."""
+        """The order that leaves few lanes of a word idle, and vectors' words side by side."""
         one, other = cls(i, u, False), cls(u, i, True)
         return other if other.effort < one.effort else one
 
     @property
     def effort(self) -> float:
-        """Lane words for each 64 outputs, more where words come from many places."""
-        return self.words * LANE / self.inner * (1 + SCATTERED / self.words)
+        """Lane words for each 64 outputs, more where a vector's words come from many places.
+
+        They do in vectors that end with other values than they begin with, but for those that
+        hold the same words of a plane again and again.
+        """
+        words, shared = self.words, gcd(self.words, VECTOR)
+        scattered = 0 if shared == words else min((VECTOR - shared) / words, 1)
+        return words * LANE / self.inner * (1 + SCATTERED * scattered)
 
     @property
     def words(self) -> int:
@@ -195,10 +202,8 @@ def _taking_in_one(function: Function) -> Code:
 def _side_by_side(function: Function, words: Integers, size: int, fold: Fold) -> Operands:
     """The words of all groups as planes of their rows, those of a row one above the other."""
     many, width = len(words), _width(function)
-    ports = function.words(words)[:, : many * size].reshape(-1, many, size)
-    narrow = np.min_scalar_type((1 << width) - 1)
-    rows = np.ascontiguousarray(ports.transpose(2, 0, 1), narrow)
-    planes = planes_of(rows.reshape(-1, many), width)
+    ports = np.stack(function.arrange(words))[:, : many * size].reshape(-1, many, size)
+    planes = planes_of(ports.transpose(2, 0, 1).reshape(-1, many), width)
     last = np.zeros(many, bool)
     last[fold.size - 1 :: fold.size] = last[-1:] = True
     lanes = np.arange(planes.shape[2], dtype=np.int64)
