@@ -11,9 +11,13 @@ from dataclasses import replace
 import numpy as np
 
 from apsim.errors import ModelError
+from apsim.nn import rules
+from apsim.nn.importers.graph import Array
 from apsim.nn.importers.tflite_file import Operator
 from apsim.nn.importers.tflite_lowering import PLACEHOLDER, Handler, Lowering
-from apsim.nn.model import MatMul, Maximum, MaxPool, Rearrange, Sum
+from apsim.nn.model import MatMul, Maximum, MaxPool, Rearrange, Sum, Table, Tensor
+from apsim.nn.model.words import holding
+from apsim.nn.rules import litert_tables
 
 __all__ = ["HANDLERS", "rows_of", "two_activations"]
 
@@ -99,14 +103,37 @@ def _reduce(low: Lowering, operator: Operator) -> None:
     """MEAN and SUM over constant axes."""
     low.require_words(operator, operator.inputs[0], operator.outputs[0])
     x, y = (low.quantized(i) for i in (operator.inputs[0], operator.outputs[0]))
-    if operator.op == "SUM" and x.signed and (x.scale, x.zero_point) != (y.scale, y.zero_point):
-        raise operator.refuse("a sum at another scale, which TFLite's own kernels round in two "
-                              "ways", "equal scales, or uint8")  # fmt: skip
     layer = Sum(
         name="", inputs=(low.as_file(operator.inputs[0]),), output="", axes=_axes(low, operator),
         mean=operator.op == "MEAN", requant=PLACEHOLDER,
     )  # fmt: skip
+    unequal = (x.scale, x.zero_point) != (y.scale, y.zero_point)
+    if operator.op == "SUM" and x.signed and unequal:
+        _scaled_sum(low, operator, layer, y)
+        return
     low.finish(operator, layer, planes=False)
+
+
+def _scaled_sum(low: Lowering, operator: Operator, layer: Sum, y: Tensor) -> None:
+    """SUM of signed words at another scale: a function of the sum, which float32 rounds.
+
+    LiteRT's reference kernel reads what nobody wrote here; this is its default one.
+    """
+    index, x = operator.outputs[0], low.tensors[layer.inputs[0]]
+    words = int(np.prod([x.shape[axis] for axis in layer.axes]))
+    kind = holding(words * x.lo, words * x.hi)
+    if kind.bits > 16 or low.rule != "tflite":
+        raise operator.refuse(f"a sum of {words} words at another scale, of {kind.bits} bits",
+                              "16 bits, or equal scales")  # fmt: skip
+    shape, name = low.shape(index), f"{low.name(index)} (sums)"
+    sums = Tensor(shape, kind.bits, True, x.scale, words * x.zero_point)
+    zero = words * x.zero_point
+    plain = rules.requant("dyadic(1,floor)", 1.0, zero_point=zero, lo=sums.lo, hi=sums.hi)
+    low.emit(replace(layer, name=name, output=name, bias=-zero, requant=plain), sums)
+    values = litert_tables.sums_of(sums, words, x, y)[None]
+    table = Table(name=low.layer_name(index), inputs=(name,), output=low.made(index, False),
+                  values=values, function="sum at another scale")  # fmt: skip
+    low.settled(index, table, replace(y, shape=shape), False)
 
 
 def _extreme(low: Lowering, operator: Operator) -> None:
@@ -140,7 +167,7 @@ def _extreme(low: Lowering, operator: Operator) -> None:
     low.stands(y, low.reshaped(name, own, low.made(y, False)), False)
 
 
-def _taken(low: Lowering, name: str, words: np.ndarray, called: str) -> str:
+def _taken(low: Lowering, name: str, words: Array, called: str) -> str:
     """Words of a tensor as one of their own."""
     index = np.ascontiguousarray(words, np.int32)
     layer = Rearrange(name=called, inputs=(name,), output=called, index=index, what="lines")

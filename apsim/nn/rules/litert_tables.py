@@ -27,7 +27,7 @@ from apsim.nn.rules.litert import (
 )
 from apsim.nn.rules.requantize import one_scale
 
-__all__ = ["FUNCTIONS", "SIGMOID", "table_of"]
+__all__ = ["FUNCTIONS", "SIGMOID", "sums_of", "table_of"]
 
 Reals = npt.NDArray[np.float32]
 ONE, HALF = np.float32(1), np.float32(0.5)
@@ -258,8 +258,10 @@ def _absolute(op: str, x: Tensor, y: Tensor, alpha: float) -> Integers:
 def _negative(op: str, x: Tensor, y: Tensor, alpha: float) -> Integers:
     """The word negated, the least one wrapping to itself."""
     if one_scale(x) != one_scale(y) or x.zero_point or y.zero_point:
-        raise ModelError("a negation of words with unequal scales or a zero point, which LiteRT "
-                         "does not look at; nearest supported form: equal scales, zero point 0")  # fmt: skip
+        raise ModelError(
+            "a negation of words with unequal scales or a zero point, which LiteRT overlooks; "
+            "nearest supported form: equal scales, zero point 0"
+        )
     values = -words_of(x)
     return np.where(values > x.hi, x.lo, values)
 
@@ -280,6 +282,17 @@ FUNCTIONS: dict[str, Callable[[str, Tensor, Tensor, float], Integers]] = {
     "QUANTIZE": _from_real, "CONCATENATION": _copied, "LOG": _of_real, "NEG": _negative,
     "SQRT": _root,
 }  # fmt: skip
+
+
+def sums_of(sums: Tensor, words: int, x: Tensor, y: Tensor) -> Integers:
+    """What LiteRT's default SUM makes of every sum of `words` words of `x`, in float32.
+
+    away(f(f(sum r) + f(f(-zx r) words))) + zy, with r = f(sx / sy).
+    """
+    ratio = np.float32(one_scale(x)) / np.float32(one_scale(y))
+    bias = np.float32(np.float32(-x.zero_point) * ratio) * np.float32(words)
+    every = np.arange(sums.lo, sums.hi + 1, dtype=np.int64).astype(np.float32)
+    return _clamped(away(every * ratio + bias), y)
 
 
 def table_of(op: str, x: Tensor, y: Tensor, alpha: float = 0.0) -> Integers:
