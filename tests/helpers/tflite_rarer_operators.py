@@ -313,6 +313,31 @@ def cast(d: Draw) -> TfliteCase:
     return case("CAST", specs, 1, "CastOptions", {}, 1, [d.values(shape)])
 
 
+def svdf(d: Draw, state: str = "int16") -> TfliteCase:
+    """SVDF whose state and weights over time are of one type, for a batch of one."""
+    features, units, rank, memory = d.size(1, 9), d.size(10, 20), d.size(1, 3), d.size(2, 6)
+    filters = units * rank
+    x, y = d.tensor("x", (1, features)), d.tensor("y", (1, units))
+    wide = state == "int16"
+    held = TensorSpec("state", (1, filters * memory), state, [d.scale(1, 4) / (256 if wide else 1)],
+                      [0 if wide else d.size(-60, 60)], variable=True)  # fmt: skip
+    w = TensorSpec("w", (filters, features), "int8", [d.scale(0.2, 1)], [0],
+                   d.rng.integers(-127, 128, (filters, features)).astype(np.int8))  # fmt: skip
+    top = 3000 if wide else 127
+    t = TensorSpec("t", (filters, memory), state, [float(d.rng.uniform(1, 4) / top)], [0],
+                   d.rng.integers(-top, top + 1, (filters, memory)).astype(state))  # fmt: skip
+    unit = held.scale[0] * t.scale[0]
+    most = 20000 if wide else 80  # of the state, so that outputs spread over their range
+    spread = min(features**0.5 * 5400 * x.scale[0] * w.scale[0] / held.scale[0], most)
+    y.scale = [float(np.float32(unit * (rank * memory) ** 0.5 * top * spread / 90))]
+    b = TensorSpec("b", (units,), "int32", [unit], [0],
+                   d.rng.integers(-900, 900, units).astype(np.int32))  # fmt: skip
+    options = {"Rank": rank, "FusedActivationFunction": RELU}
+    operator = OperatorSpec("SVDF", [0, 1, 2, 3, 4], 5, "SVDFOptions", options, 3)
+    content = network([x, w, t, b, held, y], [operator])
+    return TfliteCase("SVDF", content, [d.values((1, features))])
+
+
 RARER: dict[str, tuple[Make, tuple[str, ...]]] = {
     "REDUCE_MAX": (extreme("REDUCE_MAX"), ALL),
     "REDUCE_MIN": (extreme("REDUCE_MIN"), ALL),
@@ -328,6 +353,7 @@ RARER: dict[str, tuple[Make, tuple[str, ...]]] = {
     "NEG": (unary_at("NEG", "NegOptions", 1), SIGNED),
     "RELU_0_TO_1": (unary_at("RELU_0_TO_1", "", 1), EIGHT),
     "GELU of other types": (unary_at("GELU", "GeluOptions", 2), ("uint8", "int16")),
+    "SVDF": (svdf, ("int8",)),
     "SQUEEZE": (squeeze, ALL),
     "EXPAND_DIMS": (expand_dims, ALL),
     "TILE": (tile, ALL),

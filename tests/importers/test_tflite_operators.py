@@ -18,13 +18,15 @@ from apsim.nn import exact, importers  # noqa: E402
 from tests.helpers.tflite_graphs import graphs  # noqa: E402
 from tests.helpers.tflite_models import TfliteCase  # noqa: E402
 from tests.helpers.tflite_operators import UNARY  # noqa: E402
-from tests.helpers.tflite_rarer_operators import EVERY_PAIR, every_case  # noqa: E402
+from tests.helpers.tflite_rarer_operators import EVERY_PAIR, RARER, every_case  # noqa: E402
 
 # these have no reference kernel (ELU), or one that reads what nobody wrote (SUM of signed words):
 NOT_IN_REFERENCE = ("ELU", "SUM")  # the default one judges
 SMALL = ("REDUCE_MAX", "REDUCE_MIN", "EXPAND_DIMS", "SQUEEZE", "GATHER_ND", "SUM at another scale")
-SOME = dict.fromkeys(UNARY, 8) | dict.fromkeys(SMALL, 100) | {
+SMALLER = ("SPACE_TO_DEPTH", "BATCH_TO_SPACE_ND alone", "GATHER of batches")
+SOME = dict.fromkeys(UNARY, 8) | dict.fromkeys(RARER, 20) | dict.fromkeys(SMALL, 100) | {
     "STRIDED_SLICE": 160, "SLICE": 120, "SUM": 60, "MEAN": 60, "UNIDIRECTIONAL_SEQUENCE_LSTM": 25,
+    **dict.fromkeys(SMALLER, 50),
 }  # cases, 40 of the others  # fmt: skip
 
 

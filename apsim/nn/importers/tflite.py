@@ -22,6 +22,7 @@ from apsim.nn.importers import (
     tflite_spaces,
     tflite_state,
     tflite_sums,
+    tflite_svdf,
     tflite_windows,
     tflite_words,
 )
@@ -187,4 +188,5 @@ HANDLERS: dict[str, Handler] = {
     **tflite_borders.HANDLERS,
     **tflite_state.HANDLERS,
     **tflite_recurrent.HANDLERS,
+    **tflite_svdf.HANDLERS,
 }

@@ -46,7 +46,6 @@ __all__ = ["PLACEHOLDER", "Handler", "Lowering", "Spaced", "activation", "batche
 
 PLACEHOLDER: Requant = rules.requant("onnx-exact", 1.0, lo=0, hi=1)  # made anew by `refill`
 NEAREST = {  # of operators that have no form here
-    "SVDF": "FULLY_CONNECTED with READ_VARIABLE and ASSIGN_VARIABLE",
     "RNN": "UNIDIRECTIONAL_SEQUENCE_LSTM", "UNIDIRECTIONAL_SEQUENCE_RNN":
     "UNIDIRECTIONAL_SEQUENCE_LSTM", "LSTM": "UNIDIRECTIONAL_SEQUENCE_LSTM",
     "BIDIRECTIONAL_SEQUENCE_LSTM": "UNIDIRECTIONAL_SEQUENCE_LSTM", "WHILE": "a network unrolled",
@@ -95,6 +94,7 @@ class Lowering(Layouts):
         self.entering: set[int] = set()  # reals that are not yet quantized
         self.variables: dict[int, tuple[str, str]] = {}  # handles
         self.kept: dict[tuple[str, str], Variable] = {}
+        self.states: list[State] = []  # of operators that keep one by themselves
         self.became: dict[int, str] = {}
         self.blockers: list[Blocker] = []
         self.lost: set[int] = set()
@@ -274,6 +274,10 @@ class Lowering(Layouts):
         """Add a layer that is finished as it is and makes a tensor of the file."""
         self.emit(layer, tensor)
         self.stands(index, layer.output, planes)
+
+    def settled_as(self, index: int, name: str, shape: Sequence[int]) -> None:
+        """A tensor of the file stands as another one's integers in the file's shape."""
+        self.stands(index, self.reshaped(name, shape, self.made(index, False)), False)
 
     def require_words(self, operator: Operator, *indices: int) -> None:
         """Activations of one type, and 16-bit ones without a zero point, as the kernels want."""

@@ -163,8 +163,7 @@ def _extreme(low: Lowering, operator: Operator) -> None:
         layer = Maximum(name=f"{at})", inputs=(a, b), output=f"{at})", least=least)
         name = low.emit(layer, replace(tensor, shape=low.tensors[a].shape))
         words = np.arange(len(words) * half).reshape(-1, half, 1)
-    y = operator.outputs[0]
-    low.stands(y, low.reshaped(name, own, low.made(y, False)), False)
+    low.settled_as(operator.outputs[0], name, own)
 
 
 def _taken(low: Lowering, name: str, words: Array, called: str) -> str:
