@@ -10,9 +10,10 @@ from __future__ import annotations
 
 import argparse
 import sys
-from collections.abc import Iterable, Sequence
+from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
+from apsim.commands.options import wrote
 from apsim.errors import LutError, shown_lines
 
 if TYPE_CHECKING:
@@ -178,7 +179,7 @@ def _make(args: argparse.Namespace) -> int:
         print(to_toml(made), end="")
         return 0
     write_text(args.output, to_toml(made))
-    print(f"wrote {args.output}: {proved(made)}")
+    wrote(args.output, f": {proved(made)}")
     return 0
 
 
@@ -197,20 +198,14 @@ def _read_spec(args: argparse.Namespace) -> tuple[Lut, tuple[str, ...]]:
 
 
 def _print_table(rows: Sequence[Sequence[str]]) -> None:
-    if sys.stdout.isatty():
-        _print_rich(rows[0], rows[1:])
-    else:
-        widths = [max(map(len, column)) for column in zip(*rows, strict=True)]
-        for row in rows:
-            cells = (cell.ljust(width) for cell, width in zip(row, widths, strict=True))
-            print("  ".join(cells).rstrip())
-
-
-def _print_rich(header: Sequence[str], rows: Iterable[Sequence[str]]) -> None:
-    from rich.console import Console
     from rich.table import Table
 
-    table = Table(*header, header_style="bold")
-    for row in rows:
+    from apsim.report.screen import screen
+
+    table = Table(*rows[0], header_style="bold")
+    for row in rows[1:]:
         table.add_row(*row)
-    Console().print(table)
+    console = screen()
+    if not console.is_terminal:
+        console.width = 2 * console.width  # a line for each, what is said of it included
+    console.fit(table)
