@@ -142,16 +142,14 @@ def _equations(args: argparse.Namespace, aps: Sequence[str]) -> int:
 
 def _findings(args: argparse.Namespace) -> int:
     from apsim.check.findings import findings
-    from apsim.files import write_text
 
-    if args.json or args.csv or args.html or args.function or args.ap:
-        raise InputError("--findings goes with --markdown FILE only")
+    if args.html or args.function or args.ap:
+        raise InputError("--findings goes with --markdown, --json and --csv FILE only")
     document = findings()
-    if args.markdown:
-        write_text(args.markdown, document.text)
-        print(f"wrote {args.markdown}")
-    else:
+    if not args.markdown:
         print(document.text, end="")
+    write_text(args.markdown, lambda: document.text)
+    _write_rows(args, document.rows)
     for line in document.wrong:
         print(f"fail: {line}", file=sys.stderr)
     return 1 if document.wrong else 0
