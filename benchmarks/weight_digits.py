@@ -48,7 +48,9 @@ class Forms:
     @classmethod
     def least(cls, w: Integers) -> Forms:
         """4 - 1 becomes 2 + 1 and -4 + 1 becomes -2 - 1, from below: as many digits."""
-        minus, plus = (form.copy() for form in (cls.canonical(w).negative, cls.canonical(w).positive))
+        minus, plus = (
+            form.copy() for form in (cls.canonical(w).negative, cls.canonical(w).positive)
+        )
         for one, other in ((minus, plus), (plus, minus)):
             for k in range(PLACES):
                 found = (one >> k & 1) & (other >> (k + 2) & 1)
@@ -212,7 +214,9 @@ def main(argv: list[str] | None = None) -> None:
                 for way, found in forecast(w, model.tensors[layer.inputs[0]].bits).items():
                     total[way] = total.get(way, 0.0) + found
         shown = ", ".join(f"{way} {1 - total[way] / total['whole']:.1%}" for way in total)
-        print(f"{args.network} {bits} bits: {total['whole']:,.0f} cycles of a load; less by: {shown}")
+        print(
+            f"{args.network} {bits} bits: {total['whole']:,.0f} cycles of a load; less by: {shown}"
+        )
 
 
 if __name__ == "__main__":

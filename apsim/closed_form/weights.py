@@ -125,7 +125,7 @@ class WeightPlan:
         """All words added up, and that sum added to outputs, or subtracted."""
         made = self.words * (4 * self.bits - 2 + 2 * (self.common - self.bits))
         used = 4 * self.common - 2 + 2 * (self.width - self.common)
-        return made + used * np.count_nonzero(self.offsets) if self.offsets else 0
+        return made + used * sum(map(abs, self.offsets)) if self.offsets else 0
 
     @property
     def counts(self) -> Counts:
@@ -138,7 +138,7 @@ class WeightPlan:
 
         Those are digits, presets, words, merges and sums that are shared or come from elsewhere.
         """
-        more = self.words + int(np.count_nonzero(self.offsets)) if self.offsets else 0
+        more = self.words + sum(map(abs, self.offsets)) if self.offsets else 0
         more += 2 * self.received * self.outputs + 2 * self.live * bool(self.chunk)
         return self.digits + self.populated + self.groups + more
 
@@ -194,20 +194,19 @@ def latency(plans: Sequence[WeightPlan], loads: int, caps: int) -> int:
     return -(-rounds * (own + merges) // groups)
 
 
-def split(
-    w: ArrayLike, bits: int, columns: int, shared: Spread, bias: ArrayLike | None = None
-) -> tuple[WeightPlan, ...]:
+def split(w: ArrayLike, whole: WeightPlan, columns: int, shared: Spread) -> tuple[WeightPlan, ...]:
     """Plans of the parts that the words of sums are split into, of nearly equal lengths.
 
-    Part k gets the partial sums of parts k + 1, k + 2, k + 4 ... up to its own lowest bit, all
-    of them for the first.  Raises `ProgramError` where a CAP does not hold them beside the rest.
+    Accumulators of all are as wide as those of the `whole`, and the first holds its biases.
+    Part k gets the partial sums of parts k + 1, k + 2, k + 4 ... up to its own lowest bit, the
+    first of all of them.  Raises `ProgramError` where a CAP does not hold one beside the rest.
     """
     array, parts = np.asarray(w), shared.split
-    width = _Facts.of(array, bits).width
+    bias = None if whole.raised is None else np.array(whole.raised) + whole.least
     cuts = [array.shape[1] * k // parts for k in range(parts + 1)]
     return tuple(
         weights(
-            array[:, start:stop], bits, columns, together=shared.outputs, width=width,
+            array[:, start:stop], whole.bits, columns, together=shared.outputs, width=whole.width,
             received=received(k, parts), bias=None if k else bias,
         )[1]
         for k, (start, stop) in enumerate(pairwise(cuts))
@@ -248,7 +247,7 @@ def weights(
     limits = _Limits(columns, together, width, received)
     plain = _Facts.of(w, bits)
     best = plain.best(tried, limits, bias, stop)
-    if not received and plain.small:
+    if plain.small and not width:
         offsets = plain.offsets(best.width)
         if any(offsets):
             with suppress(ProgramError):

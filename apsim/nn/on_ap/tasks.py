@@ -187,7 +187,7 @@ def weighted_sums(
         loads = fold.loads * beside
         shared = closed_form.spread(whole, loads, on.caps)
         with suppress(ProgramError):  # no room for what others send: each CAP does all of a sum
-            apart = closed_form.split(weights, act.bits, on.columns, shared, bias)
+            apart = closed_form.split(weights, whole, on.columns, shared)
             plans = min(plans, apart, key=lambda p: closed_form.latency(p, loads, on.caps))
     return WeightedSums(name="weighted sums", loads=(), plans=plans, fold=fold, words=act.coding)
 
