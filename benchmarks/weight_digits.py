@@ -108,7 +108,7 @@ def cycles(forms: Forms, plan: WeightPlan, way: str) -> float:
 
 
 def _ordered(forms: Forms, plan: WeightPlan, negative: Integers) -> float:
-    """Twice the ends of ripples: all subtractions below the preset, additions as the bound grows."""
+    """Twice the ends of ripples: subtractions below the preset, additions as the bound grows."""
     size, step = (1 << plan.bits) - 1, plan.chunk
     bound, total = negative.copy(), 0.0
     total += float((2 * by_chunk(digits_of(forms.negative)[0], step) * lengths(negative)).sum())

@@ -14,6 +14,7 @@ from apsim.commands import judging
 from apsim.commands.judging import INPUT_SCALE, add_check_option, positive
 from apsim.commands.options import (
     KINDS,
+    add_array,
     add_chip,
     add_csv,
     add_json,
@@ -67,7 +68,7 @@ def add_parser(subparsers: argparse._SubParsersAction[argparse.ArgumentParser]) 
     add("--state", metavar="FILE", help="where a stream was left: read if there, then written")
     add("--schedule", metavar="FILE", help="batches under changing budgets (TOML), widths switched")
     add_chip_options(parser)
-    costs = "with --mapping auto: what is to be less, by forecast (default energy)"
+    costs = "with --mapping auto or weights: what is to be least, by forecast (default energy)"
     add("--cost", choices=("energy", "cycles", "latency"), help=costs)
     add_wide(parser)
     parser.set_defaults(run=_run)
@@ -85,7 +86,10 @@ def add_chip_options(parser: argparse.ArgumentParser) -> None:
     add("--threads", type=int, default=2, help="threads of the emulator (default 2)")
     laid = "how products of weights are laid out: im2col (default), weights in the program, or auto"
     add("--mapping", choices=("im2col", "weights", "auto"), default="im2col", help=laid)
+    shared = "a word to all rows of its group (softmax, norms): in one write (default), or by rows"
+    add("--broadcast", choices=("group", "rows"), default="group", help=shared)
     add("--literal", action="store_true", help="every load on an array of its own, one by one")
+    add_array(parser)
 
 
 def chip_of(args: argparse.Namespace) -> Chip:
@@ -102,6 +106,7 @@ def chip_of(args: argparse.Namespace) -> Chip:
         args.chip, ap=kind, engine=args.engine, threads=args.threads, literal=args.literal,
         rows=args.rows, columns=args.columns, requant=getattr(args, "requant", "host"),
         mapping=args.mapping, cost=getattr(args, "cost", None) or "energy",
+        broadcast=args.broadcast, array=args.array,
     )  # fmt: skip
 
 
@@ -114,8 +119,8 @@ def _run(args: argparse.Namespace) -> int:
         return _stream(args)
     if args.tensors and not args.output:
         raise InputError("--tensors goes with --output FILE, which the tensors are written to")
-    if args.cost and args.mapping != "auto":
-        raise InputError("--cost goes with --mapping auto: the others are not chosen by a cost")
+    if args.cost and args.mapping not in ("auto", "weights"):
+        raise InputError("--cost goes with --mapping auto or weights: im2col knows one way")
     chip = chip_of(args)
     model = sources.model(
         args.model, bits=args.bits, rule=args.rule, seed=args.seed,
