@@ -69,7 +69,7 @@ def add_parser(subparsers: argparse._SubParsersAction[argparse.ArgumentParser]) 
     add("--state", metavar="FILE", help="where a stream was left: read if there, then written")
     add("--schedule", metavar="FILE", help="batches under changing budgets (TOML), widths switched")
     add_chip_options(parser)
-    costs = "with --mapping auto: what is to be less, by forecast (default energy)"
+    costs = "with --mapping auto or weights: what is to be least, by forecast (default energy)"
     add("--cost", choices=("energy", "cycles", "latency"), help=costs)
     add_wide(parser)
     parser.set_defaults(run=_run)
@@ -120,8 +120,8 @@ def _run(args: argparse.Namespace) -> int:
         return _stream(args)
     if args.tensors and not args.output:
         raise InputError("--tensors goes with --output FILE, which the tensors are written to")
-    if args.cost and args.mapping != "auto":
-        raise InputError("--cost goes with --mapping auto: the others are not chosen by a cost")
+    if args.cost and args.mapping not in ("auto", "weights"):
+        raise InputError("--cost goes with --mapping auto or weights: im2col knows one way")
     chip = chip_of(args)
     model = sources.model(
         args.model, bits=args.bits, rule=args.rule, seed=args.seed,
