@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING, Any
 from apsim.errors import InputError, ModelError, shown_lines
 
 if TYPE_CHECKING:
-    from apsim.nn.importers import Imported
+    from apsim.nn.importers import Imported, Options
     from apsim.nn.judges.against import Answers, Verdict
     from apsim.nn.judges.cases import Case
     from apsim.nn.judges.held import Held
@@ -22,11 +22,11 @@ if TYPE_CHECKING:
     from apsim.nn.runtime import Run
 
 __all__ = [
-    "INPUT_SCALE", "add_check_option", "answers", "as_json", "held", "positive", "told", "verdict",
+    "add_check_option", "add_import_options", "answers", "as_json", "held", "options_of", "told", "verdict",
 ]  # fmt: skip
 
 FILES = (".onnx", ".tflite")
-INPUT_SCALE = "the step (8 signed bits) of an ONNX input that a layer takes unquantized"
+INPUT_SCALE = "the step of an ONNX input that a layer takes unquantized"
 
 
 def positive(text: str) -> float:
@@ -35,6 +35,23 @@ def positive(text: str) -> float:
     if not 0 < value < math.inf:
         raise argparse.ArgumentTypeError(f"wanted a positive number, got {text}")
     return value
+
+
+def add_import_options(parser: argparse.ArgumentParser) -> None:
+    """Add what an import may be asked for beside its rule."""
+    add = parser.add_argument
+    add("--input-scale", metavar="S", type=positive, help=INPUT_SCALE)
+    add("--input-bits", metavar="B", type=int, default=8, help="its width, signed (default 8)")
+    softmax = "ONNX: real (default), ort-fused, or the AP's own, which gives other integers"
+    add("--rule-softmax", choices=("real", "ort-fused", "ap"), help=softmax)
+    add("--rule-norm", choices=("real", "ap"), help="ONNX layer norms: real, or the AP's own")
+
+
+def options_of(args: argparse.Namespace) -> Options:
+    """What the command line asks of an import; raises `InputError`."""
+    from apsim.nn.importers.options import Options
+
+    return Options(args.input_scale, args.input_bits, args.rule_softmax or "", args.rule_norm or "")
 
 
 def add_check_option(parser: argparse.ArgumentParser) -> None:
@@ -55,6 +72,9 @@ def held(args: argparse.Namespace) -> Held | None:
         return None
     from apsim.nn.judges.held import Held, hold
 
+    own = options_of(args).own
+    if own:
+        return Held(reason=f"{own} gives the AP's own integers, which are not the file's")
     try:
         imported = _imported(args, None)
     except ModelError as error:
@@ -86,7 +106,7 @@ def _imported(args: argparse.Namespace, rule: str | None) -> Imported:
     from apsim.nn.zoo.sources import parse_shape
 
     return importers.read(
-        args.model, rule=rule, shape=parse_shape(args.shape), input_scale=args.input_scale
+        args.model, rule=rule, shape=parse_shape(args.shape), options=options_of(args)
     )
 
 

@@ -12,12 +12,12 @@ import numpy as np
 from apsim.nn.importers.constants import Const, ConstReal
 from apsim.nn.importers.graph import Array, Node
 from apsim.nn.importers.ops_real import name_of, pool_mean
-from apsim.nn.importers.pending import Chained, Missing, Pending, Source, Value
+from apsim.nn.importers.pending import Chained, Joint, Missing, Pending, Source, Value
 from apsim.nn.importers.walk import ANY, Handler, Walk, handles
 from apsim.nn.model import ArgMax, AvgPool, Flatten, Layer, Reshape, Tensor, Transpose
 from apsim.nn.model.words import holding
 
-__all__ = ["HANDLERS", "joined"]
+__all__ = ["HANDLERS", "joined", "left_to_the_host"]
 
 FLOAT, DOUBLE = 1, 11  # ONNX's codes of the types that hold every real value here
 INTEGERS = {code: (-(1 << bits - 1), (1 << bits - 1) - 1) for code, bits in
@@ -199,7 +199,7 @@ def joined(node: Node, parts: tuple[Pending, ...], axis: int) -> Pending:
         raise node.refuse("integers joined with real values")
     shape = list(parts[0].shape)
     shape[axis - 1] = sum(part.shape[axis - 1] for part in parts)
-    return Pending(tuple(shape), parts=parts, axis=axis - 1, nodes=(node.index,),
+    return Pending(tuple(shape), parts=parts, joint=Joint(axis=axis - 1), nodes=(node.index,),
                    integer=parts[0].integer)  # fmt: skip
 
 
@@ -287,7 +287,7 @@ def _reduced_axes(walk: Walk, node: Node, rank: int) -> list[int]:
     return axes
 
 
-def _left_to_the_host(walk: Walk, node: Node) -> Sequence[Value]:
+def left_to_the_host(walk: Walk, node: Node) -> list[Value]:
     """Softmax and the like at the very end: it does not change which class wins."""
     walk.build.fate(node, "left to the host: the model ends with this node's input")
     walk.left[node.outputs[0]] = node.inputs[0]
@@ -344,8 +344,6 @@ HANDLERS: dict[tuple[str, str], Handler] = {
     ("", "Shape"): handles(_shape, "end start"),
     ("", "ReduceMean"): handles(_reduced, "axes keepdims", 2),
     ("", "ReduceSum"): handles(_reduced, "axes keepdims", 2),
-    ("", "Softmax"): handles(_left_to_the_host, "axis", last=True),
-    ("", "LogSoftmax"): handles(_left_to_the_host, "axis", last=True),
     ("", "ArgMax"): handles(_arg_max, "axis keepdims select_last_index"),
     ("", "ArgMin"): handles(_arg_max, "axis keepdims select_last_index"),
     ("", "TopK"): handles(_top_k, "axis k largest sorted", 2, 2),

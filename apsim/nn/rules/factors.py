@@ -20,6 +20,7 @@ from apsim.nn.model import (
     Add,
     AvgPool,
     Floats,
+    Interpolate,
     Layer,
     Linear,
     MatMul,
@@ -181,7 +182,8 @@ def fill_product(
     """
     a, b = (one_scale(tensor) for tensor in inputs)
     if rule != "tflite":
-        factor = _ratio(rule, np.float32(a) * np.float32(b), one_scale(y))
+        product = np.float64(np.float32(a) * np.float32(b)) * layer.gain
+        factor = _ratio(rule, product, one_scale(y))
     elif isinstance(layer, Multiply):
         factor = np.float64(np.float32(_product32(a, b)) / np.float32(one_scale(y)))
     elif layer.dense:
@@ -189,7 +191,20 @@ def fill_product(
     else:
         factor = _product32(a, b) / one_scale(y)
         rule = "tflite-16x8" if inputs[0].bits > 8 else rule
-    return _to_the_grid(_requant(rule, factor, y, clip), _products(a, b), one_scale(y))
+    exact = [part * Fraction(layer.gain) for part in _products(a, b)]
+    return _to_the_grid(_requant(rule, factor, y, clip), exact, one_scale(y))
+
+
+def fill_interpolate(
+    rule: str, layer: Interpolate, x: Tensor, y: Tensor, clip: Clip
+) -> Interpolate:
+    """A weighed mean of neighbours: factor sx / sy, the grid divides at run time."""
+    if rule == "ort-f32" or rule.startswith("tflite"):
+        raise ModelError(f"layer {layer.name!r}: rule {rule} weighs neighbours in its own way, "
+                         "which is not known; use onnx-exact")  # fmt: skip
+    factor = _ratio(rule, one_scale(x), one_scale(y))
+    requant = _to_the_grid(_requant(rule, factor, y, clip), [Fraction(one_scale(x))], one_scale(y))
+    return replace(layer, requant=requant)
 
 
 def fill_sum(rule: str, layer: Sum, x: Tensor, y: Tensor, clip: Clip) -> Sum:
@@ -351,6 +366,8 @@ def refill(model: Model, layer: Layer, rule: str, clip: Clip | None = None) -> L
         return layer
     if isinstance(layer, Multiply | MatMul):
         return replace(layer, requant=fill_product(rule, layer, inputs, y, kept))
+    if isinstance(layer, Interpolate):
+        return fill_interpolate(rule, layer, inputs[0], y, kept)
     if isinstance(layer, Sum):
         return fill_sum(rule, layer, inputs[0], y, kept)
     assert isinstance(layer, Add)
