@@ -22,7 +22,8 @@ if TYPE_CHECKING:
     from apsim.nn.runtime import Run
 
 __all__ = [
-    "add_check_option", "add_import_options", "answers", "as_json", "held", "options_of", "told", "verdict",
+    "add_check_option", "add_import_options", "answers", "as_json", "held", "options_of", "told",
+    "verdict",
 ]  # fmt: skip
 
 FILES = (".onnx", ".tflite")

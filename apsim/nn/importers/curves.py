@@ -7,6 +7,7 @@ number or a function is applied to it.
 from __future__ import annotations
 
 from collections.abc import Callable
+from dataclasses import replace
 
 import numpy as np
 
@@ -18,6 +19,7 @@ from apsim.nn.model import Floats, Table, Weighted
 __all__ = ["Curve", "combined", "curve_of", "drawn", "function_of", "is_drawn", "sums_curve"]
 
 NO_VALUES = np.zeros((1, 1), np.int64)  # made when the target is known
+ARITHMETIC = ("Add", "Sub", "Mul", "Div", "Sum", "Max", "Min")
 ONE_TABLE = np.zeros((), np.int32)
 
 
@@ -68,9 +70,12 @@ def function_of(walk: Walk, node: Node, index: int) -> Curve:
 
 
 def drawn(node: Node, value: Pending, curve: Curve) -> Pending:
-    """A value that is a function and nothing else."""
+    """A value that is a function and nothing else; arithmetic keeps the function's name."""
+    called = node.op.lower()
+    if node.op in ARITHMETIC and isinstance(value.layer, Table):
+        called = value.layer.function
     layer = Table(name=node.name or node.outputs[0], inputs=(curve.tensor,), output="",
-                  values=NO_VALUES, which=ONE_TABLE, function=node.op.lower())  # fmt: skip
+                  values=NO_VALUES, which=ONE_TABLE, function=called)  # fmt: skip
     return Pending(value.shape, layer=layer, nodes=(*value.nodes, node.index), curve=curve)
 
 
@@ -89,5 +94,7 @@ def combined(
     if first is None or second is None or first.tensor != second.tensor:
         return None
     f, g = first.function, second.function
-    assert isinstance(a, Pending)
-    return drawn(node, a, Curve(first.tensor, lambda x: what(f(x), g(x))))
+    assert isinstance(a, Pending) and isinstance(b, Pending)
+    made = a if is_drawn(a) else replace(a, layer=b.layer)
+    nodes = tuple(dict.fromkeys((*a.nodes, *b.nodes)))
+    return drawn(node, replace(made, nodes=nodes), Curve(first.tensor, lambda x: what(f(x), g(x))))

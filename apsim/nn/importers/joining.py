@@ -66,8 +66,8 @@ def _on_grid(real: np.ndarray[tuple[int, ...], np.dtype[np.float64]], tensor: Te
     steps = np.asarray(real, np.float64) / rules.one_scale(tensor) + tensor.zero_point
     sound = np.isfinite(steps).all() and (steps == np.rint(steps)).all()
     if not (sound and (steps >= tensor.lo).all() and (steps <= tensor.hi).all()):
-        raise ModelError(f"the number {float(real.ravel()[0]):g} beside {tensor}, which has no "
-                         "such word; put QuantizeLinear and DequantizeLinear after it")  # fmt: skip
+        raise ModelError(f"tensor {tensor}: the number {float(real.ravel()[0]):g} beside it, which "
+                         "is none of its words; put a quantization after it")  # fmt: skip
     return np.asarray(np.rint(steps), np.int64)
 
 

@@ -18,7 +18,7 @@ from apsim.nn.importers.constants import Const, ConstReal, along, beside, single
 from apsim.nn.importers.curves import combined, curve_of, drawn, is_drawn
 from apsim.nn.importers.graph import Array, Node, Refusal
 from apsim.nn.importers.ops_real import convolution, name_of
-from apsim.nn.importers.pending import Joint, Pending, Source, Value
+from apsim.nn.importers.pending import Bounds, Joint, Pending, Source, Value
 from apsim.nn.importers.walk import ANY, Handler, Walk, handles
 from apsim.nn.importers.weights import add_bias, scale_outputs
 from apsim.nn.model import Add, AvgPool, Floats, MatMul, Multiply, Rearrange, Reshape, Tensor
@@ -379,6 +379,11 @@ def times(walk: Walk, node: Node, value: Value, number: Number) -> Value:
     alone = _with_numbers(walk, node, value, by, np.multiply)
     if alone is not None and is_drawn(value):
         return alone
+    bare, after = _before_bounds(value, by)
+    if after is not None:
+        made = times(walk, _of(walk, node, bare), bare, number)
+        assert isinstance(made, Pending)
+        return made.clipped(after.lo, after.hi)
     if isinstance(value, Pending) and isinstance(value.layer, AvgPool | MatMul | Multiply):
         return _gained(node, value, by)
     if not _laid(walk, node, value, number):
@@ -393,6 +398,24 @@ def times(walk: Walk, node: Node, value: Value, number: Number) -> Value:
     curve = curve_of(walk, value)
     one = curve is not None and by.size == 1
     return _still(scaled, alone, curve.times * float(by.item()) if curve and one else math.nan)
+
+
+def _before_bounds(value: Value, by: Array) -> tuple[Value, Bounds | None]:
+    """A bounded value before its bounds, and these times positive numbers; None where unlike."""
+    if not isinstance(value, Pending) or not value.bounds.any or not (by > 0).all():
+        return value, None
+    ends = value.bounds
+    if by.size > 1 and not (ends.lo in (0, -math.inf) and ends.hi == math.inf):
+        return value, None
+    factor = float(by.ravel()[0])
+    return replace(value, bounds=Bounds()), Bounds(ends.lo * factor, ends.hi * factor)
+
+
+def _of(walk: Walk, node: Node, value: Value) -> Node:
+    """The node with another value than the file's as its first input."""
+    name = walk.build.new_name(f"{node.inputs[0]} (before its bounds)")
+    walk.values[name] = value
+    return replace(node, inputs=(name, *node.inputs[1:]))
 
 
 def _gained(node: Node, value: Pending, by: Array) -> Pending:

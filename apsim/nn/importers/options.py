@@ -13,7 +13,7 @@ __all__ = ["NORM_RULES", "PLAIN", "SOFTMAX_RULES", "Options"]
 
 SOFTMAX_RULES = ("real", "ort-fused", "ap")
 NORM_RULES = ("real", "ap")
-WIDEST_INPUT = 32
+WIDEST_INPUT = 16  # bits, as of any word that weights multiply
 
 
 @dataclass(frozen=True)
