@@ -66,18 +66,15 @@ def add_check_option(parser: argparse.ArgumentParser) -> None:
 def held(args: argparse.Namespace) -> Held | None:
     """Hold the import of a network file against a reading of it; None for other models.
 
-    It is the import under the format's own rule that is held: what a file means is the
-    same under each.
+    It is the import under the file's own rules that is held: what a file means is the same
+    under each.
     """
     if args.no_import_check or Path(args.model).suffix not in FILES:
         return None
     from apsim.nn.judges.held import Held, hold
 
-    own = options_of(args).own
-    if own:
-        return Held(reason=f"{own} gives the AP's own integers, which are not the file's")
     try:
-        imported = _imported(args, None)
+        imported = _imported(args, None, options_of(args).of_the_file)
     except ModelError as error:
         if args.rule is None:
             raise
@@ -99,15 +96,20 @@ def told(args: argparse.Namespace) -> Held | None:
     found = held(args)
     if found is not None:
         print(shown_lines(found.line))
+        other = options_of(args).others
+        if other:
+            print(f"the run itself is under {other}, not under the file's own rule")
     return found
 
 
-def _imported(args: argparse.Namespace, rule: str | None) -> Imported:
+def _imported(
+    args: argparse.Namespace, rule: str | None, options: Options | None = None
+) -> Imported:  # fmt: skip
     from apsim.nn import importers
     from apsim.nn.zoo.sources import parse_shape
 
     return importers.read(
-        args.model, rule=rule, shape=parse_shape(args.shape), options=options_of(args)
+        args.model, rule=rule, shape=parse_shape(args.shape), options=options or options_of(args)
     )
 
 

@@ -102,7 +102,7 @@ def _picked(
         real = np.asarray(joint.fill, np.float64)
         words = np.clip(rounded(real, ends.target), ends.lo, ends.hi) - tensor.zero_point
     return Rearrange(name=output, inputs=tuple(names), output=output, index=joint.index,
-                     fill=words, what="where")  # fmt: skip
+                     fill=words, what="pick")  # fmt: skip
 
 
 def of_many(build: Builder, layer: Add, target: Target, nodes: Sequence[int]) -> Add:

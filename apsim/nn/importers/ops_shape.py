@@ -183,8 +183,41 @@ def _axes(walk: Walk, node: Node, rank: int) -> list[int]:
 
 
 def _concat(walk: Walk, node: Node) -> Value:
+    values = [walk.value(node, i) for i in range(len(node.inputs))]
+    axis = int(node.attribute("axis", 1))
+    if any(isinstance(value, Const | ConstReal) for value in values):
+        return with_constants(walk, node, values, axis)
     parts = tuple(walk.pending(node, i) for i in range(len(node.inputs)))
-    return joined(node, parts, int(node.attribute("axis", 1)))
+    return joined(node, parts, axis)
+
+
+def with_constants(walk: Walk, node: Node, values: Sequence[Value], axis: int) -> Pending:
+    """Tensors and numbers side by side, a class token before tokens: the numbers are words."""
+    parts, places, fills, ahead = [], [], [], 0
+    for one in values:
+        if isinstance(one, Pending):
+            if one.integer:
+                raise node.refuse("integers beside constants", "DequantizeLinear before it")
+            parts.append(one)
+            places.append(np.arange(math.prod(one.shape)).reshape(one.shape) + ahead)
+            fills.append(np.zeros(one.shape))
+            ahead += math.prod(one.shape)
+            continue
+        if not isinstance(one, Const | ConstReal):
+            raise node.refuse("a real input beside constants", "a quantization before it")
+        real = np.asarray(one.array if isinstance(one, Const) else one.real, np.float64)
+        if not real.ndim or len(real) != (walk.batch or 1) or (real != real[:1]).any():
+            raise node.refuse(f"a constant {list(real.shape)} that is not the same for every input",
+                              "a first axis of the batch's size")  # fmt: skip
+        places.append(np.full(real.shape[1:], -1))
+        fills.append(real[0])
+    ranks = {place.ndim for place in places}
+    if len(ranks) > 1 or axis % (1 + max(ranks)) == 0:
+        raise node.refuse(f"axis {axis} of shapes {[list(place.shape) for place in places]}")
+    along = axis % (1 + max(ranks)) - 1
+    index, fill = np.concatenate(places, along), np.concatenate(fills, along)
+    joint = Joint("pick", index=index.astype(np.int64), fill=fill)
+    return Pending(index.shape, parts=tuple(parts), joint=joint, nodes=(node.index,))
 
 
 def joined(node: Node, parts: tuple[Pending, ...], axis: int) -> Pending:

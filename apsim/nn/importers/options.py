@@ -5,7 +5,7 @@ The rule: what changes integers is asked for by name, and is nothing by itself.
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 from apsim.errors import InputError
 
@@ -47,10 +47,15 @@ class Options:
         return self != Options()
 
     @property
-    def own(self) -> str:
-        """Which operators give the AP's own integers, in the words of the command line."""
-        asked = {"--rule-softmax ap": self.softmax, "--rule-norm ap": self.norm}
-        return " and ".join(option for option, rule in asked.items() if rule == "ap")
+    def of_the_file(self) -> Options:
+        """The same with the file's own rules."""
+        return replace(self, softmax="", norm="")
+
+    @property
+    def others(self) -> str:
+        """The rules that were asked for by name, as the command line has them."""
+        asked = {"--rule-softmax": self.softmax, "--rule-norm": self.norm}
+        return " and ".join(f"{option} {rule}" for option, rule in asked.items() if rule)
 
 
 PLAIN = Options()  # nothing asked for
