@@ -11,7 +11,7 @@ import argparse
 from typing import TYPE_CHECKING, Any
 
 from apsim.commands import judging
-from apsim.commands.judging import INPUT_SCALE, add_check_option, positive
+from apsim.commands.judging import add_check_option
 from apsim.commands.options import (
     KINDS,
     add_array,
@@ -44,7 +44,7 @@ def add_parser(subparsers: argparse._SubParsersAction[argparse.ArgumentParser]) 
         "run", help="run a quantized network on emulated APs", description=__doc__.split("\n")[0]
     )
     add = parser.add_argument
-    known = "digits (default), a network of the literature such as resnet50, or a file"
+    known = "digits (default), digits-vit, a network of the literature such as resnet50, or a file"
     add("model", metavar="MODEL", nargs="?", default="digits", help=known)
     add("--images", metavar="N", type=int, help="how many images (default: 16 digits, else 1)")
     add("--input", metavar="FILE", help="inputs [N, ...] from an .npy or .npz file")
@@ -53,7 +53,7 @@ def add_parser(subparsers: argparse._SubParsersAction[argparse.ArgumentParser]) 
     add("--bits", metavar="B", help="widths: 8, 8,4,8 or hawq:latency_0.5")
     add("--rule", metavar="R", help="requantization rule (default: the model's own)")
     add("--shape", metavar="N,C,H,W", help="the input's shape, where an ONNX file leaves axes open")
-    add("--input-scale", metavar="S", type=positive, help=INPUT_SCALE)
+    judging.add_import_options(parser)
     where = "who turns sums into activations: the host (default), or the AP in counted passes"
     add("--requant", choices=("host", "ap"), default="host", help=where)
     add("--seed", metavar="S", type=int, default=0, help="seed of random weights and images")
@@ -125,7 +125,7 @@ def _run(args: argparse.Namespace) -> int:
     chip = chip_of(args)
     model = sources.model(
         args.model, bits=args.bits, rule=args.rule, seed=args.seed,
-        shape=sources.parse_shape(args.shape), input_scale=args.input_scale,
+        shape=sources.parse_shape(args.shape), options=judging.options_of(args),
     )  # fmt: skip
     if model.states:
         return _streamed(args, model, chip)
