@@ -107,13 +107,13 @@ def softmax(
 def layer_norm(
     bits: int, size: int, groups: int, ap: str, broadcast: str = "group"
 ) -> Normalized:  # fmt: skip
-    """Layer norm of `groups` groups of `size` = 2**b words of `bits` bits."""
+    """Layer norm of `groups` groups of `size` words of `bits` bits."""
     positive(bits=bits)
-    of, b = _Groups(size, groups, ap, broadcast), _power(size)
+    of, b = _Groups(size, groups, ap, broadcast), ceil_log2(size)
     wide, root, quotient = bits + b, bits + b - 1, _quotient_bits(size - 1)
     summed = PASS * bits + of.sums(bits)
-    variance = PASS * (2 * bits + b) + PASS * (8 * root) + WRITE
-    centred = PASS * bits + PASS * (4 * wide) + PASS * (3 * wide) + WRITE
+    variance = _times(size, 2 * bits + b, 2 * wide) + PASS * (8 * root) + WRITE
+    centred = _times(size, bits, wide) + PASS * (4 * wide) + PASS * (3 * wide) + WRITE
     rest = (
         WRITE * bits
         + summed
@@ -134,7 +134,7 @@ def layer_norm(
 def rms_norm(bits: int, size: int, groups: int, ap: str, broadcast: str = "group") -> Normalized:
     """RMS norm, likewise: no sum, and a root one bit wider."""
     positive(bits=bits)
-    of, b = _Groups(size, groups, ap, broadcast), _power(size)
+    of, b = _Groups(size, groups, ap, broadcast), ceil_log2(size)
     root, quotient = bits + b, _quotient_bits(size)
     rest = (
         WRITE * bits
@@ -142,19 +142,22 @@ def rms_norm(bits: int, size: int, groups: int, ap: str, broadcast: str = "group
         + WRITE
         + _squared(bits)
         + of.sums(2 * bits)
-        + PASS * (2 * bits + b)
+        + _times(size, 2 * bits + b, 2 * root)
         + _rooted(root)
-        + PASS * bits
+        + _times(size, bits, root)
         + _divided(root, quotient)
         + _rounded(quotient, RESULT - 1)
     )
     return Normalized(rest + Counts(read=RESULT), of.broadcasts(1))
 
 
-def _power(size: int) -> int:
-    if size < 1 or size & (size - 1):
-        raise InputError(f"size must be a power of two, got {size}")
-    return ceil_log2(size)
+def _times(constant: int, bits: int, width: int) -> Counts:
+    """`width` bits <- constant times `bits`: the highest digit of the non-adjacent form copied, of
+    each other 2 passes on the first bit, 4 on the next ones, 2 on those that the carry runs to."""
+    digits = (3 * constant ^ constant) >> 1
+    lower = [place for place in range(digits.bit_length() - 1) if digits >> place & 1]
+    added = sum(2 + 4 * (bits - 1) + 2 * (width - place - bits) for place in lower)
+    return PASS * (bits + added)
 
 
 def _squared(bits: int) -> Counts:
