@@ -27,15 +27,16 @@ HALVES = 64  # a norm's y is the quotient of 64 |c| by R, halved
 
 @dataclass(frozen=True)
 class Normalized:
-    """What a function takes, and which part of it is broadcasts."""
+    """What a function takes: passes and the like, words moved together, and broadcasts."""
 
     rest: Counts
+    moves: Counts
     broadcast: Counts
 
     @property
     def whole(self) -> Counts:
         """All of it."""
-        return self.rest + self.broadcast
+        return self.rest + self.moves + self.broadcast
 
 
 @dataclass(frozen=True)
@@ -59,20 +60,19 @@ class _Groups:
     def segmented(self) -> bool:
         return self.ap.startswith("2d-seg")
 
-    @property
-    def moves(self) -> Counts:
-        """Each word but one to its partner, or a level's at once."""
+    def moves(self, trees: int) -> Counts:
+        """Each word but one to its partner in each tree, or a level's at once."""
         times = ceil_log2(self.size) if self.segmented else self.count * (self.size - 1)
-        return Counts(write=1, read=1) * times
+        return Counts(write=1, read=1) * (times * trees)
 
     def sums(self, bits: int) -> Counts:
         """A row tree from words of `bits` bits; a lone word's stale neighbour is cleared."""
         added = sum(bits + level for level in range(ceil_log2(self.size)))
-        return PASS * (4 * added) + WRITE * unpaired_levels(self.size) + self.moves
+        return PASS * (4 * added) + WRITE * unpaired_levels(self.size)
 
     def maxima(self, bits: int) -> Counts:
         """A row tree of maxima: Table IV and two flags reset, a level."""
-        return (PASS * (4 * bits) + WRITE * 2) * ceil_log2(self.size) + self.moves
+        return (PASS * (4 * bits) + WRITE * 2) * ceil_log2(self.size)
 
     def broadcasts(self, words: int) -> Counts:
         """A word of each group to all of its rows."""
@@ -101,7 +101,7 @@ def softmax(
         + _divided(width, RESULT + 2)
         + _rounded(RESULT + 2, RESULT)
     )
-    return Normalized(rest + Counts(read=RESULT), of.broadcasts(2))
+    return Normalized(rest + Counts(read=RESULT), of.moves(2), of.broadcasts(2))
 
 
 def layer_norm(
@@ -128,7 +128,7 @@ def layer_norm(
         + _divided(root, quotient)
         + _rounded(quotient, RESULT - 1)
     )
-    return Normalized(rest + Counts(read=RESULT), of.broadcasts(2))
+    return Normalized(rest + Counts(read=RESULT), of.moves(2), of.broadcasts(2))
 
 
 def rms_norm(bits: int, size: int, groups: int, ap: str, broadcast: str = "group") -> Normalized:
@@ -148,7 +148,7 @@ def rms_norm(bits: int, size: int, groups: int, ap: str, broadcast: str = "group
         + _divided(root, quotient)
         + _rounded(quotient, RESULT - 1)
     )
-    return Normalized(rest + Counts(read=RESULT), of.broadcasts(1))
+    return Normalized(rest + Counts(read=RESULT), of.moves(1), of.broadcasts(1))
 
 
 def _times(constant: int, bits: int, width: int) -> Counts:
