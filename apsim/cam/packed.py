@@ -200,38 +200,6 @@ class PackedCam:
             words = words_of(planes[port])[: self.rows]
             out[port] = (out[port] & ~mask) | (words & mask)
 
-    def _tiles(self, first: int, last: int, rows: int, many: int) -> Numbers:
-        """A walk's operations: the same rows on one tile after another, the last by its frame."""
-        at = _late().at
-        lows = np.arange(first, last, self._tile)
-        ops = np.zeros((len(lows), at.OP_SIZE), np.int64)
-        ops[:, at.ROWS], ops[:, at.MANY_ROWS], ops[:, at.IN_SLOT] = rows, many, lows
-        ops[-1, at.KIND] = 1
-        return ops
-
-    def _frames(self, first: int, last: int, totals: Numbers, data: Words, out: Words) -> Numbers:
-        """What operations are told on a whole tile, and on the last of some vectors."""
-        late = _late()
-        at, address, line = late.at, late.address, self._planes.strides[0]
-        low = last - (last - first - 1) % self._tile - 1
-        base, size = address(self._planes), last - low
-        tags, alive = base + line * self.columns, min(self.rows - VECTOR * low, VECTOR * size)
-        frames = np.zeros((2, at.LANE_FRAME), np.int64)
-        for frame, vectors, rows in zip(
-            frames, (self._tile, size), (VECTOR * self._tile, alive), strict=True
-        ):
-            full = rows // VECTOR
-            frame[: late.frame.TIMES] = base, line, vectors, full, tags + line, tags, rows, rows
-        counters = address(totals) + totals.strides[0] * np.arange(len(totals))
-        frames[:, late.frame.TIMES : late.frame.TIMES + len(totals)] = counters
-        frames[:, [late.frame.OUT, late.frame.OUT_PORT, at.PLACES]] = (
-            address(out), out.strides[1], out.shape[1],
-        )  # fmt: skip
-        frames[:, [at.SLOT, at.BESIDE, at.PORT, at.PACKED, at.BITS, at.PLANE, at.STARTS]] = (
-            64, 64, at.EVERY, address(data), data.shape[1], data.shape[2], address(self._starts),
-        )  # fmt: skip
-        return frames
-
     def _parts(self) -> list[tuple[int, int]]:
         """Vectors from and to, for each thread: whole tiles."""
         tiles = -(-self._vectors // self._tile)

@@ -15,7 +15,7 @@ from rich.table import Table
 from apsim.closed_form.differences import LABELS
 from apsim.counts import Counts
 from apsim.ops.rows import BROADCASTS
-from apsim.report.cost.assumed import OPERATIONS
+from apsim.report.cost.assumed import ACTIVITY, OPERATIONS
 from apsim.report.cost.model_rows import row_of
 from apsim.report.run.blocks import block_lines, blocks_of
 from apsim.report.run.mappings import mapping_json, mapping_lines
@@ -129,6 +129,8 @@ def run_lines(run: Run) -> list[str]:
         labels = " (* a label, which only the count tests)" * any(name in MARKED for name in terms)
         lines.append(f"cycles = paper {_paper(run).total:,} and named terms{labels}: {named}")
     lines.append(f"cycles: {OPERATIONS}")
+    if run.chip.array != "load":
+        lines.append(f"activity: {ACTIVITY[run.chip.array]}; counts do not depend on it")
     if run.correct is not None and run.images > 1:
         lines.append(f"accuracy: {run.correct} of {run.images} = {run.correct / run.images:.2%}")
     if any(layer.compared != "all" for layer in run.layers):
@@ -178,6 +180,7 @@ def run_json(run: Run) -> dict[str, Any]:
         "requant": chip.requant,
         "mapping": chip.mapping,
         "broadcast": chip.broadcast,
+        "array": chip.array,
         "images": run.images,
         "correct": run.correct,
         "bit_exact": run.bit_exact,
@@ -239,7 +242,7 @@ def _totals(run: Run) -> dict[str, Any]:
             }
             for block in blocks_of(run.layers, run.images)
         },
-        "assumes": {"cycles": OPERATIONS},
+        "assumes": {"cycles": OPERATIONS, "activity": ACTIVITY[run.chip.array]},
     }
 
 
