@@ -43,7 +43,7 @@ def add_parser(subparsers: argparse._SubParsersAction[argparse.ArgumentParser]) 
         "run", help="run a quantized network on emulated APs", description=__doc__.split("\n")[0]
     )
     add = parser.add_argument
-    known = "digits (default), a network of the literature such as resnet50, or a file"
+    known = "digits (default), digits-vit, a network of the literature such as resnet50, or a file"
     add("model", metavar="MODEL", nargs="?", default="digits", help=known)
     add("--images", metavar="N", type=int, help="how many images (default: 16 digits, else 1)")
     add("--input", metavar="FILE", help="inputs [N, ...] from an .npy or .npz file")

@@ -139,6 +139,8 @@ def _four(padding: Padding) -> tuple[int, int, int, int]:
 def linear(x: npt.ArrayLike, weights: npt.ArrayLike, bias: npt.ArrayLike = 0) -> Integers:
     """Multiply the last axis of x [..., I] with weights [O, I]; gives [..., O].
 
+    `bias` is one number, one for each output, or one for each place of the output.
+
     >>> linear([[1, 2]], [[3, 4], [5, 6]], bias=[0, 100]).tolist()
     [[11, 117]]
     """

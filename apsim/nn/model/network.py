@@ -81,7 +81,11 @@ class Conv2d(Weighted):
 
 @dataclass(frozen=True, eq=False, kw_only=True)
 class Linear(Weighted):
-    """A matrix product over the last axis of the input, weights [O, I]."""
+    """A matrix product over the last axis of the input, weights [O, I].
+
+    `bias` has an entry for each output, or the output's own shape, where each token has
+    a bias of its own (learned positions).
+    """
 
     op: ClassVar[str] = "linear"
 

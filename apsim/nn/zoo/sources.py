@@ -1,6 +1,6 @@
 """Networks and inputs by what a user types: a name or a file.
 
-The rule: "digits" brings trained weights and real images, the networks of the
+The rule: "digits" and "digits-vit" bring trained weights and real images, the networks of the
 literature bring seeded random ones, a file brings its own and wants inputs.
 """
 
@@ -127,11 +127,11 @@ def inputs(
     """
     if path is not None:
         return _first(images, _from_file(path, network)), None
-    if network.name == "digits":
-        digits, wanted = datasets.digits(), 16 if images is None else images
-        _require_images(wanted, len(digits))
-        taken = real.quantize(network, digits.images[:wanted])
-        return {network.input: taken}, digits.labels[:wanted]
+    if network.name in datasets.OWNERS:
+        own, wanted = datasets.test(network.name), 16 if images is None else images
+        _require_images(wanted, len(own))
+        taken = real.quantize(network, own.images[:wanted])
+        return {network.input: taken}, own.labels[:wanted]
     if network.name in synthetic.network_names():
         wanted = 1 if images is None else images
         _require_images(wanted)
