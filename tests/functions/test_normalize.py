@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 from fractions import Fraction
+from typing import Any
 
 import numpy as np
 import pytest
@@ -13,10 +14,11 @@ from hypothesis import strategies as st
 from apsim import functions
 from apsim.ap_kind import ApKind
 from apsim.closed_form import normalize as counts
-from apsim.counts import Counts
+from apsim.counts import Counts, Phase
 from apsim.errors import InputError, LutError, ProgramError
 from apsim.functions import Function, exponential, layer_norm, rms_norm, softmax
 from apsim.functions.normalize import norm_quotient
+from apsim.functions.table import FUNCTIONS
 from apsim.machine import Machine
 from apsim.program import Op
 
@@ -236,3 +238,18 @@ def test_norms_of_as_many_words_as_an_array_has_rows_fit_its_columns(build: obje
         function = build(8, 1 << level, 1)  # type: ignore[operator]
         assert function.columns <= 160
     assert layer_norm(8, 32, 3).columns == 109
+
+
+@pytest.mark.parametrize("kind", KINDS)
+@pytest.mark.parametrize("broadcast", ["group", "rows"])
+@pytest.mark.parametrize("what", ["softmax", "layer_norm", "rms_norm"])
+def test_moves_and_broadcasts_are_what_words_are_transferred_for(
+    what: str, broadcast: str, kind: str
+) -> None:
+    """the program's transfers == the closed forms of word_moves and broadcast"""
+    sizes: dict[str, Any] = {"M": 4, "T": 6, "G": 3, "broadcast": broadcast}
+    sizes |= {"values": exponential(0.5, 4)} if what == "softmax" else {}
+    entry = FUNCTIONS[what]
+    listed = entry.build(kind, sizes).program.counts_by_phase()[Phase.TRANSFER]
+    terms = entry.terms(kind, sizes)
+    assert listed == terms["word_moves"] + terms["broadcast"]

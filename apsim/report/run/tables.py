@@ -237,8 +237,10 @@ def _totals(run: Run) -> dict[str, Any]:
         "cycles": run.counts.total,
         "blocks": {
             block.name: {
-                "operations": block.operations, **block.counts.as_dict(),
-                "moved": block.moved.total, **block.activity.as_dict(),
+                "operations": block.operations,
+                **block.counts.as_dict(),
+                "moved": block.moved.total,
+                **block.activity.as_dict(),
             }
             for block in blocks_of(run.layers, run.images)
         },
