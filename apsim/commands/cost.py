@@ -15,6 +15,7 @@ from typing import TYPE_CHECKING, Any
 from apsim.commands.options import (
     KINDS,
     add_also,
+    add_array,
     add_chip,
     add_csv,
     add_json,
@@ -57,6 +58,7 @@ def add_parser(subparsers: argparse._SubParsersAction[argparse.ArgumentParser]) 
     add("--write-voltage", type=float, metavar="V", help="volts of cell writes (default: V_DD)")
     add("--activity", choices=("paper", "executed"), help="averages, or those of a run made here")
     add("--input", metavar="FILE", help="with --activity executed: inputs from .npy or .npz")
+    add_array(parser, None)
     laid = "both mappings of each weighted layer side by side, and the one that is taken; with "
     laid += "--activity executed: how the run lays products out"
     add("--mapping", choices=("im2col", "weights", "auto"), help=laid)
@@ -81,6 +83,8 @@ def _run(args: argparse.Namespace) -> int:
         technology = technology.at_write_voltage(args.write_voltage)
     if args.input is not None and args.activity != "executed":
         raise InputError("--input: only a run takes inputs; add --activity executed")
+    if args.array is not None and args.activity != "executed":
+        raise InputError("--array: only a run has arrays; add --activity executed")
     require_writable(args.json, args.csv, args.plot)
     if args.cost and args.mapping != "auto":
         raise InputError("--cost goes with --mapping auto: the others are not chosen by a cost")
@@ -112,7 +116,7 @@ def _infer(args: argparse.Namespace, chip: Chip, technology: Technology) -> Infe
 def _read(args: argparse.Namespace) -> dict[str, Any]:
     from apsim.report.cost.executed import read_run
 
-    for name in ("bits", "images", "input", "ap", "mapping"):
+    for name in ("bits", "images", "input", "ap", "mapping", "array"):
         if getattr(args, name) is not None:
             raise InputError(f"--{name}: a run has its own; give another run instead")
     if args.activity == "paper":
@@ -133,7 +137,7 @@ def _emulate(args: argparse.Namespace, chip: Chip) -> dict[str, Any]:
     images, labels = _images(args, model)
     where = nn.Chip.preset(
         args.chip, ap=chip.ap, engine="fused",
-        mapping=args.mapping or "im2col", cost=args.cost or "energy",
+        mapping=args.mapping or "im2col", cost=args.cost or "energy", array=args.array or "load",
     )  # fmt: skip
     with Bar(model, len(next(iter(images.values())))) as bar:
         done = nn.run(model, images, where, labels=labels, keep="outputs", watcher=bar)

@@ -13,8 +13,8 @@ if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
 
 __all__ = [
-    "KINDS", "add_also", "add_chip", "add_csv", "add_json", "add_output", "add_technology",
-    "add_wide", "flat", "write_csv",
+    "KINDS", "add_also", "add_array", "add_chip", "add_csv", "add_json", "add_output",
+    "add_technology", "add_wide", "flat", "write_csv",
 ]  # fmt: skip
 
 KINDS = ("1d", "2d", "2d-seg", "2d-tc", "2d-seg-tc")
@@ -25,6 +25,13 @@ def add_chip(parser: argparse.ArgumentParser) -> None:
     """`--chip`: the chip that executes, or that is costed."""
     add = parser.add_argument
     add("--chip", default="lr", metavar="lr|ir|FILE", help="a chip by name or TOML file")
+
+
+def add_array(parser: argparse.ArgumentParser, default: str | None = "load") -> None:
+    """`--array`: what a load finds, which activity depends on and counts do not."""
+    meaning = "what a load runs on: an array cut to it and zeroed before (load, the default), or a "
+    meaning += "CAP in use, all its rows and what the load before left there (cap; slower)"
+    parser.add_argument("--array", choices=("load", "cap"), default=default, help=meaning)
 
 
 def add_technology(parser: argparse.ArgumentParser, default: str | None = "sram") -> None:

@@ -14,6 +14,7 @@ from apsim.commands import judging
 from apsim.commands.judging import INPUT_SCALE, add_check_option, positive
 from apsim.commands.options import (
     KINDS,
+    add_array,
     add_chip,
     add_csv,
     add_json,
@@ -85,7 +86,10 @@ def add_chip_options(parser: argparse.ArgumentParser) -> None:
     add("--threads", type=int, default=2, help="threads of the emulator (default 2)")
     laid = "how products of weights are laid out: im2col (default), weights in the program, or auto"
     add("--mapping", choices=("im2col", "weights", "auto"), default="im2col", help=laid)
+    shared = "a word to all rows of its group (softmax, norms): in one write (default), or by rows"
+    add("--broadcast", choices=("group", "rows"), default="group", help=shared)
     add("--literal", action="store_true", help="every load on an array of its own, one by one")
+    add_array(parser)
 
 
 def chip_of(args: argparse.Namespace) -> Chip:
@@ -102,6 +106,7 @@ def chip_of(args: argparse.Namespace) -> Chip:
         args.chip, ap=kind, engine=args.engine, threads=args.threads, literal=args.literal,
         rows=args.rows, columns=args.columns, requant=getattr(args, "requant", "host"),
         mapping=args.mapping, cost=getattr(args, "cost", None) or "energy",
+        broadcast=args.broadcast, array=args.array,
     )  # fmt: skip
 
 

@@ -29,6 +29,7 @@ from apsim.nn.model import (
     MaxPool,
     Model,
     Multiply,
+    Normalize,
     Rearrange,
     Relu,
     Requant,
@@ -42,7 +43,7 @@ from apsim.nn.model import (
 )  # fmt: skip
 from apsim.nn.model.inputs import checked_inputs
 from apsim.nn.model.windows import out_size, window_counts
-from apsim.nn.rules import float32, litert
+from apsim.nn.rules import float32, litert, normalize
 
 __all__ = [
     "accumulate", "activations", "add", "average_pool", "branches", "checked_inputs", "conv2d",
@@ -353,8 +354,19 @@ def _interpolate(model: Model, layer: Interpolate, inputs: list[Integers]) -> In
 
 
 def _softmax(model: Model, layer: Softmax, inputs: list[Integers]) -> Integers:
-    bits = model.tensors[layer.inputs[0]].bits
-    return litert.softmax(inputs[0], layer.factor, model.tensors[layer.output], bits)
+    given, output = model.tensors[layer.inputs[0]], model.tensors[layer.output]
+    if layer.rule == "litert":
+        return litert.softmax(inputs[0], layer.factor, output, given.bits)
+    if layer.table is not None:
+        return normalize.softmax(inputs[0], layer.table)
+    return normalize.softmax_real(inputs[0], layer.factor, output, layer.rule == "ort-fused")
+
+
+def _normalize(model: Model, layer: Normalize, inputs: list[Integers]) -> Integers:
+    if layer.rule == "ap":
+        return normalize.norm(inputs[0], centred=layer.kind == "layer")
+    given, output = model.tensors[layer.inputs[0]], model.tensors[layer.output]
+    return normalize.norm_real(inputs[0], layer, given, output)
 
 
 def _arg_max(model: Model, layer: ArgMax, inputs: list[Integers]) -> Integers:
@@ -383,5 +395,6 @@ _ACCUMULATE: dict[type[Layer], Callable[[Model, Any, list[Integers]], Integers]]
     MatMul: _matmul,
     Interpolate: _interpolate,
     Softmax: _softmax,
+    Normalize: _normalize,
     ArgMax: _arg_max,
 }

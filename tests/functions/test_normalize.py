@@ -225,3 +225,12 @@ def test_a_function_without_the_option_drives_one_row_in_each_vertical_write() -
 def test_what_cannot_be_is_refused(wrong: object, error: type[Exception], says: str) -> None:
     with pytest.raises(error, match=says):
         wrong()  # type: ignore[operator]
+
+
+@pytest.mark.parametrize("build", [layer_norm, rms_norm])
+def test_norms_of_as_many_words_as_an_array_has_rows_fit_its_columns(build: object) -> None:
+    """Columns of dead fields are used again; clearing them takes no write more"""
+    for level in range(13):
+        function = build(8, 1 << level, 1)  # type: ignore[operator]
+        assert function.columns <= 160
+    assert layer_norm(8, 32, 3).columns == 109

@@ -313,15 +313,53 @@ class Interpolate(Layer):
 
 @dataclass(frozen=True, eq=False, kw_only=True)
 class Softmax(Layer):
-    """TFLite's integer softmax over the last axis; `factor` is beta times the input's scale."""
+    """Probabilities over the last axis, by one of four rules that differ in their integers.
+
+    `factor` is what a step of the input adds to an exponent: its scale, times beta if any.
+
+    "litert": TFLite's integer softmax.  "real": in float64, rounded once to the output (RNE).
+    "ort-fused": the same over floor(1 / output scale), as onnxruntime's QLinearSoftmax.
+    "ap": the AP's own, on integers: `table` holds the exponential of each of the 2**bits
+    differences from the greatest word, which `factor` was taken for; the output is u8, its
+    unit 1/256.  All but "ap" are islands of the host.
+    """
 
     op: ClassVar[str] = "softmax"
     factor: float
+    rule: str = "litert"
+    table: Integers | None = None
 
     @property
     def on_host(self) -> str:
         """What the host computes."""
-        return "island (softmax, integer rule)"
+        return _island("softmax", "integer" if self.rule == "litert" else self.rule)
+
+
+@dataclass(frozen=True, eq=False, kw_only=True)
+class Normalize(Layer):
+    """Words over the last axis, brought to mean 0 and variance 1, or by their mean square alone.
+
+    `kind` is "layer" (less the mean, over the standard deviation) or "rms" (over the root of
+    the mean square).  Rule "ap" is the AP's own, on integers: s8 in units of 1/32, no gamma,
+    beta or epsilon.  Rule "real" is float64 on dequantized words, `* gamma + beta` where they
+    are given (one for each word of the axis), rounded once to the output (RNE): an island.
+    """
+
+    op: ClassVar[str] = "normalize"
+    kind: str = "layer"
+    rule: str = "ap"
+    gamma: Floats | None = None
+    beta: Floats | None = None
+    epsilon: float = 0.0
+
+    @property
+    def on_host(self) -> str:
+        """What the host computes."""
+        return _island("layer norm" if self.kind == "layer" else "RMS norm", self.rule)
+
+
+def _island(what: str, rule: str) -> str:
+    return f"arithmetic ({what})" if rule == "ap" else f"island ({what}, {rule} rule)"
 
 
 @dataclass(frozen=True, eq=False, kw_only=True)

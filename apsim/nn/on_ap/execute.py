@@ -26,9 +26,11 @@ from apsim.nn.model import (
     MaxPool,
     Model,
     Multiply,
+    Normalize,
     Relu,
     Requant,
     Requantize,
+    Softmax,
     Sum,
     Table,
     Tensor,
@@ -67,7 +69,7 @@ def execute(
     images = len(tensors[layer.inputs[0]])
     design = chip.design
     on = Setting(chip.kind, design.rows, images, chip.requant, chip.mapping, design.columns,
-                 chip.cost, design.clusters * design.caps)  # fmt: skip
+                 chip.cost, design.clusters * design.caps, chip.broadcast)  # fmt: skip
     plan = plan_of(model, layer, on)
     if plan is None:
         output = exact.layer_output(model, layer, tensors)
@@ -295,6 +297,12 @@ def _table(job: Job[Table], x: Integers) -> Executed:
     return job.done(values.reshape(x.shape), part)
 
 
+def _by_groups(job: Job[Softmax | Normalize], x: Integers) -> Executed:
+    """Words of the last axis, a group each."""
+    values, part = work.grouped(job.chip, job.plan.body[0], x.reshape(-1, x.shape[-1]))
+    return job.done(values.reshape(x.shape), part)
+
+
 RUN: dict[type[Layer], Callable[..., Executed]] = {
     Conv2d: _conv2d,
     Linear: _linear,
@@ -308,4 +316,6 @@ RUN: dict[type[Layer], Callable[..., Executed]] = {
     Maximum: _maximum,
     Sum: _sum,
     Table: _table,
+    Softmax: _by_groups,
+    Normalize: _by_groups,
 }

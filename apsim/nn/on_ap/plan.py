@@ -30,8 +30,10 @@ from apsim.nn.model import (
     MaxPool,
     Model,
     Multiply,
+    Normalize,
     Relu,
     Requantize,
+    Softmax,
     Sum,
     Table,
     Weighted,
@@ -92,14 +94,16 @@ def predicted(
     requant: str = "host",
     mapping: str = "im2col",
     columns: int = 160,
+    broadcast: str = "group",
 ) -> dict[str, Forecast]:
     """For each layer that the AP runs, what a run will count and what the paper prints.
 
-    `requant` is who turns accumulators into activations, "host" or "ap"; `mapping` as in
-    `Setting`.  Raises `ModelError` where a count depends on data: a ReLU of sums that nobody
-    requantizes.
+    `requant` is who turns accumulators into activations, "host" or "ap"; `mapping` and
+    `broadcast` as in `Setting`.  Raises `ModelError` where a count depends on data: a ReLU of
+    sums that nobody requantizes.
     """
-    on, found = Setting(kind, rows, images, requant, mapping, columns), {}
+    on = Setting(kind, rows, images, requant, mapping, columns, broadcast=broadcast)
+    found = {}
     for layer in model.layers:
         plan = plan_of(model, layer, on)
         whole = plan.forecast if plan else Forecast()
@@ -332,6 +336,25 @@ def _table(model: Model, layer: Table, on: Setting) -> Plan | None:
     return Plan((tasks.looked_up(layer.function, listed, x, y, on),))
 
 
+def _softmax(model: Model, layer: Softmax, on: Setting) -> Plan | None:
+    """The AP's own rule; real numbers, and TFLite's fixed point, are islands of the host."""
+    if layer.table is None:
+        return None
+    return _by_groups(model, layer, "softmax", on, values=tuple(layer.table.tolist()))
+
+
+def _normalize(model: Model, layer: Normalize, on: Setting) -> Plan | None:
+    """Likewise."""
+    return _by_groups(model, layer, f"{layer.kind}_norm", on) if layer.rule == "ap" else None
+
+
+def _by_groups(model: Model, layer: Layer, function: str, on: Setting, **more: Any) -> Plan:
+    """Words of the last axis, a group each."""
+    tensor = model.tensors[layer.inputs[0]]
+    groups = _count(model, layer.inputs[0], on) // tensor.shape[-1]
+    return Plan((tasks.normalized(function, groups, tensor.shape[-1], tensor.bits, on, **more),))
+
+
 PLANS: dict[type[Layer], Callable[[Model, Any, Setting], Plan | None]] = {
     Conv2d: _conv2d,
     Linear: _linear,
@@ -345,4 +368,6 @@ PLANS: dict[type[Layer], Callable[[Model, Any, Setting], Plan | None]] = {
     Maximum: _maximum,
     Sum: _sum,
     Table: _table,
+    Softmax: _softmax,
+    Normalize: _normalize,
 }

@@ -16,18 +16,20 @@ from apsim import closed_form
 from apsim.ap_kind import ApKind
 from apsim.closed_form import WeightPlan
 from apsim.counts import Counts
+from apsim.errors import ProgramError
 from apsim.functions import Function, table
 from apsim.functions.cnn import default_scheme
 from apsim.functions.table import Entry
 from apsim.nn.model import Integers
 from apsim.nn.model.words import Words
 from apsim.nn.on_ap.layer_run import NOTHING, Forecast
-from apsim.nn.on_ap.mapping import Fold, chunks, fold_sums, fold_windows, fold_words
+from apsim.nn.on_ap.mapping import Fold, chunks, fold_groups, fold_sums, fold_windows, fold_words
 from apsim.nn.rules.recipes import Share
 
 __all__ = [
     "Loads", "Requantization", "Setting", "Task", "WeightedSums", "add", "extremes", "looked_up",
-    "multiply", "products", "relu", "requantized", "weighted_sums", "window_maxima", "window_sums",
+    "multiply", "normalized", "products", "relu", "requantized", "weighted_sums",
+    "window_maxima", "window_sums",
 ]  # fmt: skip
 
 Sizes = tuple[tuple[str, Any], ...]
@@ -39,7 +41,8 @@ class Setting:
 
     `requant` is who turns accumulators into activations, "host" or "ap"; `mapping` is how
     products are laid over rows (a row of `plan.MAPPINGS`, or "auto": what costs less in `cost`).
-    `columns` are those of a CAP, of which there are `caps`.
+    `columns` are those of a CAP, of which there are `caps`; `broadcast` is how a word comes to
+    all rows of its group, a key of `ops.rows.BROADCASTS`.
     """
 
     kind: ApKind
@@ -50,6 +53,7 @@ class Setting:
     columns: int = 160
     cost: str = "energy"
     caps: int = 4096
+    broadcast: str = "group"
 
 
 @dataclass(frozen=True)
@@ -231,6 +235,25 @@ def looked_up(
         for count, values in tables
     )
     return Task(f"table ({name})", loads)
+
+
+def normalized(
+    function: str, groups: int, size: int, bits: int, on: Setting, **more: Any
+) -> Task:  # fmt: skip
+    """`groups` groups of `size` words of `bits` bits by "softmax", "layer_norm" or "rms_norm".
+
+    A word in each row; `more` is what the function's row wants besides.  Raises `ProgramError`
+    where one group does not fit a CAP.
+    """
+    sizes = {"M": bits, "T": size, "broadcast": on.broadcast, "dirty": True} | more
+    one = _loads(function, on, Fold(1, 1, 0), sizes).program(1)
+    if one.rows > on.rows or one.columns > on.columns:
+        raise ProgramError(
+            f"{one.name} of {size} words of {bits} bits wants {one.rows} rows and {one.columns} "
+            f"columns; a CAP has {on.rows} rows and {on.columns} columns"
+        )
+    fold = fold_groups(groups, one.rows, on.rows)
+    return Task(one.name, (_loads(function, on, fold, sizes),))
 
 
 def relu(count: int, bits: int, on: Setting) -> Task:

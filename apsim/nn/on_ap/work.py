@@ -77,7 +77,8 @@ def _merged(chip: Chip, merge: Loads, pieces: list[Loads], sums: list[Integers])
 
 
 def grouped(chip: Chip, task: Task, groups: Integers) -> tuple[Integers, Part]:
-    """A function of groups of words [K, S], one load after another: a word for each group."""
+    """A function of groups of words [K, S], one load after another: a word for each group [K], or
+    for each of its words [K, S]."""
     watch = Watch(chip)
     values = _each_load(chip, task.loads[0], groups)
     return values, watch.part(task)
