@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from itertools import product
 from pathlib import Path
 
@@ -111,7 +112,9 @@ def assert_found_at_once(some: list[tuple[dict[int, int], dict[int, int]]]) -> N
         (tuple(key.items()), tuple((*w, COUNTED) for w in write.items())) for key, write in some
     ]
     found = at_once(counted, 4)
-    for first in product((0, 1), repeat=4) if found else ():
+    if found is None:
+        return
+    for first in product((0, 1), repeat=4):
         cells, tags = list(first), []
         shared = all(first[line] == bit for line, bit in found.shared)
         hit = shared and len({first[line] for line in found.differ}) != 1
@@ -137,11 +140,12 @@ def test_tags_of_a_product_found_at_once_are_those_of_its_passes(data: st.DataOb
     lines = data.draw(st.permutations(range(4)))
     code = multiply("A", "B", "P").on(Layout(A=8, B=8, P=16)).code
     piece = next(one for one in plan(code).pieces if len(one.lut_step.passes) == 4)
-    turned = [
-        tuple({lines[at]: bit ^ flip[at] for at, bit, *_ in part} for part in one)
-        for one in piece.lut_step.passes
-    ]
-    assert_found_at_once(turned)
+
+    def turned(cells: Sequence[tuple[int, ...]]) -> dict[int, int]:
+        return {lines[at]: bit ^ flip[at] for at, bit, *_ in cells}
+
+    passes = piece.lut_step.passes
+    assert_found_at_once([(turned(key), turned(write)) for key, write in passes])
 
 
 def test_the_rows_that_a_product_changes_are_those_where_two_lines_differ() -> None:
