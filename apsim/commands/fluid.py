@@ -166,7 +166,8 @@ def _model(args: argparse.Namespace) -> Model:
     from apsim.nn.zoo import sources, synthetic
 
     model = sources.model(args.model, seed=args.seed)
-    return scales.with_scales(model) if args.model in synthetic.network_names() else model
+    bare = args.model in synthetic.network_names()  # integers alone, without scales
+    return scales.with_scales(model) if bare else model
 
 
 def _images(args: argparse.Namespace, model: Model) -> tuple[Images, Images | None]:

@@ -66,7 +66,7 @@ def model(
         found = found.at(budget_widths(name, bits.removeprefix(BUDGET)))
         return found if rule is None else precision.with_rule(found, rule)
     widths = None if bits is None else parse_bits(bits)
-    if name in synthetic.network_names():
+    if synthetic.is_name(name):
         found = synthetic.network(name, 8 if widths is None else widths, seed=seed)
         return found if rule is None else precision.with_rule(found, rule)
     if name in bundled.BUNDLED or Path(name).suffix not in bundled.SUFFIXES:
@@ -84,7 +84,12 @@ def model(
 def _require_known(name: str) -> None:
     """Refuse a name that is no network's and no file's, with the nearest one."""
     known = (*bundled.BUNDLED, *synthetic.network_names())
-    if name in known or Path(name).suffix or (name and Path(name).exists()):
+    if (
+        name in known
+        or synthetic.is_name(name)
+        or Path(name).suffix
+        or (name and Path(name).exists())
+    ):
         return
     near = get_close_matches(name, known, 1)
     hint = f"; did you mean {near[0]!r}?" if near else ""
@@ -141,7 +146,7 @@ def inputs(
         _require_images(wanted, len(own))
         taken = real.quantize(network, own.images[:wanted])
         return {network.input: taken}, own.labels[:wanted]
-    if network.name in synthetic.network_names():
+    if synthetic.is_name(network.name):
         wanted = 1 if images is None else images
         _require_images(wanted)
         return {network.input: synthetic.inputs(network, wanted, seed=seed)}, None
