@@ -209,6 +209,28 @@ class Table(Layer):
 
 
 @dataclass(frozen=True, eq=False, kw_only=True)
+class Steps(Layer):
+    """A function of a wide word by the words where it changes: a table for sums.
+
+    `values[which, n]`, n being how many of the rising `breaks[which]` the word reaches; lines
+    of unequal length end in the greatest integer.  `unit` is the scale (one, or one for each
+    channel) of the words that it was made for, `function` what it is.
+    """
+
+    op: ClassVar[str] = "steps"
+    breaks: Integers
+    values: Integers
+    which: Integers = field(default_factory=lambda: np.zeros(1, np.int32))
+    unit: tuple[float, ...] = ()
+    function: str = ""
+
+    @property
+    def on_host(self) -> str:
+        """What the host looks up."""
+        return f"arithmetic (steps of {self.function})"
+
+
+@dataclass(frozen=True, eq=False, kw_only=True)
 class Rearrange(Layer):
     """Words brought to other places, or constants, and nothing computed.
 
@@ -230,9 +252,13 @@ class Rearrange(Layer):
 
 @dataclass(frozen=True, eq=False, kw_only=True)
 class Multiply(Layer):
-    """`(a - za) * (b - zb)`, word by word, with the inputs' zero points; then `requant`."""
+    """`(a - za) * (b - zb)`, word by word, with the inputs' zero points; then `requant`.
+
+    `gain` multiplies the real product, in the factor of the requantization.
+    """
 
     op: ClassVar[str] = "multiply"
+    gain: float = 1.0
     relu: bool = False
     requant: Requant | None = None
 
@@ -281,9 +307,11 @@ class MatMul(Layer):
     """`sum((a - za) * (b - zb))` of a [..., T, K] and b [..., K, U], or [..., U, K] where
     `transposed` says so; then `requant`.  The axes before the last two are equal.
     `dense` marks what its file calls a fully connected layer, which TFLite rounds otherwise.
+    `gain` multiplies the real products, in the factor of the requantization.
     """
 
     op: ClassVar[str] = "matmul"
+    gain: float = 1.0
     transposed: bool = False
     dense: bool = False
     relu: bool = False
@@ -297,17 +325,21 @@ class MatMul(Layer):
 
 @dataclass(frozen=True, eq=False, kw_only=True)
 class Interpolate(Layer):
-    """Four neighbours weighed by their nearness, on a grid of 1/1024 (bilinear resizing).
+    """Four neighbours weighed by their nearness, on a `grid` of 1/1024 (bilinear resizing).
 
     `rows` [H', 3] and `columns` [W', 3] hold the lower neighbour, the upper one, and the
-    upper one's weight in 1024ths, of each output row and column; planes are [C, H, W].
-    Where a specification weighs in float32, `fractions` holds the upper ones' weights.
+    upper one's weight in parts of `grid` (for rows, for columns), of each output row and
+    column; planes are [C, H, W].  Where a specification weighs in float32, `fractions` holds
+    the upper ones' weights.  With a `requant` the sum of `(x - zero point)` times integer
+    weights is divided by the grid and rounded once; TFLite, without one, rounds the words.
     """
 
     op: ClassVar[str] = "interpolate"
     rows: Integers
     columns: Integers
     fractions: tuple[Floats, ...] = ()
+    grid: tuple[int, int] = (1024, 1024)
+    requant: Requant | None = None
 
     @property
     def on_host(self) -> str:

@@ -26,13 +26,14 @@ if TYPE_CHECKING:
     from apsim.nn.on_ap.seconds import Seconds
     from apsim.nn.runtime import Run
 
-__all__ = ["run_json", "run_lines", "run_table"]
+__all__ = ["DROPPED", "run_json", "run_lines", "run_table"]
 
 SCHEMA = "apsim.run/1"
 ROW = ("kind", "groups", "i", "j", "u", "window", "windows", "relu")
 WIDE_ONLY = ("operation", "shape", "paper")
 LARGE = 10**9  # multiplications from which on a run says what its time went into
-LAYER_WIDTH = {False: 36, True: 11}  # of long names, by whether the table is short
+DROPPED = ("reads", "loads", "a/w")  # of the short table, in this order, where there is no room
+LAYER_WIDTH = {False: 36, True: 20}  # of long names, by whether the table is short
 MARKED = (*LABELS, "flag_propagation", "normalization", "word_moves", "broadcast")
 """Labels in networks: they take maxima by moves, or by a chain without that term."""
 COLUMNS = (
@@ -107,9 +108,9 @@ def verdict(bit_exact: bool, counts_match: bool) -> str:
     """One word for a layer: what parts it from its twin and its prediction, if anything."""
     if bit_exact and counts_match:
         return "exact"
-    return " and ".join(
-        ["value differs"] * (not bit_exact) + ["count differs"] * (not counts_match)
-    )
+    if not bit_exact and not counts_match:
+        return "value and count differ"
+    return "count differs" if bit_exact else "value differs"
 
 
 def run_lines(run: Run) -> list[str]:
