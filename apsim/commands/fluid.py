@@ -204,7 +204,7 @@ def _space(
     from apsim.nn import search
     from apsim.nn.zoo.sensitivities import nearest
 
-    known = tuple(layer.name for layer in model.weighted)
+    known = tuple(layer.name for layer in model.fluid)
     for name in losses.losses:
         if name not in known:
             hint = nearest(name, known)

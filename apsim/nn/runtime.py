@@ -243,7 +243,7 @@ class _Progress:
             layer.op,
             tuple(done.output.shape[1:]),
             self.model.tensors[layer.inputs[0]].bits,
-            self._factor_bits(layer),
+            self._second_width(layer),
             macs(self.model, layer, self.images),
             done.parts,
             done.host,
@@ -253,11 +253,12 @@ class _Progress:
             done.choice,
         )
 
-    def _factor_bits(self, layer: Layer) -> int | None:
-        """Bits of the weights, or of the second of two activations that are multiplied."""
-        if isinstance(layer, MatMul):
-            return self.model.tensors[layer.inputs[1]].bits
-        return layer.weight_bits if isinstance(layer, Weighted) else None
+    def _second_width(self, layer: Layer) -> int | None:
+        """Bits of the weights, or of the second of two tensors that are multiplied."""
+        if isinstance(layer, Weighted):
+            return layer.weight_bits
+        both = isinstance(layer, MatMul)
+        return self.model.tensors[layer.inputs[1]].bits if both else None
 
     def _forget(self) -> None:
         if self.keep == "all":

@@ -448,7 +448,7 @@ class Model(Tabular):
 
     def table(self) -> list[Record]:
         """A record for each layer: its kind, inputs, output shape and widths."""
-        bits = dict(zip((layer.name for layer in self.weighted), self.bits, strict=True))
+        bits = dict(zip((layer.name for layer in self.fluid), self.bits, strict=True))
         return [
             {
                 "layer": layer.name,
@@ -474,15 +474,30 @@ class Model(Tabular):
 
     @property
     def weighted(self) -> tuple[Weighted, ...]:
-        """The layers with weights in running order: those that a list of widths names."""
+        """The layers with weights in running order."""
         return tuple(layer for layer in self.layers if isinstance(layer, Weighted))
 
     @property
+    def fluid(self) -> tuple[Layer, ...]:
+        """The layers that a list of widths names, in running order.
+
+        They are those with weights, products of two tensors, and the AP's own softmax.
+        """
+        return tuple(layer for layer in self.layers if _is_fluid(layer))
+
+    @property
     def bits(self) -> tuple[tuple[int, int], ...]:
-        """(input bits, weight bits) of each layer with weights."""
-        return tuple(
-            (self.tensors[layer.inputs[0]].bits, layer.weight_bits) for layer in self.weighted
-        )
+        """A pair for each layer of `fluid`: bits of its input and of its weights.
+
+        A product of two tensors has those of its two inputs, a softmax twice those of its own.
+        """
+        return tuple(self._bits_of(layer) for layer in self.fluid)
+
+    def _bits_of(self, layer: Layer) -> tuple[int, int]:
+        given = self.tensors[layer.inputs[0]].bits
+        if isinstance(layer, Weighted):
+            return given, layer.weight_bits
+        return given, self.tensors[layer.inputs[-1]].bits
 
     def called(self, name: str) -> str:
         """What the model's own file calls an input tensor."""
@@ -498,7 +513,7 @@ class Model(Tabular):
         raise InputError(f"model {self.name!r} has no layer {name!r}; it has {known}")
 
     def at(self, bits: int | Sequence[int | tuple[int, int]]) -> Model:
-        """Give the same network at other widths, one entry for each layer of `weighted`.
+        """Give the same network at other widths, one entry for each layer of `fluid`.
 
         See `precision.at`.
         """
@@ -515,6 +530,11 @@ class Model(Tabular):
 
     def __str__(self) -> str:
         return "\n".join([repr(self), *(_line(layer, self.tensors) for layer in self.layers)])
+
+
+def _is_fluid(layer: Layer) -> bool:
+    own_softmax = isinstance(layer, Softmax) and layer.rule == "ap"
+    return own_softmax or isinstance(layer, Weighted | MatMul)
 
 
 def _only(names: Sequence[str], model: str, what: str) -> str:
