@@ -97,7 +97,7 @@ def _picked(
     joint: Joint, names: Sequence[str], output: str, tensor: Tensor, ends: Ends
 ) -> Rearrange:
     assert joint.index is not None
-    words = np.zeros(1, np.int64)
+    words: Integers = np.zeros(1, np.int64)
     if joint.fill is not None:
         real = np.asarray(joint.fill, np.float64)
         words = np.clip(rounded(real, ends.target), ends.lo, ends.hi) - tensor.zero_point
