@@ -12,7 +12,14 @@ import argparse
 from contextlib import contextmanager
 from typing import TYPE_CHECKING, Any
 
-from apsim.commands.options import add_csv, add_json, add_technology, add_wide
+from apsim.commands.options import (
+    add_csv,
+    add_json,
+    add_technology,
+    add_wide,
+    write_json,
+    write_text,
+)  # fmt: skip
 from apsim.errors import InputError
 
 if TYPE_CHECKING:
@@ -26,7 +33,6 @@ if TYPE_CHECKING:
 
 __all__ = ["add_parser"]
 
-WIDE = 130
 DROPPED = ("EDP [J s]", "cycles", "measured")  # in this order, where there is no room
 
 
@@ -273,22 +279,15 @@ def _show(found: Outcome) -> None:
     from apsim.report.run.fluid import fluid_lines, fluid_table
     from apsim.report.screen import screen
 
-    console = screen(WIDE)
+    console = screen()
     console.fit(fluid_table(found), DROPPED)
     for line in fluid_lines(found):
         console.say(line)
 
 
 def _write(args: argparse.Namespace, found: Outcome) -> None:
-    from apsim.files import write_json, write_text
     from apsim.report.run.fluid import fluid_csv, fluid_json, fluid_plot
 
-    if args.json:
-        write_json(args.json, fluid_json(found))
-        print(f"wrote {args.json}")
-    if args.csv:
-        write_text(args.csv, fluid_csv(found))
-        print(f"wrote {args.csv}")
-    if args.plot:
-        write_text(args.plot, fluid_plot(found))
-        print(f"wrote {args.plot}")
+    write_json(args.json, lambda: fluid_json(found))
+    write_text(args.csv, lambda: fluid_csv(found))
+    write_text(args.plot, lambda: fluid_plot(found))

@@ -11,6 +11,7 @@ import argparse
 from typing import TYPE_CHECKING
 
 from apsim.commands.judging import add_check_option, add_import_options, options_of, told
+from apsim.commands.options import write_json, write_text
 from apsim.errors import InputError
 
 if TYPE_CHECKING:
@@ -67,7 +68,7 @@ def _run(args: argparse.Namespace) -> int:
 
 def _survey(args: argparse.Namespace) -> int:
     """One line for each file as it is looked at, then what blocks most of them."""
-    from apsim.files import require_writable, write_json, write_text
+    from apsim.files import require_writable
     from apsim.nn.importers import survey
     from apsim.report.survey import csv_of, file_line, json_of, ranking_lines
 
@@ -79,12 +80,8 @@ def _survey(args: argparse.Namespace) -> int:
         print(file_line(one), flush=True)
         files.append(one)
     print("\n".join(ranking_lines(files)))
-    if args.json:
-        write_json(args.json, json_of(files))
-        print(f"wrote {args.json}")
-    if args.csv:
-        write_text(args.csv, csv_of(files))
-        print(f"wrote {args.csv}")
+    write_json(args.json, lambda: json_of(files))
+    write_text(args.csv, lambda: csv_of(files))
     return 0
 
 

@@ -305,7 +305,6 @@ def _normalize(layer: Normalize, shapes: list[Shape], place: str, model: Model) 
 
 def _norm_on_ap(layer: Normalize, given: Tensor, output: Tensor, place: str) -> None:
     size = given.shape[-1]
-    need(size & (size - 1) == 0, place, "a power of two of words in the last axis", size)
     need(given.signed and 2 * given.bits + 2 * size.bit_length() <= 62, place,
          "a signed input whose squares sum up to 62 bits", given)  # fmt: skip
     need(layer.kind == "layer" or given.zero_point == 0, place, "zero point 0", given.zero_point)

@@ -161,7 +161,8 @@ def _from_sums(
             parts = [*parts, part]
         return job.done(sums.reshape(shape), *parts)
     requant: Requant | None = layer.requant
-    acc = sums + _along(getattr(layer, "bias", 0), sums.ndim, axis)
+    bias = 0 if tasks.hold_bias(plan.body) else getattr(layer, "bias", 0)
+    acc = sums + _along(bias, sums.ndim, axis)
     q = acc if requant is None else rules.scale(acc, requant, axis=axis)
     if layer.relu:
         q, part = work.rowwise(job.chip, _host_relu(job, q), q)

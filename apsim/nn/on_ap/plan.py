@@ -12,6 +12,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import dataclass, replace
+from itertools import repeat
 from typing import Any
 
 import numpy as np
@@ -23,6 +24,7 @@ from apsim.nn.model import (
     Add,
     AvgPool,
     Conv2d,
+    Integers,
     Layer,
     Linear,
     MatMul,
@@ -134,7 +136,17 @@ def _weights(layer: Weighted, outputs: int, act: Words, on: Setting) -> tuple[Ta
     groups = layer.groups if isinstance(layer, Conv2d) else 1
     lines = layer.weights.reshape(groups, -1, int(np.prod(layer.weights.shape[1:])))
     pixels = outputs // len(layer.weights)
-    return tuple(tasks.weighted_sums(some, pixels, act, on) for some in lines)
+
+    def made(bias: Integers | None) -> tuple[Task, ...]:
+        return tuple(
+            tasks.weighted_sums(some, pixels, act, on, bias=mine, beside=groups)
+            for some, mine in zip(lines, repeat(None) if bias is None else bias, strict=False)
+        )
+
+    if on.requant == "ap":  # whose recipes add the bias
+        return made(None)
+    body = made(np.broadcast_to(layer.bias, len(layer.weights)).reshape(groups, -1))
+    return body if tasks.hold_bias(body) else made(None)
 
 
 MAPPINGS: dict[str, Callable[[Weighted, int, Words, Setting], tuple[Task, ...]]] = {
@@ -205,7 +217,7 @@ def _from_sums(
             )
             after = tasks.requantized(done, count, shares, on, paper)
             return Plan(body, (after,), before, host, "ap")
-    own = ("bias",) if hasattr(layer, "bias") else ()
+    own = ("bias",) if hasattr(layer, "bias") and not tasks.hold_bias(body) else ()
     by_host = (*host, *own, *([f"requantize ({requant.rule})"] if requant else []))
     if not layer.relu:
         return Plan(body, (), before, by_host)

@@ -7,7 +7,9 @@ from the fold, what they take from the row's closed forms.  No data, and no prog
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+import itertools
+from collections.abc import Iterator, Sequence
+from contextlib import suppress
 from dataclasses import dataclass, replace
 from functools import cached_property, lru_cache
 from typing import Any
@@ -27,8 +29,8 @@ from apsim.nn.on_ap.mapping import Fold, chunks, fold_groups, fold_sums, fold_wi
 from apsim.nn.rules.recipes import Share
 
 __all__ = [
-    "Loads", "Requantization", "Setting", "Task", "WeightedSums", "add", "extremes", "looked_up",
-    "multiply", "normalized", "products", "relu", "requantized", "weighted_sums",
+    "Loads", "Requantization", "Setting", "Task", "WeightedSums", "add", "extremes", "hold_bias",
+    "looked_up", "multiply", "normalized", "products", "relu", "requantized", "weighted_sums",
     "window_maxima", "window_sums",
 ]  # fmt: skip
 
@@ -139,27 +141,63 @@ class Requantization(Task):
 class WeightedSums(Task):
     """Sums of words times weights [i, J] that the program holds: rows are output pixels.
 
-    `words` is how they are coded, "u" or "o"; the paper has no equation for it.
+    `plans` are those of the parts that the words of a sum are split into, one as a rule; `words`
+    is how words are coded, "u" or "o"; the paper has no equation for it.
     """
 
-    plan: WeightPlan
+    plans: tuple[WeightPlan, ...]
     fold: Fold
-    weights: Integers
     words: str
+
+    @property
+    def plan(self) -> WeightPlan:
+        """Of all words, or of the first part."""
+        return self.plans[0]
+
+    @property
+    def parts(self) -> Iterator[tuple[WeightPlan, slice]]:
+        """Each part, and its words."""
+        ends = itertools.accumulate((plan.words for plan in self.plans), initial=0)
+        return zip(self.plans, (slice(*pair) for pair in itertools.pairwise(ends)), strict=True)
 
     @cached_property
     def forecast(self) -> Forecast:
         """The closed form times loads."""
-        loads, terms = self.fold.loads, self.plan.terms
-        return Forecast(1, self.plan.counts, NOTHING, terms) * loads
+        each = (Forecast(1, plan.counts, NOTHING, plan.terms) for plan in self.plans)
+        return sum(each, Forecast()) * self.fold.loads
 
 
-def weighted_sums(weights: Integers, pixels: int, act: Words, on: Setting) -> WeightedSums:
-    """Weights [i, J] for `pixels` rows over the batch; `ProgramError` where it does not fit."""
-    _, plan = closed_form.weights(weights, act.bits, on.columns)
+def weighted_sums(
+    weights: Integers,
+    pixels: int,
+    act: Words,
+    on: Setting,
+    *,
+    bias: Integers | None = None,
+    beside: int = 1,
+) -> WeightedSums:
+    """Weights [i, J] for `pixels` rows over the batch; `ProgramError` where it does not fit.
+
+    Presets hold `bias` int[i] where they can.  Where latency is to be least, fewer outputs stand
+    in a CAP and the words of a sum are split over CAPs, as the chip has them for so many layers
+    `beside` each other.
+    """
     fold = fold_words(pixels, on.rows)
-    return WeightedSums(
-        name="weighted sums", loads=(), plan=plan, fold=fold, weights=weights, words=act.coding
+    _, whole = closed_form.weights(weights, act.bits, on.columns, bias=bias)
+    plans: tuple[WeightPlan, ...] = (whole,)
+    if on.cost == "latency":
+        loads = fold.loads * beside
+        shared = closed_form.spread(whole, loads, on.caps)
+        with suppress(ProgramError):  # no room for what others send: each CAP does all of a sum
+            apart = closed_form.split(weights, whole, on.columns, shared)
+            plans = min(plans, apart, key=lambda p: closed_form.latency(p, loads, on.caps))
+    return WeightedSums(name="weighted sums", loads=(), plans=plans, fold=fold, words=act.coding)
+
+
+def hold_bias(body: Sequence[Task]) -> bool:
+    """Whether accumulators begin with the layer's bias, so that nobody else adds it."""
+    return bool(body) and all(
+        isinstance(task, WeightedSums) and task.plan.raised is not None for task in body
     )
 
 
