@@ -32,6 +32,7 @@ from apsim.nn.importers.tflite_layouts import (
 )
 from apsim.nn.model import (
     Entry,
+    Interpolate,
     Layer,
     Model,
     Origin,
@@ -263,7 +264,7 @@ class Lowering(Layouts):
         elif relu:
             clip = replace(clip, lo=max(clip.lo, tensor.zero_point))
         self.tensors[name] = tensor
-        if hasattr(layer, "requant"):
+        if hasattr(layer, "requant") and not isinstance(layer, Interpolate):
             layer = self.refilled(replace(layer, requant=PLACEHOLDER), clip)  # type: ignore[call-arg]
         self.emit(layer, tensor)
         if tensor.shape != own:

@@ -212,9 +212,8 @@ class Table(Layer):
 class Steps(Layer):
     """A function of a wide word by the words where it changes: a table for sums.
 
-    `values[which, n]`, n being how many of the rising `breaks[which]` the word reaches; lines
-    of unequal length end in the greatest integer.  `unit` is the scale (one, or one for each
-    channel) of the words that it was made for, `function` what it is.
+    `values[which, n]`, n being how many of the rising `breaks[which]` the word reaches.  `unit`
+    is the scale of the words that it was made for (each channel's), `function` what it is.
     """
 
     op: ClassVar[str] = "steps"
@@ -329,9 +328,8 @@ class Interpolate(Layer):
 
     `rows` [H', 3] and `columns` [W', 3] hold the lower neighbour, the upper one, and the
     upper one's weight in parts of `grid` (for rows, for columns), of each output row and
-    column; planes are [C, H, W].  Where a specification weighs in float32, `fractions` holds
-    the upper ones' weights.  With a `requant` the sum of `(x - zero point)` times integer
-    weights is divided by the grid and rounded once; TFLite, without one, rounds the words.
+    column; planes are [C, H, W].  `fractions` holds them where they are float32.  With a
+    `requant` the sum of weighed `x - zero point` is divided by the grid and rounded once.
     """
 
     op: ClassVar[str] = "interpolate"
