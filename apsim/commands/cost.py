@@ -15,12 +15,15 @@ from typing import TYPE_CHECKING, Any
 from apsim.commands.options import (
     KINDS,
     add_also,
+    add_array,
     add_chip,
     add_csv,
     add_json,
     add_technology,
     add_wide,
     write_csv,
+    write_json,
+    write_text,
 )  # fmt: skip
 from apsim.errors import ApsimError, InputError
 
@@ -32,7 +35,6 @@ if TYPE_CHECKING:
 
 __all__ = ["add_parser"]
 
-WIDE = 240  # where nobody looks, nothing is cut short
 NET = (
     "a bundled network, a layer table (.csv), a model (a bundled one or a file), or the "
     "JSON of `apsim run --json`"
@@ -57,10 +59,11 @@ def add_parser(subparsers: argparse._SubParsersAction[argparse.ArgumentParser]) 
     add("--write-voltage", type=float, metavar="V", help="volts of cell writes (default: V_DD)")
     add("--activity", choices=("paper", "executed"), help="averages, or those of a run made here")
     add("--input", metavar="FILE", help="with --activity executed: inputs from .npy or .npz")
+    add_array(parser, None)
     laid = "both mappings of each weighted layer side by side, and the one that is taken; with "
     laid += "--activity executed: how the run lays products out"
     add("--mapping", choices=("im2col", "weights", "auto"), help=laid)
-    costs = "with --mapping auto: what is to be less, by forecast (default energy)"
+    costs = "with --mapping auto or weights: what is to be least, by forecast (default energy)"
     add("--cost", choices=("energy", "cycles", "latency"), help=costs)
     add("--plot", metavar="FILE", help="with --mapping: draw both (SVG)")
     add_json(parser, "the cost")
@@ -81,9 +84,11 @@ def _run(args: argparse.Namespace) -> int:
         technology = technology.at_write_voltage(args.write_voltage)
     if args.input is not None and args.activity != "executed":
         raise InputError("--input: only a run takes inputs; add --activity executed")
+    if args.array is not None and args.activity != "executed":
+        raise InputError("--array: only a run has arrays; add --activity executed")
     require_writable(args.json, args.csv, args.plot)
-    if args.cost and args.mapping != "auto":
-        raise InputError("--cost goes with --mapping auto: the others are not chosen by a cost")
+    if args.cost and args.mapping not in ("auto", "weights"):
+        raise InputError("--cost goes with --mapping auto or weights: im2col knows one way")
     if args.plot and (not args.mapping or args.activity == "executed"):
         raise InputError("--plot goes with --mapping, by forecast: it draws both mappings")
     if args.net.endswith(".json"):
@@ -112,7 +117,7 @@ def _infer(args: argparse.Namespace, chip: Chip, technology: Technology) -> Infe
 def _read(args: argparse.Namespace) -> dict[str, Any]:
     from apsim.report.cost.executed import read_run
 
-    for name in ("bits", "images", "input", "ap", "mapping"):
+    for name in ("bits", "images", "input", "ap", "mapping", "array"):
         if getattr(args, name) is not None:
             raise InputError(f"--{name}: a run has its own; give another run instead")
     if args.activity == "paper":
@@ -133,7 +138,7 @@ def _emulate(args: argparse.Namespace, chip: Chip) -> dict[str, Any]:
     images, labels = _images(args, model)
     where = nn.Chip.preset(
         args.chip, ap=chip.ap, engine="fused",
-        mapping=args.mapping or "im2col", cost=args.cost or "energy",
+        mapping=args.mapping or "im2col", cost=args.cost or "energy", array=args.array or "load",
     )  # fmt: skip
     with Bar(model, len(next(iter(images.values())))) as bar:
         done = nn.run(model, images, where, labels=labels, keep="outputs", watcher=bar)
@@ -160,7 +165,6 @@ def _averages(args: argparse.Namespace, found: Inference) -> int:
 
 def _mappings(args: argparse.Namespace, chip: Chip) -> int:
     from apsim.ap_kind import ApKind
-    from apsim.files import write_text
     from apsim.nn.on_ap.tasks import Setting
     from apsim.nn.zoo import sources
     from apsim.report.cost import mappings
@@ -176,11 +180,10 @@ def _mappings(args: argparse.Namespace, chip: Chip) -> int:
     _show(
         lambda short: mappings.mappings_table(title, layers, short=short),
         mappings.mappings_lines(layers, on),
+        mappings.DROPPED,
     )
     _write(args, mappings.mappings_json(model, layers, on), mappings.mappings_rows(layers))
-    if args.plot:
-        write_text(args.plot, mappings.draw(title, layers))
-        print(f"wrote {args.plot}")
+    write_text(args.plot, lambda: mappings.draw(title, layers))
     return 0
 
 
@@ -196,22 +199,17 @@ def _executed(
     return 0
 
 
-def _show(table: Callable[[bool], Table], lines: Sequence[str]) -> None:
+def _show(
+    table: Callable[[bool], Table], lines: Sequence[str], dropped: Sequence[str] = ()
+) -> None:
     from apsim.report.screen import screen
 
-    console = screen(WIDE)
-    whole = table(False)
-    needed = console.measure(whole, options=console.options.update(width=WIDE)).maximum
-    fits = needed <= console.width
-    console.print(whole if fits else table(True))
+    console = screen()
+    console.fit_one(table, dropped)
     for line in lines:
         console.say(line)
 
 
 def _write(args: argparse.Namespace, whole: dict[str, Any], rows: list[dict[str, Any]]) -> None:
-    from apsim.files import write_json
-
-    if args.json:
-        write_json(args.json, whole)
-        print(f"wrote {args.json}")
+    write_json(args.json, lambda: whole)
     write_csv(args.csv, rows)

@@ -12,7 +12,14 @@ import argparse
 from contextlib import contextmanager
 from typing import TYPE_CHECKING, Any
 
-from apsim.commands.options import add_csv, add_json, add_technology, add_wide
+from apsim.commands.options import (
+    add_csv,
+    add_json,
+    add_technology,
+    add_wide,
+    write_json,
+    write_text,
+)  # fmt: skip
 from apsim.errors import InputError
 
 if TYPE_CHECKING:
@@ -26,7 +33,6 @@ if TYPE_CHECKING:
 
 __all__ = ["add_parser"]
 
-WIDE = 130
 DROPPED = ("EDP [J s]", "cycles", "measured")  # in this order, where there is no room
 
 
@@ -38,7 +44,13 @@ def add_parser(subparsers: argparse._SubParsersAction[argparse.ArgumentParser]) 
         "fluid", help="find a bit width for each layer", description=__doc__.split("\n")[0]
     )
     add = parser.add_argument
-    add("model", metavar="MODEL", nargs="?", default="digits", help="digits (default), or a file")
+    add(
+        "model",
+        metavar="MODEL",
+        nargs="?",
+        default="digits",
+        help="digits (default), digits-vit, or a file",
+    )
     how = "additive (default): exact front of summed losses; walk: greedy; exhaustive: all"
     add("--search", choices=("additive", "walk", "exhaustive"), default="additive", help=how)
     what = "loss of a width: kl (default, needs no labels), loss, or errors"
@@ -120,12 +132,13 @@ def _search(
     from apsim.cost.technology import technology
     from apsim.nn import search
     from apsim.nn.search.outcome import Outcome
+    from apsim.nn.zoo import datasets
 
     model = _model(args)
     test, chosen_on = _images(args, model)
     bench = search.Bench(
         model, test, lambda: chip_of(args), technology(args.tech), batch=args.images,
-        check="all" if model.name == "digits" else "sample",
+        check="all" if model.name in datasets.OWNERS else "sample",
     )  # fmt: skip
     judge = None if chosen_on is None else search.Judge(model, chosen_on, args.measure, widths[-1])
     losses = _losses(args, model, chosen_on, widths, advance)
@@ -266,22 +279,15 @@ def _show(found: Outcome) -> None:
     from apsim.report.run.fluid import fluid_lines, fluid_table
     from apsim.report.screen import screen
 
-    console = screen(WIDE)
+    console = screen()
     console.fit(fluid_table(found), DROPPED)
     for line in fluid_lines(found):
         console.say(line)
 
 
 def _write(args: argparse.Namespace, found: Outcome) -> None:
-    from apsim.files import write_json, write_text
     from apsim.report.run.fluid import fluid_csv, fluid_json, fluid_plot
 
-    if args.json:
-        write_json(args.json, fluid_json(found))
-        print(f"wrote {args.json}")
-    if args.csv:
-        write_text(args.csv, fluid_csv(found))
-        print(f"wrote {args.csv}")
-    if args.plot:
-        write_text(args.plot, fluid_plot(found))
-        print(f"wrote {args.plot}")
+    write_json(args.json, lambda: fluid_json(found))
+    write_text(args.csv, lambda: fluid_csv(found))
+    write_text(args.plot, lambda: fluid_plot(found))

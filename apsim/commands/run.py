@@ -11,15 +11,18 @@ import argparse
 from typing import TYPE_CHECKING, Any
 
 from apsim.commands import judging
-from apsim.commands.judging import INPUT_SCALE, add_check_option, positive
+from apsim.commands.judging import add_check_option
 from apsim.commands.options import (
     KINDS,
+    add_array,
     add_chip,
     add_csv,
     add_json,
     add_output,
     add_wide,
     write_csv,
+    write_json,
+    wrote,
 )  # fmt: skip
 from apsim.errors import InputError
 
@@ -33,7 +36,6 @@ if TYPE_CHECKING:
 __all__ = ["add_chip_options", "add_parser", "chip_of"]
 
 JUDGES = ("onnxruntime", "onnxruntime-plain", "reference", "litert")
-WIDE = 180
 
 
 def add_parser(subparsers: argparse._SubParsersAction[argparse.ArgumentParser]) -> None:
@@ -42,7 +44,7 @@ def add_parser(subparsers: argparse._SubParsersAction[argparse.ArgumentParser]) 
         "run", help="run a quantized network on emulated APs", description=__doc__.split("\n")[0]
     )
     add = parser.add_argument
-    known = "digits (default), a network of the literature such as resnet50, or a file"
+    known = "digits (default), digits-vit, a network of the literature such as resnet50, or a file"
     add("model", metavar="MODEL", nargs="?", default="digits", help=known)
     add("--images", metavar="N", type=int, help="how many images (default: 16 digits, else 1)")
     add("--input", metavar="FILE", help="inputs [N, ...] from an .npy or .npz file")
@@ -51,7 +53,7 @@ def add_parser(subparsers: argparse._SubParsersAction[argparse.ArgumentParser]) 
     add("--bits", metavar="B", help="widths: 8, 8,4,8 or hawq:latency_0.5")
     add("--rule", metavar="R", help="requantization rule (default: the model's own)")
     add("--shape", metavar="N,C,H,W", help="the input's shape, where an ONNX file leaves axes open")
-    add("--input-scale", metavar="S", type=positive, help=INPUT_SCALE)
+    judging.add_import_options(parser)
     where = "who turns sums into activations: the host (default), or the AP in counted passes"
     add("--requant", choices=("host", "ap"), default="host", help=where)
     add("--seed", metavar="S", type=int, default=0, help="seed of random weights and images")
@@ -67,7 +69,7 @@ def add_parser(subparsers: argparse._SubParsersAction[argparse.ArgumentParser]) 
     add("--state", metavar="FILE", help="where a stream was left: read if there, then written")
     add("--schedule", metavar="FILE", help="batches under changing budgets (TOML), widths switched")
     add_chip_options(parser)
-    costs = "with --mapping auto: what is to be less, by forecast (default energy)"
+    costs = "with --mapping auto or weights: what is to be least, by forecast (default energy)"
     add("--cost", choices=("energy", "cycles", "latency"), help=costs)
     add_wide(parser)
     parser.set_defaults(run=_run)
@@ -85,7 +87,10 @@ def add_chip_options(parser: argparse.ArgumentParser) -> None:
     add("--threads", type=int, default=2, help="threads of the emulator (default 2)")
     laid = "how products of weights are laid out: im2col (default), weights in the program, or auto"
     add("--mapping", choices=("im2col", "weights", "auto"), default="im2col", help=laid)
+    shared = "a word to all rows of its group (softmax, norms): in one write (default), or by rows"
+    add("--broadcast", choices=("group", "rows"), default="group", help=shared)
     add("--literal", action="store_true", help="every load on an array of its own, one by one")
+    add_array(parser)
 
 
 def chip_of(args: argparse.Namespace) -> Chip:
@@ -102,6 +107,7 @@ def chip_of(args: argparse.Namespace) -> Chip:
         args.chip, ap=kind, engine=args.engine, threads=args.threads, literal=args.literal,
         rows=args.rows, columns=args.columns, requant=getattr(args, "requant", "host"),
         mapping=args.mapping, cost=getattr(args, "cost", None) or "energy",
+        broadcast=args.broadcast, array=args.array,
     )  # fmt: skip
 
 
@@ -114,12 +120,12 @@ def _run(args: argparse.Namespace) -> int:
         return _stream(args)
     if args.tensors and not args.output:
         raise InputError("--tensors goes with --output FILE, which the tensors are written to")
-    if args.cost and args.mapping != "auto":
-        raise InputError("--cost goes with --mapping auto: the others are not chosen by a cost")
+    if args.cost and args.mapping not in ("auto", "weights"):
+        raise InputError("--cost goes with --mapping auto or weights: im2col knows one way")
     chip = chip_of(args)
     model = sources.model(
         args.model, bits=args.bits, rule=args.rule, seed=args.seed,
-        shape=sources.parse_shape(args.shape), input_scale=args.input_scale,
+        shape=sources.parse_shape(args.shape), options=judging.options_of(args),
     )  # fmt: skip
     if model.states:
         return _streamed(args, model, chip)
@@ -163,34 +169,37 @@ def _streamed(args: argparse.Namespace, model: Model, chip: Chip) -> int:
     _write(done.run, args, held)
     if args.state:
         streaming.write_state(args.state, model, done.state)
-        print(f"wrote {args.state}")
+        wrote(args.state)
     return 0 if done.run.passed else 1
 
 
 def _stream(args: argparse.Namespace) -> int:
     """Batch after batch at the widths that each budget allows."""
     from apsim.cost.technology import technology
-    from apsim.files import write_json
     from apsim.nn import schedule
     from apsim.nn.zoo import calibration, sources
-    from apsim.report.run.schedule import schedule_json, schedule_lines, schedule_table
+    from apsim.report.bar import Working
+    from apsim.report.run import schedule as shown
     from apsim.report.screen import screen
 
-    for option in ("bits", "images", "output", "csv", "against", "checkpoint", "resume"):
+    for option in ("bits", "images", "output", "against", "checkpoint", "resume"):
         if getattr(args, option) is not None:
             raise InputError(f"--schedule goes without --{option}: the schedule says it")
     planned = schedule.read_schedule(args.schedule)
     model = sources.model(args.model, rule=args.rule, seed=args.seed)
     images = calibration.test_images(model, args.input)
-    took = tuple(
-        schedule.stream(model, planned, images, lambda: chip_of(args), technology("sram"),
-                        check=args.check)
-    )  # fmt: skip
-    screen(WIDE).print(schedule_table(model, took))
-    print("\n".join(schedule_lines(took)))
-    if args.json:
-        write_json(args.json, schedule_json(model, took))
-        print(f"wrote {args.json}")
+    took = []
+    with Working("images", sum(batch.images for batch in planned.batches)) as bar:
+        for one in schedule.stream(
+            model, planned, images, lambda: chip_of(args), technology("sram"), check=args.check
+        ):
+            took.append(one)
+            bar.advance(one.batch.images)
+    screen().fit(shown.schedule_table(model, took), shown.DROPPED)
+    print("\n".join(shown.schedule_lines(took)))
+    whole = shown.schedule_json(model, took)
+    write_json(args.json, lambda: whole)
+    write_csv(args.csv, whole["batches"])
     return 0 if all(one.passed for one in took) else 1
 
 
@@ -214,11 +223,11 @@ def _watched(
 
 
 def _show(run: Run) -> None:
-    from apsim.report.run.tables import run_lines, run_table
+    from apsim.report.run.tables import DROPPED, run_lines, run_table
     from apsim.report.screen import screen
 
-    console = screen(WIDE)
-    console.print(run_table(run, short=console.width < WIDE))
+    console = screen()
+    console.fit_one(lambda short: run_table(run, short=short), DROPPED)
     for line in run_lines(run):
         console.say(line)
 
@@ -226,14 +235,11 @@ def _show(run: Run) -> None:
 def _write(
     run: Run, args: argparse.Namespace, held: Held | None = None, verdict: Verdict | None = None
 ) -> None:
-    from apsim.files import write_json
     from apsim.report.run.tables import run_json
 
     if args.output:
         _save_outputs(run, args.output, args.tensors)
-    if args.json:
-        write_json(args.json, {**run_json(run), **judging.as_json(held, verdict)})
-        print(f"wrote {args.json}")
+    write_json(args.json, lambda: {**run_json(run), **judging.as_json(held, verdict)})
     write_csv(args.csv, run.table())
 
 
@@ -246,4 +252,4 @@ def _save_outputs(run: Run, path: str, tensors: bool) -> None:
     arrays: dict[str, Any] = {name: run.tensors[name] for name in names}
     with replacing(path) as stream:
         np.savez_compressed(stream, **arrays)
-    print(f"wrote {path}")
+    wrote(path)

@@ -14,6 +14,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from apsim.commands.debug import add_target, wanted
+from apsim.commands.options import wrote
 from apsim.errors import InputError
 
 if TYPE_CHECKING:
@@ -145,4 +146,4 @@ def _limits(session: Session, args: argparse.Namespace) -> Limits:
 
 
 def _say(name: str, note: str) -> None:
-    print(f"wrote {name}{f' ({note})' if note else ''}")
+    wrote(name, f" ({note})" if note else "")

@@ -196,6 +196,10 @@ class _Progress:
     ) -> None:
         """Work out the run's identity where a checkpoint needs it, and take one up."""
         if save is not None or resume is not None:
+            if self.chip.array == "cap":
+                raise InputError(
+                    "array cap goes without checkpoints: they do not hold what a CAP's cells do"
+                )
             self.identity = checkpoint.identity(self.model, self.tensors, self.chip, self.check)
         if resume is not None:
             found = checkpoint.read(resume, self.identity)

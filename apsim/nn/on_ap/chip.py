@@ -1,7 +1,8 @@
 """A chip of CAPs that runs functions load by load, and adds up what they took.
 
-The rule: a load is one function on one CAP whose cells hold 0 before it; the chip's
-counters hold what its loads executed, and nothing is taken from a formula.
+The rule: a load is one function on one array: one cut to the load whose cells hold 0 before it,
+or a CAP in use, with all its rows and what the load before left there.  The chip's counters
+hold what its loads executed, and nothing is taken from a formula.
 """
 
 from __future__ import annotations
@@ -20,6 +21,7 @@ from apsim.counts import Activity, Counts
 from apsim.errors import InputError, ProgramError
 from apsim.functions import Function
 from apsim.nn.on_ap.seconds import Clock
+from apsim.ops.rows import BROADCASTS
 from apsim.records import Record, Tabular
 
 __all__ = ["Chip", "Design", "design_of"]
@@ -55,7 +57,35 @@ def design_of(table: TableOfChip) -> Design:
 
 REQUANT = ("host", "ap")
 MAPPINGS = ("im2col", "weights", "auto")
+ARRAYS = ("load", "cap")
 COSTS = ("energy", "cycles", "latency")
+
+
+class UsedCap:
+    """The cells of one CAP, on which all loads run one after another, and nobody clears them.
+
+    Its arrays have all `rows` of the CAP and the columns of a load: a step of a column acts on
+    every row, one of a row on the load's columns.  Cells beyond these keep what they hold.
+    """
+
+    def __init__(self, engine: str, rows: int) -> None:
+        self.engine, self.rows = engine, rows
+        self.cells = np.zeros((rows, 0), bool)
+        self.now: Cam | None = None
+
+    def array(self, columns: int) -> Cam:
+        """The CAP's first `columns` columns, as the last load left them."""
+        if self.now is None or self.now.columns != columns:
+            self._take_back()
+            more = max(columns - self.cells.shape[1], 0)
+            self.cells = np.pad(self.cells, ((0, 0), (0, more)))
+            self.now = cam.make(self.engine, self.rows, columns)
+            self.now.poke(self.cells[:, :columns])
+        return self.now
+
+    def _take_back(self) -> None:
+        if self.now is not None:
+            self.cells[:, : self.now.columns] = self.now.peek()
 
 
 def _whole(value: object, least: int) -> bool:
@@ -69,7 +99,11 @@ class Chip(Tabular):
     another where `literal` says so, and on the dense engine.  `requant` says who turns
     accumulators into activations: the "host", or the "ap" itself.  `mapping` says how products
     of weights are laid over CAPs: "im2col" (the paper's), "weights" (in the program), or for
-    each layer what costs less ("auto"), in `cost`.  `clock` says where the time went.
+    each layer what costs less ("auto"), in `cost`.  `broadcast` is how a word comes to all rows
+    of its group (a key of `ops.rows.BROADCASTS`).  `array` says what a load runs on: an array
+    cut to the "load" and zeroed before it, or a "cap" in use, all its rows, on the cells that the
+    load before left; counts are equal, activity differs, and loads then run one after another.
+    `clock` says where the time went.
     """
 
     def __init__(
@@ -83,6 +117,8 @@ class Chip(Tabular):
         requant: str = "host",
         mapping: str = "im2col",
         cost: str = "energy",
+        broadcast: str = "group",
+        array: str = "load",
     ) -> None:
         if engine not in cam.ENGINES:
             cam.make(engine, 1, 1)  # raises with the known names
@@ -90,15 +126,20 @@ class Chip(Tabular):
             raise InputError(f"wanted at least one thread, got {threads}")
         for name, value, known in (
             ("requant", requant, REQUANT), ("mapping", mapping, MAPPINGS), ("cost", cost, COSTS),
+            ("broadcast", broadcast, BROADCASTS),
+            ("array", array, ARRAYS),
         ):  # fmt: skip
             if value not in known:
                 raise InputError(f"{name}: wanted one of {', '.join(known)}, got {value!r}")
         self.requant, self.mapping, self.cost = requant, mapping, cost
+        self.broadcast = broadcast
         self.design, self.kind, self.engine = design, ApKind.named(ap), engine
-        self.threads, self.literal = threads, literal or engine == "dense"
+        self.threads, self.array = threads, array
+        self.literal = literal or engine == "dense" or array == "cap"
         self.counts, self.activity, self.loads = Counts(), Activity(), 0
         self.clock = Clock()
         self._arrays: dict[tuple[int, int], tuple[Cam, object]] = {}
+        self.used = UsedCap(engine, design.rows)
 
     @classmethod
     def preset(
@@ -112,6 +153,8 @@ class Chip(Tabular):
         requant: str = "host",
         mapping: str = "im2col",
         cost: str = "energy",
+        broadcast: str = "group",
+        array: str = "load",
         rows: int | None = None,
         columns: int | None = None,
     ) -> Chip:
@@ -131,7 +174,7 @@ class Chip(Tabular):
                 f"wanted CAPs of 2 rows and 1 column at least, got {design.rows} x {design.columns}"
             )
         return cls(design, ap=ap, engine=engine, threads=threads, literal=literal, requant=requant,
-                   mapping=mapping, cost=cost)  # fmt: skip
+                   mapping=mapping, cost=cost, broadcast=broadcast, array=array)  # fmt: skip
 
     def execute(self, function: Function, data: NDArray[np.uint64]) -> NDArray[np.uint64]:
         """Run one load on a CAP; gives the words put out, [rows or groups].
@@ -173,14 +216,19 @@ class Chip(Tabular):
     def _execute(
         self, function: Function, data: NDArray[np.uint64], loads: int
     ) -> NDArray[np.uint64]:
-        """Run a function on an array of zeros, and note what its loads took.
+        """Run a function on an array of zeros, or a CAP in use, and note what its loads took.
 
         No `loads`: it goes on with one that has begun, on the cells as they are.
         """
         self.clock.turn("load")
-        array, zero = self._array(function)
-        if loads:
-            array.restore(zero)
+        if self.array == "load":
+            array, zero = self._array(function)
+            if loads:
+                array.restore(zero)
+        else:
+            array = self.used.array(function.columns)
+            idle = np.zeros((len(data), array.rows - data.shape[1]), np.uint64)
+            data = np.hstack([data, idle])
         self.clock.turn("passes")
         out = np.zeros((function.ports, data.shape[1]), np.uint64)
         execution = controller.run(function.program, array, data, out)

@@ -8,7 +8,13 @@ from __future__ import annotations
 
 from apsim.cost import Technology
 
-__all__ = ["ONE_CAP", "OPERATIONS", "PAPER_LATENCY", "SPREAD", "cycles_of"]
+__all__ = ["ACTIVITY", "ONE_CAP", "OPERATIONS", "PAPER_LATENCY", "SPREAD", "cycles_of"]
+
+ACTIVITY = {
+    "load": "of arrays cut to each load and zeroed before it (--array cap: of a CAP in use)",
+    "cap": "of one CAP in use: all its rows, and what the load before left in them",
+}
+"""What the activity of a run is of, by what its loads ran on."""
 
 OPERATIONS = (
     "compares + writes + reads, one cycle each, all loads one after another "

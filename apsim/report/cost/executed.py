@@ -91,6 +91,7 @@ class ExecutedCost:
     technology: Technology
     layers: tuple[ExecutedLayer, ...]
     activity: str = "executed"
+    array: str = "load"
 
     @property
     def counts(self) -> Counts:
@@ -151,7 +152,10 @@ def cost_run(run: Mapping[str, Any], chip: Chip, technology: Technology) -> Exec
             for layer, row in zip(run["layers"], rows, strict=True)
         )
         requant = run.get("requant", "host")
-        return ExecutedCost(run["model"], ap, run["images"], requant, chip, technology, layers)
+        return ExecutedCost(
+            run["model"], ap, run["images"], requant, chip, technology, layers,
+            array=run.get("array", "load"),
+        )  # fmt: skip
     except (AttributeError, KeyError, TypeError, ValueError) as error:
         raise InputError(f"the run lacks an entry or has a wrong one: {error}") from error
 

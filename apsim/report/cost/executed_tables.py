@@ -7,7 +7,7 @@ from typing import Any
 from rich.table import Table
 
 from apsim.cost.technology import CHARGES
-from apsim.report.cost.assumed import PAPER_LATENCY, SPREAD, cycles_of
+from apsim.report.cost.assumed import ACTIVITY, PAPER_LATENCY, SPREAD, cycles_of
 from apsim.report.cost.executed import SOURCES, ExecutedCost, ExecutedLayer
 from apsim.report.cost.files import SCHEMA, energy_columns, layer_table, parameters, scaled
 
@@ -26,6 +26,7 @@ def executed_json(found: ExecutedCost) -> dict[str, Any]:
         "network": found.model,
         "activity": found.activity,
         "images": found.images,
+        "array": found.array,
         "ap": found.ap,
         "requant": found.requant,
         "vertical_add": "executed",
@@ -34,6 +35,7 @@ def executed_json(found: ExecutedCost) -> dict[str, Any]:
             "cycles_on_one_cap": cycles_of(found.technology),
             "latency_s": SPREAD,
             "model_cycles": PAPER_LATENCY,
+            "activity": ACTIVITY[found.array],
         },
         **parameters(found.chip, found.technology),
         "layers": executed_rows(found),
@@ -99,6 +101,7 @@ def executed_lines(found: ExecutedCost) -> list[str]:
         *_gap_lines(found),
         "compare, write, read: executed activity, every line that a compare or a read left "
         f"mismatching and every {_charged(charged)} cell",
+        f"activity: {ACTIVITY[found.array]}",
         f"writes: {scaled(_writes(found, charged), 'J')} for {cells[charged]:,} cells {charged}; "
         f"{scaled(_writes(found, other), 'J')} for the {cells[other]:,} {other}",
         "mesh *, reshape *: the mapping model's averages, for what moves is no pass",
