@@ -38,6 +38,7 @@ from apsim.nn.model import (
     Requant,
     State,
     Tensor,
+    Weighted,
 )
 from apsim.nn.model.check import verify
 from apsim.nn.rules import factors
@@ -263,7 +264,7 @@ class Lowering(Layouts):
         elif relu:
             clip = replace(clip, lo=max(clip.lo, tensor.zero_point))
         self.tensors[name] = tensor
-        if hasattr(layer, "requant"):
+        if isinstance(layer, Weighted) or getattr(layer, "requant", None) is not None:
             layer = self.refilled(replace(layer, requant=PLACEHOLDER), clip)  # type: ignore[call-arg]
         self.emit(layer, tensor)
         if tensor.shape != own:
