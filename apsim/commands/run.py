@@ -250,6 +250,8 @@ def _save_outputs(run: Run, path: str, tensors: bool) -> None:
 
     names = run.tensors if tensors else run.model.outputs
     arrays: dict[str, Any] = {name: run.tensors[name] for name in names}
+    if not run.model.states:
+        arrays = {name: run.model.in_file(name, values) for name, values in arrays.items()}
     with replacing(path) as stream:
         np.savez_compressed(stream, **arrays)
     wrote(path)

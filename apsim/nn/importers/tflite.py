@@ -8,6 +8,7 @@ Layers with sums are read here; moves, functions of words and states have module
 from __future__ import annotations
 
 import os
+from collections.abc import Sequence
 from dataclasses import replace
 from typing import Any
 
@@ -16,6 +17,7 @@ import numpy as np
 from apsim.errors import ModelError
 from apsim.nn.importers import (
     tflite_borders,
+    tflite_cut,
     tflite_file,
     tflite_moves,
     tflite_recurrent,
@@ -49,13 +51,21 @@ def from_tflite(path: str | os.PathLike[str], *, rule: str = "tflite") -> Model:
     return read_tflite(path, rule=rule).model
 
 
-def read_tflite(path: str | os.PathLike[str], *, rule: str = "tflite") -> Imported:
+def read_tflite(
+    path: str | os.PathLike[str], *, rule: str = "tflite", until: Sequence[str] = ()
+) -> Imported:
     """Import a TFLite model and say what became of every operator.
 
-    Raises `Blocked`, a `ModelError` with all operators that cannot be imported.
+    `until` names tensors at which the network ends, in place of the file's outputs.  Raises
+    `Blocked`, a `ModelError` with all operators that cannot be imported, and `InputError` for
+    a tensor that no operator makes.
     """
     with blaming(path):
-        return _lowered(tflite_file.read(path), rule)
+        file = tflite_file.read(path)
+    kept = tflite_cut.until(file, until)
+    with blaming(path):
+        imported = _lowered(kept, rule)
+    return replace(imported, fates=tflite_cut.fates(file, kept, imported.fates))
 
 
 def _lowered(file: TfliteGraph, rule: str) -> Imported:

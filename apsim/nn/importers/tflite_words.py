@@ -88,14 +88,6 @@ def _operands(low: Lowering, operator: Operator) -> tuple[list[str], bool]:
 
 def _binary(low: Lowering, operator: Operator) -> None:
     """ADD, SUB, MUL, MAXIMUM, MINIMUM, SQUARED_DIFFERENCE."""
-    if all(index in low.constants for index in operator.inputs):
-        folds = {"ADD": np.add, "SUB": np.subtract, "MUL": np.multiply, "MAXIMUM": np.maximum,
-                 "MINIMUM": np.minimum}  # fmt: skip
-        low.constants[operator.outputs[0]] = folds[operator.op](
-            *(low.constants[index] for index in operator.inputs)
-        )
-        low.became[operator.index] = "constant"
-        return
     kinds = [low.quantized(i, *WORDS) for i in (*operator.inputs, *operator.outputs)]
     _require_kinds(operator, kinds)
     names, planes = _operands(low, operator)

@@ -430,6 +430,7 @@ class Model(Tabular):
     is more than a rounding.  `ranges` holds, for each tensor, the greatest real magnitude that
     a width of 0, 1, ... bits should cover: what `at` quantizes with.  `states` are tensors
     that a streaming network reads at the start of a step and writes for the next one.
+    `unbatched` are outputs that have no batch axis in the model's own file.
     """
 
     name: str
@@ -445,6 +446,7 @@ class Model(Tabular):
     entries: Mapping[str, Entry] = field(default_factory=dict)
     ranges: Mapping[str, tuple[float, ...]] = field(default_factory=dict)
     states: tuple[State, ...] = ()
+    unbatched: tuple[str, ...] = ()
 
     def table(self) -> list[Record]:
         """A record for each layer: its kind, inputs, output shape and widths."""
@@ -488,6 +490,12 @@ class Model(Tabular):
         """What the model's own file calls an input tensor."""
         entry = self.entries.get(name)
         return entry.name if entry is not None and entry.name else name
+
+    def in_file(self, name: str, values: Integers) -> Integers:
+        """An output [N, ...] as the model's own file gives it: one image's without a batch axis
+        where that has none.
+        """
+        return values[0] if name in self.unbatched and len(values) == 1 else values
 
     def layer(self, name: str) -> Layer:
         """Find a layer; raises `InputError` with the names there are."""

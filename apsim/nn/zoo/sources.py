@@ -61,6 +61,8 @@ def model(
             if options.input_scale is not None
             else f"--rule-softmax and --rule-norm: only ONNX files have them, {name} has its own"
         )
+    if options is not None and options.until and Path(name).suffix != ".tflite":
+        raise InputError(f"--until: only TFLite files are cut, {name} is none")
     if bits is not None and bits.startswith(BUDGET):
         found = scales.with_scales(synthetic.network(name, seed=seed))
         found = found.at(budget_widths(name, bits.removeprefix(BUDGET)))
