@@ -16,6 +16,7 @@ from apsim.nn.on_ap.chip import Chip
 from apsim.nn.on_ap.plan import predicted
 from tests.helpers.tflite_models import TfliteCase
 from tests.helpers.tflite_operators import cases
+from tests.helpers.tflite_transformer import blocks
 
 ON_AP = ("MUL", "SUB", "MAXIMUM", "MINIMUM", "MEAN", "BATCH_MATMUL", "SQUARED_DIFFERENCE",
          "FULLY_CONNECTED of two activations")  # fmt: skip
@@ -51,6 +52,18 @@ def test_operators_of_two_words_and_sums_are_exact_and_counted_as_forecast(
     assert {one.name: one.counts for one in done.layers if one.loads} == {
         name: one.predicted for name, one in forecast.items()
     }
+
+
+@settings(max_examples=3)
+@given(case=blocks(), kind=st.sampled_from(["1d", "2d"]))
+def test_a_transformer_block_is_exact_on_an_ap_and_counted_as_forecast(
+    case: TfliteCase, kind: str, folder: Path
+) -> None:
+    """Only softmax is the host's: an island, by LiteRT's integer rule"""
+    done = run_on(case, folder, kind, "ap")
+    assert done.passed
+    islands = {layer.op for layer in done.layers if any("island" in one for one in layer.host)}
+    assert islands == {"softmax"}
 
 
 @pytest.mark.parametrize("op", ["LOGISTIC", "HARD_SWISH", "LEAKY_RELU"])

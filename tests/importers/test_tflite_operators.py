@@ -19,6 +19,7 @@ from tests.helpers.tflite_graphs import graphs  # noqa: E402
 from tests.helpers.tflite_models import TfliteCase  # noqa: E402
 from tests.helpers.tflite_operators import UNARY  # noqa: E402
 from tests.helpers.tflite_rarer_operators import EVERY_PAIR, RARER, every_case  # noqa: E402
+from tests.helpers.tflite_transformer import blocks  # noqa: E402
 
 # these have no reference kernel (ELU), or one that reads what nobody wrote (SUM of signed words):
 NOT_IN_REFERENCE = ("ELU", "SUM")  # the default one judges
@@ -89,6 +90,19 @@ def test_an_operator_equals_litert_in_a_thousand_values(
 def test_graphs_equal_litert(case: TfliteCase, folder: Path) -> None:
     """Planes and files' own layouts, moves before and after products, several outputs"""
     held_against_litert(case, folder)
+
+
+def test_a_transformer_block_equals_litert_in_every_tensor(folder: Path) -> None:
+    """Layer norm in eight operators, heads by moves, products of two activations, softmax, GELU"""
+    seen = []
+
+    @settings(max_examples=25, database=None)
+    @given(case=blocks())
+    def one(case: TfliteCase) -> None:
+        seen.append(held_against_litert(case, folder))
+
+    one()
+    assert sum(seen) >= 10_000
 
 
 @pytest.mark.long
