@@ -15,6 +15,7 @@ pytest.importorskip("tflite")
 litert = pytest.importorskip("ai_edge_litert.interpreter")
 
 from apsim.nn import exact, importers  # noqa: E402
+from apsim.nn.model.inputs import in_file  # noqa: E402
 from tests.helpers.tflite_graphs import graphs  # noqa: E402
 from tests.helpers.tflite_models import TfliteCase  # noqa: E402
 from tests.helpers.tflite_operators import UNARY  # noqa: E402
@@ -52,7 +53,7 @@ def ours(case: TfliteCase, folder: Path) -> list[NDArray[Any]]:
     path.write_bytes(case.content)
     model = importers.read(path).model
     tensors = exact.run(model, dict(zip(model.inputs, case.inputs, strict=True)))
-    return [model.in_file(name, tensors[name]) for name in model.outputs]
+    return [in_file(model, name, tensors[name]) for name in model.outputs]
 
 
 @pytest.fixture(scope="session")

@@ -45,8 +45,14 @@ class Options:
 
     @property
     def asked(self) -> bool:
-        """Whether anything is that ONNX files alone have."""
-        return replace(self, until=()) != Options()
+        """Whether anything is."""
+        return self != Options()
+
+    @property
+    def of_onnx(self) -> bool:
+        """Whether anything is that ONNX files alone have: TFLite's have rules of their own."""
+        softmax = "" if self.softmax == "ap" else self.softmax
+        return replace(self, until=(), softmax=softmax) != Options()
 
     @property
     def of_the_file(self) -> Options:

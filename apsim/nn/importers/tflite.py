@@ -8,7 +8,6 @@ Layers with sums are read here; moves, functions of words and states have module
 from __future__ import annotations
 
 import os
-from collections.abc import Sequence
 from dataclasses import replace
 from typing import Any
 
@@ -30,6 +29,7 @@ from apsim.nn.importers import (
 )
 from apsim.nn.importers.graph import Array, blaming
 from apsim.nn.importers.onnx import Imported
+from apsim.nn.importers.options import PLAIN, Options
 from apsim.nn.importers.tflite_file import Operator, TfliteGraph
 from apsim.nn.importers.tflite_lowering import (
     Handler,
@@ -52,27 +52,27 @@ def from_tflite(path: str | os.PathLike[str], *, rule: str = "tflite") -> Model:
 
 
 def read_tflite(
-    path: str | os.PathLike[str], *, rule: str = "tflite", until: Sequence[str] = ()
+    path: str | os.PathLike[str], *, rule: str = "tflite", options: Options = PLAIN
 ) -> Imported:
     """Import a TFLite model and say what became of every operator.
 
-    `until` names tensors at which the network ends, in place of the file's outputs.  Raises
+    `options` says what else is asked for: where the network ends, a softmax by the AP.  Raises
     `Blocked`, a `ModelError` with all operators that cannot be imported, and `InputError` for
     a tensor that no operator makes.
     """
     with blaming(path):
         file = tflite_file.read(path)
-    kept = tflite_cut.until(file, until)
+    kept = tflite_cut.until(file, options.until)
     with blaming(path):
-        imported = _lowered(kept, rule)
+        imported = _lowered(kept, rule, options)
     return replace(imported, fates=tflite_cut.fates(file, kept, imported.fates))
 
 
-def _lowered(file: TfliteGraph, rule: str) -> Imported:
+def _lowered(file: TfliteGraph, rule: str, options: Options) -> Imported:
     """The network of a file: one image of its batch, or all of them where they meet."""
     refusals: list[ModelError] = []
     for batch in batches_of(file):
-        low = Lowering(file, rule, batch)
+        low = Lowering(file, rule, batch, options)
         tflite_borders.prepare(low)
         try:
             return low.run(HANDLERS, tflite_borders.left, tflite_state.states)

@@ -21,6 +21,7 @@ from apsim.nn import rules
 from apsim.nn.importers.blockers import NO_FORM, Blocked, Blocker
 from apsim.nn.importers.graph import Array, Fate
 from apsim.nn.importers.onnx import Imported
+from apsim.nn.importers.options import PLAIN, Options
 from apsim.nn.importers.tflite_file import Operator, TfliteGraph
 from apsim.nn.importers.tflite_layouts import (
     IN_REALS,
@@ -85,8 +86,11 @@ class Spaced:
 class Lowering(Layouts):
     """One import: operators in their order, what became of each, and what blocks it."""
 
-    def __init__(self, file: TfliteGraph, rule: str, batch: int) -> None:
+    def __init__(
+        self, file: TfliteGraph, rule: str, batch: int, options: Options = PLAIN
+    ) -> None:  # fmt: skip
         super().__init__(file, rule, batch)
+        self.options = options
         self.inputs: list[str] = []
         self.entries: dict[str, Entry] = {}
         self.spaced: dict[int, Spaced] = {}  # planes cut into a batch, and what came of them

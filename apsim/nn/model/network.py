@@ -30,6 +30,7 @@ class Layer:
     """What every layer has; `host` says why the AP does not run it, empty where it does."""
 
     op: ClassVar[str] = "layer"
+    work: ClassVar[str] = "reshape"  # of the host
     name: str
     inputs: tuple[str, ...]
     output: str
@@ -38,7 +39,7 @@ class Layer:
     @property
     def on_host(self) -> str:
         """What the host does where it runs the layer, in words for a report."""
-        return self.host or "reshape"
+        return self.host or self.work
 
 
 @dataclass(frozen=True, eq=False, kw_only=True)
@@ -258,14 +259,10 @@ class Multiply(Layer):
     """
 
     op: ClassVar[str] = "multiply"
+    work: ClassVar[str] = "arithmetic (products of two words)"
     gain: float = 1.0
     relu: bool = False
     requant: Requant | None = None
-
-    @property
-    def on_host(self) -> str:
-        """What the host computes."""
-        return "arithmetic (products of two words)"
 
 
 @dataclass(frozen=True, eq=False, kw_only=True)
@@ -273,12 +270,8 @@ class Maximum(Layer):
     """The greater of two words of one scale, or where `least` says so the lesser."""
 
     op: ClassVar[str] = "maximum"
+    work: ClassVar[str] = "arithmetic (maximum)"
     least: bool = False
-
-    @property
-    def on_host(self) -> str:
-        """What the host computes."""
-        return "arithmetic (maximum)"
 
 
 @dataclass(frozen=True, eq=False, kw_only=True)
@@ -290,16 +283,12 @@ class Sum(Layer):
     """
 
     op: ClassVar[str] = "sum"
+    work: ClassVar[str] = "arithmetic (sums)"
     axes: tuple[int, ...]
     mean: bool = False
     bias: int = 0
     relu: bool = False
     requant: Requant
-
-    @property
-    def on_host(self) -> str:
-        """What the host computes."""
-        return "arithmetic (sums)"
 
 
 @dataclass(frozen=True, eq=False, kw_only=True)
@@ -311,16 +300,12 @@ class MatMul(Layer):
     """
 
     op: ClassVar[str] = "matmul"
+    work: ClassVar[str] = "arithmetic (products of two tensors)"
     gain: float = 1.0
     transposed: bool = False
     dense: bool = False
     relu: bool = False
     requant: Requant | None = None
-
-    @property
-    def on_host(self) -> str:
-        """What the host computes."""
-        return "arithmetic (products of two tensors)"
 
 
 @dataclass(frozen=True, eq=False, kw_only=True)
@@ -335,16 +320,12 @@ class Interpolate(Layer):
     """
 
     op: ClassVar[str] = "interpolate"
+    work: ClassVar[str] = "arithmetic (bilinear interpolation)"
     rows: Integers
     columns: Integers
     fractions: tuple[Floats, ...] = ()
     grid: tuple[int, int] = (1024, 1024)
     requant: Requant | None = None
-
-    @property
-    def on_host(self) -> str:
-        """What the host computes."""
-        return "arithmetic (bilinear interpolation)"
 
 
 @dataclass(frozen=True, eq=False, kw_only=True)
@@ -403,13 +384,9 @@ class ArgMax(Layer):
     """Where along `axis` (the batch not counted) the greatest word stands first, or the least."""
 
     op: ClassVar[str] = "arg_max"
+    work: ClassVar[str] = "arithmetic (arg max)"
     axis: int
     least: bool = False
-
-    @property
-    def on_host(self) -> str:
-        """What the host computes."""
-        return "arithmetic (arg max)"
 
 
 @dataclass(frozen=True, eq=False)
@@ -490,12 +467,6 @@ class Model(Tabular):
         """What the model's own file calls an input tensor."""
         entry = self.entries.get(name)
         return entry.name if entry is not None and entry.name else name
-
-    def in_file(self, name: str, values: Integers) -> Integers:
-        """An output [N, ...] as the model's own file gives it: one image's without a batch axis
-        where that has none.
-        """
-        return values[0] if name in self.unbatched and len(values) == 1 else values
 
     def layer(self, name: str) -> Layer:
         """Find a layer; raises `InputError` with the names there are."""
