@@ -247,9 +247,12 @@ def _save_outputs(run: Run, path: str, tensors: bool) -> None:
     import numpy as np
 
     from apsim.files import replacing
+    from apsim.nn.model.inputs import in_file
 
     names = run.tensors if tensors else run.model.outputs
     arrays: dict[str, Any] = {name: run.tensors[name] for name in names}
+    if not run.model.states:
+        arrays = {name: in_file(run.model, name, values) for name, values in arrays.items()}
     with replacing(path) as stream:
         np.savez_compressed(stream, **arrays)
     wrote(path)
