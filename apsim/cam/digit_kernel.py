@@ -38,9 +38,11 @@ LUTS = "add_first", "sub_first", "add", "sub", "increment", "decrement", "ha2d",
 CELLS, STRIDE, LIVE, ALIVE, WEIGHT, FIRST, LAST = range(7)
 DATA, DATA_WORD, DATA_PLANE, OUT, OUT_WORD, OUT_PLANE = range(7, 13)
 BITS, WIDTH, SHORT, TOGETHER, CHUNK, OUTPUTS, J = range(13, 20)  # M, W, WQ, T, q, i, J
-WEIGHTS, PRESETS, TOTALS, COUNT, FRAME = range(20, 25)
+WEIGHTS, PRESETS, STOP, COMMON, COMMONS, RECEIVED, BOUNDS = range(20, 27)
+TOTALS, COUNT, FRAME = range(27, 30)  # at FRAME and after it: where received sums stand
 
-# What a row does, in its lowest four bits; two columns or numbers of 16 bits, and a ripple.
+# What a row does, in its lowest four bits; two columns of 16 bits, and a ripple or a number.  Its
+# value is how many bits are added, the address of what is populated, a preset, or an output.
 ADD, SUBTRACT, MERGE, POPULATE, SHORT_PRESET, START, READ = range(7)
 
 # Totals, of all vectors: lines that passes, writes without a compare and reads were carried
@@ -49,15 +51,15 @@ TOTAL = 10
 
 TEXT = """\
 from apsim.cam.digit_kernel import (
-    ADD, ALIVE, BITS, CELLS, COUNT, DATA, DATA_PLANE, DATA_WORD, FIRST, LAST, LIVE, MERGE, OUT,
-    OUT_PLANE, OUT_WORD, POPULATE, PRESETS, READ, SHORT, SHORT_PRESET, START, STRIDE, SUBTRACT,
-    TOTALS, WEIGHT, WIDTH,
+    ADD, ALIVE, CELLS, COMMON, COUNT, DATA_PLANE, FIRST, LAST, LIVE, MERGE, OUT, OUT_PLANE,
+    OUT_WORD, POPULATE, PRESETS, READ, SHORT, SHORT_PRESET, START, STRIDE, SUBTRACT, TOTALS,
+    WEIGHT, WIDTH,
 )
 from apsim.cam.vector import load, nothing, ones, pointer, splat, store, total
 
 
 def walk(frame, rows):
-    bits, width, short = frame[BITS], frame[WIDTH], frame[SHORT]
+    width, short, common = frame[WIDTH], frame[SHORT], frame[COMMON]
     totals, presets = pointer(frame[TOTALS]), pointer(frame[PRESETS])
     for v in range(frame[FIRST], frame[LAST]):
         carry = frame[CELLS] + (v - frame[FIRST]) * frame[STRIDE]
@@ -74,11 +76,11 @@ def walk(frame, rows):
                 a, b, c = load(at_a, 0), load(at_b, 0), load(carry, 0)
 {add_first}
                 store(at_b, 0, b)
-                for k in range(1, bits):
+                for k in range(1, value):
                     a, b = load(at_a, k), load(at_b, k)
 {add}
                     store(at_b, k, b)
-                for k in range(bits, bits + more):
+                for k in range(value, value + more):
                     b = load(at_b, k)
 {increment}
                     store(at_b, k, b)
@@ -87,11 +89,11 @@ def walk(frame, rows):
                 a, b, c = load(at_a, 0), load(at_b, 0), load(carry, 0)
 {sub_first}
                 store(at_b, 0, b)
-                for k in range(1, bits):
+                for k in range(1, value):
                     a, b = load(at_a, k), load(at_b, k)
 {sub}
                     store(at_b, k, b)
-                for k in range(bits, bits + more):
+                for k in range(value, value + more):
                     b = load(at_b, k)
 {decrement}
                     store(at_b, k, b)
@@ -101,19 +103,19 @@ def walk(frame, rows):
 {ha2d}
                 store(at_a, 0, a)
                 store(at_b, 0, b)
-                for k in range(1, short):
+                for k in range(1, value):
                     a, b = load(at_a, k), load(at_b, k)
 {fa3}
                     store(at_a, k, a)
                     store(at_b, k, b)
-                for k in range(short, width):
+                for k in range(value, value + more):
                     b = load(at_b, k)
 {increment}
                     store(at_b, k, b)
                 store(carry, 0, c)
             elif op == POPULATE:
-                for k in range(bits):
-                    b = load(frame[DATA] + value * frame[DATA_WORD] + k * frame[DATA_PLANE], v)
+                for k in range(more):
+                    b = load(value + k * frame[DATA_PLANE], v)
                     flips += ones(b ^ load(at_a, k))
                     store(at_a, k, b)
                     writes += 1
@@ -133,6 +135,11 @@ def walk(frame, rows):
                         b = splat(-(presets[value + t] >> k & 1)) & living
                         flips += ones(b ^ load(at_a, t * width + k))
                         store(at_a, t * width + k, b)
+                if value == 0:
+                    for k in range(common):
+                        flips += ones(load(at_b, k))
+                        store(at_b, k, nothing())
+                    cells += alive * common
                 writes += 1
                 cells += alive * (1 + more * width)
             elif op == READ:
@@ -157,53 +164,97 @@ def walk(frame, rows):
 
 @kernel("void(int64, int64, int64, int64, int64)")
 def groups(frame_address, rows_address, walk, first, last):  # type: ignore[no-untyped-def]
-    """Make the rows of one group of outputs after another, and walk each group's."""
+    """Make the rows of one group of outputs after another, and walk each group's.
+
+    Of a chunk negative digits come first, and where a plan stops ripples they go to the bit
+    length of what the accumulator then holds at most (`bound`).
+    """
     frame, rows = pointer(frame_address), pointer(rows_address)
     bits, width, short, chunk = frame[BITS], frame[WIDTH], frame[SHORT], frame[CHUNK]
-    words, weights = frame[J], pointer(frame[WEIGHTS])
+    words, weights, presets = frame[J], pointer(frame[WEIGHTS]), pointer(frame[PRESETS])
+    stops, commons, bounds = frame[STOP], pointer(frame[COMMONS]), pointer(frame[BOUNDS])
     step = chunk if chunk else 1
     short_at = 1 + bits * step
-    sums_at, end = short_at + short, short if chunk else width
+    sums_at, full = short_at + short, short if chunk else width
+    common_at = sums_at + frame[TOGETHER] * width
+    received_at, size = common_at + frame[COMMON], (1 << bits) - 1
     for group in range(first, last):
         o0 = group * frame[TOGETHER]
         outputs = frame[OUTPUTS] - o0
         if outputs > frame[TOGETHER]:
             outputs = frame[TOGETHER]
-        rows[0], rows[1], n = START | sums_at << 4 | outputs << 36, o0, 1
+        making = frame[COMMON] if o0 == 0 else 0
+        rows[0] = START | sums_at << 4 | common_at << 20 | outputs << 36
+        rows[1], n = o0, 1
+        for t in range(outputs):
+            bounds[t] = presets[o0 + t]
         for start in range(0, words, step):
             stop = start + step if start + step < words else words
             for j in range(start, stop):
-                some = 0
+                some, word = making, 1 + bits * (j - start)
                 for o in range(o0, o0 + outputs):
                     some |= weights[o * words + j]
                 if some:
-                    rows[2 * n], rows[2 * n + 1] = POPULATE | (1 + bits * (j - start)) << 4, j
+                    rows[2 * n] = POPULATE | word << 4 | bits << 36
+                    rows[2 * n + 1] = frame[DATA] + j * frame[DATA_WORD]
                     n += 1
+            for j in range(start, stop if making else start):
+                word, ripple = 1 + bits * (j - start), making - bits
+                rows[2 * n] = ADD | word << 4 | common_at << 20 | ripple << 36
+                rows[2 * n + 1] = bits
+                n += 1
             for t in range(outputs):
-                target = short_at if chunk else sums_at + t * width
-                begun, negative = n, 0
-                n += 1 if chunk else 0
-                for j in range(start, stop):
-                    left, k, word = weights[(o0 + t) * words + j], 0, 1 + bits * (j - start)
-                    while left:
-                        if left & 1:
-                            digit = 2 - (left & 3)
-                            left -= digit
-                            op = ADD if digit > 0 else SUBTRACT
-                            negative += (1 << k) if digit < 0 else 0
-                            ripple = end - bits - k
-                            rows[2 * n] = op | word << 4 | (target + k) << 20 | ripple << 36
-                            n += 1
-                        left >>= 1
-                        k += 1
-                if chunk and n == begun + 1:
-                    n = begun
-                elif chunk:
-                    preset = negative * ((1 << bits) - 1)
-                    rows[2 * begun] = SHORT_PRESET | short_at << 4
-                    rows[2 * begun + 1] = preset
-                    rows[2 * n] = MERGE | short_at << 4 | (sums_at + t * width) << 20
+                line, every, negative = (o0 + t) * words, 0, 0
+                for j in range(line + start, line + stop):
+                    every += (weights[j] ^ 3 * weights[j]) >> 1
+                    negative += (weights[j] & ~(3 * weights[j])) >> 1
+                if every == 0:
+                    continue
+                target, bound = sums_at + t * width, bounds[t]
+                if chunk:
+                    target, bound = short_at, negative * size
+                    rows[2 * n] = SHORT_PRESET | short_at << 4
+                    rows[2 * n + 1] = bound
                     n += 1
+                end = 0 if stops else full
+                for sign in range(2):
+                    for j in range(start, stop):
+                        weight, k, word = weights[line + j], 0, 1 + bits * (j - start)
+                        left = ((3 * weight & ~weight) if sign else (weight & ~(3 * weight))) >> 1
+                        bound += sign * left * size
+                        while left and bound >> end:
+                            end += 1
+                        op = ADD if sign else SUBTRACT
+                        while left:
+                            if left & 1:
+                                ripple = end - bits - k
+                                rows[2 * n] = op | word << 4 | (target + k) << 20 | ripple << 36
+                                rows[2 * n + 1] = bits
+                                n += 1
+                            left >>= 1
+                            k += 1
+                bounds[t] = bounds[t] + bound if chunk else bound
+                if chunk:
+                    top = end if stops else width
+                    while top < width and bounds[t] >> top:
+                        top += 1
+                    at = sums_at + t * width
+                    rows[2 * n] = MERGE | short_at << 4 | at << 20 | (top - end) << 36
+                    rows[2 * n + 1] = end
+                    n += 1
+        for t in range(outputs if frame[COMMON] else 0):
+            if commons[o0 + t]:
+                op, ripple = ADD if commons[o0 + t] > 0 else SUBTRACT, width - frame[COMMON]
+                rows[2 * n] = op | common_at << 4 | (sums_at + t * width) << 20 | ripple << 36
+                rows[2 * n + 1] = frame[COMMON]
+                n += 1
+        for r in range(frame[RECEIVED]):
+            for t in range(outputs):
+                rows[2 * n] = POPULATE | received_at << 4 | width << 36
+                rows[2 * n + 1] = frame[FRAME + r] + (o0 + t) * frame[OUT_WORD]
+                rows[2 * n + 2] = ADD | received_at << 4 | (sums_at + t * width) << 20
+                rows[2 * n + 3] = width
+                n += 2
         for t in range(outputs):
             rows[2 * n], rows[2 * n + 1] = READ | (sums_at + t * width) << 4, o0 + t
             n += 1

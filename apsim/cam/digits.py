@@ -13,7 +13,7 @@ fitting LUT matches.
 from __future__ import annotations
 
 import itertools
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from functools import cached_property
@@ -73,24 +73,26 @@ def run(
     rows: int,
     *,
     threads: int = 2,
+    received: Sequence[Words] = (),
     tile: int = 0,
     ranges: int = 0,
     progress: Callable[[int], None] = lambda sums: None,
 ) -> Outcome:
     """All loads of a layer: pixels [J, M, words] as planes, `rows` of them in a load.
 
-    `weights` int64[i, J] and `presets` int64[i]; threads share tiles of `tile` vectors of 512
+    `weights` int64[i, J], those whose digits are held, and `presets` int64[i]; `received` are
+    accumulators of other CAPs as they were read.  Threads share tiles of `tile` vectors of 512
     pixels, and `ranges` of the groups of outputs (0: what suits).  `progress` gets the number
     of sums that are done.  Raises `CountError` where some loads were carried out otherwise than
     others.
     """
-    job = _Job(walk_of(luts), plan, weights, presets, planes, pixels, rows)
+    job = _Job(walk_of(luts), plan, weights, presets, planes, pixels, rows, received)
     size = tile or _tile(job.vectors, threads)
     tiles = [(first, min(first + size, job.vectors)) for first in range(0, job.vectors, size)]
     pieces = [
         (vectors, groups)
         for vectors in tiles
-        for groups in _ranges(plan.groups, ranges or -(-2 * threads // len(tiles)))
+        for groups in _ranges(plan, ranges or -(-2 * threads // len(tiles)))
     ]
     totals = np.zeros(TOTAL, np.int64)
     with ThreadPoolExecutor(threads) as pool:
@@ -108,10 +110,10 @@ def _tile(vectors: int, threads: int) -> int:
     return -(-vectors // tiles)
 
 
-def _ranges(groups: int, count: int) -> list[tuple[int, int]]:
-    """At most `count` ranges of groups, none of them short."""
-    count = max(min(count, groups // FEWEST), 1)
-    ends = [groups * k // count for k in range(count + 1)]
+def _ranges(plan: WeightPlan, count: int) -> list[tuple[int, int]]:
+    """At most `count` ranges of groups, none of them short; one where all need the first."""
+    count = 1 if plan.common else max(min(count, plan.groups // FEWEST), 1)
+    ends = [plan.groups * k // count for k in range(count + 1)]
     return list(itertools.pairwise(ends))
 
 
@@ -133,17 +135,24 @@ class _Job:
 
     def __init__(
         self, walk: Operation, plan: WeightPlan, weights: NDArray[np.integer[Any]],
-        presets: Integers, planes: Words, pixels: int, rows: int,
+        presets: Integers, planes: Words, pixels: int, rows: int, received: Sequence[Words],
     ) -> None:  # fmt: skip
         self.plan, self.walk = plan, walk.address
         self.vectors, self.loads = -(-pixels // VECTOR), -(-pixels // rows)
         words = 8 * self.vectors
         _refuse_unless_it_fits(plan, weights, presets, planes, pixels)
+        self.received = received
+        self.offsets = np.array(plan.offsets or (0,), np.int64)
         self.planes = np.zeros((plan.words, plan.bits, words), np.uint64)
         self.planes[:, :, : planes.shape[2]] = planes
         self.weights = np.ascontiguousarray(weights, np.int64)
         self.presets = np.ascontiguousarray(presets, np.int64)
         self.out = np.zeros((plan.outputs, plan.width, words), np.uint64)
+        if [other.shape for other in received] != [self.out.shape] * plan.received:
+            raise ProgramError(
+                f"digits: wanted {plan.received} received sums {self.out.shape}, "
+                f"got {[other.shape for other in received]}"
+            )
         alive = np.arange(VECTOR * self.vectors) < pixels
         self.live = np.packbits(alive, bitorder="little").view(np.uint64)
         self.alive = alive.reshape(-1, VECTOR).sum(axis=1)
@@ -158,14 +167,15 @@ class _Job:
         """
         (first, last), (begin, end) = piece
         rows = np.zeros((self._most_rows, 2), np.int64)
+        bounds = np.zeros(self.plan.together, np.int64)
         cells, aside = _lines((last - first) * self.plan.columns), np.zeros(TOTAL, np.int64)
         if begin:
-            frame = self._frame(first, last, cells, aside)
+            frame = self._frame(first, last, cells, aside, bounds)
             beside = np.zeros_like(self.out)
             frame[OUT] = address(beside)
             groups_of(address(frame), address(rows), self.walk, self._from(begin), begin)
         totals = np.zeros(TOTAL, np.int64)
-        frame = self._frame(first, last, cells, totals)
+        frame = self._frame(first, last, cells, totals, bounds)
         groups_of(address(frame), address(rows), self.walk, begin, end)
         return totals
 
@@ -199,17 +209,22 @@ class _Job:
         plan, widest = self.plan, int(np.abs(self.weights).max(initial=0)).bit_length()
         chunks = -(-plan.words // max(plan.chunk, 1))
         digits = plan.words * (widest + 2) // 2 + 1
-        return 2 + plan.words + plan.together * (digits + 2 * chunks + 1)
+        shared = 2 * plan.received + bool(plan.common)
+        return 2 + 2 * plan.words + plan.together * (digits + 2 * chunks + 1 + shared)
 
-    def _frame(self, first: int, last: int, cells: Words, totals: Integers) -> Integers:
+    def _frame(
+        self, first: int, last: int, cells: Words, totals: Integers, bounds: Integers
+    ) -> Integers:
         plan = self.plan
         (word, plane, _), (out, line, _) = self.planes.strides, self.out.strides
-        frame = np.zeros(FRAME, np.int64)
+        frame = np.zeros(FRAME + plan.received, np.int64)
+        frame[FRAME:] = [address(other) for other in self.received]
         frame[: COUNT] = (
             address(cells), 64 * plan.columns, address(self.live), address(self.alive),
             address(self.times), first, last, address(self.planes), word, plane,
             address(self.out), out, line, plan.bits, plan.width, plan.short, plan.together,
             plan.chunk, plan.outputs, plan.words, address(self.weights), address(self.presets),
+            plan.stop, plan.common, address(self.offsets), plan.received, address(bounds),
             address(totals),
         )  # fmt: skip
         return frame

@@ -62,9 +62,9 @@ class Compiled:
         self._code.compile()
         return int(self._code.address)
 
-    @property
+    @functools.cached_property
     def is_kept(self) -> bool:
-        """Whether its code need not be compiled: it is on disk, or there is none to be made."""
+        """Whether its code need not be compiled: it was on disk when first asked, or is none."""
         return PLAIN or self._code._cache.holds(self._code._sig, self._code._targetdescr)
 
     @functools.cached_property

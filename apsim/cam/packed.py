@@ -10,7 +10,7 @@ from __future__ import annotations
 from concurrent.futures import ThreadPoolExecutor
 from functools import cache
 from types import SimpleNamespace
-from typing import TYPE_CHECKING, NamedTuple
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
@@ -39,11 +39,11 @@ _NO_WORDS = np.zeros((0, 0), np.uint64)
 
 
 class _Told(NamedTuple):
-    """What a walk over some vectors is told, and for which rows and planes it was made."""
+    """What a walk over some vectors is told, for which rows, and what it counts into."""
 
     rows: object
-    planes: int
     given: Numbers
+    totals: Numbers
     places: tuple[int, ...]
     kept: object
 
@@ -73,6 +73,10 @@ class PackedCam:
         self._starts = np.arange(0, 8 * self._tile, 8)
         self._told: dict[tuple[int, int], _Told] = {}
         self._set_segments(1)
+
+    def __getstate__(self) -> dict[str, Any]:
+        """Without what walks are told: that holds addresses, and a copy has planes of its own."""
+        return vars(self) | {"_told": {}}
 
     @property
     def tag(self) -> Bits:
@@ -141,14 +145,14 @@ class PackedCam:
 
         def run(part: tuple[int, int]) -> Numbers:
             """Operations in order on some vectors, tile by tile."""
-            totals = np.zeros((5, len(plan.steps)), np.int64)
             told = self._walk(part, plan, rows)
+            told.totals[:] = 0
             if taken.size or put.size:
                 told.given[:, [late.at.PACKED, late.frame.OUT]] = (
                     late.address(taken), late.address(put),
                 )  # fmt: skip
-            late.walk(*told.places, late.address(totals), totals.strides[0])
-            return totals
+            late.walk(*told.places)
+            return told.totals.copy()
 
         small = self.rows * (section.stop - section.start) < self.worth_a_thread
         if small or self.threads == 1:
@@ -160,9 +164,9 @@ class PackedCam:
         return totals
 
     def _walk(self, part: tuple[int, int], plan: Plan, rows: Told) -> _Told:
-        """Frames of the planes where they stand now, a copy of an array having its own."""
-        late, known = _late(), self._told.get(part)
-        if known is None or known.rows is not rows or known.planes != late.address(self._planes):
+        """What is told of some vectors for the rows that ran last."""
+        known = self._told.get(part)
+        if known is None or known.rows is not rows:
             known = self._told[part] = self._made(*part, plan, rows)
         return known
 
@@ -187,9 +191,9 @@ class PackedCam:
             64, 64, 0, plan.bits[0] * plan.needs.inputs, self._vectors * 8, address(self._starts),
         )  # fmt: skip
         given[:, late.frame.OUT_PORT] = self._vectors * 64
-        own = given.copy()
-        places = (address(own), address(given), address(ops), len(ops))
-        return _Told(rows, base, given, places, (own, ops))
+        own, totals = given.copy(), np.zeros((5, len(plan.steps)), np.int64)
+        places = address(own), address(given), address(ops), len(ops), address(totals)
+        return _Told(rows, given, totals, (*places, totals.strides[0]), (own, ops))
 
     def _put(self, steps: Numbers, planes: Words, out: Words) -> None:
         """The bits of words that steps have put out, from planes."""
@@ -199,38 +203,6 @@ class PackedCam:
             mask = np.bitwise_or.reduce(np.uint64(1) << bits)
             words = words_of(planes[port])[: self.rows]
             out[port] = (out[port] & ~mask) | (words & mask)
-
-    def _tiles(self, first: int, last: int, rows: int, many: int) -> Numbers:
-        """A walk's operations: the same rows on one tile after another, the last by its frame."""
-        at = _late().at
-        lows = np.arange(first, last, self._tile)
-        ops = np.zeros((len(lows), at.OP_SIZE), np.int64)
-        ops[:, at.ROWS], ops[:, at.MANY_ROWS], ops[:, at.IN_SLOT] = rows, many, lows
-        ops[-1, at.KIND] = 1
-        return ops
-
-    def _frames(self, first: int, last: int, totals: Numbers, data: Words, out: Words) -> Numbers:
-        """What operations are told on a whole tile, and on the last of some vectors."""
-        late = _late()
-        at, address, line = late.at, late.address, self._planes.strides[0]
-        low = last - (last - first - 1) % self._tile - 1
-        base, size = address(self._planes), last - low
-        tags, alive = base + line * self.columns, min(self.rows - VECTOR * low, VECTOR * size)
-        frames = np.zeros((2, at.LANE_FRAME), np.int64)
-        for frame, vectors, rows in zip(
-            frames, (self._tile, size), (VECTOR * self._tile, alive), strict=True
-        ):
-            full = rows // VECTOR
-            frame[: late.frame.TIMES] = base, line, vectors, full, tags + line, tags, rows, rows
-        counters = address(totals) + totals.strides[0] * np.arange(len(totals))
-        frames[:, late.frame.TIMES : late.frame.TIMES + len(totals)] = counters
-        frames[:, [late.frame.OUT, late.frame.OUT_PORT, at.PLACES]] = (
-            address(out), out.strides[1], out.shape[1],
-        )  # fmt: skip
-        frames[:, [at.SLOT, at.BESIDE, at.PORT, at.PACKED, at.BITS, at.PLANE, at.STARTS]] = (
-            64, 64, at.EVERY, address(data), data.shape[1], data.shape[2], address(self._starts),
-        )  # fmt: skip
-        return frames
 
     def _parts(self) -> list[tuple[int, int]]:
         """Vectors from and to, for each thread: whole tiles."""

@@ -117,7 +117,7 @@ class Plan:
 
     def chosen(self, worth: Callable[[LutStep, int], bool], vectors: int) -> frozenset[LutStep]:
         """LUT steps that are worth code of their own on so many vectors: asked until all are."""
-        if not self._settled or not self._settled[0].issuperset(self.lut_steps):
+        if not self._settled or len(self._settled[0]) < len(self.lut_steps):
             found = (one for one, times in self.lut_steps.items() if worth(one, times * vectors))
             self._settled[:] = [frozenset(found)]
         return self._settled[0]

@@ -10,7 +10,7 @@ from apsim.closed_form.differences import terms
 from apsim.closed_form.kinds import AP_KINDS
 from apsim.closed_form.macro import dot, matmul
 from apsim.closed_form.micro import add, multiply, reduce
-from apsim.closed_form.weights import WeightPlan, spread, weights
+from apsim.closed_form.weights import WeightPlan, latency, split, spread, weights
 
 __all__ = [
     "AP_KINDS",
@@ -18,6 +18,7 @@ __all__ = [
     "add",
     "average_pool",
     "dot",
+    "latency",
     "matmul",
     "max_pool",
     "multiply",
@@ -25,6 +26,7 @@ __all__ = [
     "reduce",
     "relu",
     "smaller_luts",
+    "split",
     "spread",
     "terms",
     "weights",

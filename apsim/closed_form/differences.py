@@ -33,18 +33,21 @@ REASONS = {
     "division": "a window that is no power of two: the whole sum is read, or multiplied by a "
     "constant",
     "requantization": "bias, scaling, rounding and clamps on the AP; the paper counts none of them",
-    "partial_sums": "a sum longer than a CAP: its parts are moved as words and added, which no "
-    "equation covers",
+    "partial_sums": "a sum longer than a CAP, or split over CAPs: its parts are moved and added, "
+    "which no equation covers",
     "normalization": "softmax and norms: exact division and roots, which the paper has not",
+    "word_moves": "the words of a group moved beside one another, for its maximum or its sum",
     "broadcast": "a group's word in all its rows: by a declared hardware option in one write for "
     "the group, else in one for each row",
     "digits": "weights in the program: the passes on the bits of a word, for each digit; the paper "
     "has no equation for them",
     "ripple": "their carries, to the end of the accumulator",
     "merge": "short accumulators added to the others",
-    "preset": "accumulators set to what negative digits may take from them",
+    "preset": "accumulators set to what negative digits may take from them, and to biases",
     "populate": "words written, once for each group of outputs",
     "read_out": "accumulators read, a bit at a time",
+    "stopped": "ripples that end where an accumulator can hold no more, which take fewer passes",
+    "common_sum": "binary weights: the sum of all words, made once, added to outputs or subtracted",
     "smaller_lut": "below the paper: LUTs with fewer passes than the printed ones",
 }
 

@@ -6,12 +6,19 @@ subtraction of the word that stands in the row, at the digit's place of an accum
 The rule: formulas of the weights alone, which have seen no program.  Digits come from
 w = (3w - w) / 2, whose bits of 3w and w differ exactly where a digit is not 0 (Reitwiesner,
 Binary Arithmetic, 1960); programs take them from w one by one.
+
+A carry is at its end where the accumulator can hold no more: a chunk's subtractions come
+first, below what it was preset to, then each word's additions raise what it holds at most.
+The term "stopped" is what that leaves out of ripples to the end of the columns.
 """
 
 from __future__ import annotations
 
-from collections.abc import Iterable
-from dataclasses import dataclass
+from collections.abc import Iterable, Sequence
+from contextlib import suppress
+from dataclasses import dataclass, replace
+from functools import cached_property
+from itertools import count, pairwise
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
@@ -20,13 +27,16 @@ from apsim.closed_form.kinds import positive
 from apsim.counts import Counts
 from apsim.errors import InputError, ProgramError
 
-__all__ = ["CHUNKS", "WIDEST_WEIGHT", "Spread", "WeightPlan", "spread", "weights"]
+__all__ = [
+    "CHUNKS", "WIDEST_WEIGHT", "Spread", "WeightPlan", "latency", "split", "spread", "weights",
+]  # fmt: skip
 
 CHUNKS = 0, 2, 3, 4, 5, 6, 8, 10, 12, 16, 24, 32
 """Words in a chunk that are tried; 0 adds every digit to the accumulator itself."""
 
 WIDEST_WEIGHT = 32
-PASS = Counts(compare=1, write=1)
+WIDEST_SUM = 62
+NONE, PASS = Counts(), Counts(compare=1, write=1)
 
 Integers = NDArray[np.int64]
 
@@ -39,7 +49,13 @@ class WeightPlan:
     row at once, 0 where one does and there is no short accumulator; `width` (W) bits of an
     accumulator, `short` (WQ) of the short one, `together` (T) accumulators in a row.
     `digits` digits in all, `places` the sum of their k; `populated` words over all groups of T
-    outputs, `live` pairs of an output and a chunk with a digit.
+    outputs, `live` pairs of an output and a chunk with a digit.  `stop` says whether ripples
+    end where an accumulator can hold no more, which leaves `stopped` passes out.
+
+    `offsets`, where there are any, are what is taken from all weights of an output before they
+    are digits, and what the sum of all words, of `common` bits, is added times in the end.
+    `raised` is what presets hold beside: biases, above the `least` of them; None: no bias.
+    `received` partial sums of each output come from other CAPs.
     """
 
     outputs: int
@@ -53,12 +69,24 @@ class WeightPlan:
     places: int
     populated: int
     live: int
+    stop: bool = False
+    stopped: int = 0
+    offsets: tuple[int, ...] = ()
+    raised: tuple[int, ...] | None = None
+    least: int = 0
+    received: int = 0
+
+    @property
+    def common(self) -> int:
+        """Bits of the sum of all words, 0 where there is none."""
+        return (self.words * ((1 << self.bits) - 1)).bit_length() if self.offsets else 0
 
     @property
     def columns(self) -> int:
-        """Columns used: a carry, the chunk's words, the short accumulator, the others."""
+        """A carry, the chunk's words, the short accumulator, the others, and what is shared."""
         held = self.bits * max(self.chunk, 1)
-        return 1 + held + self.short + self.together * self.width
+        received = self.width if self.received else 0
+        return 1 + held + self.short + self.together * self.width + self.common + received
 
     @property
     def groups(self) -> int:
@@ -70,19 +98,34 @@ class WeightPlan:
         """What one load takes, by name; all of it together is `counts`.
 
         "digits" is bits 0 to M-1 of the digits, "ripple" their carries to the end of the
-        accumulator, "merge" the short accumulators added to the others.
+        accumulator, "merge" the short accumulators added to the others; "stopped" is negative.
+        "common_sum" makes the sum of all words and adds it to outputs, "partial_sums" adds those
+        of other CAPs.
         """
-        first = 4 * self.bits - 2
-        ripple = 2 * self.digits * ((self.short or self.width) - self.bits) - 2 * self.places
-        merge = 3 * self.short - 1 + 2 * (self.width - self.short) if self.chunk else 0
-        return {
+        width, first = self.width, 4 * self.bits - 2
+        ripple = 2 * self.digits * ((self.short or width) - self.bits) - 2 * self.places
+        merge = 3 * self.short - 1 + 2 * (width - self.short) if self.chunk else 0
+        each = Counts(write=width) + PASS * (4 * width - 2)
+        found = {
             "digits": PASS * (self.digits * first),
             "ripple": PASS * ripple,
             "merge": PASS * (self.live * merge),
             "preset": Counts(write=self.groups + self.live * bool(self.chunk)),
             "populate": Counts(write=self.bits * self.populated),
-            "read_out": Counts(read=self.outputs * self.width),
+            "read_out": Counts(read=self.outputs * width),
+            "stopped": PASS * -self.stopped,
+            "common_sum": PASS * self._common_passes,
+            "partial_sums": each * (self.received * self.outputs),
         }
+        later = "stopped", "common_sum", "partial_sums"
+        return {name: counts for name, counts in found.items() if name not in later or counts.total}
+
+    @property
+    def _common_passes(self) -> int:
+        """All words added up, and that sum added to outputs, or subtracted."""
+        made = self.words * (4 * self.bits - 2 + 2 * (self.common - self.bits))
+        used = 4 * self.common - 2 + 2 * (self.width - self.common)
+        return made + used * sum(map(abs, self.offsets)) if self.offsets else 0
 
     @property
     def counts(self) -> Counts:
@@ -91,8 +134,13 @@ class WeightPlan:
 
     @property
     def instructions(self) -> int:
-        """Bytes of the instruction stream of a load: one for each digit, preset, word and merge."""
-        return self.digits + self.populated + self.groups + 2 * self.live * bool(self.chunk)
+        """Bytes of the instruction stream of a load: one for each thing that is done in all rows.
+
+        Those are digits, presets, words, merges and sums that are shared or come from elsewhere.
+        """
+        more = self.words + sum(map(abs, self.offsets)) if self.offsets else 0
+        more += 2 * self.received * self.outputs + 2 * self.live * bool(self.chunk)
+        return self.digits + self.populated + self.groups + more
 
 
 @dataclass(frozen=True)
@@ -129,49 +177,114 @@ def spread(plan: WeightPlan, loads: int, caps: int) -> Spread:
     return min(found, key=lambda one: one.cycles)
 
 
+def latency(plans: Sequence[WeightPlan], loads: int, caps: int) -> int:
+    """Cycles until the last of `caps` CAPs is done that share the groups of all parts and loads.
+
+    A group's parts run beside each other; then their sums come together pair by pair, W reads, W
+    writes and 4W - 2 passes each.
+    """
+    groups, width = plans[0].groups, plans[0].width
+    own = max(
+        (plan.counts - plan.terms.get("partial_sums", NONE)).total
+        - plan.terms["read_out"].total * (k > 0)
+        for k, plan in enumerate(plans)
+    )
+    merges = (len(plans) - 1).bit_length() * plans[0].outputs * (10 * width - 4)
+    rounds = -(-loads * groups * len(plans) // caps)
+    return -(-rounds * (own + merges) // groups)
+
+
+def split(w: ArrayLike, whole: WeightPlan, columns: int, shared: Spread) -> tuple[WeightPlan, ...]:
+    """Plans of the parts that the words of sums are split into, of nearly equal lengths.
+
+    Accumulators of all are as wide as those of the `whole`, and the first holds its biases.
+    Part k gets the partial sums of parts k + 1, k + 2, k + 4 ... up to its own lowest bit, the
+    first of all of them.  Raises `ProgramError` where a CAP does not hold one beside the rest.
+    """
+    array, parts = np.asarray(w), shared.split
+    bias = None if whole.raised is None else np.array(whole.raised) + whole.least
+    cuts = [array.shape[1] * k // parts for k in range(parts + 1)]
+    return tuple(
+        weights(
+            array[:, start:stop], whole.bits, columns, together=shared.outputs, width=whole.width,
+            received=received(k, parts), bias=None if k else bias,
+        )[1]
+        for k, (start, stop) in enumerate(pairwise(cuts))
+    )  # fmt: skip
+
+
+def received(part: int, parts: int) -> int:
+    """How many partial sums of others a part gets: those of part + 1, part + 2, part + 4 ..."""
+    return next(k for k in count() if part >> k & 1 or part + (1 << k) >= parts)
+
+
 def weights(
-    w: ArrayLike, bits: int, columns: int, chunks: Iterable[int] = CHUNKS
+    w: ArrayLike,
+    bits: int,
+    columns: int,
+    chunks: Iterable[int] = CHUNKS,
+    *,
+    stop: bool = True,
+    bias: ArrayLike | None = None,
+    together: int = 0,
+    width: int = 0,
+    received: int = 0,
 ) -> tuple[Counts, WeightPlan]:
     """Sums of x [u, J] times w [i, J], x of `bits` bits, rows of `columns` columns: one load.
 
-    Of the plans with so many words in a `chunk` it is the one of least operations.  Raises
-    `ProgramError` where none fits, with the columns that are wanted.
+    Of the plans with so many words in a `chunk` it is the one of least operations with whole
+    ripples, which then end where nothing is left to carry if `stop` says so.  Weights that are
+    all -1, 0 or 1 are taken less an offset where that pays.  Presets hold `bias` int[i] where
+    they can without wider accumulators.  `together` is the most outputs of a group, `width` the
+    least bits of an accumulator.  Raises `ProgramError` where no plan fits, with the columns that
+    are wanted.
 
-    >>> counts, plan = weights([[-128, 127, 85, -1]], 8, 160, chunks=[2])
+    >>> counts, plan = weights([[-128, 127, 85, -1]], 8, 160, chunks=[2], stop=False)
     >>> counts.compare, counts.write, counts.read, plan.short
     (414, 449, 17, 16)
     """
-    facts = _Facts.of(w, bits)
-    plans = [plan for chunk in chunks if (plan := facts.plan(chunk, columns))]
-    if not plans:
-        wanted = facts.wanted
-        raise ProgramError(
-            f"weights: wants 1 + M + W = 1 + {bits} + {facts.width} = {wanted} columns, "
-            f"a CAP has {columns}"
-        )
-    best = min(plans, key=lambda plan: plan.counts.total)
+    tried = tuple(chunks)
+    limits = _Limits(columns, together, width, received)
+    plain = _Facts.of(w, bits)
+    best = plain.best(tried, limits, bias, stop)
+    if plain.small and not width:
+        offsets = plain.offsets(best.width)
+        if any(offsets):
+            with suppress(ProgramError):
+                other = _Facts.of(w, bits, offsets).best(tried, limits, bias, stop)
+                best = min(best, other, key=lambda plan: plan.counts.total)
     return best.counts, best
+
+
+@dataclass(frozen=True)
+class _Limits:
+    """Columns of a CAP, the most outputs of a group (0: any), the least W, partial sums."""
+
+    columns: int
+    together: int
+    width: int
+    received: int
 
 
 @dataclass(frozen=True)
 class _Facts:
     """What all plans of a layer share.
 
-    `along` [i, J + 1] and `below` [i + 1, J] are running sums: of |digits| of each weight, which
-    times 2**M - 1 is what its products may move an accumulator by, and of weights that are
-    not 0.  `width` is W.
+    `negative` and `positive` [i, J] are a weight's digits as numbers with a bit for each;
+    `reach` both, which times 2**M - 1 is what a product may move an accumulator by.  `start` [i]
+    is where an accumulator must begin, `top` [i] the most that it then comes to.
     """
 
     bits: int
-    along: Integers
-    below: Integers
-    width: int
-    digits: int
-    places: int
+    negative: Integers
+    positive: Integers
+    start: Integers
+    top: Integers
+    taken: tuple[int, ...] = ()
 
     @classmethod
-    def of(cls, w: ArrayLike, bits: int) -> _Facts:
-        """From weights [i, J]; raises `InputError` for anything else."""
+    def of(cls, w: ArrayLike, bits: int, offsets: tuple[int, ...] = ()) -> _Facts:
+        """From weights [i, J] less offsets [i]; raises `InputError` for anything else."""
         positive(bits=bits)
         array = np.asarray(w)
         if array.ndim != 2 or not array.size or array.dtype.kind not in "iub":
@@ -181,36 +294,136 @@ class _Facts:
         wide = array.astype(np.int64)
         if max(int(wide.max()), ~int(wide.min())) >> (WIDEST_WEIGHT - 1) > 0:
             raise InputError(f"weights: wanted {WIDEST_WEIGHT} bits at most")
-        reach = (wide ^ (3 * wide)) >> 1
-        along = np.pad(reach.cumsum(axis=1), ((0, 0), (1, 0)))
-        below = np.pad((reach != 0).cumsum(axis=0, dtype=np.int32), ((1, 0), (0, 0)))
-        top = int(along[:, -1].max()) * ((1 << bits) - 1)
-        digits, places = int(np.bitwise_count(reach).sum(dtype=np.int64)), _ranks(reach)
-        return cls(bits, along, below, max(top.bit_length(), 1), digits, places)
+        digits = wide - np.array(offsets)[:, None] if offsets else wide
+        below, above = (digits & ~(3 * digits)) >> 1, (3 * digits & ~digits) >> 1
+        down, up = below.sum(axis=1), above.sum(axis=1)
+        if offsets:
+            down = np.maximum(down, -np.minimum(wide, 0).sum(axis=1))
+            up = np.maximum(up, np.maximum(wide, 0).sum(axis=1))
+        if (int((down + up).max()) << bits).bit_length() > WIDEST_SUM:
+            raise InputError(f"weights: wanted sums of {WIDEST_SUM} bits at most")
+        size = (1 << bits) - 1
+        return cls(bits, below, above, down * size, (down + up) * size, offsets)
 
     @property
-    def wanted(self) -> int:
-        """Columns of the smallest plan: 1 + M + W."""
-        return 1 + self.bits + self.width
+    def width(self) -> int:
+        """W."""
+        return max(int(self.top.max()).bit_length(), 1)
 
-    def plan(self, chunk: int, columns: int) -> WeightPlan | None:
+    @property
+    def small(self) -> bool:
+        """Whether weights are -1, 0 and 1, some of each sign or none of them 0."""
+        return int(self.reach.max()) == 1
+
+    @cached_property
+    def reach(self) -> Integers:
+        """All digits of a weight."""
+        return self.negative + self.positive
+
+    @cached_property
+    def along(self) -> Integers:
+        """Running sums of `reach` along the words: [i, J + 1]."""
+        return np.pad(self.reach.cumsum(axis=1), ((0, 0), (1, 0)))
+
+    @cached_property
+    def below(self) -> NDArray[np.int32]:
+        """Running sums over the outputs, of weights that are not 0: [i + 1, J]."""
+        found = (self.reach != 0).cumsum(axis=0, dtype=np.int32)
+        return np.pad(found, ((1, 0), (0, 0)))
+
+    @cached_property
+    def counted(self) -> tuple[int, int]:
+        """Digits in all, and the sum of their places."""
+        return int(np.bitwise_count(self.reach).sum(dtype=np.int64)), _ranks(self.reach)
+
+    def offsets(self, width: int) -> tuple[int, ...]:
+        """-1, 0 or 1 for each output: what makes most weights 0, if the common sum pays then."""
+        words, common = self.reach.shape[1], (self.reach.shape[1] << self.bits).bit_length()
+        each = 4 * self.bits - 2 + 2 * (width - self.bits)
+        left = [words - self.negative.sum(axis=1), self.reach.sum(axis=1),
+                words - self.positive.sum(axis=1)]  # fmt: skip
+        used = 4 * common - 2 + 2 * (width - common)
+        costs = [left[0] * each + used, left[1] * each, left[2] * each + used]
+        return tuple(int(best) - 1 for best in np.argmin(costs, axis=0))
+
+    def best(
+        self, chunks: tuple[int, ...], limits: _Limits, bias: ArrayLike | None, stop: bool
+    ) -> WeightPlan:
+        """The plan of least operations, its ripples stopped and biases in it where they are to."""
+        plans = [plan for chunk in chunks if (plan := self.plan(chunk, limits))]
+        if not plans:
+            width = max(self.width, limits.width)
+            received, more = (" + W", f" + {width}") if limits.received else ("", "")
+            wanted = 1 + self.bits + width * (2 if limits.received else 1)
+            raise ProgramError(
+                f"weights: wants 1 + M + W{received} = 1 + {self.bits} + {width}{more} = {wanted} "
+                f"columns, a CAP has {limits.columns}"
+            )
+        best = self._biased(min(plans, key=lambda plan: plan.counts.total), bias)
+        return replace(best, stop=True, stopped=self.stopped(best)) if stop else best
+
+    def _biased(self, plan: WeightPlan, bias: ArrayLike | None) -> WeightPlan:
+        """The plan with biases in its presets, where accumulators hold them."""
+        if bias is None:
+            return plan
+        values = np.broadcast_to(np.asarray(bias, np.int64), (plan.outputs,))
+        raised = values - values.min()
+        if int((self.top + raised).max()) >> plan.width:
+            return plan
+        return replace(plan, raised=tuple(raised.tolist()), least=int(values.min()))
+
+    def plan(self, chunk: int, limits: _Limits) -> WeightPlan | None:
         """The plan with so many words in a chunk, None where it does not fit."""
-        outputs, words = len(self.along), self.below.shape[1]
-        short = live = 0
+        outputs, words = self.reach.shape
+        width, short, live = max(self.width, limits.width), 0, 0
         if chunk:
-            ends = [*range(0, words, chunk), words]
-            sums = np.diff(self.along.take(ends, axis=1), axis=1)
+            sums = np.diff(self.along.take([*range(0, words, chunk), words], axis=1), axis=1)
             short = max((int(sums.max()) * ((1 << self.bits) - 1)).bit_length(), 1)
             live = int(np.count_nonzero(sums))
-        room = columns - 1 - self.bits * max(chunk, 1) - short
-        together = min(outputs, room // self.width)
+        none = WeightPlan(outputs, words, self.bits, chunk, width, short, 0, *self.counted, 0, live,
+                          offsets=self.taken, received=limits.received)  # fmt: skip
+        together = min(
+            limits.together or outputs, outputs, (limits.columns - none.columns) // width
+        )
         if together < 1:
             return None
         groups = np.diff(self.below[[*range(0, outputs, together), outputs]], axis=0)
-        return WeightPlan(
-            outputs, words, self.bits, chunk, self.width, short, together, self.digits,
-            self.places, int(np.count_nonzero(groups)), live,
-        )  # fmt: skip
+        if self.taken:  # the first group makes the sum of all words
+            groups[0] = 1
+        return replace(none, together=together, populated=int(np.count_nonzero(groups)))
+
+    def stopped(self, plan: WeightPlan) -> int:
+        """Passes of whole ripples that carry nothing, whatever the words are."""
+        size = (1 << self.bits) - 1
+        down, up = (np.bitwise_count(form) for form in (self.negative, self.positive))
+        extra = self.start + (0 if plan.raised is None else np.array(plan.raised))
+        if not plan.chunk:
+            after = extra[:, None] + np.cumsum(self.positive, axis=1) * size
+            before = after - self.positive * size
+            spared = (plan.width - _lengths(after)) * up + (plan.width - _lengths(before)) * down
+            return 2 * int(spared.sum())
+        step, words = plan.chunk, self.reach.shape[1]
+        starts = np.arange(0, words, step)
+        lengths = np.diff([*starts, words])
+        begin = np.add.reduceat(self.negative, starts, axis=1) * size
+        above = np.cumsum(self.positive, axis=1) * size
+        gone = (above - self.positive * size)[:, starts]
+        after = above + np.repeat(begin - gone, lengths, axis=1)
+        ends = (plan.short - _lengths(begin)) * np.add.reduceat(
+            down, starts, axis=1, dtype=np.int64
+        )
+        passes = 2 * int(ends.sum()) + 2 * int(((plan.short - _lengths(after)) * up).sum())
+        held = np.add.reduceat(self.reach, starts, axis=1) * size
+        spare = extra - self.negative.sum(axis=1) * size
+        full = np.minimum(_lengths(np.cumsum(held, axis=1) + spare[:, None]), plan.width)
+        merges = (plan.short - _lengths(held)) + 2 * (plan.width - full)
+        return passes + int((merges * (held > 0)).sum())
+
+
+def _lengths(values: Integers) -> Integers:
+    """Bit lengths of whole numbers below 2**63."""
+    high = values >> 32
+    return np.where(high, np.frexp(high)[1] + 32, np.frexp(values & 0xFFFFFFFF)[1])
 
 
 def _ranks(reach: Integers) -> int:

@@ -63,7 +63,7 @@ def add_parser(subparsers: argparse._SubParsersAction[argparse.ArgumentParser]) 
     laid = "both mappings of each weighted layer side by side, and the one that is taken; with "
     laid += "--activity executed: how the run lays products out"
     add("--mapping", choices=("im2col", "weights", "auto"), help=laid)
-    costs = "with --mapping auto: what is to be less, by forecast (default energy)"
+    costs = "with --mapping auto or weights: what is to be least, by forecast (default energy)"
     add("--cost", choices=("energy", "cycles", "latency"), help=costs)
     add("--plot", metavar="FILE", help="with --mapping: draw both (SVG)")
     add_json(parser, "the cost")
@@ -87,8 +87,8 @@ def _run(args: argparse.Namespace) -> int:
     if args.array is not None and args.activity != "executed":
         raise InputError("--array: only a run has arrays; add --activity executed")
     require_writable(args.json, args.csv, args.plot)
-    if args.cost and args.mapping != "auto":
-        raise InputError("--cost goes with --mapping auto: the others are not chosen by a cost")
+    if args.cost and args.mapping not in ("auto", "weights"):
+        raise InputError("--cost goes with --mapping auto or weights: im2col knows one way")
     if args.plot and (not args.mapping or args.activity == "executed"):
         raise InputError("--plot goes with --mapping, by forecast: it draws both mappings")
     if args.net.endswith(".json"):

@@ -50,7 +50,7 @@ def add_parser(subparsers: argparse._SubParsersAction[argparse.ArgumentParser]) 
         description=__doc__.split("\n")[0],
     )
     add = parser.add_argument
-    known = "digits (default), a network of the literature such as resnet18, or a file"
+    known = "digits (default), digits-vit, a network of the literature such as resnet18, or a file"
     add("model", metavar="MODEL", nargs="?", default="digits", help=known)
     for name, meaning in RATES.items():
         add(f"--{name.replace('_', '-')}", type=float, nargs="+", metavar="P", help=meaning)

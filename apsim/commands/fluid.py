@@ -42,7 +42,13 @@ def add_parser(subparsers: argparse._SubParsersAction[argparse.ArgumentParser]) 
         "fluid", help="find a bit width for each layer", description=__doc__.split("\n")[0]
     )
     add = parser.add_argument
-    add("model", metavar="MODEL", nargs="?", default="digits", help="digits (default), or a file")
+    add(
+        "model",
+        metavar="MODEL",
+        nargs="?",
+        default="digits",
+        help="digits (default), digits-vit, or a file",
+    )
     how = "additive (default): exact front of summed losses; walk: greedy; exhaustive: all"
     add("--search", choices=("additive", "walk", "exhaustive"), default="additive", help=how)
     what = "loss of a width: kl (default, needs no labels), loss, or errors"
@@ -124,12 +130,13 @@ def _search(args: argparse.Namespace, widths: tuple[int, ...], bar: Working) -> 
     from apsim.cost.technology import technology
     from apsim.nn import search
     from apsim.nn.search.outcome import Outcome
+    from apsim.nn.zoo import datasets
 
     model = _model(args)
     test, chosen_on = _images(args, model)
     bench = search.Bench(
         model, test, lambda: chip_of(args), technology(args.tech), batch=args.images,
-        check="all" if model.name == "digits" else "sample",
+        check="all" if model.name in datasets.OWNERS else "sample",
     )  # fmt: skip
     judge = None if chosen_on is None else search.Judge(model, chosen_on, args.measure, widths[-1])
     given = _given(args, model, chosen_on, widths)

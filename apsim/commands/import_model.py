@@ -10,7 +10,7 @@ from __future__ import annotations
 import argparse
 from typing import TYPE_CHECKING
 
-from apsim.commands.judging import INPUT_SCALE, add_check_option, positive, told
+from apsim.commands.judging import add_check_option, add_import_options, options_of, told
 from apsim.commands.options import write_json, write_text
 from apsim.errors import InputError
 
@@ -36,7 +36,7 @@ def add_parser(subparsers: argparse._SubParsersAction[argparse.ArgumentParser]) 
     add("--csv", metavar="FILE", help="with --survey: write it as CSV, a line for each file")
     add("--rule", help="requantization: onnx-exact, ort-f32, tflite or dyadic(k,mode)")
     add("--shape", metavar="N,C,H,W", help="the input's shape, where the file leaves axes open")
-    add("--input-scale", metavar="S", type=positive, help=INPUT_SCALE)
+    add_import_options(parser)
     add("--quiet", action="store_true", help="do not list the nodes")
     add_check_option(parser)
     parser.set_defaults(run=_run)
@@ -58,7 +58,7 @@ def _run(args: argparse.Namespace) -> int:
         raise InputError("wanted MODEL and -o FILE, or --survey FOLDER")
     with Working("reading"):
         imported = importers.read(
-            args.model, rule=args.rule, shape=parse_shape(args.shape), input_scale=args.input_scale
+            args.model, rule=args.rule, shape=parse_shape(args.shape), options=options_of(args)
         )
     store.save(imported.model, args.output)
     if not args.quiet:

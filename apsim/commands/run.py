@@ -11,7 +11,7 @@ import argparse
 from typing import TYPE_CHECKING, Any
 
 from apsim.commands import judging
-from apsim.commands.judging import INPUT_SCALE, add_check_option, positive
+from apsim.commands.judging import add_check_option
 from apsim.commands.options import (
     KINDS,
     add_array,
@@ -44,7 +44,7 @@ def add_parser(subparsers: argparse._SubParsersAction[argparse.ArgumentParser]) 
         "run", help="run a quantized network on emulated APs", description=__doc__.split("\n")[0]
     )
     add = parser.add_argument
-    known = "digits (default), a network of the literature such as resnet50, or a file"
+    known = "digits (default), digits-vit, a network of the literature such as resnet50, or a file"
     add("model", metavar="MODEL", nargs="?", default="digits", help=known)
     add("--images", metavar="N", type=int, help="how many images (default: 16 digits, else 1)")
     add("--input", metavar="FILE", help="inputs [N, ...] from an .npy or .npz file")
@@ -53,7 +53,7 @@ def add_parser(subparsers: argparse._SubParsersAction[argparse.ArgumentParser]) 
     add("--bits", metavar="B", help="widths: 8, 8,4,8 or hawq:latency_0.5")
     add("--rule", metavar="R", help="requantization rule (default: the model's own)")
     add("--shape", metavar="N,C,H,W", help="the input's shape, where an ONNX file leaves axes open")
-    add("--input-scale", metavar="S", type=positive, help=INPUT_SCALE)
+    judging.add_import_options(parser)
     where = "who turns sums into activations: the host (default), or the AP in counted passes"
     add("--requant", choices=("host", "ap"), default="host", help=where)
     add("--seed", metavar="S", type=int, default=0, help="seed of random weights and images")
@@ -69,7 +69,7 @@ def add_parser(subparsers: argparse._SubParsersAction[argparse.ArgumentParser]) 
     add("--state", metavar="FILE", help="where a stream was left: read if there, then written")
     add("--schedule", metavar="FILE", help="batches under changing budgets (TOML), widths switched")
     add_chip_options(parser)
-    costs = "with --mapping auto: what is to be less, by forecast (default energy)"
+    costs = "with --mapping auto or weights: what is to be least, by forecast (default energy)"
     add("--cost", choices=("energy", "cycles", "latency"), help=costs)
     add_wide(parser)
     parser.set_defaults(run=_run)
@@ -87,6 +87,8 @@ def add_chip_options(parser: argparse.ArgumentParser) -> None:
     add("--threads", type=int, default=2, help="threads of the emulator (default 2)")
     laid = "how products of weights are laid out: im2col (default), weights in the program, or auto"
     add("--mapping", choices=("im2col", "weights", "auto"), default="im2col", help=laid)
+    shared = "a word to all rows of its group (softmax, norms): in one write (default), or by rows"
+    add("--broadcast", choices=("group", "rows"), default="group", help=shared)
     add("--literal", action="store_true", help="every load on an array of its own, one by one")
     add_array(parser)
 
@@ -104,7 +106,8 @@ def chip_of(args: argparse.Namespace) -> Chip:
     return Chip.preset(
         args.chip, ap=kind, engine=args.engine, threads=args.threads, literal=args.literal,
         rows=args.rows, columns=args.columns, requant=getattr(args, "requant", "host"),
-        mapping=args.mapping, cost=getattr(args, "cost", None) or "energy", array=args.array,
+        mapping=args.mapping, cost=getattr(args, "cost", None) or "energy",
+        broadcast=args.broadcast, array=args.array,
     )  # fmt: skip
 
 
@@ -117,12 +120,12 @@ def _run(args: argparse.Namespace) -> int:
         return _stream(args)
     if args.tensors and not args.output:
         raise InputError("--tensors goes with --output FILE, which the tensors are written to")
-    if args.cost and args.mapping != "auto":
-        raise InputError("--cost goes with --mapping auto: the others are not chosen by a cost")
+    if args.cost and args.mapping not in ("auto", "weights"):
+        raise InputError("--cost goes with --mapping auto or weights: im2col knows one way")
     chip = chip_of(args)
     model = sources.model(
         args.model, bits=args.bits, rule=args.rule, seed=args.seed,
-        shape=sources.parse_shape(args.shape), input_scale=args.input_scale,
+        shape=sources.parse_shape(args.shape), options=judging.options_of(args),
     )  # fmt: skip
     if model.states:
         return _streamed(args, model, chip)

@@ -198,9 +198,9 @@ def cleared(function: Function) -> Function:
     return replace(function, operation=clear + function.operation, again=again)
 
 
-def in_rows(words: Patterns, rows: int) -> Words:
+def in_rows(words: Patterns, rows: int) -> Patterns:
     """Words of the first rows, zeros in the rows after them."""
-    filled = np.zeros(rows, np.uint64)
+    filled = np.zeros(rows, words.dtype)
     filled[: words.size] = words.ravel()
     return filled
 

@@ -177,6 +177,8 @@ def max_pool(
 
     def arrange(values: ArrayLike) -> list[Words]:
         patterns = layout["A"].encode_narrow(_even(expect_shape("A", values, (windows, window))))
+        if not block.gap:
+            return [in_rows(patterns[:, 0::2], rows), in_rows(patterns[:, 1::2], rows)]
         both = np.zeros((2, rows), patterns.dtype)
         both[:, block.word_rows] = patterns[:, 0::2], patterns[:, 1::2]
         return list(both)

@@ -45,6 +45,7 @@ def identity(model: Model, tensors: Mapping[str, Integers], chip: Chip, check: s
     plain = [SCHEMA, model_digest(model), chip.kind.value, design.rows, design.columns, check]
     plain += ["requant on the ap"] * (chip.requant == "ap")
     plain += [chip.mapping, chip.cost] * (chip.mapping != "im2col")
+    plain += [f"broadcast by {chip.broadcast}"] * (chip.broadcast != "group")
     text = hashlib.sha256(json.dumps(plain).encode())
     for name in sorted(tensors):
         text.update(json.dumps([name, list(np.shape(tensors[name]))]).encode())

@@ -8,14 +8,16 @@ again after each digit.
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 
 from apsim.errors import ProgramError
 from apsim.layout import Field, Layout
 from apsim.ops.steps import passes
 from apsim.program import Item, Mode, Op, Operation, Step, by_value
 
-__all__ = ["add_constant_multiple", "add_short", "canonical_digits", "preset"]
+__all__ = [
+    "add_constant_multiple", "add_short", "canonical_digits", "constant_multiple", "preset",
+]  # fmt: skip
 
 
 def canonical_digits(constant: int) -> Iterator[tuple[int, int]]:
@@ -35,13 +37,16 @@ def canonical_digits(constant: int) -> Iterator[tuple[int, int]]:
 
 
 @by_value
-def add_constant_multiple(constant: int, a: str, product: str, *, carry: str) -> Operation:
+def add_constant_multiple(
+    constant: int, a: str, product: str, *, carry: str, end: int | None = None
+) -> Operation:
     """P <- P + constant * A, A unsigned or offset binary and kept, the carry column 0 before and
     after.
 
     For each digit 2 passes on bit 0 of A, 4 on each other, 2 for each bit of P above them: P
     must be so preset (`preset`) that no sum is negative or too wide.  {-1, 0, 1} is one digit
-    at most.  Raises `ProgramError` where a digit reaches beyond P.
+    at most.  `end` is how many columns of P hold all that P can be by then: no carry goes on
+    from there.  Raises `ProgramError` where a digit reaches beyond P.
     """
 
     def build(layout: Layout) -> Iterator[Item]:
@@ -52,33 +57,75 @@ def add_constant_multiple(constant: int, a: str, product: str, *, carry: str) ->
                 f"{carry}, got {word} and {out}"
             )
         for place, digit in canonical_digits(constant):
-            if place + word.width > target.width:
+            if place + word.width > _within(end, target):
                 raise ProgramError(
                     f"add_constant_multiple: wanted {place + word.width} columns for {product} at "
-                    f"least, got {target.width}"
+                    f"least, got {_within(end, target)}"
                 )
-            yield from _digit(word, target, out[0], place, digit > 0)
+            columns = target.columns[: _within(end, target)]
+            yield from _digit(word, columns, out[0], place, digit > 0)
 
     return Operation(f"add {constant} {a} to {product}", lambda layout: list(build(layout)))
 
 
-def _digit(word: Field, target: Field, carry: int, place: int, plus: bool) -> Iterator[Step]:
-    """A word added at a place of the target, or subtracted, the carry rippling to its end."""
+@by_value
+def constant_multiple(constant: int, a: str, product: str, *, carry: str) -> Operation:
+    """P <- constant * A, A unsigned and kept, P clean, the carry column 0 before and after.
+
+    The highest digit is copied, one pass a bit; the others follow downwards as in
+    `add_constant_multiple`, so that no sum is negative, and none too wide where P has
+    ceil(log2(constant)) columns more than A.  Raises `ProgramError` for a constant below 1 and
+    where a digit reaches beyond P.
+    """
+
+    def build(layout: Layout) -> Iterator[Item]:
+        word, target, out = layout[a], layout[product], layout[carry]
+        if constant < 1 or word.kind != "u" or out.width != 1:
+            raise ProgramError(
+                f"constant_multiple: wanted a constant of 1 or more, {a} unsigned and one column "
+                f"for {carry}, got {constant}, {word} and {out}"
+            )
+        *lower, (top, _) = canonical_digits(constant)
+        need = word.width + max(top, (constant - 1).bit_length())
+        if need > target.width:
+            raise ProgramError(
+                f"constant_multiple: wanted {need} columns for {product}, got {target.width}"
+            )
+        for k in range(word.width):
+            yield from passes("copy_clean", {"A": word[k], "B": target[top + k]}, bit=top + k)
+        for place, digit in reversed(lower):
+            yield from _digit(word, target.columns, out[0], place, digit > 0)
+
+    return Operation(f"{product} <- {constant} {a}", lambda layout: list(build(layout)))
+
+
+def _within(end: int | None, field: Field) -> int:
+    """How many columns of a field are reached."""
+    return field.width if end is None else min(end, field.width)
+
+
+def _digit(
+    word: Field, target: Sequence[int], carry: int, place: int, plus: bool
+) -> Iterator[Step]:
+    """A word added at a place of columns, or subtracted, the carry rippling to their end."""
     first, other, onward = (
         ("add_first", "add", "increment") if plus else ("sub_first", "sub", "decrement")
     )
     for k in range(word.width):
         lines = {"A": word[k], "B": target[place + k], "C": carry}
         yield from passes(other if k else first, lines, bit=place + k)
-    for k in range(place + word.width, target.width):
+    for k in range(place + word.width, len(target)):
         yield from passes(onward, {"B": target[k], "C": carry}, bit=k)
 
 
 @by_value
-def add_short(short: str, product: str, *, carry: str) -> Operation:
+def add_short(
+    short: str, product: str, *, carry: str, bits: int | None = None, end: int | None = None
+) -> Operation:
     """P <- P + Q, Q narrower and left destroyed: 2 passes for bit 0, 3 for others, 2 for a ripple.
 
-    The carry column holds 0 before and, where the sum fits P, after.
+    `bits` columns of Q hold all that Q can be, and `end` columns of P the sum.  The carry column
+    holds 0 before and, where the sum fits P, after.
     """
 
     def build(layout: Layout) -> Iterator[Item]:
@@ -88,10 +135,10 @@ def add_short(short: str, product: str, *, carry: str) -> Operation:
                 f"add_short: wanted {short} no wider than {product}, "
                 f"got {source.width} and {target.width} columns"
             )
-        for k in range(source.width):
+        for k in range(_within(bits, source)):
             lines = {"A": source[k], "B": target[k], "C": out}
             yield from passes("fa3" if k else "ha2d", lines, bit=k)
-        for k in range(source.width, target.width):
+        for k in range(_within(bits, source), _within(end, target)):
             yield from passes("increment", {"B": target[k], "C": out}, bit=k)
 
     return Operation(f"add {short} to {product}", lambda layout: list(build(layout)))

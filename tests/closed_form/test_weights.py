@@ -8,8 +8,8 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from apsim.closed_form import weights
-from apsim.closed_form.weights import spread
+from apsim.closed_form import WeightPlan, latency, split, spread, weights
+from apsim.closed_form.weights import Spread
 from apsim.counts import Counts
 from apsim.errors import InputError, ProgramError
 from apsim.nn.zoo import sources
@@ -30,7 +30,7 @@ HARD = [-128, 127, 85, -1]
 def test_one_output_takes_what_was_counted_by_hand(
     w: list[int], bits: int, chunk: int, counts: tuple[int, int, int], width: int, short: int
 ) -> None:
-    found, plan = weights([w], bits, 160, [chunk])
+    found, plan = weights([w], bits, 160, [chunk], stop=False)
     assert (found, plan.width, plan.short) == (Counts(*counts), width, short)
 
 
@@ -70,8 +70,124 @@ def test_a_plan_is_the_definition_counted_weight_by_weight(seed: int) -> None:
         assert plan.populated == sum(int(group.any(axis=0).sum()) for group in groups)
 
 
+def _ends(plan: WeightPlan, w: np.ndarray) -> int:
+    """Passes of ripples and merges, added up one by one as the bounds of accumulators grow."""
+    size, step, found = (1 << plan.bits) - 1, max(plan.chunk, 1), 0
+    for line in w.tolist():
+        every = [digit for weight in line for digit in _digits(weight)]
+        held = 0 if plan.chunk else size * sum(1 << k for k, sign in every if sign < 0)
+        for start in range(0, plan.words, step):
+            some = [digit for weight in line[start : start + step] for digit in _digits(weight)]
+            below = size * sum(1 << k for k, sign in some if sign < 0)
+            bound = below if plan.chunk else held
+            found += 2 * sum(bound.bit_length() - plan.bits - k for k, sign in some if sign < 0)
+            for weight in line[start : start + step]:
+                more = [k for k, sign in _digits(weight) if sign > 0]
+                bound += size * sum(1 << k for k in more)
+                found += 2 * sum(bound.bit_length() - plan.bits - k for k in more)
+            held = held + bound if plan.chunk else bound
+            if plan.chunk and some:
+                short = bound.bit_length()
+                found += 3 * short - 1 + 2 * (held.bit_length() - short)
+    return found
+
+
+@pytest.mark.parametrize("seed", range(8))
+def test_ripples_end_where_nothing_is_left_to_carry(seed: int) -> None:
+    """ripple + merge + stopped == a walk over digits in order, in whole numbers of Python"""
+    rng = np.random.default_rng(seed)
+    w = rng.integers(-(1 << seed), (1 << seed) + 1, (4, 30))
+    for bits, chunk in ((1, 0), (8, 0), (3, 4), (8, 7)):
+        counts, plan = weights(w, bits, 400, [chunk])
+        terms = plan.terms
+        if plan.offsets:
+            continue
+        walked = terms["ripple"] + terms["merge"] + terms.get("stopped", Counts())
+        assert walked.compare == _ends(plan, w)
+        whole = weights(w, bits, 400, [chunk], stop=False)[0]
+        assert whole - counts == -1 * terms.get("stopped", Counts())
+
+
+def test_binary_weights_take_one_sum_of_all_words() -> None:
+    """2 Q - S or S - 2 Q: each output's rarer sign, 64 words for S, and S added to 16 outputs"""
+    w = np.random.default_rng(0).choice([-1, 1], (16, 64))
+    counts, plan = weights(w, 8, 400, [0], stop=False)
+    assert set(plan.offsets) == {-1, 1}
+    rarer = np.minimum((w > 0).sum(axis=1), (w < 0).sum(axis=1))
+    assert plan.digits == rarer.sum()
+    made, used = 64 * (30 + 2 * (14 - 8)), 16 * (4 * 14 - 2 + 2 * (plan.width - 14))
+    assert plan.terms["common_sum"] == Counts(1, 1) * (made + used)
+    plain = 16 * 64 * (30 + 2 * (14 - 8))  # W = 14: every weight one digit at bit 0
+    assert 1.85 < plain / counts.compare < 1.95
+    assert weights(w[:1], 8, 400, [0])[1].offsets == ()  # for one output it does not pay
+
+
+def test_ternary_weights_are_one_digit_each_unless_one_sign_prevails() -> None:
+    even = np.random.default_rng(0).choice([-1, 0, 1], (16, 64))
+    _, plan = weights(even, 8, 160)
+    assert (plan.offsets, plan.digits) == ((), np.count_nonzero(even))
+    _, plan = weights(np.where(even == 0, -1, even), 8, 160)
+    assert plan.offsets
+    assert plan.digits <= np.count_nonzero(even == 1)
+
+
+def test_presets_hold_biases_where_accumulators_have_room() -> None:
+    """preset + bias - least bias < 2^W, at no operation more"""
+    w = np.array([[3, -5], [7, 1]])
+    plain, plan = weights(w, 4, 160, [0], stop=False)
+    room = (1 << plan.width) - 1 - 15 * 10  # of the second: 8 - 1 and 1, each up to 15
+    for most, held in ((room, True), (room + 1, False)):
+        counts, found = weights(w, 4, 160, [0], stop=False, bias=[-100, most - 100])
+        assert counts == plain
+        assert (found.raised is not None) == held
+        if held:
+            assert (found.raised, found.least) == ((0, most), -100)
+
+
+def test_parts_get_each_other_once() -> None:
+    """Of s parts all but the first are received by exactly one, in ceil(log2 s) rounds"""
+    w = np.random.default_rng(0).integers(-8, 8, (3, 40))
+    _, whole = weights(w, 4, 160)
+    for parts in range(1, 20):
+        plans = split(w, whole, 160, Spread(0, 2, parts))
+        got = [k + (1 << level) for k, plan in enumerate(plans) for level in range(plan.received)]
+        assert sorted(got) == list(range(1, parts))
+        assert plans[0].received == (parts - 1).bit_length()
+        assert sum(plan.words for plan in plans) == 40
+        assert {(plan.width, plan.together) for plan in plans} == {(whole.width, 2)}
+        sums = sum((p.terms.get("partial_sums", Counts()) for p in plans), Counts())
+        assert sums + Counts(read=whole.width * 3 * (parts - 1)) == Counts(
+            4 * whole.width - 2, 5 * whole.width - 2, whole.width
+        ) * (3 * (parts - 1))
+
+
+def test_partial_sums_want_columns_of_their_own() -> None:
+    """1 + M + W and W more: exactly enough, and one less"""
+    w = np.random.default_rng(0).integers(-8, 8, (1, 40))
+    _, whole = weights(w, 4, 160)
+    wanted = 1 + 4 + 2 * whole.width
+    assert split(w, whole, wanted, Spread(0, 1, 2))[0].columns == wanted
+    with pytest.raises(ProgramError, match=rf"wants 1 \+ M \+ W \+ W = .* = {wanted} columns"):
+        split(w, whole, wanted - 1, Spread(0, 1, 2))
+
+
+def test_latency_of_one_cap_is_all_of_it_and_of_many_that_of_one_group() -> None:
+    w = np.random.default_rng(0).integers(-128, 128, (16, 144))
+    counts, plan = weights(w, 8, 160)
+    assert latency((plan,), 5, 1) == 5 * counts.total
+    assert latency((plan,), 5, 10**6) == -(-counts.total // plan.groups)
+    quickest = spread(plan, 5, 4096)
+    assert quickest.split > 1
+    assert latency(split(w, plan, 160, quickest), 5, 4096) < latency((plan,), 5, 4096)
+
+
+def test_sums_wider_than_a_number_are_refused() -> None:
+    with pytest.raises(InputError, match="wanted sums of 62 bits"):
+        weights([[-(1 << 31)]], 32, 400)
+
+
 def test_terms_are_all_of_it() -> None:
-    """digits + ripple + merge + preset + populate + read_out == counts"""
+    """digits + ripple + merge + preset + populate + read_out + stopped == counts"""
     w = np.random.default_rng(0).integers(-128, 128, (7, 30))
     for chunk in (0, 2, 8):
         counts, plan = weights(w, 8, 160, [chunk])
@@ -122,5 +238,6 @@ def test_networks_take_what_the_design_page_lists(net: str, bits: int) -> None:
         layer = layers[name]
         w = layer.weights.reshape(len(layer.weights), -1)  # type: ignore[attr-defined]
         counts, plan = weights(w, model.tensors[layer.inputs[0]].bits, 160)
+        counts -= plan.terms.get("stopped", Counts())  # the page's ripples are whole
         found = [plan.chunk, plan.width, plan.together, counts.total]
         assert found == [int(row[k]) for k in ("chunk", "W", "T", "cycles_rowload")], name

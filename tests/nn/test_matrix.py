@@ -13,7 +13,7 @@ from apsim.ap_kind import ApKind
 from apsim.cam.lanes.regular import Regular
 from apsim.encoding import encode
 from apsim.errors import ProgramError
-from apsim.functions import Function, dot_products
+from apsim.functions import Function, dot_products, max_pool
 from apsim.nn.model.words import Words
 from apsim.nn.on_ap import matrix
 from apsim.nn.on_ap.chip import Chip
@@ -78,6 +78,46 @@ def test_many_lanes_are_the_literal_loads(kind: str, shape: tuple[int, int, int]
     sums = [on_ap.products(chip, x, w, eight, Words(2, True))[0] for chip in chips]
     np.testing.assert_array_equal(sums[0], sums[1])
     assert chips[0].activity == chips[1].activity
+
+
+@st.composite
+def windows(draw: st.DrawFn) -> tuple[Array, Words, int]:
+    """Windows [K, S], their words, and the rows of a CAP: of which many loads are made."""
+    kind, size, many = words(draw), draw(st.integers(2, 9)), draw(st.integers(8, 150))
+    generator = np.random.default_rng(draw(st.integers(0, 999)))
+    return values(generator, (many, size), kind), kind, draw(st.integers(9, 20))
+
+
+@pytest.mark.parametrize("kind", KINDS)
+@given(job=windows(), threads=st.sampled_from((1, 2)))
+@settings(max_examples=8)
+def test_windows_on_lanes_are_the_literal_loads(
+    kind: str, job: tuple[Array, Words, int], threads: int
+) -> None:
+    """lanes(windows) == loads(windows): values, counts, loads and all numbers of activity"""
+    some, held, rows = job
+    taken = []
+    for literal in (True, False):
+        chip = Chip.preset("bf-imna-lr", ap=kind, rows=rows, threads=threads, literal=literal)
+        sums, adding = on_ap.window_sums(chip, some, held)
+        maxima, comparing = on_ap.window_maxima(chip, some, held)
+        np.testing.assert_array_equal(sums, some.sum(axis=1))
+        np.testing.assert_array_equal(maxima, some.max(axis=1))
+        assert adding.counts_match
+        assert comparing.counts_match
+        taken.append((chip.counts, chip.loads, chip.activity))
+    assert taken[0] == taken[1]
+
+
+def test_maxima_stand_side_by_side_but_where_the_tag_chain_finds_them() -> None:
+    """Groups that use one another's rows of flags run one load after another."""
+    found = {kind: matrix.is_independent(max_pool(3, 9, 4, kind=kind), 5) for kind in KINDS}
+    assert found == {kind: not ApKind.named(kind).chain for kind in KINDS}
+
+
+def test_words_that_are_too_wide_to_come_in_as_one_are_no_lanes() -> None:
+    assert matrix.is_independent(max_pool(32, 4, 4), 2)
+    assert not matrix.is_independent(max_pool(33, 4, 4), 2)
 
 
 def loop(rows: list[list[int]], body: str = "ha2") -> Regular:

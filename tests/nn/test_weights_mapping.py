@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import subprocess
 import sys
+from collections.abc import Callable
 from dataclasses import dataclass, replace
 from typing import Any
 
@@ -16,6 +17,7 @@ from apsim import cost, lut, nn
 from apsim.cam import digits
 from apsim.cam.lanes import planes_of
 from apsim.closed_form import weights as closed
+from apsim.counts import Counts
 from apsim.debug.layer_load import image_of
 from apsim.debug.targets import Wanted, open_target
 from apsim.errors import InputError, ProgramError
@@ -25,6 +27,7 @@ from apsim.nn.model.words import Words
 from apsim.nn.on_ap import patches, plan, tasks, work
 from apsim.nn.on_ap.chip import Chip
 from apsim.nn.on_ap.layer_run import Part
+from apsim.nn.on_ap.mapping import fold_words
 from apsim.nn.on_ap.tasks import Setting
 from apsim.nn.zoo import sources
 from tests.conftest import ROOT
@@ -37,21 +40,19 @@ def _chip(engine: str = "fused", mapping: str = "weights", **more: Any) -> Chip:
     return Chip.preset("bf-imna-lr", engine=engine, mapping=mapping, **more)
 
 
-def _sums(chip: Chip, x: Array, w: Array, act: Words) -> tuple[Array, Part]:
-    design = chip.design
-    on = Setting(chip.kind, design.rows, 1, "host", "weights", design.columns)
-    task = tasks.weighted_sums(w, len(x), act, on)
-    return work.MAPPINGS["weights"](chip, task, x, w, lambda _: None)
-
-
 @dataclass(frozen=True)
 class Layer:
-    """Pixels [u, J], weights [i, J], the words of the pixels, and the rows of a CAP."""
+    """Pixels [u, J], weights [i, J], the words of the pixels, and the rows of a CAP.
+
+    With a number of `caps` it is laid out for least latency; `bias` [i] is to be in presets.
+    """
 
     x: Array
     w: Array
     act: Words
     rows: int
+    caps: int = 0
+    bias: Array | None = None
 
     @classmethod
     def random(cls, seed: int, pixels: int = 300) -> Layer:
@@ -67,16 +68,44 @@ class Layer:
         x = rng.integers(low, low + (1 << bits), (u, shape[1]))
         return cls(x, w, act, int(rng.integers(max(u // 4, 2), u + 2)))
 
+    @classmethod
+    def of_signs(cls, seed: int, pixels: int = 300) -> Layer:
+        """Binary and ternary weights, mostly of one sign."""
+        layer, rng = cls.random(seed, pixels), np.random.default_rng(seed)
+        signs = rng.choice([-1, 0, 1], layer.w.shape, p=rng.dirichlet([1, 0.3, 1]))
+        return replace(layer, w=signs)
+
+    @classmethod
+    def apart(cls, seed: int, pixels: int = 300) -> Layer:
+        """Laid out for so many CAPs, some with biases; least and greatest words among others."""
+        layer, rng = cls.random(seed, pixels), np.random.default_rng(seed)
+        layer.x[0], layer.x[-1] = layer.x.min(), layer.x.max()
+        bias = rng.integers(-50, 50, len(layer.w)) if seed % 2 else None
+        return replace(layer, caps=int(rng.choice([1, 16, 64, 300])), bias=bias)
+
+    @property
+    def task(self) -> tasks.WeightedSums:
+        on = Setting(_chip().kind, self.rows, 1, "host", "weights")
+        if self.caps:
+            on = replace(on, cost="latency", caps=self.caps)
+        return tasks.weighted_sums(self.w, len(self.x), self.act, on, bias=self.bias)
+
     def run(self, engine: str = "fused") -> tuple[Array, Part]:
         chip = _chip(engine, rows=self.rows, literal=engine != "fused")
-        return _sums(chip, self.x, self.w, self.act)
+        return work.MAPPINGS["weights"](chip, self.task, self.x, self.w, lambda _: None)
 
 
 def assert_right(layer: Layer, sums: Array, part: Part) -> None:
     """sums == w x, counted == closed form times loads == named terms"""
-    assert np.array_equal(sums, layer.w @ layer.x.T)
+    right, plans = layer.w @ layer.x.T, layer.task.plans
+    if layer.bias is not None and plans[0].raised is not None:
+        right = right + layer.bias[:, None]
+    assert np.array_equal(sums, right)
     loads = -(-len(layer.x) // layer.rows)
-    assert part.counts == closed(layer.w, layer.act.bits, 160)[0] * loads
+    assert part.loads == loads * len(plans)
+    assert part.counts == sum((plan.counts for plan in plans), Counts()) * loads
+    if not layer.caps:
+        assert plans == (closed(layer.w, layer.act.bits, 160)[1],)
     assert part.counts_match
 
 
@@ -90,10 +119,11 @@ def test_random_layers_are_exact_and_counted(seeds: range) -> None:
 
 
 @pytest.mark.parametrize("seeds", [range(5), pytest.param(range(5, 1005), marks=pytest.mark.long)])
-def test_every_engine_does_the_same(seeds: range) -> None:
+@pytest.mark.parametrize("make", [Layer.random, Layer.of_signs, Layer.apart])
+def test_every_engine_does_the_same(make: Callable[[int, int], Layer], seeds: range) -> None:
     """sums, counts, and all five numbers of the activity: fused == strict == dense"""
     for seed in seeds:
-        layer = Layer.random(seed, 80)
+        layer = make(seed, 80)
         sums, part = layer.run()
         for engine in ("strict", "dense"):
             others, other = layer.run(engine)
@@ -102,6 +132,38 @@ def test_every_engine_does_the_same(seeds: range) -> None:
                 other.counts, other.activity, other.loads,
             )  # fmt: skip
         assert_right(layer, sums, part)
+
+
+def test_sums_of_signs_and_sums_in_parts_are_among_those() -> None:
+    plans = [plan for seed in range(5) for plan in Layer.of_signs(seed, 80).task.plans]
+    assert any(plan.offsets for plan in plans)
+    assert any(len(Layer.apart(seed, 80).task.plans) > 2 for seed in range(5))
+    assert any(Layer.apart(seed, 80).task.plan.raised for seed in range(5))
+
+
+@pytest.mark.parametrize("engine", ["fused", "strict", "dense"])
+@pytest.mark.parametrize(
+    ("w", "bits", "chunk", "counts"),
+    [
+        ([3, -5], 4, 0, (80, 89, 8)),
+        ([1, 0, -1, 1], 8, 0, (102, 127, 10)),
+        ([-128, 127, 85, -1], 8, 0, (332, 365, 17)),
+        ([-128, 127, 85, -1], 8, 2, (414, 449, 17)),
+    ],
+)
+def test_whole_ripples_are_executed_as_the_design_page_counts_them(
+    w: list[int], bits: int, chunk: int, counts: tuple[int, int, int], engine: str
+) -> None:
+    weights = np.array([w])
+    _, found = closed(weights, bits, 160, [chunk], stop=False)
+    x = np.random.default_rng(0).integers(0, 1 << bits, (70, len(w)))
+    task = tasks.WeightedSums(
+        name="weighted sums", loads=(), plans=(found,), fold=fold_words(70, 70), words="u"
+    )
+    chip = _chip(engine, literal=engine != "fused")
+    sums, part = work.MAPPINGS["weights"](chip, task, x, weights, lambda _: None)
+    assert part.counts == Counts(*counts)
+    assert np.array_equal(sums, weights @ x.T)
 
 
 @pytest.mark.parametrize("pixels", [1, 63, 64, 65, 511, 512, 513, 1537])
@@ -190,7 +252,7 @@ def _assert_runs(case: Case) -> None:
 
 @pytest.mark.parametrize("bits", [8, 4, 2])
 def test_digits_end_to_end_as_the_design_page_lists(bits: int) -> None:
-    """Cycles of 16 images: the sums of digits_weights_mapping.csv's weighted layers"""
+    """Cycles of 16 images, and what stopped ripples spare: digits_weights_mapping.csv's layers"""
     listed = {
         8: (32998, 520742, 521956, 137505), 4: (10066, 119671, 129830, 30341),
         2: (1779, 29500, 30580, 7831),
@@ -200,7 +262,10 @@ def test_digits_end_to_end_as_the_design_page_lists(bits: int) -> None:
     ran = nn.run(model, x, _chip())
     assert ran.passed
     weighted = [layer for layer in ran.layers if layer.choice]
-    assert tuple(layer.parts[0].counts.total for layer in weighted) == listed[bits]
+    parts = [layer.parts[0] for layer in weighted]
+    spared = [part.forecast.terms["stopped"] for part in parts]
+    assert tuple((p.counts - s).total for p, s in zip(parts, spared, strict=True)) == listed[bits]
+    assert all(counts.compare < 0 for counts in spared)
 
 
 def test_who_requantizes_changes_no_weighted_sum() -> None:
@@ -240,6 +305,40 @@ def test_auto_is_never_worse_than_the_better_of_both(by: str, images: int) -> No
         taken = {layer.name: layer.choice.mapping for layer in ran["auto"].layers if layer.choice}
         assert taken["conv1"] == "weights"
         assert taken["classifier"] == "im2col"
+
+
+def test_biases_are_in_presets_and_the_host_adds_those_that_have_no_room() -> None:
+    """conv1 of digits: -24,295 and more beside sums of 18 bits; one run, counted == predicted"""
+    model = sources.model("digits", bits="8")
+    x, _ = sources.inputs(model, 2, None)
+    for requant in ("host", "ap"):
+        ran = nn.run(model, x, _chip(requant=requant))
+        assert ran.passed
+        layers = {layer.name: layer for layer in ran.layers}
+        for name in ("conv1", "conv2", "conv3", "classifier"):
+            layer = layers[name]
+            assert layer.choice
+            assert layer.choice.facts
+            assert layer.choice.facts.bias == (requant == "host" and name != "conv1")
+            assert ("bias" in layer.host) == (requant == "host" and name == "conv1")
+
+
+def test_latency_splits_sums_over_caps_and_is_what_was_executed() -> None:
+    """latency == rounds of the slowest part, and its merges one after another"""
+    model = sources.model("digits", bits="4")
+    x, _ = sources.inputs(model, 1, None)
+    ran = nn.run(model, x, _chip(cost="latency"))
+    assert ran.passed
+    one = nn.run(model, x, _chip())
+    for layer, other in zip(ran.layers, one.layers, strict=True):
+        if layer.choice:
+            facts, plain = layer.choice.facts, other.choice and other.choice.facts
+            assert facts
+            assert plain
+            assert facts.split > 1 == plain.split
+            assert layer.parts[0].loads == facts.split
+            assert facts.latency < plain.latency
+            assert layer.counts.total > other.counts.total
 
 
 def test_auto_takes_what_fits_and_says_what_does_not() -> None:

@@ -12,6 +12,7 @@ from collections import Counter
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass, field
 from functools import cached_property
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -112,6 +113,7 @@ class Rows:
     schedule: Schedule
     columns: int
     _walks: dict[Chosen, Walk] = field(default_factory=dict)
+    _shared: dict[tuple[Any, Chosen], Walk] = field(default_factory=dict)
 
     def walk(self, chosen: Chosen) -> Walk:
         """All operations, with code of their own for what is chosen."""
@@ -121,6 +123,12 @@ class Rows:
 
     def horizontal(self, spans: Sequence[tuple[int, int]], chosen: Chosen) -> Walk:
         """Steps on the row in slot 0, which put nothing out."""
+        named = tuple(spans), chosen
+        if named not in self._shared:
+            self._shared[named] = self._on_shared(spans, chosen)
+        return self._shared[named]
+
+    def _on_shared(self, spans: Sequence[tuple[int, int]], chosen: Chosen) -> Walk:
         keys: list[Key] = [(HORIZONTAL, *span, 0, 0) for span in spans]
         which = np.zeros((len(keys), 4), np.int64)
         which[:, 0] = np.arange(len(keys))

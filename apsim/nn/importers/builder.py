@@ -16,22 +16,27 @@ import numpy as np
 
 from apsim.errors import ModelError
 from apsim.nn import rules
+from apsim.nn.importers import drawing, joining
+from apsim.nn.importers.drawing import Span
 from apsim.nn.importers.graph import Fate, Graph, Node
-from apsim.nn.importers.pending import Bounds, Chained, Curve, Pending, Source, Target
-from apsim.nn.importers.targets import line, rounded, whole
+from apsim.nn.importers.pending import Bounds, Chained, Pending, Source, Target
+from apsim.nn.importers.targets import line, whole
 from apsim.nn.model import (
     Add,
     AvgPool,
-    Concat,
     Entry,
+    Interpolate,
     Layer,
+    Linear,
     MatMul,
     Model,
     Multiply,
+    Normalize,
     Rearrange,
     Relu,
     Requantize,
     Reshape,
+    Softmax,
     Table,
     Tensor,
     Transpose,
@@ -43,9 +48,8 @@ from apsim.nn.rules import factors, ranges
 __all__ = ["PLACEHOLDER", "ROUNDING", "Builder"]
 
 PLACEHOLDER = rules.requant("onnx-exact", 1.0, lo=0, hi=1)  # made anew by `factors.refill`
-WIDEST_TABLE = 16  # bits of the words that a table takes
 RECTIFIED = (Weighted, Add, Requantize, Multiply, MatMul)
-ROUNDING = (*RECTIFIED, AvgPool)
+ROUNDING = (*RECTIFIED, AvgPool, Interpolate)
 
 
 class Builder:
@@ -59,6 +63,7 @@ class Builder:
         self.inputs: list[str] = []
         self.entries: dict[str, Entry] = {}
         self.fates: dict[int, str] = {}
+        self.spans: dict[str, Span] = {}  # how far sums that were made tensors reach
         self.named = {name for node in graph.nodes for name in (*node.inputs, *node.outputs)}
         self.taken = set(self.named)
         self.layer_names: set[str] = set()
@@ -104,10 +109,11 @@ class Builder:
     def enter(self, source: Source, name: str, target: Target) -> str:
         """Quantize a real input of the graph: it becomes an input tensor of the network."""
         lo, hi = self._clip(source.bounds, target)
-        self._check_padding(source, target, lo, hi)
+        ends = joining.Ends(target, lo, hi)
+        joining.check_padding(source.chain, ends, self.rule)
         key = ("enter", source.name, source.steps, lo, hi, target)
         raw = self._once(key, None, lambda: self._enter(source, name, target, lo, hi))
-        return self._chain(raw, source.chain, name)
+        return self._chain(raw, source.chain, name, ends=ends)
 
     def _enter(self, source: Source, name: str, target: Target, lo: int, hi: int) -> str:
         raw = self.new_name(f"{source.name} (quantized)") if source.chain else name
@@ -136,51 +142,47 @@ class Builder:
                 for i, part in enumerate(value.parts)
             ]
             return self._join(value, names, name, target)
-        if value.source and self._alike(value, target):
-            return self._chain(value.source, value.chain, name, value)
         clip = factors.Clip(*self._clip(value.bounds, target), target.parity, target.rounding)
-        self._check_padding(value, target, clip.lo, clip.hi)
+        ends = joining.Ends(target, clip.lo, clip.hi)
+        joining.check_padding(value.chain, ends, self.rule)
+        if value.source and self._alike(value, target):
+            return self._chain(value.source, value.chain, name, value, ends)
         if value.layer is None:
             return self._rescale(value, name, target, clip)
         if value.chain:
             shape = self._shape_before(value)
             bare = self.new_name(f"{name} (before {value.chain[0].layer.op})")
             made = self.finish(replace(value, chain=(), shape=shape), bare, target)
-            return self._chain(made, value.chain, name, value)
+            return self._chain(made, value.chain, name, value, ends)
         tensor = replace(target.tensor, shape=value.shape)
         if value.curve is not None and isinstance(value.layer, Table):
-            return self._tabled(value, value.curve, value.layer, name, target)
+            made_of, span = value.curve.tensor, self.spans.get(value.curve.tensor)
+            layer = drawing.drawn_as(value, value.curve, self.tensors[made_of], span, target)
+            return self.emit(replace(layer, output=name), tensor, value.nodes)
+        if isinstance(value.layer, Softmax | Normalize):
+            return self._island(value, value.layer, name, target, clip)
         self.tensors[name] = tensor
-        self._requantized(value, name, tensor, clip, self._relu_of(value, target))
+        self._requantized(value, name, target, clip)
         return name
 
-    def _tabled(self, value: Pending, curve: Curve, layer: Table, name: str, target: Target) -> str:
-        """A function of a tensor's words: what each of them becomes."""
-        given = self.tensors[curve.tensor]
-        if given.bits > WIDEST_TABLE:
-            raise ModelError(f"a table of words of {given.bits} bits; {WIDEST_TABLE} at most")
-        words = np.arange(given.lo, given.hi + 1, dtype=np.float64)
-        real = (words - given.zero_point) * rules.one_scale(given)
-        with np.errstate(all="ignore"):
-            made = np.clip(curve.function(real), value.bounds.lo, value.bounds.hi)
-        if np.isnan(made).any():
-            raise ModelError(f"{layer.function} of {real[np.isnan(made)][0]:g} is no number")
-        integers = rounded(made, target)[None]
-        layer = replace(layer, output=name, values=integers)
-        return self.emit(layer, replace(target.tensor, shape=value.shape), value.nodes)
+    def _island(
+        self, value: Pending, layer: Layer, name: str, target: Target, clip: factors.Clip
+    ) -> str:
+        """A layer that rounds by itself; a clip to fewer words is a layer after it."""
+        if target.rounding is not None or target.parity % 2:
+            raise ModelError(f"{layer.op} rounded {target.rounding or 'after its zero point'}; "
+                             "it rounds half to even, then adds it")  # fmt: skip
+        tensor = replace(target.tensor, shape=value.shape)
+        if (clip.lo, clip.hi) == (tensor.lo, tensor.hi):
+            return self.emit(replace(layer, output=name), tensor, value.nodes)
+        whole = self.new_name(f"{name} (before)")
+        self.emit(replace(layer, output=whole), tensor, value.nodes)
+        return self._rescale(Pending(value.shape, source=whole), name, target, clip)
 
-    def _check_padding(self, value: Pending | Source, target: Target, lo: int, hi: int) -> None:
-        """Zeros put beside a value before it is rounded stay zeros afterwards."""
-        steps = (step.layer for step in value.chain)
-        padded = any(isinstance(step, Rearrange) and (step.index < 0).any() for step in steps)
-        if padded and (target.rounding == "sign" or not lo <= target.tensor.zero_point <= hi):
-            raise ModelError("padding with a zero that the quantization after it makes no zero")
-
-    def _requantized(
-        self, value: Pending, output: str, tensor: Tensor, clip: factors.Clip, relu: bool
-    ) -> None:
+    def _requantized(self, value: Pending, output: str, target: Target, clip: factors.Clip) -> None:
         """A layer with its requantization; one with weights that ran before runs only once."""
-        layer = value.layer
+        layer, relu = value.layer, self._relu_of(value, target)
+        tensor = self.tensors[output]
         assert layer is not None
         first = layer if isinstance(layer, Weighted) else None
         if isinstance(layer, Weighted):
@@ -188,6 +190,8 @@ class Builder:
             before = self.made.get(key)
             if before is not None and self._sums_shared(*before, layer):
                 layer, first = self._of_sums(before[1], output), None
+        if isinstance(layer, Add) and len(layer.inputs) > 2:
+            layer = joining.of_many(self, layer, target, value.nodes)
         if isinstance(layer, RECTIFIED):
             layer = replace(layer, relu=relu)
         elif relu:
@@ -264,6 +268,25 @@ class Builder:
             "put QuantizeLinear and DequantizeLinear after it"
         )
 
+    def unit(self, name: str) -> float:
+        """The one scale of a tensor."""
+        return rules.one_scale(self.tensors[name], f"tensor {name!r}")
+
+    def raw_sums(self, layer: Weighted, shape: tuple[int, ...], nodes: Sequence[int]) -> str:
+        """The accumulators of a layer as a tensor of their own, without its real bias; once."""
+        bare = replace(layer, requant=None, relu=False, shift=None)
+
+        def make() -> str:
+            output = self.new_name(f"{layer.name} (sums)")
+            tensor = self._sums(bare, shape, exact=True)
+            within = ranges.of_layer(self._model(bare), bare).shifted(bare.bias)
+            axis = len(shape) - 1 if isinstance(layer, Linear) else 0
+            self.spans[output] = Span(within.low, within.high, axis)
+            return self.emit(replace(bare, output=output), tensor, nodes)
+
+        key = ("raw sums", layer.inputs, id(layer.weights), id(layer.bias))
+        return self._once(key, layer, make)
+
     def _sums_out(self, value: Pending, layer: Weighted | Add, name: str) -> str:
         """The accumulators of a layer, in the shape that was asked for."""
         if not value.chain:
@@ -313,6 +336,7 @@ class Builder:
         first = tensors[0]
         if any((t.scale, t.zero_point) != (first.scale, first.zero_point) for t in tensors):
             raise ModelError(f"tensor {name!r}: inputs of unequal scales joined and not rounded")
+        joining.require_on_grid(value.joint, first)
         words = holding(min(t.lo for t in tensors), max(t.hi for t in tensors))
         wide = replace(first, bits=words.bits, signed=words.signed)
         return self._join(value, names, name, Target(wide, wide.lo, wide.hi))
@@ -320,9 +344,14 @@ class Builder:
     def _join(self, value: Pending, names: Sequence[str], name: str, target: Target) -> str:
         shape = self._shape_before(value)
         output = self.new_name(f"{name} (joined)") if value.chain else name
-        layer = Concat(name=name, inputs=tuple(names), output=output, axis=value.axis)
-        made = self.emit(layer, replace(target.tensor, shape=shape), value.nodes)
-        return self._chain(made, value.chain, name, value)
+        ends = joining.Ends(target, *self._clip(value.bounds, target))
+        joining.check_padding(value.chain, ends, self.rule)
+        tensor = replace(target.tensor, shape=shape)
+        for layer in joining.layers(self, value.joint, names, output, tensor, ends):
+            shown = replace(tensor, shape=self.tensors[layer.inputs[0]].shape)
+            last = layer.output == output
+            self.emit(layer, tensor if last else shown, value.nodes)
+        return self._chain(output, value.chain, name, value, ends)
 
     def _relu(self, value: Pending, name: str) -> str:
         """max(x, zero point) at the scale it has; nothing at all where that is the least."""
@@ -337,6 +366,12 @@ class Builder:
     def _rescale(self, value: Pending, name: str, target: Target, clip: factors.Clip) -> str:
         """An integer tensor at another scale or width."""
         before = self.new_name(f"{name} (before)") if value.chain else name
+        bare = replace(value, chain=(), shape=self._shape_before(value))
+        if value.chain and joining.padded(value.chain):
+            name, whole = self.new_name(f"{name} (before)"), name
+            made = self._rescale(bare, name, target, clip)
+            ends = joining.Ends(target, clip.lo, clip.hi)
+            return self._chain(made, value.chain, whole, value, ends)
         made = self._chain(value.source, value.chain, before, value)
         tensor = replace(target.tensor, shape=value.shape)
         self.tensors[name] = tensor
@@ -355,6 +390,23 @@ class Builder:
         return self._moved(
             name, axes, Transpose(name="", inputs=(name,), output="", axes=axes), shape
         )
+
+    def spread(self, name: str, shape: tuple[int, ...]) -> str:
+        """The same integers repeated along axes of size 1, made once."""
+        had = self.tensors[name].shape
+        if had == shape:
+            return name
+
+        def make() -> str:
+            words = np.arange(math.prod(had)).reshape(had)
+            output = self.new_name(f"{name} (expand)")
+            index = np.ascontiguousarray(np.broadcast_to(words, shape))
+            layer = Rearrange(
+                name=output, inputs=(name,), output=output, index=index, what="expand"
+            )
+            return self.emit(layer, replace(self.tensors[name], shape=shape))
+
+        return self._once(("spread", name, shape), None, make)
 
     def _moved(self, name: str, how: Hashable, layer: Layer, shape: tuple[int, ...]) -> str:
         def make() -> str:
@@ -403,15 +455,18 @@ class Builder:
         return int(lo), int(hi)
 
     def _chain(
-        self, made: str, chain: Sequence[Chained], name: str, value: Pending | None = None
-    ) -> str:
+        self, made: str, chain: Sequence[Chained], name: str, value: Pending | None = None,
+        ends: joining.Ends | None = None,
+    ) -> str:  # fmt: skip
         """Put the steps that keep a scale behind the tensor `made`; the last gives `name`."""
         for index, step in enumerate(chain):
-            key = ("step", made, id(step))
+            placed = joining.placed(step, self.tensors[made], ends, self.rule)
+            fill = tuple(placed.fill.tolist()) if isinstance(placed, Rearrange) else ()
+            key = ("step", made, id(step), fill)
             if key not in self.made:
                 last = index == len(chain) - 1 and name not in self.tensors
                 output = name if last else self.new_name(f"{name} (after {step.layer.op} {index})")
-                layer = replace(step.layer, inputs=(made,), output=output)
+                layer = replace(placed, inputs=(made,), output=output)
                 tensor = replace(self.tensors[made], shape=step.shape)
                 self.made[key] = (step, self.emit(layer, tensor, value.nodes if value else ()))
             made = self.made[key][1]

@@ -46,7 +46,6 @@ __all__ = ["PLACEHOLDER", "Handler", "Lowering", "Spaced", "activation", "batche
 
 PLACEHOLDER: Requant = rules.requant("onnx-exact", 1.0, lo=0, hi=1)  # made anew by `refill`
 NEAREST = {  # of operators that have no form here
-    "SVDF": "FULLY_CONNECTED with READ_VARIABLE and ASSIGN_VARIABLE",
     "RNN": "UNIDIRECTIONAL_SEQUENCE_LSTM", "UNIDIRECTIONAL_SEQUENCE_RNN":
     "UNIDIRECTIONAL_SEQUENCE_LSTM", "LSTM": "UNIDIRECTIONAL_SEQUENCE_LSTM",
     "BIDIRECTIONAL_SEQUENCE_LSTM": "UNIDIRECTIONAL_SEQUENCE_LSTM", "WHILE": "a network unrolled",
@@ -55,6 +54,7 @@ NEAREST = {  # of operators that have no form here
 "SQRT": "RSQRT", "LOG": "EXP",
     "CUSTOM": "built-in operators",
 }  # fmt: skip
+WORDS = ("int8", "uint8", "int16")
 Handler = Callable[["Lowering", Operator], None]
 
 
@@ -94,6 +94,7 @@ class Lowering(Layouts):
         self.entering: set[int] = set()  # reals that are not yet quantized
         self.variables: dict[int, tuple[str, str]] = {}  # handles
         self.kept: dict[tuple[str, str], Variable] = {}
+        self.states: list[State] = []  # of operators that keep one by themselves
         self.became: dict[int, str] = {}
         self.blockers: list[Blocker] = []
         self.lost: set[int] = set()
@@ -268,6 +269,33 @@ class Lowering(Layouts):
         if tensor.shape != own:
             name = self.reshaped(name, own, self.made(index, planes))
         self.stands(index, name, planes)
+
+    def settled(self, index: int, layer: Layer, tensor: Tensor, planes: bool) -> None:
+        """Add a layer that is finished as it is and makes a tensor of the file."""
+        self.emit(layer, tensor)
+        self.stands(index, layer.output, planes)
+
+    def settled_as(self, index: int, name: str, shape: Sequence[int]) -> None:
+        """A tensor of the file stands as another one's integers in the file's shape."""
+        self.stands(index, self.reshaped(name, shape, self.made(index, False)), False)
+
+    def require_words(self, operator: Operator, *indices: int) -> None:
+        """Activations of one type, and 16-bit ones without a zero point, as the kernels want."""
+        kinds = [self.quantized(i, *WORDS) for i in indices]
+        if len({(kind.bits, kind.signed) for kind in kinds}) > 1:
+            raise operator.refuse("inputs and outputs of different types")
+        if kinds[0].bits == 16 and any(kind.zero_point for kind in kinds):
+            raise operator.refuse("a zero point of 16-bit words", "zero point 0")
+
+    def require_alike(self, operator: Operator, inputs: Sequence[int]) -> None:
+        """What is moved keeps its integers, so the scale must be the same on both sides."""
+        kinds = {
+            (kind.scale, kind.zero_point, kind.bits, kind.signed)
+            for kind in (self.kind(i, ()) for i in (*inputs, *operator.outputs))
+        }
+        if len(kinds) > 1:
+            raise operator.refuse("an output of another scale or type than its input",
+                                  "equal scales")  # fmt: skip
 
     def refilled(self, layer: Layer, clip: factors.Clip) -> Layer:
         """The layer with its requantization under the network's rule."""

@@ -27,17 +27,18 @@ from apsim.nn.model import (
     Tensor,
 )
 from apsim.nn.model.words import holding
-from apsim.nn.rules import factors, litert
+from apsim.nn.rules import factors, litert, litert_tables
 
 __all__ = ["HANDLERS", "joined", "table"]
 
 MOST_TABLES = 256  # of one operator
-WORDS = ("int8", "uint8", "int16")
+WORDS, SIGNED = ("int8", "uint8", "int16"), ("int8", "int16")
 # functions, and the types that the reference kernels have them for
 UNARY: dict[str, tuple[str, ...]] = {
-    "LOGISTIC": WORDS, "TANH": WORDS, "EXP": ("int8",), "ELU": ("int8",), "GELU": ("int8",),
-    "HARD_SWISH": ("int8", "uint8"), "LEAKY_RELU": WORDS, "RSQRT": ("int8",), "RELU": WORDS,
-    "RELU6": WORDS, "RELU_N1_TO_1": WORDS, "RELU_0_TO_1": WORDS, "ABS": ("int8", "int16"),
+    "LOGISTIC": WORDS, "TANH": WORDS, "EXP": SIGNED, "LOG": SIGNED, "ELU": ("int8",),
+    "GELU": WORDS, "HARD_SWISH": ("int8", "uint8"), "LEAKY_RELU": WORDS, "SQRT": ("int8",),
+    "RSQRT": ("int8",), "RELU": WORDS, "RELU6": WORDS, "RELU_N1_TO_1": WORDS,
+    "RELU_0_TO_1": WORDS, "ABS": SIGNED, "NEG": SIGNED,
 }  # fmt: skip
 
 
@@ -64,7 +65,7 @@ def _unary(low: Lowering, operator: Operator) -> None:
     y = low.quantized(operator.outputs[0], low.file.tensors[operator.inputs[0]].type)
     alpha = float(operator.options.get("Alpha", 0.0))
     op = "GELU_TANH" if operator.op == "GELU" and operator.option("Approximate") else operator.op
-    table(low, operator, litert.table_of(op, x, y, alpha))
+    table(low, operator, litert_tables.table_of(op, x, y, alpha))
 
 
 def _operands(low: Lowering, operator: Operator) -> tuple[list[str], bool]:
@@ -106,20 +107,31 @@ def _require_kinds(operator: Operator, kinds: list[Tensor]) -> None:
         raise operator.refuse("inputs and outputs of different types")
     if kinds[0].bits == 16 and any(kind.zero_point for kind in kinds):
         raise operator.refuse("a zero point of 16-bit words", "zero point 0")
-    powers = all(np.log2(kind.scale or 1.0) % 1 == 0 for kind in kinds)
-    if kinds[0].bits == 16 and operator.options.get("PotScaleInt16") and powers:
-        raise operator.refuse("16-bit words whose scales are powers of two, added by shifts",
-                              "PotScaleInt16 0")  # fmt: skip
 
 
 def _add(low: Lowering, operator: Operator, names: list[str], planes: bool) -> None:
-    layer = Add(name="", inputs=tuple(names), output="", requant=PLACEHOLDER)
-    low.finish(operator, layer, planes)
-
-
-def _subtract(low: Lowering, operator: Operator, names: list[str], planes: bool) -> None:
-    layer = Add(name="", inputs=tuple(names), output="", requant=PLACEHOLDER, multipliers=(1, -1))
-    low.finish(operator, layer, planes)
+    """ADD and SUB; 16-bit words whose scales are powers of two by shifts, if the file says so."""
+    sign = -1 if operator.op == "SUB" else 1
+    layer = Add(name="", inputs=tuple(names), output="", requant=PLACEHOLDER, multipliers=(1, sign))
+    y = low.quantized(operator.outputs[0])
+    ratios = [rules.one_scale(low.tensors[name]) for name in names]
+    powers = [np.log2(scale) for scale in (*ratios, rules.one_scale(y))]
+    pot = y.bits == 16 and operator.options.get("PotScaleInt16")
+    if not pot or any(power % 1 for power in powers):
+        low.finish(operator, layer, planes)
+        return
+    shifts = [int(power - powers[2]) for power in powers[:2]]
+    if max(shifts) != 0:
+        raise operator.refuse(f"shifts of 16-bit words by {shifts}", "one word at the output's "
+                              "scale, the other at a finer one")  # fmt: skip
+    a, b = (rules.requant("dyadic(1,half-away)", 2.0**n, lo=y.lo, hi=y.hi) for n in shifts)
+    tensor = replace(y, shape=low.tensors[names[0]].shape)
+    clip, relu = activation(operator, tensor)
+    low.settled(operator.outputs[0], replace(
+        layer, name=low.layer_name(operator.outputs[0]), branches=(a, b), relu=relu,
+        output=low.made(operator.outputs[0], planes),
+        requant=rules.requant("dyadic(1,floor)", 1.0, lo=clip.lo, hi=clip.hi),
+    ), tensor, planes)  # fmt: skip
 
 
 def _multiply(low: Lowering, operator: Operator, names: list[str], planes: bool) -> None:
@@ -161,12 +173,11 @@ def _squared_difference(low: Lowering, operator: Operator, names: list[str], pla
     output = low.made(operator.outputs[0], planes)
     layer = Multiply(name=low.layer_name(operator.outputs[0]), inputs=(name, name), output=output,
                      relu=relu, requant=requant)  # fmt: skip
-    low.emit(layer, own)
-    low.stands(operator.outputs[0], output, planes)
+    low.settled(operator.outputs[0], layer, own, planes)
 
 
 _BINARY: dict[str, Callable[[Lowering, Operator, list[str], bool], None]] = {
-    "ADD": _add, "SUB": _subtract, "MUL": _multiply, "MAXIMUM": _maximum, "MINIMUM": _maximum,
+    "ADD": _add, "SUB": _add, "MUL": _multiply, "MAXIMUM": _maximum, "MINIMUM": _maximum,
     "SQUARED_DIFFERENCE": _squared_difference,
 }  # fmt: skip
 
@@ -202,7 +213,7 @@ def _quantize(low: Lowering, operator: Operator) -> None:
         raise operator.refuse("a constant that is quantized by the file", "a quantized constant")
     if low.file.tensors[index].real:
         x, y = low.quantized(index), low.quantized(operator.outputs[0])
-        table(low, operator, litert.table_of("QUANTIZE", x, y))
+        table(low, operator, litert_tables.table_of("QUANTIZE", x, y))
         return
     planes = low.in_planes(index)
     layer = Requantize(name="", inputs=(low.stand(index, planes),), output="", requant=PLACEHOLDER)
@@ -257,7 +268,7 @@ def joined(low: Lowering, operator: Operator, axis: int, same: list[bool]) -> No
         name = f"{low.name(index)} (part {place} of {low.layer_name(operator.outputs[0])})"
         layer = Table(
             name=name, inputs=(low.as_file(index),), output=name, function="rescale",
-            values=litert.table_of("CONCATENATION", x, y)[None],
+            values=litert_tables.table_of("CONCATENATION", x, y)[None],
         )  # fmt: skip
         instead[index] = low.emit(layer, replace(y, shape=x.shape))
     low.rearranged("CONCATENATION", operator.inputs, operator.outputs,

@@ -15,12 +15,14 @@ from apsim.nn.model.network import (
     MaxPool,
     Model,
     Multiply,
+    Normalize,
     Rearrange,
     Relu,
     Requantize,
     Reshape,
     Softmax,
     State,
+    Steps,
     Sum,
     Table,
     Transpose,
@@ -31,7 +33,7 @@ from apsim.nn.model.tensor import Entry, Floats, Integers, Requant, Tensor
 
 __all__ = [
     "Add", "ArgMax", "AvgPool", "Concat", "Conv2d", "Entry", "Flatten", "Floats", "Integers",
-    "Interpolate", "Layer", "Linear", "MatMul", "MaxPool", "Maximum", "Model", "Multiply", "Origin",
-    "Rearrange", "Relu", "Requant", "Requantize", "Reshape", "Softmax", "State", "Sum", "Table",
-    "Tensor", "Transpose", "Weighted",
+    "Interpolate", "Layer", "Linear", "MatMul", "MaxPool", "Maximum", "Model", "Multiply",
+    "Normalize", "Origin", "Rearrange", "Relu", "Requant", "Requantize", "Reshape", "Softmax",
+    "State", "Steps", "Sum", "Table", "Tensor", "Transpose", "Weighted",
 ]  # fmt: skip

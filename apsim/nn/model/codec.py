@@ -28,6 +28,9 @@ _LATER: Mapping[str, Any] = {
     "sum_bits": 0,
     "batched": True,
     "steps": (),
+    "rule": "litert",  # of a softmax: no other rule is called so
+    "table": None,
+    "grid": (1024, 1024),
 }  # fields that older files do not have
 
 
@@ -39,7 +42,7 @@ def encode(value: Any, arrays: dict[str, Array], path: str = "model") -> Any:
     if dataclasses.is_dataclass(value):
         parts = {f.name: getattr(value, f.name) for f in dataclasses.fields(value)}
         for name, usual in _LATER.items():  # so that files without them stay as they were
-            if parts.get(name, ...) == usual:
+            if type(parts.get(name, ...)) is type(usual) and parts[name] == usual:
                 del parts[name]
         return {"type": type(value).__name__, **encode(parts, arrays, path)}
     if isinstance(value, Mapping):

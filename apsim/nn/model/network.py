@@ -81,7 +81,11 @@ class Conv2d(Weighted):
 
 @dataclass(frozen=True, eq=False, kw_only=True)
 class Linear(Weighted):
-    """A matrix product over the last axis of the input, weights [O, I]."""
+    """A matrix product over the last axis of the input, weights [O, I].
+
+    `bias` has an entry for each output, or the output's own shape, where each token has
+    a bias of its own (learned positions).
+    """
 
     op: ClassVar[str] = "linear"
 
@@ -205,6 +209,28 @@ class Table(Layer):
 
 
 @dataclass(frozen=True, eq=False, kw_only=True)
+class Steps(Layer):
+    """A function of a wide word by the words where it changes: a table for sums.
+
+    `values[which, n]`, n being how many of the rising `breaks[which]` the word reaches; lines
+    of unequal length end in the greatest integer.  `unit` is the scale (one, or one for each
+    channel) of the words that it was made for, `function` what it is.
+    """
+
+    op: ClassVar[str] = "steps"
+    breaks: Integers
+    values: Integers
+    which: Integers = field(default_factory=lambda: np.zeros(1, np.int32))
+    unit: tuple[float, ...] = ()
+    function: str = ""
+
+    @property
+    def on_host(self) -> str:
+        """What the host looks up."""
+        return f"arithmetic (steps of {self.function})"
+
+
+@dataclass(frozen=True, eq=False, kw_only=True)
 class Rearrange(Layer):
     """Words brought to other places, or constants, and nothing computed.
 
@@ -226,9 +252,13 @@ class Rearrange(Layer):
 
 @dataclass(frozen=True, eq=False, kw_only=True)
 class Multiply(Layer):
-    """`(a - za) * (b - zb)`, word by word, with the inputs' zero points; then `requant`."""
+    """`(a - za) * (b - zb)`, word by word, with the inputs' zero points; then `requant`.
+
+    `gain` multiplies the real product, in the factor of the requantization.
+    """
 
     op: ClassVar[str] = "multiply"
+    gain: float = 1.0
     relu: bool = False
     requant: Requant | None = None
 
@@ -277,9 +307,11 @@ class MatMul(Layer):
     """`sum((a - za) * (b - zb))` of a [..., T, K] and b [..., K, U], or [..., U, K] where
     `transposed` says so; then `requant`.  The axes before the last two are equal.
     `dense` marks what its file calls a fully connected layer, which TFLite rounds otherwise.
+    `gain` multiplies the real products, in the factor of the requantization.
     """
 
     op: ClassVar[str] = "matmul"
+    gain: float = 1.0
     transposed: bool = False
     dense: bool = False
     relu: bool = False
@@ -293,17 +325,21 @@ class MatMul(Layer):
 
 @dataclass(frozen=True, eq=False, kw_only=True)
 class Interpolate(Layer):
-    """Four neighbours weighed by their nearness, on a grid of 1/1024 (bilinear resizing).
+    """Four neighbours weighed by their nearness, on a `grid` of 1/1024 (bilinear resizing).
 
     `rows` [H', 3] and `columns` [W', 3] hold the lower neighbour, the upper one, and the
-    upper one's weight in 1024ths, of each output row and column; planes are [C, H, W].
-    Where a specification weighs in float32, `fractions` holds the upper ones' weights.
+    upper one's weight in parts of `grid` (for rows, for columns), of each output row and
+    column; planes are [C, H, W].  Where a specification weighs in float32, `fractions` holds
+    the upper ones' weights.  With a `requant` the sum of `(x - zero point)` times integer
+    weights is divided by the grid and rounded once; TFLite, without one, rounds the words.
     """
 
     op: ClassVar[str] = "interpolate"
     rows: Integers
     columns: Integers
     fractions: tuple[Floats, ...] = ()
+    grid: tuple[int, int] = (1024, 1024)
+    requant: Requant | None = None
 
     @property
     def on_host(self) -> str:
@@ -313,15 +349,53 @@ class Interpolate(Layer):
 
 @dataclass(frozen=True, eq=False, kw_only=True)
 class Softmax(Layer):
-    """TFLite's integer softmax over the last axis; `factor` is beta times the input's scale."""
+    """Probabilities over the last axis, by one of four rules that differ in their integers.
+
+    `factor` is what a step of the input adds to an exponent: its scale, times beta if any.
+
+    "litert": TFLite's integer softmax.  "real": in float64, rounded once to the output (RNE).
+    "ort-fused": the same over floor(1 / output scale), as onnxruntime's QLinearSoftmax.
+    "ap": the AP's own, on integers: `table` holds the exponential of each of the 2**bits
+    differences from the greatest word, which `factor` was taken for; the output is u8, its
+    unit 1/256.  All but "ap" are islands of the host.
+    """
 
     op: ClassVar[str] = "softmax"
     factor: float
+    rule: str = "litert"
+    table: Integers | None = None
 
     @property
     def on_host(self) -> str:
         """What the host computes."""
-        return "island (softmax, integer rule)"
+        return _island("softmax", "integer" if self.rule == "litert" else self.rule)
+
+
+@dataclass(frozen=True, eq=False, kw_only=True)
+class Normalize(Layer):
+    """Words over the last axis, brought to mean 0 and variance 1, or by their mean square alone.
+
+    `kind` is "layer" (less the mean, over the standard deviation) or "rms" (over the root of
+    the mean square).  Rule "ap" is the AP's own, on integers: s8 in units of 1/32, no gamma,
+    beta or epsilon.  Rule "real" is float64 on dequantized words, `* gamma + beta` where they
+    are given (one for each word of the axis), rounded once to the output (RNE): an island.
+    """
+
+    op: ClassVar[str] = "normalize"
+    kind: str = "layer"
+    rule: str = "ap"
+    gamma: Floats | None = None
+    beta: Floats | None = None
+    epsilon: float = 0.0
+
+    @property
+    def on_host(self) -> str:
+        """What the host computes."""
+        return _island("layer norm" if self.kind == "layer" else "RMS norm", self.rule)
+
+
+def _island(what: str, rule: str) -> str:
+    return f"arithmetic ({what})" if rule == "ap" else f"island ({what}, {rule} rule)"
 
 
 @dataclass(frozen=True, eq=False, kw_only=True)

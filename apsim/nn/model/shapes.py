@@ -20,6 +20,7 @@ from apsim.nn.model import (
     Concat,
     Conv2d,
     Flatten,
+    Integers,
     Interpolate,
     Layer,
     Linear,
@@ -28,11 +29,13 @@ from apsim.nn.model import (
     MaxPool,
     Model,
     Multiply,
+    Normalize,
     Rearrange,
     Relu,
     Requantize,
     Reshape,
     Softmax,
+    Steps,
     Sum,
     Table,
     Tensor,
@@ -44,7 +47,10 @@ __all__ = ["LARGEST", "OF_TWO", "SHAPES", "WIDEST_ACTIVATION", "inside", "need"]
 
 WIDEST_ACTIVATION = 16
 LARGEST = 1 << 31  # what strides and the like, and the values of one tensor, stay below
+FINEST_GRID = 1 << 20  # parts of the way from a neighbour to the next
 WIDEST_FACTOR = 24  # of a product of two words
+WIDEST_SCORE = 12  # of the AP's softmax: its exponential is a table of passes
+SOFTMAX_RULES = ("litert", "real", "ort-fused", "ap")
 Shape = tuple[int, ...]
 
 
@@ -161,6 +167,23 @@ def _table(layer: Table, shapes: list[Shape], place: str, model: Model) -> Shape
     return shapes[0]
 
 
+def _steps(layer: Steps, shapes: list[Shape], place: str, model: Model) -> Shape:
+    given, output = model.tensors[layer.inputs[0]], model.tensors[layer.output]
+    lines, count = layer.breaks.shape if layer.breaks.ndim == 2 else (0, 0)
+    whole = layer.values.shape == (lines, count + 1) and lines > 0
+    need(whole, place, f"one value more than breaks {list(layer.breaks.shape)}",
+         list(layer.values.shape))  # fmt: skip
+    need(bool((np.diff(layer.breaks) >= 0).all()), place, "rising breaks", "others")
+    inside(layer.values, output, place, "values")
+    _spread(layer.which, shapes[0], place)
+    known = layer.which.min() >= 0 and layer.which.max() < lines
+    need(bool(known), place, f"one of {lines} lines", f"{layer.which.max()}")
+    unit = given.scale if isinstance(given.scale, tuple) else (given.scale,)
+    need(unit == layer.unit, place, f"words in the unit {layer.unit[:4]} that the steps of "
+         f"{layer.function} were made for", unit[:4])  # fmt: skip
+    return shapes[0]
+
+
 def _spread(values: np.ndarray[Any, Any], shape: Shape, place: str) -> None:
     """One value, or an array that numpy lays along the given shape."""
     try:
@@ -217,24 +240,89 @@ def _matmul(layer: MatMul, shapes: list[Shape], place: str, model: Model) -> Sha
 
 def _interpolate(layer: Interpolate, shapes: list[Shape], place: str, model: Model) -> Shape:
     need(len(shapes[0]) == 3, place, "an input [C, H, W]", list(shapes[0]))
-    for lines, size in zip((layer.rows, layer.columns), shapes[0][1:], strict=True):
+    need(min(layer.grid) >= 1 and max(layer.grid) < FINEST_GRID, place,
+         f"a grid of 1..{FINEST_GRID - 1} parts", layer.grid)  # fmt: skip
+    for lines, size, parts in zip(
+        (layer.rows, layer.columns), shapes[0][1:], layer.grid, strict=True
+    ):
         shaped = lines.ndim == 2 and lines.shape[1] == 3
         need(shaped, place, "neighbours and weights [n, 3]", list(lines.shape))
         near = lines[:, :2].min() >= 0 and lines[:, :2].max() < size
-        weighed = np.abs(lines[:, 2]).max() <= 1024
-        need(bool(near and weighed), place, f"neighbours in 0..{size - 1}, weights to 1024",
+        weighed = np.abs(lines[:, 2]).max() <= parts
+        need(bool(near and weighed), place, f"neighbours in 0..{size - 1}, weights to {parts}",
               [lines.min(axis=0).tolist(), lines.max(axis=0).tolist()])  # fmt: skip
     return (shapes[0][0], len(layer.rows), len(layer.columns))
 
 
 def _softmax(layer: Softmax, shapes: list[Shape], place: str, model: Model) -> Shape:
     given, output = model.tensors[layer.inputs[0]], model.tensors[layer.output]
-    wide = {8: (8, 16), 16: (16,)}.get(given.bits, ())
-    need(output.bits in wide, place, "8 or 16 bits in, and as many out", f"{given} {output}")
+    need(layer.rule in SOFTMAX_RULES, place, f"a rule of {', '.join(SOFTMAX_RULES)}",
+         repr(layer.rule))  # fmt: skip
     need(math.isfinite(layer.factor) and layer.factor > 0, place, "a positive finite factor",
           layer.factor)  # fmt: skip
     need(bool(shapes[0]), place, "an input of at least one axis", list(shapes[0]))
+    need((layer.table is not None) == (layer.rule == "ap"), place,
+         "a table for rule ap and for no other", layer.rule)  # fmt: skip
+    if layer.rule == "litert":
+        wide = {8: (8, 16), 16: (16,)}.get(given.bits, ())
+        need(output.bits in wide, place, "8 or 16 bits in, and as many out", f"{given} {output}")
+    elif layer.table is not None:
+        _exponential(layer.table, given, output, place)
+    else:
+        _real_island(given, output, place)
     return shapes[0]
+
+
+def _exponential(table: Integers, given: Tensor, output: Tensor, place: str) -> None:
+    """The table of the AP's softmax: 8 bits, no divisor of 0."""
+    narrow = given.signed and given.bits <= WIDEST_SCORE
+    need(narrow, place, f"a signed input of at most {WIDEST_SCORE} bits", given)
+    whole = table.shape == (1 << given.bits,) and table.dtype.kind in "iu"
+    need(whole, place, f"a table of {1 << given.bits} integers", f"{table.dtype} {table.shape}")
+    came = f"{table[0]} at 0, {table.min()}..{table.max()}"
+    sound = table.min() >= 0 and table.max() <= 255 and table[0] >= 1
+    need(bool(sound), place, "a table in 0..255, 1 or more at 0", came)
+    plain = (output.bits, output.signed, output.zero_point) == (8, False, 0)
+    need(plain, place, "an output u8 with zero point 0", output)
+
+
+def _real_island(given: Tensor, output: Tensor, place: str) -> None:
+    """What dequantizes and quantizes needs words of at most 16 bits, and a scale to give."""
+    narrow = max(given.bits, output.bits) <= WIDEST_ACTIVATION
+    need(narrow, place, "at most 16 bits in and out", f"{given} {output}")
+    need(isinstance(output.scale, float), place, "one scale of the output", output.scale)
+
+
+def _normalize(layer: Normalize, shapes: list[Shape], place: str, model: Model) -> Shape:
+    given, output = model.tensors[layer.inputs[0]], model.tensors[layer.output]
+    need(layer.kind in ("layer", "rms"), place, "the kind layer or rms", repr(layer.kind))
+    need(layer.rule in ("ap", "real"), place, "the rule ap or real", repr(layer.rule))
+    need(bool(shapes[0]), place, "an input of at least one axis", list(shapes[0]))
+    check = _norm_on_ap if layer.rule == "ap" else _real_norm
+    check(layer, given, output, place)
+    return shapes[0]
+
+
+def _norm_on_ap(layer: Normalize, given: Tensor, output: Tensor, place: str) -> None:
+    size = given.shape[-1]
+    need(given.signed and 2 * given.bits + 2 * size.bit_length() <= 62, place,
+         "a signed input whose squares sum up to 62 bits", given)  # fmt: skip
+    need(layer.kind == "layer" or given.zero_point == 0, place, "zero point 0", given.zero_point)
+    plain = (output.bits, output.signed, output.zero_point) == (8, True, 0)
+    need(plain, place, "an output s8 with zero point 0", output)
+    bare = layer.gamma is None and layer.beta is None and layer.epsilon == 0
+    need(bare, place, "no gamma, beta or epsilon (rule ap)", "some")
+
+
+def _real_norm(layer: Normalize, given: Tensor, output: Tensor, place: str) -> None:
+    _real_island(given, output, place)
+    need(isinstance(given.scale, float), place, "one scale of the input", given.scale)
+    need(math.isfinite(layer.epsilon) and layer.epsilon > 0, place, "a positive finite epsilon",
+         layer.epsilon)  # fmt: skip
+    for values in (layer.gamma, layer.beta):
+        sound = values is None or (values.shape == given.shape[-1:] and np.isfinite(values).all())
+        need(bool(sound), place, f"{given.shape[-1]} finite values of gamma and beta",
+             None if values is None else list(values.shape))  # fmt: skip
 
 
 def _arg_max(layer: ArgMax, shapes: list[Shape], place: str, model: Model) -> Shape:
@@ -264,6 +352,7 @@ SHAPES: dict[type[Layer], Callable[[Any, list[Shape], str, Model], Shape]] = {
     Transpose: _transpose,
     Concat: _concat,
     Table: _table,
+    Steps: _steps,
     Rearrange: _rearrange,
     Multiply: _two_alike,
     Maximum: _two_alike,
@@ -271,6 +360,7 @@ SHAPES: dict[type[Layer], Callable[[Any, list[Shape], str, Model], Shape]] = {
     MatMul: _matmul,
     Interpolate: _interpolate,
     Softmax: _softmax,
+    Normalize: _normalize,
     ArgMax: _arg_max,
 }
 OF_TWO = (Add, Multiply, Maximum, MatMul)

@@ -21,6 +21,7 @@ from apsim.counts import Activity, Counts
 from apsim.errors import InputError, ProgramError
 from apsim.functions import Function
 from apsim.nn.on_ap.seconds import Clock
+from apsim.ops.rows import BROADCASTS
 from apsim.records import Record, Tabular
 
 __all__ = ["Chip", "Design", "design_of"]
@@ -98,7 +99,8 @@ class Chip(Tabular):
     another where `literal` says so, and on the dense engine.  `requant` says who turns
     accumulators into activations: the "host", or the "ap" itself.  `mapping` says how products
     of weights are laid over CAPs: "im2col" (the paper's), "weights" (in the program), or for
-    each layer what costs less ("auto"), in `cost`.  `array` says what a load runs on: an array
+    each layer what costs less ("auto"), in `cost`.  `broadcast` is how a word comes to all rows
+    of its group (a key of `ops.rows.BROADCASTS`).  `array` says what a load runs on: an array
     cut to the "load" and zeroed before it, or a "cap" in use, all its rows, on the cells that the
     load before left; counts are equal, activity differs, and loads then run one after another.
     `clock` says where the time went.
@@ -115,6 +117,7 @@ class Chip(Tabular):
         requant: str = "host",
         mapping: str = "im2col",
         cost: str = "energy",
+        broadcast: str = "group",
         array: str = "load",
     ) -> None:
         if engine not in cam.ENGINES:
@@ -123,11 +126,13 @@ class Chip(Tabular):
             raise InputError(f"wanted at least one thread, got {threads}")
         for name, value, known in (
             ("requant", requant, REQUANT), ("mapping", mapping, MAPPINGS), ("cost", cost, COSTS),
+            ("broadcast", broadcast, BROADCASTS),
             ("array", array, ARRAYS),
         ):  # fmt: skip
             if value not in known:
                 raise InputError(f"{name}: wanted one of {', '.join(known)}, got {value!r}")
         self.requant, self.mapping, self.cost = requant, mapping, cost
+        self.broadcast = broadcast
         self.design, self.kind, self.engine = design, ApKind.named(ap), engine
         self.threads, self.array = threads, array
         self.literal = literal or engine == "dense" or array == "cap"
@@ -148,6 +153,7 @@ class Chip(Tabular):
         requant: str = "host",
         mapping: str = "im2col",
         cost: str = "energy",
+        broadcast: str = "group",
         array: str = "load",
         rows: int | None = None,
         columns: int | None = None,
@@ -168,7 +174,7 @@ class Chip(Tabular):
                 f"wanted CAPs of 2 rows and 1 column at least, got {design.rows} x {design.columns}"
             )
         return cls(design, ap=ap, engine=engine, threads=threads, literal=literal, requant=requant,
-                   mapping=mapping, cost=cost, array=array)  # fmt: skip
+                   mapping=mapping, cost=cost, broadcast=broadcast, array=array)  # fmt: skip
 
     def execute(self, function: Function, data: NDArray[np.uint64]) -> NDArray[np.uint64]:
         """Run one load on a CAP; gives the words put out, [rows or groups].

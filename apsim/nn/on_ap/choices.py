@@ -12,10 +12,10 @@ from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING
 
 from apsim import cost
-from apsim.closed_form import spread
+from apsim.closed_form import latency
 from apsim.cost.technology import Technology
 from apsim.nn.on_ap.layer_run import Choice, Facts
-from apsim.nn.on_ap.tasks import Loads, Setting, Task, WeightedSums
+from apsim.nn.on_ap.tasks import Loads, Setting, Task, WeightedSums, hold_bias
 
 if TYPE_CHECKING:
     from apsim.closed_form import WeightPlan
@@ -49,12 +49,12 @@ def facts(body: Sequence[Task], on: Setting) -> Facts | None:
     sums = [task for task in body if isinstance(task, WeightedSums)]
     if not sums:
         return None
-    first, fold = sums[0].plan, sums[0].fold
-    shared = spread(first, fold.loads * len(sums), on.caps)
+    first, fold, plans = sums[0].plan, sums[0].fold, [p for task in sums for p in task.plans]
     return Facts(
-        first.chunk, first.width, first.together, max(task.plan.columns for task in sums),
-        sum(task.plan.digits for task in sums), sum(task.plan.instructions for task in sums),
-        fold.groups, fold.loads * on.rows, shared.outputs, shared.split, shared.cycles,
+        first.chunk, first.width, first.together, max(plan.columns for plan in plans),
+        sum(plan.digits for plan in plans), sum(plan.instructions for plan in plans),
+        fold.groups, fold.loads * on.rows, first.together, len(sums[0].plans),
+        latency(sums[0].plans, fold.loads * len(sums), on.caps), hold_bias(body),
     )  # fmt: skip
 
 
@@ -79,7 +79,7 @@ def _latency(body: Sequence[Task], on: Setting) -> float:
 def _energy(task: Task, technology: Technology) -> float:
     """Joules of a task: its passes in the rows that hold data, on random bits."""
     if isinstance(task, WeightedSums):
-        return _weights_energy(task.plan, technology) * task.fold.groups
+        return sum(_weights_energy(plan, technology) for plan in task.plans) * task.fold.groups
     return sum(_load_energy(loads, technology) for loads in task.loads)
 
 
@@ -87,7 +87,8 @@ def _weights_energy(plan: WeightPlan, t: Technology) -> float:
     """Joules of a pixel: a pass compares three cells, and in an eighth of all writes two."""
     terms, counts = plan.terms, plan.counts
     preset = plan.groups * (1 + plan.together * plan.width) + plan.live * plan.short
-    cells = counts.compare * 2 / 8 + terms["populate"].write + preset
+    received = plan.received * plan.outputs * plan.width
+    cells = counts.compare * 2 / 8 + terms["populate"].write + preset + received
     return float(
         counts.compare * t.compare_energy(3)
         + cells * t.cell_write_energy

@@ -26,9 +26,11 @@ from apsim.nn.model import (
     MaxPool,
     Model,
     Multiply,
+    Normalize,
     Relu,
     Requant,
     Requantize,
+    Softmax,
     Sum,
     Table,
     Tensor,
@@ -67,7 +69,7 @@ def execute(
     images = len(tensors[layer.inputs[0]])
     design = chip.design
     on = Setting(chip.kind, design.rows, images, chip.requant, chip.mapping, design.columns,
-                 chip.cost, design.clusters * design.caps)  # fmt: skip
+                 chip.cost, design.clusters * design.caps, chip.broadcast)  # fmt: skip
     plan = plan_of(model, layer, on)
     if plan is None:
         output = exact.layer_output(model, layer, tensors)
@@ -150,13 +152,17 @@ def _from_sums(
     """
     layer, plan = job.layer, job.plan
     if plan.requant == "ap":
+        shape = sums.shape
+        if np.ndim(getattr(layer, "bias", 0)) > 1:  # each place is a channel
+            sums, axis = sums.reshape(len(sums), -1), 1
         for task in plan.after:
             assert isinstance(task, Requantization)
             sums, part = work.requantize(job.chip, task, sums, axis)
             parts = [*parts, part]
-        return job.done(sums, *parts)
+        return job.done(sums.reshape(shape), *parts)
     requant: Requant | None = layer.requant
-    acc = sums + _along(getattr(layer, "bias", 0), sums.ndim, axis)
+    bias = 0 if tasks.hold_bias(plan.body) else getattr(layer, "bias", 0)
+    acc = sums + _along(bias, sums.ndim, axis)
     q = acc if requant is None else rules.scale(acc, requant, axis=axis)
     if layer.relu:
         q, part = work.rowwise(job.chip, _host_relu(job, q), q)
@@ -172,7 +178,9 @@ def _host_relu(job: Job[Any], q: Integers) -> Task:
 
 
 def _along(bias: Integers | int, axes: int, axis: int) -> Integers:
-    """A bias, one or one for each channel, laid along an axis."""
+    """A bias, one, one for each channel, or one for each place, laid along an axis."""
+    if np.ndim(bias) > 1:
+        return np.asarray(bias, np.int64)
     shape = [1] * axes
     if axis < len(shape):  # else the batch alone
         shape[axis] = -1
@@ -295,6 +303,12 @@ def _table(job: Job[Table], x: Integers) -> Executed:
     return job.done(values.reshape(x.shape), part)
 
 
+def _by_groups(job: Job[Softmax | Normalize], x: Integers) -> Executed:
+    """Words of the last axis, a group each."""
+    values, part = work.grouped(job.chip, job.plan.body[0], x.reshape(-1, x.shape[-1]))
+    return job.done(values.reshape(x.shape), part)
+
+
 RUN: dict[type[Layer], Callable[..., Executed]] = {
     Conv2d: _conv2d,
     Linear: _linear,
@@ -308,4 +322,6 @@ RUN: dict[type[Layer], Callable[..., Executed]] = {
     Maximum: _maximum,
     Sum: _sum,
     Table: _table,
+    Softmax: _by_groups,
+    Normalize: _by_groups,
 }

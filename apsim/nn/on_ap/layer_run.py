@@ -72,9 +72,10 @@ class Facts:
     """How a layer's weights stand in the program, those of all its groups together.
 
     `chunk`, `width` and `together` (q, W, T) are those of its first group; `digits`, and `bytes`
-    of the instruction stream, of a load.  `pixels` of `rows` of the loads hold data.  On a chip
-    whose CAPs share its loads and outputs, `outputs` on each and the words of a sum in `split`
-    parts, the layer takes `latency` cycles.
+    of the instruction stream, of a load.  `pixels` of `rows` of the loads hold data.  Each CAP
+    sums `outputs` outputs at a time, and the words of a sum are in `split` parts; on a chip whose
+    CAPs share loads, groups of outputs and parts the layer takes `latency` cycles.  `bias` says
+    whether presets hold the layer's bias.
     """
 
     chunk: int
@@ -88,6 +89,7 @@ class Facts:
     outputs: int
     split: int
     latency: int
+    bias: bool
 
     @property
     def utilization(self) -> float:

@@ -17,7 +17,7 @@ from apsim.ops.reduction import carry_rows
 from apsim.ops.rows import Groups
 from apsim.ops.selection import flag_rows
 
-__all__ = ["Fold", "chunks", "fold_sums", "fold_windows", "fold_words", "parts"]
+__all__ = ["Fold", "chunks", "fold_groups", "fold_sums", "fold_windows", "fold_words", "parts"]
 
 
 @dataclass(frozen=True)
@@ -55,6 +55,11 @@ class Fold:
 def fold_words(words: int, rows: int) -> Fold:
     """One word, or pair of words, in each row."""
     return _fold(words, rows)
+
+
+def fold_groups(groups: int, size: int, rows: int) -> Fold:
+    """Groups of `size` rows that need no others."""
+    return _fold(groups, rows // size, size, rows)
 
 
 def fold_sums(groups: int, size: int, kind: ApKind, rows: int) -> Fold:

@@ -1,4 +1,4 @@
-"""Dot products of a layer, every output a lane: the loads of a chip, many at a time.
+"""Groups of rows of a layer, every group a lane: the loads of a chip, many at a time.
 
 The rule: the program is that of a load, the outputs are folded over loads as they are
 literally, and counts are of steps that were carried out, which must be those that the loads'
@@ -10,6 +10,7 @@ from __future__ import annotations
 from collections.abc import Callable
 from dataclasses import dataclass
 from functools import lru_cache
+from math import gcd
 from typing import Any
 
 import numpy as np
@@ -18,24 +19,25 @@ from numpy.typing import NDArray
 from apsim.cam.base import Execution
 from apsim.cam.lanes import LaneProgram, Operands, planes_of, predicted, prepare
 from apsim.counts import Activity, Counts
-from apsim.encoding import GROUPS, SPAN, TABLE, Code
+from apsim.encoding import GROUPS, OP, PLACE, PORT, SPAN, TABLE, Code
 from apsim.errors import CountError, ProgramError
 from apsim.functions import Function
 from apsim.layout import WIDEST
 from apsim.nn.on_ap.mapping import Fold
 from apsim.nn.on_ap.seconds import Clock
+from apsim.step import Op
 
-__all__ = ["Batch", "dot_products"]
+__all__ = ["Batch", "dot_products", "grouped", "is_independent"]
 
 Integers = NDArray[np.integer[Any]]
 Words = NDArray[np.uint64]
-LANE = 64
-SCATTERED = 0.2  # time that a lane word takes more where its operands stand alone, measured
+LANE, VECTOR = 64, 8  # lanes of a word, and words of a vector
+SCATTERED = 0.3  # time that a vector takes more whose words come from several places, measured
 
 
 @dataclass(frozen=True)
 class Batch:
-    """What the loads of a layer gave and took: sums [i, u], counts, activity, loads."""
+    """What the loads of a layer gave and took: sums [i, u] or [groups], counts, activity, loads."""
 
     sums: Integers
     counts: Counts
@@ -56,14 +58,20 @@ class Order:
 
     @classmethod
     def best(cls, i: int, u: int) -> Order:
-        """The order that leaves few lanes of a word idle, and has many words for each value."""
+        """The order that leaves few lanes of a word idle, and vectors' words side by side."""
         one, other = cls(i, u, False), cls(u, i, True)
         return other if other.effort < one.effort else one
 
     @property
     def effort(self) -> float:
-        """Lane words for each 64 outputs, more where words come from many places."""
-        return self.words * LANE / self.inner * (1 + SCATTERED / self.words)
+        """Lane words for each 64 outputs, more where a vector's words come from many places.
+
+        They do in vectors that end with other values than they begin with, but for those that
+        hold the same words of a plane again and again.
+        """
+        words, shared = self.words, gcd(self.words, VECTOR)
+        scattered = 0 if shared == words else min((VECTOR - shared) / words, 1)
+        return words * LANE / self.inner * (1 + SCATTERED * scattered)
 
     @property
     def words(self) -> int:
@@ -112,7 +120,7 @@ def dot_products(
     order = Order.best(i, u)
     groups = fold.size if fold.full else fold.rest
     function = make(groups)
-    program = _program(function, groups, length)
+    program = _program(function.program.code, groups, length, function.columns)
     walk = program.prepare(order.outer * order.words, fused=engine == "fused")
     prepare()
     clock.turn("load")
@@ -124,12 +132,103 @@ def dot_products(
     clock.turn("unload")
     sums = _sums(function, order.gather(done.out))
     clock.turn("program")
-    _refuse_other_counts(program.code, done.execution, [(make(g), n) for g, n in fold.sizes()])
-    return Batch(sums, done.execution.counts, done.execution.activity, fold.loads)
+    return _batch(sums, program.code, done.execution, fold, make)
 
 
-def _refuse_other_counts(ran: Code, done: Execution, loads: list[tuple[Function, int]]) -> None:
+def is_independent(function: Function, size: int) -> bool:
+    """Whether groups of `size` rows may stand side by side, their words taken in as one."""
+    groups = len(function.places)
+    try:
+        return bool(_program(_taking_in_one(function), groups, size, function.columns).regular)
+    except ProgramError:
+        return False
+
+
+def grouped(
+    words: Integers,
+    fold: Fold,
+    make: Callable[[int], Function],
+    *,
+    engine: str = "strict",
+    threads: int = 2,
+    clock: Clock | None = None,
+) -> Batch:
+    """A word for each group of words [groups, S]: `make(groups)` gives the function of a load.
+
+    The groups must be independent (`is_independent`) and, but for rows that come after all of
+    them, alike.  `clock` is turned to the part of the work that is being done.
+    """
+    clock = clock or Clock()
+    clock.turn("program")
+    many, function = len(words), make(fold.size if fold.full else fold.rest)
+    code, size = _taking_in_one(function), rows_of_a_group(make)
+    program = _program(code, len(function.places), size, function.columns)
+    walk = program.prepare(-(-many // LANE), fused=engine == "fused")
+    prepare()
+    clock.turn("load")
+    operands = _side_by_side(make(many), words, size, fold)
+    clock.turn("passes")
+    done = program.run(operands, threads=threads, walk=walk)
+    clock.turn("unload")
+    values = _sums(function, done.out[:many])
+    clock.turn("program")
+    return _batch(values, function.program.code, done.execution, fold, make)
+
+
+def rows_of_a_group(make: Callable[[int], Function]) -> int:
+    """Rows from a group's first to the next group's."""
+    return int(make(2).places[1])
+
+
+def _width(function: Function) -> int:
+    return max(function.layout[name].width for name in function.inputs)
+
+
+@lru_cache(64)
+def _taking_in_one(function: Function) -> Code:
+    """The program, where a row's words come in as one: those of later ports in its upper bits.
+
+    Raises `ProgramError` where that would be too wide.
+    """
+    code = function.program.code
+    steps, taking = code.steps.copy(), code.steps[:, OP] == Op.WRITE_DATA
+    steps[taking, PLACE] += _width(function) * steps[taking, PORT]
+    steps[taking, PORT] = 0
+    if steps[taking, PLACE].max(initial=0) >= WIDEST:
+        raise ProgramError(f"{function.name}: the words of a row have more than {WIDEST} bits")
+    return Code(steps, code.pool, code.rows)
+
+
+def _side_by_side(function: Function, words: Integers, size: int, fold: Fold) -> Operands:
+    """The words of all groups as planes of their rows, those of a row one above the other."""
+    many, width = len(words), _width(function)
+    ports = np.stack(function.arrange(words))[:, : many * size].reshape(-1, many, size)
+    planes = planes_of(ports.transpose(2, 0, 1).reshape(-1, many), width)
+    last = np.zeros(many, bool)
+    last[fold.size - 1 :: fold.size] = last[-1:] = True
+    lanes = np.arange(planes.shape[2], dtype=np.int64)
+    return Operands(
+        planes.reshape(size, -1, len(lanes)),
+        np.zeros((size, 1), np.uint64),
+        0,
+        np.stack([lanes, np.zeros_like(lanes)], axis=1),
+        _lanes(np.ones(many, bool)),
+        _lanes(last),
+    )
+
+
+def _lanes(flags: NDArray[np.bool_]) -> Words:
+    """Flags as lane words."""
+    padded = np.zeros(-(-len(flags) // LANE) * LANE, bool)
+    padded[: len(flags)] = flags
+    return np.packbits(padded, bitorder="little").view(np.uint64)
+
+
+def _batch(
+    sums: Integers, ran: Code, done: Execution, fold: Fold, make: Callable[[int], Function]
+) -> Batch:
     """What was carried out must be what the loads' programs list, step by step."""
+    loads = [(make(groups), many) for groups, many in fold.sizes()]
     listed = sum((_listed(ran, load) * times for load, times in loads), np.zeros((2, 1), np.int64))
     for what, found, wanted in zip(
         ("times", "compared"), (done.times, done.compared), listed, strict=True
@@ -140,6 +239,7 @@ def _refuse_other_counts(ran: Code, done: Execution, loads: list[tuple[Function,
     counts = sum((load.program.counts() * times for load, times in loads), Counts())
     if done.counts != counts:
         raise CountError(f"{done.counts} were carried out, the loads list {counts}")
+    return Batch(sums, done.counts, done.activity, fold.loads)
 
 
 @lru_cache(64)
@@ -186,5 +286,5 @@ def _sums(function: Function, words: Words) -> Integers:
 
 
 @lru_cache(64)
-def _program(function: Function, groups: int, size: int) -> LaneProgram:
-    return LaneProgram(function.program.code, groups, size, function.columns)
+def _program(code: Code, groups: int, size: int, columns: int) -> LaneProgram:
+    return LaneProgram(code, groups, size, columns)

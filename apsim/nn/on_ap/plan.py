@@ -12,6 +12,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import dataclass, replace
+from itertools import repeat
 from typing import Any
 
 import numpy as np
@@ -23,6 +24,7 @@ from apsim.nn.model import (
     Add,
     AvgPool,
     Conv2d,
+    Integers,
     Layer,
     Linear,
     MatMul,
@@ -30,8 +32,10 @@ from apsim.nn.model import (
     MaxPool,
     Model,
     Multiply,
+    Normalize,
     Relu,
     Requantize,
+    Softmax,
     Sum,
     Table,
     Weighted,
@@ -92,14 +96,16 @@ def predicted(
     requant: str = "host",
     mapping: str = "im2col",
     columns: int = 160,
+    broadcast: str = "group",
 ) -> dict[str, Forecast]:
     """For each layer that the AP runs, what a run will count and what the paper prints.
 
-    `requant` is who turns accumulators into activations, "host" or "ap"; `mapping` as in
-    `Setting`.  Raises `ModelError` where a count depends on data: a ReLU of sums that nobody
-    requantizes.
+    `requant` is who turns accumulators into activations, "host" or "ap"; `mapping` and
+    `broadcast` as in `Setting`.  Raises `ModelError` where a count depends on data: a ReLU of
+    sums that nobody requantizes.
     """
-    on, found = Setting(kind, rows, images, requant, mapping, columns), {}
+    on = Setting(kind, rows, images, requant, mapping, columns, broadcast=broadcast)
+    found = {}
     for layer in model.layers:
         plan = plan_of(model, layer, on)
         whole = plan.forecast if plan else Forecast()
@@ -130,7 +136,17 @@ def _weights(layer: Weighted, outputs: int, act: Words, on: Setting) -> tuple[Ta
     groups = layer.groups if isinstance(layer, Conv2d) else 1
     lines = layer.weights.reshape(groups, -1, int(np.prod(layer.weights.shape[1:])))
     pixels = outputs // len(layer.weights)
-    return tuple(tasks.weighted_sums(some, pixels, act, on) for some in lines)
+
+    def made(bias: Integers | None) -> tuple[Task, ...]:
+        return tuple(
+            tasks.weighted_sums(some, pixels, act, on, bias=mine, beside=groups)
+            for some, mine in zip(lines, repeat(None) if bias is None else bias, strict=False)
+        )
+
+    if on.requant == "ap":  # whose recipes add the bias
+        return made(None)
+    body = made(np.broadcast_to(layer.bias, len(layer.weights)).reshape(groups, -1))
+    return body if tasks.hold_bias(body) else made(None)
 
 
 MAPPINGS: dict[str, Callable[[Weighted, int, Words, Setting], tuple[Task, ...]]] = {
@@ -201,7 +217,7 @@ def _from_sums(
             )
             after = tasks.requantized(done, count, shares, on, paper)
             return Plan(body, (after,), before, host, "ap")
-    own = ("bias",) if hasattr(layer, "bias") else ()
+    own = ("bias",) if hasattr(layer, "bias") and not tasks.hold_bias(body) else ()
     by_host = (*host, *own, *([f"requantize ({requant.rule})"] if requant else []))
     if not layer.relu:
         return Plan(body, (), before, by_host)
@@ -332,6 +348,25 @@ def _table(model: Model, layer: Table, on: Setting) -> Plan | None:
     return Plan((tasks.looked_up(layer.function, listed, x, y, on),))
 
 
+def _softmax(model: Model, layer: Softmax, on: Setting) -> Plan | None:
+    """The AP's own rule; real numbers, and TFLite's fixed point, are islands of the host."""
+    if layer.table is None:
+        return None
+    return _by_groups(model, layer, "softmax", on, values=tuple(layer.table.tolist()))
+
+
+def _normalize(model: Model, layer: Normalize, on: Setting) -> Plan | None:
+    """Likewise."""
+    return _by_groups(model, layer, f"{layer.kind}_norm", on) if layer.rule == "ap" else None
+
+
+def _by_groups(model: Model, layer: Layer, function: str, on: Setting, **more: Any) -> Plan:
+    """Words of the last axis, a group each."""
+    tensor = model.tensors[layer.inputs[0]]
+    groups = _count(model, layer.inputs[0], on) // tensor.shape[-1]
+    return Plan((tasks.normalized(function, groups, tensor.shape[-1], tensor.bits, on, **more),))
+
+
 PLANS: dict[type[Layer], Callable[[Model, Any, Setting], Plan | None]] = {
     Conv2d: _conv2d,
     Linear: _linear,
@@ -345,4 +380,6 @@ PLANS: dict[type[Layer], Callable[[Model, Any, Setting], Plan | None]] = {
     Maximum: _maximum,
     Sum: _sum,
     Table: _table,
+    Softmax: _softmax,
+    Normalize: _normalize,
 }

@@ -7,7 +7,9 @@ from the fold, what they take from the row's closed forms.  No data, and no prog
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+import itertools
+from collections.abc import Iterator, Sequence
+from contextlib import suppress
 from dataclasses import dataclass, replace
 from functools import cached_property, lru_cache
 from typing import Any
@@ -16,18 +18,20 @@ from apsim import closed_form
 from apsim.ap_kind import ApKind
 from apsim.closed_form import WeightPlan
 from apsim.counts import Counts
+from apsim.errors import ProgramError
 from apsim.functions import Function, table
 from apsim.functions.cnn import default_scheme
 from apsim.functions.table import Entry
 from apsim.nn.model import Integers
 from apsim.nn.model.words import Words
 from apsim.nn.on_ap.layer_run import NOTHING, Forecast
-from apsim.nn.on_ap.mapping import Fold, chunks, fold_sums, fold_windows, fold_words
+from apsim.nn.on_ap.mapping import Fold, chunks, fold_groups, fold_sums, fold_windows, fold_words
 from apsim.nn.rules.recipes import Share
 
 __all__ = [
-    "Loads", "Requantization", "Setting", "Task", "WeightedSums", "add", "extremes", "looked_up",
-    "multiply", "products", "relu", "requantized", "weighted_sums", "window_maxima", "window_sums",
+    "Loads", "Requantization", "Setting", "Task", "WeightedSums", "add", "extremes", "hold_bias",
+    "looked_up", "multiply", "normalized", "products", "relu", "requantized", "weighted_sums",
+    "window_maxima", "window_sums",
 ]  # fmt: skip
 
 Sizes = tuple[tuple[str, Any], ...]
@@ -39,7 +43,8 @@ class Setting:
 
     `requant` is who turns accumulators into activations, "host" or "ap"; `mapping` is how
     products are laid over rows (a row of `plan.MAPPINGS`, or "auto": what costs less in `cost`).
-    `columns` are those of a CAP, of which there are `caps`.
+    `columns` are those of a CAP, of which there are `caps`; `broadcast` is how a word comes to
+    all rows of its group, a key of `ops.rows.BROADCASTS`.
     """
 
     kind: ApKind
@@ -50,6 +55,7 @@ class Setting:
     columns: int = 160
     cost: str = "energy"
     caps: int = 4096
+    broadcast: str = "group"
 
 
 @dataclass(frozen=True)
@@ -135,27 +141,63 @@ class Requantization(Task):
 class WeightedSums(Task):
     """Sums of words times weights [i, J] that the program holds: rows are output pixels.
 
-    `words` is how they are coded, "u" or "o"; the paper has no equation for it.
+    `plans` are those of the parts that the words of a sum are split into, one as a rule; `words`
+    is how words are coded, "u" or "o"; the paper has no equation for it.
     """
 
-    plan: WeightPlan
+    plans: tuple[WeightPlan, ...]
     fold: Fold
-    weights: Integers
     words: str
+
+    @property
+    def plan(self) -> WeightPlan:
+        """Of all words, or of the first part."""
+        return self.plans[0]
+
+    @property
+    def parts(self) -> Iterator[tuple[WeightPlan, slice]]:
+        """Each part, and its words."""
+        ends = itertools.accumulate((plan.words for plan in self.plans), initial=0)
+        return zip(self.plans, (slice(*pair) for pair in itertools.pairwise(ends)), strict=True)
 
     @cached_property
     def forecast(self) -> Forecast:
         """The closed form times loads."""
-        loads, terms = self.fold.loads, self.plan.terms
-        return Forecast(1, self.plan.counts, NOTHING, terms) * loads
+        each = (Forecast(1, plan.counts, NOTHING, plan.terms) for plan in self.plans)
+        return sum(each, Forecast()) * self.fold.loads
 
 
-def weighted_sums(weights: Integers, pixels: int, act: Words, on: Setting) -> WeightedSums:
-    """Weights [i, J] for `pixels` rows over the batch; `ProgramError` where it does not fit."""
-    _, plan = closed_form.weights(weights, act.bits, on.columns)
+def weighted_sums(
+    weights: Integers,
+    pixels: int,
+    act: Words,
+    on: Setting,
+    *,
+    bias: Integers | None = None,
+    beside: int = 1,
+) -> WeightedSums:
+    """Weights [i, J] for `pixels` rows over the batch; `ProgramError` where it does not fit.
+
+    Presets hold `bias` int[i] where they can.  Where latency is to be least, fewer outputs stand
+    in a CAP and the words of a sum are split over CAPs, as the chip has them for so many layers
+    `beside` each other.
+    """
     fold = fold_words(pixels, on.rows)
-    return WeightedSums(
-        name="weighted sums", loads=(), plan=plan, fold=fold, weights=weights, words=act.coding
+    _, whole = closed_form.weights(weights, act.bits, on.columns, bias=bias)
+    plans: tuple[WeightPlan, ...] = (whole,)
+    if on.cost == "latency":
+        loads = fold.loads * beside
+        shared = closed_form.spread(whole, loads, on.caps)
+        with suppress(ProgramError):  # no room for what others send: each CAP does all of a sum
+            apart = closed_form.split(weights, whole, on.columns, shared)
+            plans = min(plans, apart, key=lambda p: closed_form.latency(p, loads, on.caps))
+    return WeightedSums(name="weighted sums", loads=(), plans=plans, fold=fold, words=act.coding)
+
+
+def hold_bias(body: Sequence[Task]) -> bool:
+    """Whether accumulators begin with the layer's bias, so that nobody else adds it."""
+    return bool(body) and all(
+        isinstance(task, WeightedSums) and task.plan.raised is not None for task in body
     )
 
 
@@ -231,6 +273,25 @@ def looked_up(
         for count, values in tables
     )
     return Task(f"table ({name})", loads)
+
+
+def normalized(
+    function: str, groups: int, size: int, bits: int, on: Setting, **more: Any
+) -> Task:  # fmt: skip
+    """`groups` groups of `size` words of `bits` bits by "softmax", "layer_norm" or "rms_norm".
+
+    A word in each row; `more` is what the function's row wants besides.  Raises `ProgramError`
+    where one group does not fit a CAP.
+    """
+    sizes = {"M": bits, "T": size, "broadcast": on.broadcast, "dirty": True} | more
+    one = _loads(function, on, Fold(1, 1, 0), sizes).program(1)
+    if one.rows > on.rows or one.columns > on.columns:
+        raise ProgramError(
+            f"{one.name} of {size} words of {bits} bits wants {one.rows} rows and {one.columns} "
+            f"columns; a CAP has {on.rows} rows and {on.columns} columns"
+        )
+    fold = fold_groups(groups, one.rows, on.rows)
+    return Task(one.name, (_loads(function, on, fold, sizes),))
 
 
 def relu(count: int, bits: int, on: Setting) -> Task:

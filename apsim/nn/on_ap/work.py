@@ -23,6 +23,7 @@ __all__ = ["MAPPINGS", "grouped", "looked_up", "products", "requantize", "rowwis
 
 Progress = Callable[[int], None]
 TALL = 32  # loads that stand on one array
+MANY = 4  # loads that are worth a program on lanes
 
 
 def products(
@@ -76,14 +77,25 @@ def _merged(chip: Chip, merge: Loads, pieces: list[Loads], sums: list[Integers])
 
 
 def grouped(chip: Chip, task: Task, groups: Integers) -> tuple[Integers, Part]:
-    """A function of groups of words [K, S], one load after another: a word for each group."""
+    """A function of groups of words [K, S], one load after another: a word for each group [K], or
+    for each of its words [K, S]."""
     watch = Watch(chip)
     values = _each_load(chip, task.loads[0], groups)
     return values, watch.part(task)
 
 
 def _each_load(chip: Chip, loads: Loads, groups: Integers) -> Integers:
+    """Many loads run side by side where their groups are independent, and the chip not literal."""
     _require(loads, len(groups))
+    if loads.fold.loads >= MANY and not chip.literal:
+        chip.require(load := loads.program(loads.fold.size))
+        if matrix.is_independent(load, matrix.rows_of_a_group(loads.program)):
+            batch = matrix.grouped(
+                groups, loads.fold, loads.program, engine=chip.engine, threads=chip.threads,
+                clock=chip.clock,
+            )  # fmt: skip
+            chip.note(batch.counts, batch.activity, batch.loads)
+            return batch.sums
     return joined(chip, [
         one_load(chip, loads.program(len(load)), groups[load.start : load.stop])
         for load in loads.fold.ranges()

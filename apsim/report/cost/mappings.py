@@ -18,7 +18,7 @@ from apsim.errors import ModelError, ProgramError
 from apsim.nn.model import Model, Weighted
 from apsim.nn.on_ap import choices, plan
 from apsim.nn.on_ap.layer_run import Facts
-from apsim.nn.on_ap.tasks import Setting
+from apsim.nn.on_ap.tasks import Setting, Task
 from apsim.report.cost.files import layer_table, scaled
 from apsim.report.run.mappings import NOT_MODELLED
 
@@ -76,16 +76,24 @@ def _layer(model: Model, layer: Weighted, on: Setting) -> LayerMappings:
             bodies[name] = None
     choice, _ = plan.chosen(model, layer, on)
     costs = {
-        name: body and {cost: choices.cost_of(body, replace(on, cost=cost)) for cost in COSTS}
+        name: body and {cost: _forecast(model, layer, body, replace(on, mapping=name, cost=cost))
+                        for cost in COSTS}
         for name, body in bodies.items()
-    }
+    }  # fmt: skip
     weights, im2col, even = bodies["weights"], costs["im2col"], None
     if weights and im2col:
-        once = sum(task.plan.counts.total for task in weights)
+        once = sum(task.forecast.predicted.total / task.fold.loads for task in weights)
         even = once / (im2col["cycles"] / weights[0].fold.groups)
     bits = model.tensors[layer.inputs[0]].bits, layer.weight_bits
     facts = choices.facts(weights, on) if weights else None
     return LayerMappings(layer.name, bits, choice, costs, facts, even)
+
+
+def _forecast(model: Model, layer: Weighted, body: tuple[Task, ...], on: Setting) -> float:
+    """A cost of the body, but for latency of the one that is laid out for it."""
+    if on.cost == "latency" and on.mapping == "weights":
+        body = plan.body_of(model, layer, on)
+    return choices.cost_of(body, on)
 
 
 def _cost(layer: LayerMappings, mapping: str, cost: str) -> float | None:

@@ -45,8 +45,10 @@ def _lines(name: str, choice: Choice) -> Iterator[str]:
 
 def _program(facts: Facts) -> str:
     levels = f"chunks of {facts.chunk} words" if facts.chunk else "one word at a time"
+    parts = f"; words of a sum in {facts.split} parts" * (facts.split > 1)
     return (
         f"{facts.digits:,} digits, {facts.bytes:,} bytes of program; {levels}, {facts.together} "
-        f"accumulators of {facts.width} bits, {facts.columns} columns; "
+        f"accumulators of {facts.width} bits, {facts.columns} columns{parts}; "
         f"{facts.pixels:,} of {facts.rows:,} rows ({facts.utilization:.1%})"
+        f"{'; bias in the presets' * facts.bias}"
     )

@@ -14,8 +14,10 @@ from rich.table import Table
 
 from apsim.closed_form.differences import LABELS
 from apsim.counts import Counts
+from apsim.ops.rows import BROADCASTS
 from apsim.report.cost.assumed import ACTIVITY, OPERATIONS
 from apsim.report.cost.model_rows import row_of
+from apsim.report.run.blocks import block_lines, blocks_of
 from apsim.report.run.mappings import mapping_json, mapping_lines
 from apsim.report.run.places import place_lines, share_line
 
@@ -32,7 +34,8 @@ WIDE_ONLY = ("operation", "shape", "paper")
 LARGE = 10**9  # multiplications from which on a run says what its time went into
 DROPPED = ("reads", "loads", "a/w")  # of the short table, in this order, where there is no room
 LAYER_WIDTH = {False: 36, True: 20}  # of long names, by whether the table is short
-MARKED = (*LABELS, "flag_propagation")  # networks take maxima by moves, or by a chain without it
+MARKED = (*LABELS, "flag_propagation", "normalization", "word_moves", "broadcast")
+"""Labels in networks: they take maxima by moves, or by a chain without that term."""
 COLUMNS = (
     "layer", "operation", "shape", "a/w", "loads", "compares", "writes", "reads", "cycles",
     "predicted", "paper", "verdict",
@@ -113,9 +116,12 @@ def verdict(bit_exact: bool, counts_match: bool) -> str:
 def run_lines(run: Run) -> list[str]:
     """What stands under the table: hardware, places, terms, accuracy, and the verdict."""
     lines = [f"hardware: {run.chip.kind.hardware}", f"requantization: {_requantized(run)}"]
+    if any("broadcast" in layer.terms for layer in run.layers):
+        lines.append(f"broadcast: {BROADCASTS[run.chip.broadcast]}")
     lines += ["where each layer ran:", *place_lines(run.layers)]
     lines += mapping_lines(run.layers)
     lines.append(share_line(run.layers, run.images))
+    lines += block_lines(run.layers, run.images)
     terms = {name: counts for name, counts in _terms(run).items() if counts.total}
     if terms:
         named = ", ".join(
@@ -174,6 +180,7 @@ def run_json(run: Run) -> dict[str, Any]:
         },
         "requant": chip.requant,
         "mapping": chip.mapping,
+        "broadcast": chip.broadcast,
         "array": chip.array,
         "images": run.images,
         "correct": run.correct,
@@ -229,6 +236,15 @@ def _totals(run: Run) -> dict[str, Any]:
         "paper": _paper(run).as_dict(),
         "terms": {name: counts.as_dict() for name, counts in _terms(run).items()},
         "cycles": run.counts.total,
+        "blocks": {
+            block.name: {
+                "operations": block.operations,
+                **block.counts.as_dict(),
+                "moved": block.moved.total,
+                **block.activity.as_dict(),
+            }
+            for block in blocks_of(run.layers, run.images)
+        },
         "assumes": {"cycles": OPERATIONS, "activity": ACTIVITY[run.chip.array]},
     }
 
