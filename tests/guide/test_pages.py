@@ -139,6 +139,14 @@ def test_a_notebook_runs(topic: str, folder: Path) -> None:
     assert not re.search(r"not found|No module|apsim: (error|a defect)", said)
 
 
+def test_a_lut_of_ones_own_is_proved_and_property_tested_in_ten_lines() -> None:
+    """at the deadline that hypothesis has by itself"""
+    (block,) = [b for b in guide.page("first-lut").blocks if "@given" in b.text]
+    lines = block.text.splitlines()
+    assert [line[4:] for line in lines].index("xor([12, 10], [10, 10])") <= 10
+    assert "deadline" not in block.text
+
+
 def test_topics_are_listed_with_their_titles(capsys: pytest.CaptureFixture[str]) -> None:
     assert main(["guide"]) == 0
     out = capsys.readouterr().out
