@@ -77,6 +77,7 @@ def held(args: argparse.Namespace) -> Held | None:
     if args.no_import_check or Path(args.model).suffix not in FILES:
         return None
     from apsim.nn.judges.held import Held, hold
+    from apsim.report.bar import Working
 
     try:
         imported = _imported(args, None, options_of(args).of_the_file)
@@ -84,9 +85,10 @@ def held(args: argparse.Namespace) -> Held | None:
         if args.rule is None:
             raise
         return Held(reason=str(error))
-    return hold(
-        args.model, imported.model, imported.origins, own=_own_or_none(args, imported.model)
-    )
+    with Working("holding the import against another reading"):
+        return hold(
+            args.model, imported.model, imported.origins, own=_own_or_none(args, imported.model)
+        )
 
 
 def _own_or_none(args: argparse.Namespace, model: Model) -> Case | None:
@@ -133,11 +135,13 @@ def answers(args: argparse.Namespace, model: Model) -> Answers | None:
     if args.against is None:
         return None
     from apsim.nn.judges import against, kinds
+    from apsim.report.bar import Working
 
     if args.bits is not None:
         raise InputError("--against judges the widths of the file: leave --bits out")
     kinds.require(args.against, args.model)
-    return against.ask(args.against, args.model, _own(args, model))
+    with Working(f"asking {args.against}"):
+        return against.ask(args.against, args.model, _own(args, model))
 
 
 def verdict(args: argparse.Namespace, given: Answers | None, run: Run) -> Verdict | None:

@@ -160,7 +160,7 @@ def _streamed(args: argparse.Namespace, model: Model, chip: Chip) -> int:
     held = judging.told(args)
     if held is not None and not held.passed:
         return 1
-    with Bar(model, len(steps)) as bar:
+    with Bar(model, len(steps), chip) as bar:
         done = streaming.run(
             model, steps, chip, state=state, check=args.check, watcher=bar,
             keep="all" if args.tensors else "outputs",
@@ -211,7 +211,7 @@ def _watched(
     from apsim.report.run.progress import Bar
 
     save = args.checkpoint or args.resume
-    with Bar(model, len(next(iter(x.values())))) as bar:
+    with Bar(model, len(next(iter(x.values()))), chip) as bar:
         try:
             return runtime.run(
                 model, x, chip, labels=labels, check=args.check, watcher=bar,
