@@ -35,6 +35,7 @@ CHUNKS = 0, 2, 3, 4, 5, 6, 8, 10, 12, 16, 24, 32
 
 WIDEST_WEIGHT = 32
 WIDEST_SUM = 62
+PAYS = 1.05  # a second kind of program for less than that would not be worth its while
 
 Integers = NDArray[np.int64]
 
@@ -74,7 +75,7 @@ def weights(
 
     Of the plans with so many words in a `chunk` it is the one of least operations with whole
     ripples, which then end where nothing is left to carry if `stop` says so.  Weights that are
-    all -1, 0 or 1 are taken less an offset where that pays.  Presets hold `bias` int[i] where
+    all -1, 0 or 1 are taken less an offset where that takes a twentieth less.  Presets hold `bias` int[i] where
     they can without wider accumulators.  `together` is the most outputs of a group, `width` the
     least bits of an accumulator.  Raises `ProgramError` where no plan fits, with the columns that
     are wanted.
@@ -92,7 +93,8 @@ def weights(
         if any(offsets):
             with suppress(ProgramError):
                 other = _Facts.of(w, bits, offsets).best(tried, limits, bias, stop)
-                best = min(best, other, key=lambda plan: plan.counts.total)
+                if best.counts.total > PAYS * other.counts.total:
+                    best = other
     return best.counts, best
 
 
