@@ -22,7 +22,8 @@ if TYPE_CHECKING:
     from apsim.nn.runtime import Run
 
 __all__ = [
-    "add_check_option", "add_import_options", "answers", "as_json", "held", "options_of", "told",
+    "add_check_option", "add_import_options", "answers", "as_json", "held", "options_asked_of",
+    "options_of", "told",
     "verdict",
 ]  # fmt: skip
 
@@ -58,6 +59,12 @@ def options_of(args: argparse.Namespace) -> Options:
         args.input_scale, args.input_bits, args.rule_softmax or "", args.rule_norm or "",
         tuple(args.until),
     )  # fmt: skip
+
+
+def options_asked_of(args: argparse.Namespace) -> Options | None:
+    """The same where anything is asked for; None elsewhere, without a look at the importers."""
+    plain = args.input_bits == 8 and args.input_scale is None
+    return None if plain and not args.rule_softmax and not args.rule_norm else options_of(args)
 
 
 def add_check_option(parser: argparse.ArgumentParser) -> None:

@@ -125,7 +125,7 @@ def _run(args: argparse.Namespace) -> int:
     chip = chip_of(args)
     model = sources.model(
         args.model, bits=args.bits, rule=args.rule, seed=args.seed,
-        shape=sources.parse_shape(args.shape), options=judging.options_of(args),
+        shape=sources.parse_shape(args.shape), options=judging.options_asked_of(args),
     )  # fmt: skip
     if model.states:
         return _streamed(args, model, chip)
