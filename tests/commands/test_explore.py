@@ -220,9 +220,8 @@ def test_a_sweep_of_transformers_tells_products_from_moves(
 
 
 def test_an_unknown_sweep_is_refused_with_the_nearest_name() -> None:
-    with pytest.raises(
-        InputError, match=r"did you mean 'precision'\?; bundled: attention, mixes, precision"
-    ):
+    wanted = r"did you mean 'precision'\?; bundled: attention, mixes, precision"
+    with pytest.raises(InputError, match=wanted):
         read_spec("precison")
 
 

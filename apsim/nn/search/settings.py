@@ -114,19 +114,22 @@ class Setting:
 
 
 def candidates(
-    space: Space, search: str, judge: Judge | None, watch: Callable[[], None] = lambda: None
-) -> tuple[Candidate, ...]:
+    space: Space, search: str, judge: Judge | None,
+    begin: Callable[[int], Callable[[], None]] = lambda many: lambda: None,
+) -> tuple[Candidate, ...]:  # fmt: skip
     """The settings that a search looks at, each measured on calibration images with a judge.
 
     `additive`: the exact front of summed losses and its one-bit neighbours; `walk`: from
-    wide to narrow by loss per cost saved; `exhaustive`: every setting.  Raises `InputError`
+    wide to narrow by loss per cost saved; `exhaustive`: every setting.  `begin` is told how
+    many there are, and gives what is called after each.  Raises `InputError`
     for an unknown search, and for an exhaustive one above 10,000 settings.
     """
     makers = {"additive": _near_the_front, "walk": _walk, "exhaustive": _all}
     if search not in makers:
         raise InputError(f"search {search!r}: wanted one of {', '.join(SEARCHES)}")
-    found = []
-    for widths in dict.fromkeys(makers[search](space)):
+    wanted, found = tuple(dict.fromkeys(makers[search](space))), []
+    watch = begin(len(wanted))
+    for widths in wanted:
         found.append(candidate(space, widths, judge))
         watch()
     return tuple(found)

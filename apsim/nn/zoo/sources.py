@@ -55,12 +55,7 @@ def model(
         raise InputError(f"--seed: wanted a number from 0 on, got {seed}")
     if shape is not None and Path(name).suffix != ".onnx":
         raise InputError(f"--shape: only ONNX files leave axes open, {name} has its own shape")
-    if options is not None and options.asked and Path(name).suffix != ".onnx":
-        raise InputError(
-            f"--input-scale: only ONNX files take real numbers, {name} takes none"
-            if options.input_scale is not None
-            else f"--rule-softmax and --rule-norm: only ONNX files have them, {name} has its own"
-        )
+    _require_options(name, options)
     if bits is not None and bits.startswith(BUDGET):
         found = scales.with_scales(synthetic.network(name, seed=seed))
         found = found.at(budget_widths(name, bits.removeprefix(BUDGET)))
@@ -79,6 +74,23 @@ def model(
             name, rule=rule, shape=shape, options=options or importers.PLAIN
         ).model
     return found if widths is None else found.at(widths)
+
+
+def _require_options(name: str, options: Options | None) -> None:
+    """Refuse what is asked of an import where there is none, or of a file that has it not."""
+    if options is None or not options.asked:
+        return
+    suffix = Path(name).suffix
+    if options.until and suffix != ".tflite":
+        raise InputError(f"--until: only TFLite files are cut, {name} is none")
+    if suffix == ".onnx" or (suffix == ".tflite" and not options.of_onnx):
+        return
+    raise InputError(
+        f"--input-scale: only ONNX files take real numbers, {name} takes none"
+        if options.input_scale is not None
+        else f"--rule-softmax and --rule-norm: only ONNX files have them (TFLite files take "
+        f"--rule-softmax ap), {name} has its own"
+    )
 
 
 def _require_known(name: str) -> None:
