@@ -13,6 +13,7 @@ where `relu` says so, and `rules.finish(q, requant)`.
 
 from __future__ import annotations
 
+import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from typing import Any, ClassVar
@@ -349,7 +350,7 @@ class Interpolate(Layer):
 
 @dataclass(frozen=True, eq=False, kw_only=True)
 class Softmax(Layer):
-    """Probabilities over the last axis, by one of four rules that differ in their integers.
+    """Probabilities over the last axis, by one of five rules that differ in their integers.
 
     `factor` is what a step of the input adds to an exponent: its scale, times beta if any.
 
@@ -357,13 +358,23 @@ class Softmax(Layer):
     "ort-fused": the same over floor(1 / output scale), as onnxruntime's QLinearSoftmax.
     "ap": the AP's own, on integers: `table` holds the exponential of each of the 2**bits
     differences from the greatest word, which `factor` was taken for; the output is u8, its
-    unit 1/256.  All but "ap" are islands of the host.
+    unit 1/256.  "ita": ITA's powers of two on integers, `factor` being ln 2 / 2**k; the output
+    likewise.  All but "ap" and "ita" are islands of the host.
     """
 
     op: ClassVar[str] = "softmax"
     factor: float
     rule: str = "litert"
     table: Integers | None = None
+
+    @property
+    def shift(self) -> int | None:
+        """k of rule "ita", whose factor is ln 2 / 2**k to the precision of float32; else None."""
+        if self.rule != "ita" or not 0 < self.factor <= 1:
+            return None
+        shift = max(round(math.log2(math.log(2) / self.factor)), 0)
+        near = math.isclose(self.factor, math.log(2) / 2**shift, rel_tol=2**-22)
+        return shift if near else None
 
     @property
     def on_host(self) -> str:
