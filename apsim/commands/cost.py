@@ -144,7 +144,7 @@ def _emulate(args: argparse.Namespace, chip: Chip) -> dict[str, Any]:
         args.chip, ap=chip.ap, engine="fused",
         mapping=args.mapping or "im2col", cost=args.cost or "energy", array=args.array or "load",
     )  # fmt: skip
-    with Bar(model, len(next(iter(images.values())))) as bar:
+    with Bar(model, len(next(iter(images.values()))), where) as bar:
         done = nn.run(model, images, where, labels=labels, keep="outputs", watcher=bar)
     if not done.passed:
         raise ApsimError(f"{args.net}: the run does not hold; see `apsim run {args.net}`")

@@ -31,6 +31,7 @@ class Layer:
     """What every layer has; `host` says why the AP does not run it, empty where it does."""
 
     op: ClassVar[str] = "layer"
+    work: ClassVar[str] = "reshape"  # of the host
     name: str
     inputs: tuple[str, ...]
     output: str
@@ -39,7 +40,7 @@ class Layer:
     @property
     def on_host(self) -> str:
         """What the host does where it runs the layer, in words for a report."""
-        return self.host or "reshape"
+        return self.host or self.work
 
 
 @dataclass(frozen=True, eq=False, kw_only=True)
@@ -213,9 +214,8 @@ class Table(Layer):
 class Steps(Layer):
     """A function of a wide word by the words where it changes: a table for sums.
 
-    `values[which, n]`, n being how many of the rising `breaks[which]` the word reaches; lines
-    of unequal length end in the greatest integer.  `unit` is the scale (one, or one for each
-    channel) of the words that it was made for, `function` what it is.
+    `values[which, n]`, n being how many of the rising `breaks[which]` the word reaches.  `unit`
+    is the scale of the words that it was made for (each channel's), `function` what it is.
     """
 
     op: ClassVar[str] = "steps"
@@ -259,14 +259,10 @@ class Multiply(Layer):
     """
 
     op: ClassVar[str] = "multiply"
+    work: ClassVar[str] = "arithmetic (products of two words)"
     gain: float = 1.0
     relu: bool = False
     requant: Requant | None = None
-
-    @property
-    def on_host(self) -> str:
-        """What the host computes."""
-        return "arithmetic (products of two words)"
 
 
 @dataclass(frozen=True, eq=False, kw_only=True)
@@ -274,12 +270,8 @@ class Maximum(Layer):
     """The greater of two words of one scale, or where `least` says so the lesser."""
 
     op: ClassVar[str] = "maximum"
+    work: ClassVar[str] = "arithmetic (maximum)"
     least: bool = False
-
-    @property
-    def on_host(self) -> str:
-        """What the host computes."""
-        return "arithmetic (maximum)"
 
 
 @dataclass(frozen=True, eq=False, kw_only=True)
@@ -291,16 +283,12 @@ class Sum(Layer):
     """
 
     op: ClassVar[str] = "sum"
+    work: ClassVar[str] = "arithmetic (sums)"
     axes: tuple[int, ...]
     mean: bool = False
     bias: int = 0
     relu: bool = False
     requant: Requant
-
-    @property
-    def on_host(self) -> str:
-        """What the host computes."""
-        return "arithmetic (sums)"
 
 
 @dataclass(frozen=True, eq=False, kw_only=True)
@@ -312,16 +300,12 @@ class MatMul(Layer):
     """
 
     op: ClassVar[str] = "matmul"
+    work: ClassVar[str] = "arithmetic (products of two tensors)"
     gain: float = 1.0
     transposed: bool = False
     dense: bool = False
     relu: bool = False
     requant: Requant | None = None
-
-    @property
-    def on_host(self) -> str:
-        """What the host computes."""
-        return "arithmetic (products of two tensors)"
 
 
 @dataclass(frozen=True, eq=False, kw_only=True)
@@ -330,22 +314,17 @@ class Interpolate(Layer):
 
     `rows` [H', 3] and `columns` [W', 3] hold the lower neighbour, the upper one, and the
     upper one's weight in parts of `grid` (for rows, for columns), of each output row and
-    column; planes are [C, H, W].  Where a specification weighs in float32, `fractions` holds
-    the upper ones' weights.  With a `requant` the sum of `(x - zero point)` times integer
-    weights is divided by the grid and rounded once; TFLite, without one, rounds the words.
+    column; planes are [C, H, W].  `fractions` holds them where they are float32.  With a
+    `requant` the sum of weighed `x - zero point` is divided by the grid and rounded once.
     """
 
     op: ClassVar[str] = "interpolate"
+    work: ClassVar[str] = "arithmetic (bilinear interpolation)"
     rows: Integers
     columns: Integers
     fractions: tuple[Floats, ...] = ()
     grid: tuple[int, int] = (1024, 1024)
     requant: Requant | None = None
-
-    @property
-    def on_host(self) -> str:
-        """What the host computes."""
-        return "arithmetic (bilinear interpolation)"
 
 
 @dataclass(frozen=True, eq=False, kw_only=True)
@@ -414,13 +393,9 @@ class ArgMax(Layer):
     """Where along `axis` (the batch not counted) the greatest word stands first, or the least."""
 
     op: ClassVar[str] = "arg_max"
+    work: ClassVar[str] = "arithmetic (arg max)"
     axis: int
     least: bool = False
-
-    @property
-    def on_host(self) -> str:
-        """What the host computes."""
-        return "arithmetic (arg max)"
 
 
 @dataclass(frozen=True, eq=False)
@@ -441,6 +416,7 @@ class Model(Tabular):
     is more than a rounding.  `ranges` holds, for each tensor, the greatest real magnitude that
     a width of 0, 1, ... bits should cover: what `at` quantizes with.  `states` are tensors
     that a streaming network reads at the start of a step and writes for the next one.
+    `unbatched` are outputs that have no batch axis in the model's own file.
     """
 
     name: str
@@ -456,6 +432,7 @@ class Model(Tabular):
     entries: Mapping[str, Entry] = field(default_factory=dict)
     ranges: Mapping[str, tuple[float, ...]] = field(default_factory=dict)
     states: tuple[State, ...] = ()
+    unbatched: tuple[str, ...] = ()
 
     def table(self) -> list[Record]:
         """A record for each layer: its kind, inputs, output shape and widths."""

@@ -22,6 +22,8 @@ from apsim.nn.search.measure import Images
 
 __all__ = ["Bench", "Costs", "Executed"]
 
+NEAR = 0.9  # of the sum of layers' costs: what no mixture of them comes down to
+
 
 @dataclass(frozen=True)
 class Costs:
@@ -93,6 +95,23 @@ class Bench:
                 cycles[name][width], joules[name][width] = took
             watch()
         return Costs(cycles, joules)
+
+    def require_reachable(self, costs: Costs, energy: float | None, latency: float | None) -> None:
+        """Refuse budgets per image below what all layers take together at their cheapest.
+
+        Raises `InputError`.  A layer beside others takes nearly what it takes among equals.
+        """
+        joules, cycles = (
+            sum(min(by.values()) for by in table.values()) for table in (costs.joules, costs.cycles)
+        )
+        one = next(iter(self.done.values()))
+        seconds = cycles * one.seconds / one.cycles
+        for budget, least, unit in ((energy, joules, "J"), (latency, seconds, "s")):
+            if budget is not None and budget < NEAR * least:
+                raise InputError(
+                    f"no setting keeps to the budget of {budget:.3g} {unit}: with every layer at "
+                    f"its cheapest an image takes {least:.3g} {unit}"
+                )
 
     def _executed(self, widths: tuple[int, ...], run: Run) -> Executed:
         took: dict[str, Cost] = {}
