@@ -63,8 +63,8 @@ def test_the_softmax_of_ita_is_in_powers_of_two(s: list[int], shift: int) -> Non
     ]
     float32 = float(np.float32(math.log(2) / 2**shift))
     layer = Softmax(name="s", inputs=("x",), output="y", factor=float32, rule="ita")
-    assert layer.shift == shift
-    assert replace(layer, factor=1.001 * float32).shift is None
+    assert layer.halving == shift
+    assert replace(layer, factor=1.001 * float32).halving is None
 
 
 @given(st.lists(words, min_size=1, max_size=9), st.booleans())

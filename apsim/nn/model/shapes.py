@@ -269,7 +269,7 @@ def _softmax(layer: Softmax, shapes: list[Shape], place: str, model: Model) -> S
         wide = {8: (8, 16), 16: (16,)}.get(given.bits, ())
         need(output.bits in wide, place, "8 or 16 bits in, and as many out", f"{given} {output}")
     elif layer.rule == "ita":
-        need(layer.shift is not None, place, "a factor of ln 2 / 2**k (rule ita)", layer.factor)
+        need(layer.halving is not None, place, "a factor of ln 2 / 2**k (rule ita)", layer.factor)
         _probabilities(given, output, place)
     elif layer.table is not None:
         _exponential(layer.table, given, place)
