@@ -49,7 +49,7 @@ def _params(name: str, ap: str, full: bool) -> Iterator[Params]:
             return _reductions(full)
         case "dot" | "matmul":
             return _matmuls(name, full)
-        case "softmax" | "layer_norm" | "rms_norm":
+        case "softmax" | "ita_softmax" | "layer_norm" | "rms_norm":
             return _groups(name, full)
         case "weighted_sums":
             return _weighted_sums(full)
@@ -146,7 +146,7 @@ def _loads(full: bool) -> Iterator[Params]:
 
 def _groups(name: str, full: bool) -> Iterator[Params]:
     """Softmax and norms of any number of words; both ways to broadcast."""
-    small = (1, 4, 5) if name == "softmax" else (1, 4, 11, 32)
+    small = (1, 4, 5) if name.endswith("softmax") else (1, 4, 11, 32)
     sizes = (1, 2, 3, 4, 5, 7, 8, 16, 32, 33, 48, 64) if full else small
     ways = cycle(("group", "rows"))
     for m, size in product((2, 3, 4, 8) if full else (4, 8), sizes):
@@ -156,6 +156,8 @@ def _groups(name: str, full: bool) -> Iterator[Params]:
 
 
 def _exponential(name: str, bits: int) -> Params:
+    if name == "ita_softmax":
+        return {"shift": max(bits - 3, 0)}
     return {"values": Curve.of("exp", bits, "u")} if name == "softmax" else {}
 
 

@@ -40,8 +40,8 @@ def add_target(parser: argparse.ArgumentParser, many: str = "+") -> None:
     add = parser.add_argument
     add("target", metavar="TARGET", nargs=many,
         help="add, subtract, multiply, maximum, minimum, relu, reduce, dot, max-pool, "
-        "average-pool, softmax, layer-norm, rms-norm; a LUT by name or file; a saved session "
-        "(.json); MODEL:LAYER, or: run MODEL --layer LAYER")  # fmt: skip
+        "average-pool, softmax, ita-softmax, layer-norm, rms-norm; a LUT by name or file; a saved "
+        "session (.json); MODEL:LAYER, or: run MODEL --layer LAYER")  # fmt: skip
     add("--set", metavar="FIELD=1,2,3", action="append", default=[], help="words of an operand")
     add("--bits", metavar="M", type=int, default=8, help="width of the words (default 8)")
     add("--rows", metavar="N", type=int, help="how many words (default: as given, or 4)")

@@ -349,7 +349,9 @@ def _table(model: Model, layer: Table, on: Setting) -> Plan | None:
 
 
 def _softmax(model: Model, layer: Softmax, on: Setting) -> Plan | None:
-    """The AP's own rule; real numbers, and TFLite's fixed point, are islands of the host."""
+    """The AP's own rules; real numbers, and TFLite's fixed point, are islands of the host."""
+    if layer.rule == "ita":
+        return _by_groups(model, layer, "ita_softmax", on, shift=layer.halving)
     if layer.table is None:
         return None
     return _by_groups(model, layer, "softmax", on, values=tuple(layer.table.tolist()))
