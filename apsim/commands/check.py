@@ -142,10 +142,12 @@ def _equations(args: argparse.Namespace, aps: Sequence[str]) -> int:
 
 def _findings(args: argparse.Namespace) -> int:
     from apsim.check.findings import findings
+    from apsim.report.bar import Working
 
     if args.html or args.function or args.ap:
         raise InputError("--findings goes with --markdown, --json and --csv FILE only")
-    document = findings()
+    with Working("executing"):
+        document = findings()
     if not args.markdown:
         print(document.text, end="")
     write_text(args.markdown, lambda: document.text)

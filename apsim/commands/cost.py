@@ -65,7 +65,7 @@ def add_parser(subparsers: argparse._SubParsersAction[argparse.ArgumentParser]) 
     add("--mapping", choices=("im2col", "weights", "auto"), help=laid)
     costs = "with --mapping auto or weights: what is to be least, by forecast (default energy)"
     add("--cost", choices=("energy", "cycles", "latency"), help=costs)
-    add("--plot", metavar="FILE", help="with --mapping: draw both (SVG)")
+    add("--plot", metavar="FILE", help="draw both mappings, or a run's operations (SVG)")
     add_json(parser, "the cost")
     add_csv(parser, "the layers")
     add_wide(parser)
@@ -89,8 +89,12 @@ def _run(args: argparse.Namespace) -> int:
     require_writable(args.json, args.csv, args.plot)
     if args.cost and args.mapping not in ("auto", "weights"):
         raise InputError("--cost goes with --mapping auto or weights: im2col knows one way")
-    if args.plot and (not args.mapping or args.activity == "executed"):
-        raise InputError("--plot goes with --mapping, by forecast: it draws both mappings")
+    ran = args.net.endswith(".json") or args.activity == "executed"
+    if args.plot and not (args.mapping or ran):
+        raise InputError(
+            "--plot goes with --mapping, which draws both mappings by forecast, or with a run, "
+            "whose operations it draws (--activity executed)"
+        )
     if args.net.endswith(".json"):
         return _executed(args, _read(args), chip, technology)
     if args.activity == "executed":
@@ -140,7 +144,7 @@ def _emulate(args: argparse.Namespace, chip: Chip) -> dict[str, Any]:
         args.chip, ap=chip.ap, engine="fused",
         mapping=args.mapping or "im2col", cost=args.cost or "energy", array=args.array or "load",
     )  # fmt: skip
-    with Bar(model, len(next(iter(images.values())))) as bar:
+    with Bar(model, len(next(iter(images.values()))), where) as bar:
         done = nn.run(model, images, where, labels=labels, keep="outputs", watcher=bar)
     if not done.passed:
         raise ApsimError(f"{args.net}: the run does not hold; see `apsim run {args.net}`")
@@ -196,6 +200,12 @@ def _executed(
     found = cost_run(run, chip, technology)
     _show(lambda short: tables.executed_table(found, short=short), tables.executed_lines(found))
     _write(args, tables.executed_json(found), tables.executed_rows(found))
+    if args.plot:
+        from apsim.files import write_text
+        from apsim.report.cost.blocks import draw_operations
+
+        write_text(args.plot, draw_operations(found))
+        print(f"wrote {args.plot}")
     return 0
 
 

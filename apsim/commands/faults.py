@@ -101,7 +101,7 @@ def _studies(args: argparse.Namespace) -> list[Study]:
     from apsim.faults import study
     from apsim.nn.zoo import sources
     from apsim.report.bar import Working
-    from apsim.report.run.progress import multiplications
+    from apsim.report.run.progress import expected, multiplications
     from apsim.workers import worker_count
 
     workers = worker_count(args.workers)
@@ -113,8 +113,9 @@ def _studies(args: argparse.Namespace) -> list[Study]:
     model = sources.model(args.model, bits=args.bits)
     images, labels = _images(args, model)
     chip = nn.Chip.preset(args.chip, ap=args.ap, mapping=args.mapping)
-    work = multiplications(model, len(next(iter(images.values()))))
-    with Working("trials", work * args.repeats * len(faults)) as bar:
+    many, trials = len(next(iter(images.values()))), args.repeats * len(faults)
+    seconds = expected(model, many, chip, "faulty") * -(-trials // workers)
+    with Working("trials", multiplications(model, many) * trials, seconds) as bar:
         return study(
             model, images, labels, chip, faults,
             repeats=args.repeats, workers=workers, watch=bar.show,

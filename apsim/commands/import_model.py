@@ -47,6 +47,7 @@ def _run(args: argparse.Namespace) -> int:
     from apsim.nn import importers
     from apsim.nn.model import store
     from apsim.nn.zoo.sources import parse_shape
+    from apsim.report.bar import Working
 
     if args.survey is not None:
         return _survey(args)
@@ -55,9 +56,10 @@ def _run(args: argparse.Namespace) -> int:
             raise InputError(f"--{option} goes with --survey FOLDER")
     if args.model is None or args.output is None:
         raise InputError("wanted MODEL and -o FILE, or --survey FOLDER")
-    imported = importers.read(
-        args.model, rule=args.rule, shape=parse_shape(args.shape), options=options_of(args)
-    )
+    with Working("reading"):
+        imported = importers.read(
+            args.model, rule=args.rule, shape=parse_shape(args.shape), options=options_of(args)
+        )
     store.save(imported.model, args.output)
     if not args.quiet:
         print("\n".join(shown(fate) for fate in imported.fates))

@@ -22,7 +22,8 @@ if TYPE_CHECKING:
     from apsim.nn.runtime import Run
 
 __all__ = [
-    "add_check_option", "add_import_options", "answers", "as_json", "held", "options_of", "told",
+    "add_check_option", "add_import_options", "answers", "as_json", "held", "options_asked_of",
+    "options_of", "told",
     "verdict",
 ]  # fmt: skip
 
@@ -43,16 +44,27 @@ def add_import_options(parser: argparse.ArgumentParser) -> None:
     add = parser.add_argument
     add("--input-scale", metavar="S", type=positive, help=INPUT_SCALE)
     add("--input-bits", metavar="B", type=int, default=8, help="its width, signed (default 8)")
-    softmax = "ONNX: real (default), ort-fused, or the AP's own, which gives other integers"
+    softmax = "ONNX: real (default) or ort-fused; the AP's own gives other integers (TFLite, too)"
     add("--rule-softmax", choices=("real", "ort-fused", "ap"), help=softmax)
     add("--rule-norm", choices=("real", "ap"), help="ONNX layer norms: real, or the AP's own")
+    until = "end a TFLite network at this tensor and leave what follows to the host (repeatable)"
+    add("--until", metavar="TENSOR", action="append", default=[], help=until)
 
 
 def options_of(args: argparse.Namespace) -> Options:
     """What the command line asks of an import; raises `InputError`."""
     from apsim.nn.importers.options import Options
 
-    return Options(args.input_scale, args.input_bits, args.rule_softmax or "", args.rule_norm or "")
+    return Options(
+        args.input_scale, args.input_bits, args.rule_softmax or "", args.rule_norm or "",
+        tuple(args.until),
+    )  # fmt: skip
+
+
+def options_asked_of(args: argparse.Namespace) -> Options | None:
+    """The same where anything is asked for; None elsewhere, without a look at the importers."""
+    plain = args.input_bits == 8 and args.input_scale is None
+    return None if plain and not args.rule_softmax and not args.rule_norm else options_of(args)
 
 
 def add_check_option(parser: argparse.ArgumentParser) -> None:
@@ -72,6 +84,7 @@ def held(args: argparse.Namespace) -> Held | None:
     if args.no_import_check or Path(args.model).suffix not in FILES:
         return None
     from apsim.nn.judges.held import Held, hold
+    from apsim.report.bar import Working
 
     try:
         imported = _imported(args, None, options_of(args).of_the_file)
@@ -79,9 +92,10 @@ def held(args: argparse.Namespace) -> Held | None:
         if args.rule is None:
             raise
         return Held(reason=str(error))
-    return hold(
-        args.model, imported.model, imported.origins, own=_own_or_none(args, imported.model)
-    )
+    with Working("holding the import against another reading"):
+        return hold(
+            args.model, imported.model, imported.origins, own=_own_or_none(args, imported.model)
+        )
 
 
 def _own_or_none(args: argparse.Namespace, model: Model) -> Case | None:
@@ -128,11 +142,13 @@ def answers(args: argparse.Namespace, model: Model) -> Answers | None:
     if args.against is None:
         return None
     from apsim.nn.judges import against, kinds
+    from apsim.report.bar import Working
 
     if args.bits is not None:
         raise InputError("--against judges the widths of the file: leave --bits out")
     kinds.require(args.against, args.model)
-    return against.ask(args.against, args.model, _own(args, model))
+    with Working(f"asking {args.against}"):
+        return against.ask(args.against, args.model, _own(args, model))
 
 
 def verdict(args: argparse.Namespace, given: Answers | None, run: Run) -> Verdict | None:

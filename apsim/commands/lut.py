@@ -100,6 +100,7 @@ def _table(args: argparse.Namespace) -> int:
     from apsim.lut.curves import CURVES, Curve, tabulated
     from apsim.lut.word_table import word_table
     from apsim.ops.table import patterns_of
+    from apsim.report.bar import Working
 
     if args.function == "list":
         print("\n".join(CURVES))
@@ -110,7 +111,8 @@ def _table(args: argparse.Namespace) -> int:
     patterns = patterns_of(
         tabulated(what, source.values, target.lowest, target.highest), source, target
     )
-    found = word_table(patterns, target.width, args.method)
+    with Working("seeking passes"):
+        found = word_table(patterns, target.width, args.method)
     print(str(found).splitlines()[0] if args.count else found)
     numbered = enumerate(found.passes, 1)
     write_csv(args.csv, [{"pass": number, **vars(one)} for number, one in numbered])
@@ -193,9 +195,11 @@ def _make(args: argparse.Namespace) -> int:
     from apsim.lut.compiler import solve
     from apsim.lut.draw import proved
     from apsim.lut.write import to_toml
+    from apsim.report.bar import Working
 
     spec, outputs = _read_spec(args)
-    made = solve(spec, outputs, minimal=args.minimal)
+    with Working("seeking passes"):
+        made = solve(spec, outputs, minimal=args.minimal)
     if args.output is None:
         print(to_toml(made), end="")
         return 0

@@ -51,10 +51,12 @@ def add_parser(subparsers: argparse._SubParsersAction[argparse.ArgumentParser]) 
 
 def _run(args: argparse.Namespace) -> int:
     from apsim.files import require_writable
+    from apsim.report.bar import Working
     from apsim.report.paper.reproduce import reproduce
 
     require_writable(args.html, args.json, args.csv)
-    rows = reproduce()
+    with Working("tables"):
+        rows = reproduce()
     executed = _execute() if args.executed else None
     _show(rows)
     data, drawn = _figures(args) if args.json or args.html else ({}, {})
@@ -72,9 +74,11 @@ def _execute() -> Executed:
     """Execute, and show what was counted."""
     from rich.table import Table
 
+    from apsim.report.bar import Working
     from apsim.report.paper.executed import NAMES, execute
 
-    executed = execute()
+    with Working("executing"):
+        executed = execute()
     table = Table(*NAMES, title="executed", title_justify="left")
     for row in executed.rows():
         table.add_row(*row)

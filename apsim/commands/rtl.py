@@ -98,6 +98,7 @@ def _refuse_idle(args: argparse.Namespace) -> None:
 
 
 def _simulate(args: argparse.Namespace, made: Export, folder: Path) -> list[Outcome]:
+    from apsim.report.bar import Working
     from apsim.rtl.simulate import LONG, choose, expected_seconds, simulate
 
     try:
@@ -109,7 +110,8 @@ def _simulate(args: argparse.Namespace, made: Export, folder: Path) -> list[Outc
         if (seconds := expected_seconds(name, made)) > LONG:
             size = f"{made.load.rows} rows in {made.code.segments} segments"
             _warn(f"{size}: {name} builds and runs for about {seconds:.0f} s")
-    return [simulate(folder, name, repeat=args.repeat, waves=args.trace) for name in names]
+    with Working(f"running {', '.join(names)}"):
+        return [simulate(folder, name, repeat=args.repeat, waves=args.trace) for name in names]
 
 
 def _warn(text: str) -> None:
@@ -224,9 +226,11 @@ def _as_json(made: Export, outcomes: list[Outcome]) -> dict[str, Any]:
 def _area(args: argparse.Namespace) -> int:
     from dataclasses import asdict
 
+    from apsim.report.bar import Working
     from apsim.rtl.area import CAVEATS, areas
 
-    found = list(areas(64 if args.rows is None else args.rows, args.columns))
+    with Working("synthesising"):
+        found = list(areas(64 if args.rows is None else args.rows, args.columns))
     first = found[0]
     print(f"yosys, {first.rows} rows x {first.columns} columns:")
     for area in found:
@@ -286,13 +290,15 @@ def _prove_table(name: str, folder: Path) -> dict[str, Any]:
 
 def _prove_operation(args: argparse.Namespace, name: str, folder: Path) -> dict[str, Any]:
     from apsim.debug.targets import OPERATIONS
+    from apsim.report.bar import Working
     from apsim.rtl.prove import prove_operation
 
     known = OPERATIONS[name]
     words = (4 if name == "reduce" else 1) if args.rows is None else args.rows
     bits = BITS.get(name, 8) if args.bits is None else args.bits
     function = known.build(bits, words, args.ap)
-    proof = prove_operation(name, function, [known.shape(words)] * len(known.operands), folder)
+    with Working(f"proving {name}"):
+        proof = prove_operation(name, function, [known.shape(words)] * len(known.operands), folder)
     what = f"{name}, {bits} bits, {words} word{'s' * (words > 1)}, {args.ap}"
     return _told(f"{what}: {function.program.counts()}, all operands", proof, "")
 

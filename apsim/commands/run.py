@@ -125,7 +125,7 @@ def _run(args: argparse.Namespace) -> int:
     chip = chip_of(args)
     model = sources.model(
         args.model, bits=args.bits, rule=args.rule, seed=args.seed,
-        shape=sources.parse_shape(args.shape), options=judging.options_of(args),
+        shape=sources.parse_shape(args.shape), options=judging.options_asked_of(args),
     )  # fmt: skip
     if model.states:
         return _streamed(args, model, chip)
@@ -160,7 +160,7 @@ def _streamed(args: argparse.Namespace, model: Model, chip: Chip) -> int:
     held = judging.told(args)
     if held is not None and not held.passed:
         return 1
-    with Bar(model, len(steps)) as bar:
+    with Bar(model, len(steps), chip) as bar:
         done = streaming.run(
             model, steps, chip, state=state, check=args.check, watcher=bar,
             keep="all" if args.tensors else "outputs",
@@ -211,7 +211,7 @@ def _watched(
     from apsim.report.run.progress import Bar
 
     save = args.checkpoint or args.resume
-    with Bar(model, len(next(iter(x.values())))) as bar:
+    with Bar(model, len(next(iter(x.values()))), chip) as bar:
         try:
             return runtime.run(
                 model, x, chip, labels=labels, check=args.check, watcher=bar,
@@ -247,9 +247,12 @@ def _save_outputs(run: Run, path: str, tensors: bool) -> None:
     import numpy as np
 
     from apsim.files import replacing
+    from apsim.nn.model.inputs import in_file
 
     names = run.tensors if tensors else run.model.outputs
     arrays: dict[str, Any] = {name: run.tensors[name] for name in names}
+    if not run.model.states:
+        arrays = {name: in_file(run.model, name, values) for name, values in arrays.items()}
     with replacing(path) as stream:
         np.savez_compressed(stream, **arrays)
     wrote(path)

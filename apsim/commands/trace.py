@@ -86,9 +86,12 @@ def is_whole_network(args: argparse.Namespace) -> bool:
 def _write_network(args: argparse.Namespace) -> None:
     from apsim.debug.networks import write_timeline
     from apsim.files import replacing
+    from apsim.report.bar import Working
 
-    with replacing(args.perfetto) as stream:
-        note = write_timeline(stream, args.target[0], args.ap)
+    with replacing(args.perfetto) as stream, Working("layers") as bar:
+        note = write_timeline(
+            stream, args.target[0], args.ap, lambda many: bar.turn("layers", many)
+        )
     _say(args.perfetto, note)
 
 

@@ -41,7 +41,7 @@ def test_a_run_with_weights_in_the_program(
 def test_the_cost_of_a_run_spreads_its_groups_over_caps(
     tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    """Latency of a layer with weights in the program == that of its entry, and transfers"""
+    """Latency of a layer with weights in the program == that of its entry, in SRAM's cycles"""
     run, costed = tmp_path / "run.json", tmp_path / "cost.json"
     assert cli.main(["run", "digits", "--images", "2", "--mapping", "weights",
                      "--json", str(run)]) == 0  # fmt: skip
@@ -51,8 +51,10 @@ def test_the_cost_of_a_run_spreads_its_groups_over_caps(
     for entry in _json(costed)["layers"]:
         layer = layers[entry.get("name") or entry["layer"]]
         if layer["mapping"]:
-            alone = layer["mapping"]["program"]["latency"]
-            assert alone <= layer["counts"]["compare"] * 2 + layer["counts"]["read"] + 10**5
+            alone, counts = layer["mapping"]["program"]["latency"], layer["counts"]
+            cycles = counts["compare"] + 2 * counts["write"] + counts["read"]
+            least = alone * cycles / sum(counts.values())
+            assert alone * 1.4 < least <= entry["cycles"] < least + 500  # of transfers
             assert entry["averages_energy_j"] is None
 
 
@@ -68,10 +70,10 @@ def test_both_mappings_side_by_side(
     with open(files[1]) as stream:
         rows = {row["layer"]: row for row in csv.DictReader(stream)}
     cycles = {name: (row["im2col_cycles"], row["weights_cycles"]) for name, row in rows.items()}
-    assert cycles["conv1"] == ("1053923.0", "32998.0")
-    assert cycles["classifier"][1] == "137505.0"
+    assert cycles["conv1"] == ("1053923.0", "32302.0")
+    assert cycles["classifier"][1] == "125541.0"
     assert (rows["conv1"]["taken"], rows["classifier"]["taken"]) == ("weights", "im2col")
-    assert 26 < float(rows["classifier"]["break_even_rows"]) < 27
+    assert 24 < float(rows["classifier"]["break_even_rows"]) < 25
     found = _json(tmp_path / "m.json")
     assert found["schema"] == "apsim.mappings/1"
     assert [row["layer"] for row in found["layers"]] == list(rows)

@@ -12,6 +12,7 @@ from typing import Any
 import numpy as np
 import pytest
 from hypothesis import given, settings
+from hypothesis import strategies as st
 
 from apsim import cost, lut, nn
 from apsim.cam import digits
@@ -25,7 +26,7 @@ from apsim.functions import weights as program
 from apsim.nn.model import Conv2d
 from apsim.nn.model.words import Words
 from apsim.nn.on_ap import patches, plan, tasks, work
-from apsim.nn.on_ap.chip import Chip
+from apsim.nn.on_ap.chip import COSTS, Chip
 from apsim.nn.on_ap.layer_run import Part
 from apsim.nn.on_ap.mapping import fold_words
 from apsim.nn.on_ap.tasks import Setting
@@ -305,6 +306,27 @@ def test_auto_is_never_worse_than_the_better_of_both(by: str, images: int) -> No
         taken = {layer.name: layer.choice.mapping for layer in ran["auto"].layers if layer.choice}
         assert taken["conv1"] == "weights"
         assert taken["classifier"] == "im2col"
+
+
+@given(st.one_of(conv2d_cases(widest=8), linear_cases(widest=8)), st.sampled_from(COSTS))
+@settings(max_examples=40, deadline=None)
+def test_auto_is_never_worse_on_random_layers(case: Case, by: str) -> None:
+    """Executed cycles, latency and energy of the products: auto's <= the better of both"""
+
+    def spent(mapping: str) -> float:
+        ran = nn.run(case.model, case.x, _chip(mapping=mapping, cost=by, rows=64))
+        assert ran.passed
+        layer = ran.layers[0]
+        body = [p for p in layer.parts if p.name in ("weighted sums", "multiply-accumulate")]
+        if by == "latency" and layer.choice and layer.choice.facts:
+            return layer.choice.facts.latency
+        if by == "energy":
+            sram = cost.technology("sram")
+            return sum(cost.estimate(p.counts, p.activity, sram).energy.total for p in body)
+        total, loads = sum(p.counts.total for p in body), sum(p.loads for p in body)
+        return total if by == "cycles" else total / loads * -(-loads // 4096)
+
+    assert spent("auto") <= min(spent("im2col"), spent("weights")) * (1 + 1e-9)
 
 
 def test_biases_are_in_presets_and_the_host_adds_those_that_have_no_room() -> None:

@@ -75,6 +75,8 @@ def _names(model: Model) -> None:
         made.add(layer.output)
     for name in (*model.outputs, *(state.written for state in model.states)):
         need(name in made, "outputs", "a tensor that some layer makes", repr(name))
+    for name in model.unbatched:
+        need(name in model.outputs, "unbatched", "an output of the model", repr(name))
     names = [layer.name for layer in model.layers]
     twice = sorted({name for name in names if names.count(name) > 1})
     need(not twice, "layers", "distinct names", twice)

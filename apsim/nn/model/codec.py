@@ -25,6 +25,7 @@ __all__ = ["decode", "encode"]
 Array = npt.NDArray[Any]
 _LATER: Mapping[str, Any] = {
     "states": (),
+    "unbatched": (),
     "sum_bits": 0,
     "batched": True,
     "steps": (),

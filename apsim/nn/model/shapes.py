@@ -43,7 +43,9 @@ from apsim.nn.model import (
 )
 from apsim.nn.model.windows import kernel_of, plane
 
-__all__ = ["LARGEST", "OF_TWO", "SHAPES", "WIDEST_ACTIVATION", "inside", "need"]
+__all__ = [
+    "LARGEST", "OF_TWO", "SHAPES", "WIDEST_ACTIVATION", "WIDEST_SCORE", "inside", "need",
+]  # fmt: skip
 
 WIDEST_ACTIVATION = 16
 LARGEST = 1 << 31  # what strides and the like, and the values of one tensor, stay below
