@@ -228,4 +228,4 @@ class Machine:
     def _repr_html_(self) -> str:
         from html import escape
 
-        return f"<pre>{escape(str(self))}</pre>"
+        return f"<pre style='font-family: monospace'>{escape(str(self))}</pre>"

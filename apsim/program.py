@@ -109,7 +109,7 @@ class Microprogram:
     def _repr_html_(self) -> str:
         from html import escape
 
-        return f"<pre>{escape(str(self))}</pre>"
+        return f"<pre style='font-family: monospace'>{escape(str(self))}</pre>"
 
 
 def _listing(items: Sequence[Item]) -> Iterator[str]:

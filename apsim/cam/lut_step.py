@@ -2,8 +2,8 @@
 
 The rule: the text is made from the passes alone, in their order, and every tag is made and
 counted.  What is spared is the way of the cells to memory and back between two passes; and
-where each tag is found by one key on the cells as they were before the first pass (which is
-tried for every state), all tags are found at once, and the writes follow.
+where `at_once` tells all tags from the cells as they were before the first pass, all of them
+are found, and then the writes follow.
 """
 
 from __future__ import annotations
@@ -14,22 +14,16 @@ from abc import ABC, abstractmethod
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from functools import cache, cached_property
-from itertools import product
 from string import ascii_lowercase as NAMES
 from typing import Any
 
 from apsim.cam import jit
+from apsim.cam.at_once import AtOnce, Key, Pass, at_once
 from apsim.cam.step import COUNTED, KNOWN
 
 __all__ = ["NAMES", "Generated", "LutStep", "Pass", "made_of", "source", "worth"]
 
-Key = tuple[tuple[int, int], ...]
-Writes = tuple[tuple[int, int, int], ...]
-Pass = tuple[Key, Writes]
-"""Key (line, bit) pairs, and written (line, bit, how it flips) triples."""
-
 MOST_LINES = 10  # of a LUT step with code of its own; beyond, registers run out
-MOST_TRIED = 6  # lines whose states are all tried
 COMPILING, LOADING = 0.1, 0.005
 """Seconds that it takes to compile a LUT step, and to load one that is kept on disk."""
 
@@ -172,33 +166,46 @@ def _vector(one: LutStep, names: str, *, alive: bool) -> Iterator[str]:
         yield f"            {name} = load(at_{name}, v)"
     if alive:
         yield "            living = load(live, v)"
-    products = tags_at_once(one.passes, one.lines)
-    keys = products or [key for key, _ in one.passes]
-    compares, writes = [
-        list(lines) for lines in zip(*_passes(one, keys, names, alive), strict=True)
-    ]
-    if products is None:
-        for compare, write in zip(compares, writes, strict=True):
-            yield from (*compare, *write)
-    else:
-        yield from (line for part in (*compares, *writes) for line in part)
+    found = at_once(one.passes, one.lines)
+    yield from _at_once(one, found, names, alive) if found else _in_turn(one, names, alive)
     if one.keep:
         yield f"            store(tags, v, t{len(one.passes) - 1})"
     for line in sorted({line for _, writes in one.passes for line, *_ in writes}):
         yield f"            store(at_{names[line]}, v, {names[line]})"
 
 
-def _passes(
-    one: LutStep, keys: Sequence[Key], names: str, alive: bool
-) -> Iterator[tuple[list[str], list[str]]]:
-    """The compare of each pass, and its writes."""
-    for k, (key, (_, writes)) in enumerate(zip(keys, one.passes, strict=True)):
-        factors = ["living"] * alive + [f"{'' if bit else '~'}{names[line]}" for line, bit in key]
-        compare = [
-            f"            t{k} = {' & '.join(factors or ['splat(-1)'])}",
-            f"            n{k} += ones(t{k})",
-        ]
-        yield compare, [line for j, w in enumerate(writes) for line in _write(k, j, names, w)]
+def _in_turn(one: LutStep, names: str, alive: bool) -> Iterator[str]:
+    """Each tag, and what is written where it matched."""
+    for k, (key, writes) in enumerate(one.passes):
+        yield from _compare(k, key, names, ["living"] * alive)
+        for j, write in enumerate(writes):
+            yield from _write(k, j, names, write)
+
+
+def _at_once(one: LutStep, found: AtOnce, names: str, alive: bool) -> Iterator[str]:
+    """All tags, then all writes; a line that flips where any pass matches does so once."""
+    among, lines = ["living"] * alive, set[int]()
+    if found.differ:
+        differ = " ^ ".join(names[line] for line in found.differ)
+        held = [f"({differ})", *_held(found.shared, names), *among]
+        yield f"            hit = {' & '.join(held)}"
+        flips = ({line for line, _, how in w if how == KNOWN} for _, w in one.passes)
+        among, lines = ["hit"], set.intersection(*flips)
+    for k, key in enumerate(found.keys):
+        yield from _compare(k, key, names, among)
+    yield from (f"            {names[line]} = {names[line]} ^ hit" for line in sorted(lines))
+    for k, (_, writes) in enumerate(one.passes):
+        for j, write in enumerate(writes):
+            yield from _write(k, j, names, write) if write[0] not in lines else ()
+
+
+def _compare(k: int, key: Key, names: str, among: list[str]) -> Iterator[str]:
+    yield f"            t{k} = {' & '.join([*_held(key, names), *among] or ['splat(-1)'])}"
+    yield f"            n{k} += ones(t{k})"
+
+
+def _held(key: Key, names: str) -> list[str]:
+    return [f"{'' if bit else '~'}{names[line]}" for line, bit in key]
 
 
 def _write(k: int, j: int, names: str, write: tuple[int, int, int]) -> Iterator[str]:
@@ -214,32 +221,6 @@ def _write(k: int, j: int, names: str, write: tuple[int, int, int]) -> Iterator[
         yield f"            {name} = {name} ^ t{k}"
     else:
         yield f"            # where t{k}, {name} holds {bit} already"
-
-
-def tags_at_once(passes: tuple[Pass, ...], lines: int) -> list[Key] | None:
-    """Keys on the cells as they were before the first pass, that match where the passes do.
-
-    None where a pass matches what no single key finds.  Every state of the lines is tried.
-    """
-    if lines > MOST_TRIED:
-        return None
-    states = list(product((0, 1), repeat=lines))
-    now = [list(state) for state in states]
-    found: list[Key] = []
-    for key, writes in passes:
-        tagged = [k for k, cells in enumerate(now) if all(cells[line] == bit for line, bit in key)]
-        for k in tagged:
-            for line, bit, _ in writes:
-                now[k][line] = bit
-        same = [
-            (line, states[tagged[0]][line])
-            for line in range(lines)
-            if tagged and len({states[k][line] for k in tagged}) == 1
-        ]
-        if len(tagged) != 1 << (lines - len(same)):
-            return None
-        found.append(tuple(same))
-    return found
 
 
 def _counts(one: LutStep, counted: list[tuple[int, int]]) -> Iterator[str]:

@@ -10,7 +10,7 @@ from __future__ import annotations
 from concurrent.futures import ThreadPoolExecutor
 from functools import cache
 from types import SimpleNamespace
-from typing import TYPE_CHECKING, NamedTuple
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
@@ -39,11 +39,11 @@ _NO_WORDS = np.zeros((0, 0), np.uint64)
 
 
 class _Told(NamedTuple):
-    """What a walk over some vectors is told, and for which rows and planes it was made."""
+    """What a walk over some vectors is told, for which rows, and what it counts into."""
 
     rows: object
-    planes: int
     given: Numbers
+    totals: Numbers
     places: tuple[int, ...]
     kept: object
 
@@ -73,6 +73,10 @@ class PackedCam:
         self._starts = np.arange(0, 8 * self._tile, 8)
         self._told: dict[tuple[int, int], _Told] = {}
         self._set_segments(1)
+
+    def __getstate__(self) -> dict[str, Any]:
+        """Without what walks are told: that holds addresses, and a copy has planes of its own."""
+        return vars(self) | {"_told": {}}
 
     @property
     def tag(self) -> Bits:
@@ -141,14 +145,14 @@ class PackedCam:
 
         def run(part: tuple[int, int]) -> Numbers:
             """Operations in order on some vectors, tile by tile."""
-            totals = np.zeros((5, len(plan.steps)), np.int64)
             told = self._walk(part, plan, rows)
+            told.totals[:] = 0
             if taken.size or put.size:
                 told.given[:, [late.at.PACKED, late.frame.OUT]] = (
                     late.address(taken), late.address(put),
                 )  # fmt: skip
-            late.walk(*told.places, late.address(totals), totals.strides[0])
-            return totals
+            late.walk(*told.places)
+            return told.totals.copy()
 
         small = self.rows * (section.stop - section.start) < self.worth_a_thread
         if small or self.threads == 1:
@@ -160,9 +164,9 @@ class PackedCam:
         return totals
 
     def _walk(self, part: tuple[int, int], plan: Plan, rows: Told) -> _Told:
-        """Frames of the planes where they stand now, a copy of an array having its own."""
-        late, known = _late(), self._told.get(part)
-        if known is None or known.rows is not rows or known.planes != late.address(self._planes):
+        """What is told of some vectors for the rows that ran last."""
+        known = self._told.get(part)
+        if known is None or known.rows is not rows:
             known = self._told[part] = self._made(*part, plan, rows)
         return known
 
@@ -187,14 +191,14 @@ class PackedCam:
             64, 64, 0, plan.bits[0] * plan.needs.inputs, self._vectors * 8, address(self._starts),
         )  # fmt: skip
         given[:, late.frame.OUT_PORT] = self._vectors * 64
-        own = given.copy()
-        places = (address(own), address(given), address(ops), len(ops))
-        return _Told(rows, base, given, places, (own, ops))
+        own, totals = given.copy(), np.zeros((5, len(plan.steps)), np.int64)
+        places = address(own), address(given), address(ops), len(ops), address(totals)
+        return _Told(rows, given, totals, (*places, totals.strides[0]), (own, ops))
 
     def _put(self, steps: Numbers, planes: Words, out: Words) -> None:
         """The bits of words that steps have put out, from planes."""
         places = steps[(steps[:, OP] == Op.READ) & (steps[:, PORT] >= 0)][:, [PORT, PLACE]]
-        for port in np.unique(places[:, 0]).tolist():
+        for port in sorted(set(places[:, 0].tolist())):
             bits = places[places[:, 0] == port, 1].astype(np.uint64)
             mask = np.bitwise_or.reduce(np.uint64(1) << bits)
             words = words_of(planes[port])[: self.rows]

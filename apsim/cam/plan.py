@@ -117,7 +117,7 @@ class Plan:
 
     def chosen(self, worth: Callable[[LutStep, int], bool], vectors: int) -> frozenset[LutStep]:
         """LUT steps that are worth code of their own on so many vectors: asked until all are."""
-        if not self._settled or not self._settled[0].issuperset(self.lut_steps):
+        if not self._settled or len(self._settled[0]) < len(self.lut_steps):
             found = (one for one, times in self.lut_steps.items() if worth(one, times * vectors))
             self._settled[:] = [frozenset(found)]
         return self._settled[0]
@@ -303,7 +303,7 @@ def _sections(steps: Numbers, rows: Numbers) -> Iterator[Section]:
         elif start < stop:
             loops = start + np.flatnonzero(steps[start:stop, BODY])
             touched = [_table(steps[loop], rows) // 64 for loop in loops]
-            groups = np.unique(np.concatenate(touched))
+            groups = np.flatnonzero(np.bincount(np.concatenate(touched)))
             yield Section(int(start), int(stop), tuple(map(int, loops)), groups)
 
 

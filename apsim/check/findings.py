@@ -25,10 +25,11 @@ LARGEST = {"i": 64, "j": 64, "u": 64, "Ma": 8, "Mw": 8, "signs": "uu"}
 
 @dataclass(frozen=True)
 class Document:
-    """The text, and what in it broke a rule (nothing, if all is well)."""
+    """The text, what in it broke a rule (nothing, if all is well), and the rows it executed."""
 
     text: str
     wrong: tuple[str, ...]
+    rows: tuple[Row, ...] = ()
 
 
 def findings() -> Document:
@@ -51,7 +52,7 @@ def findings() -> Document:
         for c in crossings
         if not c.confirmed
     ]
-    return Document("\n\n".join(parts) + "\n", tuple(wrong))
+    return Document("\n\n".join(parts) + "\n", tuple(wrong), tuple(rows))
 
 
 def _cases() -> Iterable[Case]:

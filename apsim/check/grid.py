@@ -145,10 +145,9 @@ def _loads(full: bool) -> Iterator[Params]:
 
 
 def _groups(name: str, full: bool) -> Iterator[Params]:
-    """Softmax of any number of words, norms of powers of two; both ways to broadcast."""
-    powers = (1, 2, 4, 8, 16, 32, 64) if full else (1, 4, 32)
-    odd = (1, 2, 3, 4, 5, 7, 16, 33, 64) if full else (1, 4, 5)
-    sizes: tuple[int, ...] = odd if name == "softmax" else powers
+    """Softmax and norms of any number of words; both ways to broadcast."""
+    small = (1, 4, 5) if name == "softmax" else (1, 4, 11, 32)
+    sizes = (1, 2, 3, 4, 5, 7, 8, 16, 32, 33, 48, 64) if full else small
     ways = cycle(("group", "rows"))
     for m, size in product((2, 3, 4, 8) if full else (4, 8), sizes):
         way = next(ways)

@@ -36,6 +36,7 @@ REASONS = {
     "partial_sums": "a sum longer than a CAP, or split over CAPs: its parts are moved and added, "
     "which no equation covers",
     "normalization": "softmax and norms: exact division and roots, which the paper has not",
+    "word_moves": "the words of a group moved beside one another, for its maximum or its sum",
     "broadcast": "a group's word in all its rows: by a declared hardware option in one write for "
     "the group, else in one for each row",
     "digits": "weights in the program: the passes on the bits of a word, for each digit; the paper "

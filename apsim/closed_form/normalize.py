@@ -27,15 +27,16 @@ HALVES = 64  # a norm's y is the quotient of 64 |c| by R, halved
 
 @dataclass(frozen=True)
 class Normalized:
-    """What a function takes, and which part of it is broadcasts."""
+    """What a function takes: passes and the like, words moved together, and broadcasts."""
 
     rest: Counts
+    moves: Counts
     broadcast: Counts
 
     @property
     def whole(self) -> Counts:
         """All of it."""
-        return self.rest + self.broadcast
+        return self.rest + self.moves + self.broadcast
 
 
 @dataclass(frozen=True)
@@ -59,20 +60,19 @@ class _Groups:
     def segmented(self) -> bool:
         return self.ap.startswith("2d-seg")
 
-    @property
-    def moves(self) -> Counts:
-        """Each word but one to its partner, or a level's at once."""
+    def moves(self, trees: int) -> Counts:
+        """Each word but one to its partner in each tree, or a level's at once."""
         times = ceil_log2(self.size) if self.segmented else self.count * (self.size - 1)
-        return Counts(write=1, read=1) * times
+        return Counts(write=1, read=1) * (times * trees)
 
     def sums(self, bits: int) -> Counts:
         """A row tree from words of `bits` bits; a lone word's stale neighbour is cleared."""
         added = sum(bits + level for level in range(ceil_log2(self.size)))
-        return PASS * (4 * added) + WRITE * unpaired_levels(self.size) + self.moves
+        return PASS * (4 * added) + WRITE * unpaired_levels(self.size)
 
     def maxima(self, bits: int) -> Counts:
         """A row tree of maxima: Table IV and two flags reset, a level."""
-        return (PASS * (4 * bits) + WRITE * 2) * ceil_log2(self.size) + self.moves
+        return (PASS * (4 * bits) + WRITE * 2) * ceil_log2(self.size)
 
     def broadcasts(self, words: int) -> Counts:
         """A word of each group to all of its rows."""
@@ -101,19 +101,19 @@ def softmax(
         + _divided(width, RESULT + 2)
         + _rounded(RESULT + 2, RESULT)
     )
-    return Normalized(rest + Counts(read=RESULT), of.broadcasts(2))
+    return Normalized(rest + Counts(read=RESULT), of.moves(2), of.broadcasts(2))
 
 
 def layer_norm(
     bits: int, size: int, groups: int, ap: str, broadcast: str = "group"
 ) -> Normalized:  # fmt: skip
-    """Layer norm of `groups` groups of `size` = 2**b words of `bits` bits."""
+    """Layer norm of `groups` groups of `size` words of `bits` bits."""
     positive(bits=bits)
-    of, b = _Groups(size, groups, ap, broadcast), _power(size)
+    of, b = _Groups(size, groups, ap, broadcast), ceil_log2(size)
     wide, root, quotient = bits + b, bits + b - 1, _quotient_bits(size - 1)
     summed = PASS * bits + of.sums(bits)
-    variance = PASS * (2 * bits + b) + PASS * (8 * root) + WRITE
-    centred = PASS * bits + PASS * (4 * wide) + PASS * (3 * wide) + WRITE
+    variance = _times(size, 2 * bits + b, 2 * wide) + PASS * (8 * root) + WRITE
+    centred = _times(size, bits, wide) + PASS * (4 * wide) + PASS * (3 * wide) + WRITE
     rest = (
         WRITE * bits
         + summed
@@ -128,13 +128,13 @@ def layer_norm(
         + _divided(root, quotient)
         + _rounded(quotient, RESULT - 1)
     )
-    return Normalized(rest + Counts(read=RESULT), of.broadcasts(2))
+    return Normalized(rest + Counts(read=RESULT), of.moves(2), of.broadcasts(2))
 
 
 def rms_norm(bits: int, size: int, groups: int, ap: str, broadcast: str = "group") -> Normalized:
     """RMS norm, likewise: no sum, and a root one bit wider."""
     positive(bits=bits)
-    of, b = _Groups(size, groups, ap, broadcast), _power(size)
+    of, b = _Groups(size, groups, ap, broadcast), ceil_log2(size)
     root, quotient = bits + b, _quotient_bits(size)
     rest = (
         WRITE * bits
@@ -142,19 +142,22 @@ def rms_norm(bits: int, size: int, groups: int, ap: str, broadcast: str = "group
         + WRITE
         + _squared(bits)
         + of.sums(2 * bits)
-        + PASS * (2 * bits + b)
+        + _times(size, 2 * bits + b, 2 * root)
         + _rooted(root)
-        + PASS * bits
+        + _times(size, bits, root)
         + _divided(root, quotient)
         + _rounded(quotient, RESULT - 1)
     )
-    return Normalized(rest + Counts(read=RESULT), of.broadcasts(1))
+    return Normalized(rest + Counts(read=RESULT), of.moves(1), of.broadcasts(1))
 
 
-def _power(size: int) -> int:
-    if size < 1 or size & (size - 1):
-        raise InputError(f"size must be a power of two, got {size}")
-    return ceil_log2(size)
+def _times(constant: int, bits: int, width: int) -> Counts:
+    """`width` bits <- constant times `bits`: the highest digit of the non-adjacent form copied, of
+    each other 2 passes on the first bit, 4 on the next ones, 2 on those that the carry runs to."""
+    digits = (3 * constant ^ constant) >> 1
+    lower = [place for place in range(digits.bit_length() - 1) if digits >> place & 1]
+    added = sum(2 + 4 * (bits - 1) + 2 * (width - place - bits) for place in lower)
+    return PASS * (bits + added)
 
 
 def _squared(bits: int) -> Counts:

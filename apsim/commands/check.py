@@ -12,7 +12,14 @@ import argparse
 import sys
 from typing import TYPE_CHECKING, Any
 
-from apsim.commands.options import add_csv, add_json, add_wide, write_csv
+from apsim.commands.options import (
+    add_csv,
+    add_json,
+    add_wide,
+    write_csv,
+    write_json,
+    write_text,
+)  # fmt: skip
 from apsim.errors import InputError
 
 if TYPE_CHECKING:
@@ -29,6 +36,7 @@ FUNCTIONS = (
 )  # fmt: skip
 MAPPED = {"im2col": FUNCTIONS[:-1], "weights": FUNCTIONS[-1:], "auto": FUNCTIONS}
 SCHEMA = "apsim.check/1"
+DROPPED = ("C, W, R", "for example", "terms", "rows")  # in this order, where there is no room
 
 
 def add_parser(subparsers: argparse._SubParsersAction[argparse.ArgumentParser]) -> None:
@@ -103,24 +111,16 @@ def _check(args: argparse.Namespace, aps: Sequence[str]) -> int:
 
 def _write(args: argparse.Namespace, rows: Sequence[Row]) -> None:
     from apsim.check import table
-    from apsim.files import write_text
 
     _write_rows(args, rows)
-    if args.markdown:
-        write_text(args.markdown, table.markdown(rows))
-        print(f"wrote {args.markdown}")
-    if args.html:
-        write_text(args.html, table.html(rows))
-        print(f"wrote {args.html}")
+    write_text(args.markdown, lambda: table.markdown(rows))
+    write_text(args.html, lambda: table.html(rows))
 
 
 def _write_rows(args: argparse.Namespace, rows: Sequence[Any]) -> None:
-    from apsim.files import write_json
-
-    if args.json:
-        write_json(args.json, {"schema": SCHEMA, "rows": [row.as_dict() for row in rows]})
-        print(f"wrote {args.json}")
-    write_csv(args.csv, [row.as_dict() for row in rows])
+    found = [row.as_dict() for row in rows]
+    write_json(args.json, lambda: {"schema": SCHEMA, "rows": found})
+    write_csv(args.csv, found)
 
 
 def _equations(args: argparse.Namespace, aps: Sequence[str]) -> int:
@@ -142,16 +142,16 @@ def _equations(args: argparse.Namespace, aps: Sequence[str]) -> int:
 
 def _findings(args: argparse.Namespace) -> int:
     from apsim.check.findings import findings
-    from apsim.files import write_text
+    from apsim.report.bar import Working
 
-    if args.json or args.csv or args.html or args.function or args.ap:
-        raise InputError("--findings goes with --markdown FILE only")
-    document = findings()
-    if args.markdown:
-        write_text(args.markdown, document.text)
-        print(f"wrote {args.markdown}")
-    else:
+    if args.html or args.function or args.ap:
+        raise InputError("--findings goes with --markdown, --json and --csv FILE only")
+    with Working("executing"):
+        document = findings()
+    if not args.markdown:
         print(document.text, end="")
+    write_text(args.markdown, lambda: document.text)
+    _write_rows(args, document.rows)
     for line in document.wrong:
         print(f"fail: {line}", file=sys.stderr)
     return 1 if document.wrong else 0
@@ -159,13 +159,12 @@ def _findings(args: argparse.Namespace) -> int:
 
 def _progress(cases: Sequence[Any]) -> Iterator[Any]:
     """The cases, with a bar where a person watches."""
-    if not sys.stderr.isatty():
-        yield from cases
-        return
-    from rich.console import Console
-    from rich.progress import track
+    from apsim.report.bar import Working
 
-    yield from track(cases, "checking", console=Console(stderr=True), transient=True)
+    with Working("checking", len(cases)) as bar:
+        for case in cases:
+            yield case
+            bar.advance(1)
 
 
 def _show(rows: Sequence[Row]) -> None:
@@ -174,12 +173,12 @@ def _show(rows: Sequence[Row]) -> None:
     from apsim.check import table
     from apsim.report.screen import screen
 
-    console = screen(190)
+    console = screen()
     shown = Table(*table.HEADER, header_style="bold")
     for line in table.lines(rows):
         style = "red" if line.status["fail"] else None
         shown.add_row(*line.cells(), style=style)
-    console.print(shown)
+    console.fit(shown, DROPPED)
     for ap, text in table.hardware(rows):
         print(f"{ap:10} {text}")
     for name, text in table.reasons(rows):

@@ -22,6 +22,8 @@ from apsim.commands.options import (
     add_technology,
     add_wide,
     write_csv,
+    write_json,
+    write_text,
 )  # fmt: skip
 from apsim.errors import ApsimError, InputError
 
@@ -33,7 +35,6 @@ if TYPE_CHECKING:
 
 __all__ = ["add_parser"]
 
-WIDE = 240  # where nobody looks, nothing is cut short
 NET = (
     "a bundled network, a layer table (.csv), a model (a bundled one or a file), or the "
     "JSON of `apsim run --json`"
@@ -64,7 +65,7 @@ def add_parser(subparsers: argparse._SubParsersAction[argparse.ArgumentParser]) 
     add("--mapping", choices=("im2col", "weights", "auto"), help=laid)
     costs = "with --mapping auto or weights: what is to be least, by forecast (default energy)"
     add("--cost", choices=("energy", "cycles", "latency"), help=costs)
-    add("--plot", metavar="FILE", help="with --mapping: draw both (SVG)")
+    add("--plot", metavar="FILE", help="draw both mappings, or a run's operations (SVG)")
     add_json(parser, "the cost")
     add_csv(parser, "the layers")
     add_wide(parser)
@@ -88,8 +89,12 @@ def _run(args: argparse.Namespace) -> int:
     require_writable(args.json, args.csv, args.plot)
     if args.cost and args.mapping not in ("auto", "weights"):
         raise InputError("--cost goes with --mapping auto or weights: im2col knows one way")
-    if args.plot and (not args.mapping or args.activity == "executed"):
-        raise InputError("--plot goes with --mapping, by forecast: it draws both mappings")
+    ran = args.net.endswith(".json") or args.activity == "executed"
+    if args.plot and not (args.mapping or ran):
+        raise InputError(
+            "--plot goes with --mapping, which draws both mappings by forecast, or with a run, "
+            "whose operations it draws (--activity executed)"
+        )
     if args.net.endswith(".json"):
         return _executed(args, _read(args), chip, technology)
     if args.activity == "executed":
@@ -139,7 +144,7 @@ def _emulate(args: argparse.Namespace, chip: Chip) -> dict[str, Any]:
         args.chip, ap=chip.ap, engine="fused",
         mapping=args.mapping or "im2col", cost=args.cost or "energy", array=args.array or "load",
     )  # fmt: skip
-    with Bar(model, len(next(iter(images.values())))) as bar:
+    with Bar(model, len(next(iter(images.values()))), where) as bar:
         done = nn.run(model, images, where, labels=labels, keep="outputs", watcher=bar)
     if not done.passed:
         raise ApsimError(f"{args.net}: the run does not hold; see `apsim run {args.net}`")
@@ -164,7 +169,6 @@ def _averages(args: argparse.Namespace, found: Inference) -> int:
 
 def _mappings(args: argparse.Namespace, chip: Chip) -> int:
     from apsim.ap_kind import ApKind
-    from apsim.files import write_text
     from apsim.nn.on_ap.tasks import Setting
     from apsim.nn.zoo import sources
     from apsim.report.cost import mappings
@@ -180,11 +184,10 @@ def _mappings(args: argparse.Namespace, chip: Chip) -> int:
     _show(
         lambda short: mappings.mappings_table(title, layers, short=short),
         mappings.mappings_lines(layers, on),
+        mappings.DROPPED,
     )
     _write(args, mappings.mappings_json(model, layers, on), mappings.mappings_rows(layers))
-    if args.plot:
-        write_text(args.plot, mappings.draw(title, layers))
-        print(f"wrote {args.plot}")
+    write_text(args.plot, lambda: mappings.draw(title, layers))
     return 0
 
 
@@ -197,25 +200,26 @@ def _executed(
     found = cost_run(run, chip, technology)
     _show(lambda short: tables.executed_table(found, short=short), tables.executed_lines(found))
     _write(args, tables.executed_json(found), tables.executed_rows(found))
+    if args.plot:
+        from apsim.files import write_text
+        from apsim.report.cost.blocks import draw_operations
+
+        write_text(args.plot, draw_operations(found))
+        print(f"wrote {args.plot}")
     return 0
 
 
-def _show(table: Callable[[bool], Table], lines: Sequence[str]) -> None:
+def _show(
+    table: Callable[[bool], Table], lines: Sequence[str], dropped: Sequence[str] = ()
+) -> None:
     from apsim.report.screen import screen
 
-    console = screen(WIDE)
-    whole = table(False)
-    needed = console.measure(whole, options=console.options.update(width=WIDE)).maximum
-    fits = needed <= console.width
-    console.print(whole if fits else table(True))
+    console = screen()
+    console.fit_one(table, dropped)
     for line in lines:
         console.say(line)
 
 
 def _write(args: argparse.Namespace, whole: dict[str, Any], rows: list[dict[str, Any]]) -> None:
-    from apsim.files import write_json
-
-    if args.json:
-        write_json(args.json, whole)
-        print(f"wrote {args.json}")
+    write_json(args.json, lambda: whole)
     write_csv(args.csv, rows)

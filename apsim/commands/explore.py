@@ -12,7 +12,7 @@ import argparse
 from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
-from apsim.commands.options import add_also, add_csv, add_output, add_wide, write_csv
+from apsim.commands.options import add_also, add_csv, add_output, add_wide, write_csv, write_text
 from apsim.errors import InputError
 
 if TYPE_CHECKING:
@@ -21,8 +21,11 @@ if TYPE_CHECKING:
 
 __all__ = ["add_parser"]
 
-WIDE = 140
 SHOWN = 12  # points of a front that the terminal shows
+LONGEST = 24  # letters of a list of widths
+DROPPED = ("cell_writes", "mult_latency", "columns_per_step", "vertical_add", "batch",
+           "write_voltage", "ap", "chip", "latency_s", "area_m2", "mean_bits")  # fmt: skip
+"""Columns of a front in the order in which they are left out where there is no room."""
 
 
 def add_parser(subparsers: argparse._SubParsersAction[argparse.ArgumentParser]) -> None:
@@ -47,6 +50,7 @@ def add_parser(subparsers: argparse._SubParsersAction[argparse.ArgumentParser]) 
 def _run(args: argparse.Namespace) -> int:
     from apsim.explore import read_spec, sweep
     from apsim.files import require_writable
+    from apsim.report.bar import Working
     from apsim.report.screen import screen
     from apsim.workers import worker_count
 
@@ -56,44 +60,26 @@ def _run(args: argparse.Namespace) -> int:
     if args.plot and (len(spec.objectives) < 2 or spec.kind == "run"):
         raise InputError("--plot: wanted a sweep of costs with two objectives (pareto) or more")
     out = args.output or f"{args.spec.removesuffix('.toml')}.jsonl"
-    console = screen(WIDE)
-    with _Progress(console) as progress:
+    console = screen()
+    with Working("points", len(spec.points)) as bar:
         try:
-            results = sweep(spec, out, workers=args.workers, dask=args.dask, progress=progress.show)
+            results = sweep(
+                spec, out, workers=args.workers, dask=args.dask,
+                progress=lambda done, total: bar.show(done),
+            )  # fmt: skip
         except KeyboardInterrupt as stop:
-            kept = f"the {progress.done:,} points measured are kept in {out}"
+            kept = f"the {int(bar.done):,} points measured are kept in {out}"
             raise type(stop)(f"{kept}; go on with the same command") from stop
     console.say(f"{len(results):,} points in {out}")
     if _failures(results, console) == len(results):
         return 1
     write_csv(args.csv, results)
     if spec.kind == "run":
-        return 0 if _accuracy(results, console) else 1
+        held = _accuracy(results, console)
+        _operations(results, console)
+        return 0 if held else 1
     _fronts(spec, results, console, args.plot)
     return 0
-
-
-class _Progress:
-    """A bar on a terminal, nothing elsewhere."""
-
-    def __init__(self, console: Screen) -> None:
-        from rich.progress import Progress
-
-        self.bar = Progress(console=console, disable=not console.is_terminal)
-        self.task = self.bar.add_task("points")
-        self.done = 0
-
-    def __enter__(self) -> _Progress:
-        self.bar.start()
-        return self
-
-    def __exit__(self, *_: object) -> None:
-        self.bar.stop()
-
-    def show(self, done: int, total: int) -> None:
-        """Move the bar."""
-        self.done = done
-        self.bar.update(self.task, completed=done, total=total)
 
 
 def _failures(results: Sequence[Mapping[str, Any]], console: Screen) -> int:
@@ -127,13 +113,19 @@ def _fronts(
         if len(front) > SHOWN:
             table.add_row(f"and {len(front) - SHOWN} more")
         table.add_section()
-    console.print(table)
+    console.fit(table, DROPPED)
     if plot:
         _plot(plot, spec, results, fronts)
 
 
 def _short(value: object) -> str:
-    return ",".join(map(str, value)) if isinstance(value, list) else str(value)
+    """A value for a table: of a long list of widths the first, and how many there are."""
+    if not isinstance(value, list):
+        return str(value)
+    text = ",".join(map(str, value))
+    if len(text) <= LONGEST:
+        return text
+    return f"{text[:LONGEST].rpartition(',')[0]},... ({len(value)})"
 
 
 def _plot(
@@ -142,15 +134,13 @@ def _plot(
     results: Sequence[Mapping[str, Any]],
     fronts: Mapping[str, Sequence[Mapping[str, Any]]],
 ) -> None:
-    from apsim.files import write_text
     from apsim.report.paper.plots import draw_fronts
 
     x, y = spec.objectives[:2]
     points = [(r["network"], r[x], r[y]) for r in results if "error" not in r]
     edges = {name: [(r[x], r[y]) for r in front] for name, front in fronts.items()}
     labels, joined = (_label(x), _label(y)), len(spec.objectives) == 2
-    write_text(path, draw_fronts(points, edges, labels, joined=joined))
-    print(f"wrote {path}")
+    write_text(path, lambda: draw_fronts(points, edges, labels, joined=joined))
 
 
 def _label(metric: str) -> str:
@@ -159,6 +149,33 @@ def _label(metric: str) -> str:
         if metric.endswith(suffix):
             return f"{metric.removesuffix(suffix)}, {unit}"
     return metric.replace("_", " ")
+
+
+def _operations(results: Sequence[Mapping[str, Any]], console: Screen) -> None:
+    """Cycles of a transformer's products, softmax and norms, and the part that moves words."""
+    from rich.table import Table
+
+    heads = ("model", "ap", "products", "softmax", "moved", "norms", "moved ", "products %")
+    table = Table(*heads[:2])
+    for head in heads[2:]:
+        table.add_column(head, justify="right")
+    for result in results:
+        if "cycles_by_operation" in result:
+            table.add_row(result["model"], result["ap"], *_shares(result))
+    if table.row_count:
+        console.fit(table, ("norms", "moved "))
+        console.say("cycles of a point by operation, all loads one after another; moved: of them")
+
+
+def _shares(result: Mapping[str, Any]) -> list[str]:
+    """Cycles of products, then cycles and moves of softmax and norms, then products of all."""
+    cycles, moved = result["cycles_by_operation"], result["moved_by_operation"]
+    products = cycles.get("linear", 0) + cycles.get("matmul", 0)
+    cells = [f"{products:,}"]
+    for name in ("softmax", "normalize"):
+        spent = cycles.get(name, 0)
+        cells += [f"{spent:,}", f"{moved.get(name, 0) / max(spent, 1):.0%}"]
+    return [*cells, f"{products / sum(cycles.values()):.1%}"]
 
 
 def _accuracy(results: Sequence[Mapping[str, Any]], console: Screen) -> bool:

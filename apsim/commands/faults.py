@@ -20,6 +20,7 @@ from apsim.commands.options import (
     add_technology,
     add_wide,
     write_csv,
+    write_json,
 )  # fmt: skip
 from apsim.errors import InputError
 
@@ -33,7 +34,6 @@ if TYPE_CHECKING:
 __all__ = ["add_parser"]
 
 SCHEMA = "apsim.faults/1"
-WIDE = 130
 DROPPED = ("95 % interval", "logits moved")  # in this order, where there is no room
 RATES = {
     "write_error": "chances that a driven cell ends wrong (default 0.021, as at 0.5 V)",
@@ -50,7 +50,7 @@ def add_parser(subparsers: argparse._SubParsersAction[argparse.ArgumentParser]) 
         description=__doc__.split("\n")[0],
     )
     add = parser.add_argument
-    known = "digits (default), a network of the literature such as resnet18, or a file"
+    known = "digits (default), digits-vit, a network of the literature such as resnet18, or a file"
     add("model", metavar="MODEL", nargs="?", default="digits", help=known)
     for name, meaning in RATES.items():
         add(f"--{name.replace('_', '-')}", type=float, nargs="+", metavar="P", help=meaning)
@@ -81,7 +81,7 @@ def add_parser(subparsers: argparse._SubParsersAction[argparse.ArgumentParser]) 
 
 def _run(args: argparse.Namespace) -> int:
     from apsim import cost
-    from apsim.files import require_writable, write_json
+    from apsim.files import require_writable
 
     require_writable(args.json, args.csv)
     technology = cost.technology(args.tech)
@@ -91,9 +91,7 @@ def _run(args: argparse.Namespace) -> int:
     )
     found = _studies(args)
     _show(_table(args, found, technology, scaled))
-    if args.json:
-        write_json(args.json, _as_json(args, found, technology, scaled))
-        print(f"wrote {args.json}")
+    write_json(args.json, lambda: _as_json(args, found, technology, scaled))
     write_csv(args.csv, [_row(one, technology, scaled) for one in found])
     return 0
 
@@ -103,7 +101,7 @@ def _studies(args: argparse.Namespace) -> list[Study]:
     from apsim.faults import study
     from apsim.nn.zoo import sources
     from apsim.report.bar import Working
-    from apsim.report.run.progress import multiplications
+    from apsim.report.run.progress import expected, multiplications
     from apsim.workers import worker_count
 
     workers = worker_count(args.workers)
@@ -115,8 +113,9 @@ def _studies(args: argparse.Namespace) -> list[Study]:
     model = sources.model(args.model, bits=args.bits)
     images, labels = _images(args, model)
     chip = nn.Chip.preset(args.chip, ap=args.ap, mapping=args.mapping)
-    work = multiplications(model, len(next(iter(images.values()))))
-    with Working("trials", work * args.repeats * len(faults)) as bar:
+    many, trials = len(next(iter(images.values()))), args.repeats * len(faults)
+    seconds = expected(model, many, chip, "faulty") * -(-trials // workers)
+    with Working("trials", multiplications(model, many) * trials, seconds) as bar:
         return study(
             model, images, labels, chip, faults,
             repeats=args.repeats, workers=workers, watch=bar.show,
@@ -153,7 +152,7 @@ def _labels(path: str, wanted: int) -> Any:
 def _show(table: Table) -> None:
     from apsim.report.screen import screen
 
-    screen(WIDE).fit(table, DROPPED)
+    screen().fit(table, DROPPED)
 
 
 def _faults(args: argparse.Namespace) -> list[Any]:

@@ -9,24 +9,28 @@ Example: `apsim fluid --ap 2d-seg --budget 50%`
 from __future__ import annotations
 
 import argparse
-from contextlib import contextmanager
 from typing import TYPE_CHECKING, Any
 
-from apsim.commands.options import add_csv, add_json, add_technology, add_wide
+from apsim.commands.options import (
+    add_csv,
+    add_json,
+    add_technology,
+    add_wide,
+    write_json,
+    write_text,
+)  # fmt: skip
 from apsim.errors import InputError
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterator
-
     from apsim.nn.model import Model
     from apsim.nn.search import Images, Judge, Setting, Space
     from apsim.nn.search.outcome import Outcome
     from apsim.nn.search.settings import Budget, Candidate
     from apsim.nn.zoo.sensitivities import Sensitivities
+    from apsim.report.bar import Working
 
 __all__ = ["add_parser"]
 
-WIDE = 130
 DROPPED = ("EDP [J s]", "cycles", "measured")  # in this order, where there is no room
 
 
@@ -38,7 +42,13 @@ def add_parser(subparsers: argparse._SubParsersAction[argparse.ArgumentParser]) 
         "fluid", help="find a bit width for each layer", description=__doc__.split("\n")[0]
     )
     add = parser.add_argument
-    add("model", metavar="MODEL", nargs="?", default="digits", help="digits (default), or a file")
+    add(
+        "model",
+        metavar="MODEL",
+        nargs="?",
+        default="digits",
+        help="digits (default), digits-vit, or a file",
+    )
     how = "additive (default): exact front of summed losses; walk: greedy; exhaustive: all"
     add("--search", choices=("additive", "walk", "exhaustive"), default="additive", help=how)
     what = "loss of a width: kl (default, needs no labels), loss, or errors"
@@ -74,8 +84,10 @@ def _run(args: argparse.Namespace) -> int:
     _require(args)
     require_writable(args.json, args.csv, args.plot)
     widths = _widths(args)
-    with _bar() as advance:
-        found = _search(args, widths, advance)
+    from apsim.report.bar import Working
+
+    with Working("reading") as bar:
+        found = _search(args, widths, bar)
     _show(found)
     _write(args, found)
     return 0
@@ -113,29 +125,31 @@ def _widths(args: argparse.Namespace) -> tuple[int, ...]:
     return widths
 
 
-def _search(
-    args: argparse.Namespace, widths: tuple[int, ...], advance: Callable[[], None]
-) -> Outcome:
+def _search(args: argparse.Namespace, widths: tuple[int, ...], bar: Working) -> Outcome:
     from apsim.commands.run import chip_of
     from apsim.cost.technology import technology
     from apsim.nn import search
     from apsim.nn.search.outcome import Outcome
+    from apsim.nn.zoo import datasets
 
     model = _model(args)
     test, chosen_on = _images(args, model)
     bench = search.Bench(
         model, test, lambda: chip_of(args), technology(args.tech), batch=args.images,
-        check="all" if model.name == "digits" else "sample",
+        check="all" if model.name in datasets.OWNERS else "sample",
     )  # fmt: skip
     judge = None if chosen_on is None else search.Judge(model, chosen_on, args.measure, widths[-1])
-    losses = _losses(args, model, chosen_on, widths, advance)
-    space = _space(args, model, losses, bench.costs(widths, advance), widths[-1])
+    given = _given(args, model, chosen_on, widths)
+    costs = bench.costs(widths, bar.turn("costs", len(widths)))
+    bench.require_reachable(costs, args.energy, args.latency)
+    losses = given or _measured(args, model, chosen_on, widths, bar)
+    space = _space(args, model, losses, costs, widths[-1])
     budget = _budget(args, space)
-    tried = search.candidates(space, args.search, judge, advance)
+    tried = search.candidates(space, args.search, judge, lambda many: bar.turn("settings", many))
     picked = None if budget is None else search.pick(tried, budget, args.cost, bench, space)
     shown = _shown(args, space, tried, picked, judge, widths)
     scored = None if test.labels is None else search.Judge(model, test, args.measure, widths[-1])
-    settings = []
+    settings, advance = [], bar.turn("shown", len(shown))
     for one in shown:
         whole = space.whole(one.widths)
         settings.append(
@@ -153,7 +167,8 @@ def _model(args: argparse.Namespace) -> Model:
     from apsim.nn.zoo import sources, synthetic
 
     model = sources.model(args.model, seed=args.seed)
-    return scales.with_scales(model) if args.model in synthetic.network_names() else model
+    bare = args.model in synthetic.network_names()  # integers alone, without scales
+    return scales.with_scales(model) if bare else model
 
 
 def _images(args: argparse.Namespace, model: Model) -> tuple[Images, Images | None]:
@@ -167,11 +182,10 @@ def _images(args: argparse.Namespace, model: Model) -> tuple[Images, Images | No
     return test, chosen_on
 
 
-def _losses(
-    args: argparse.Namespace, model: Model, images: Images | None, widths: tuple[int, ...],
-    advance: Callable[[], None],
-) -> Sensitivities:  # fmt: skip
-    from apsim.nn import search
+def _given(
+    args: argparse.Namespace, model: Model, images: Images | None, widths: tuple[int, ...]
+) -> Sensitivities | None:
+    """The losses of a file, None where they are to be measured."""
     from apsim.nn.zoo import sensitivities
 
     if args.sensitivities is not None:
@@ -181,6 +195,18 @@ def _losses(
             f"{model.name} has random weights, nothing can be measured on it: give "
             "--sensitivities FILE (hawq:resnet18 is shipped) or --calibration FILE"
         )
+    return None
+
+
+def _measured(
+    args: argparse.Namespace, model: Model, images: Images | None, widths: tuple[int, ...],
+    bar: Working,
+) -> Sensitivities:  # fmt: skip
+    from apsim.nn import search
+    from apsim.nn.zoo import sensitivities
+
+    assert images is not None
+    advance = bar.turn("losses", len(widths) * len(model.weighted))
     found = search.measure(model, images, args.measure, widths=widths, watch=advance)
     return sensitivities.Sensitivities(found.losses)
 
@@ -191,7 +217,7 @@ def _space(
     from apsim.nn import search
     from apsim.nn.zoo.sensitivities import nearest
 
-    known = tuple(layer.name for layer in model.weighted)
+    known = tuple(layer.name for layer in model.fluid)
     for name in losses.losses:
         if name not in known:
             hint = nearest(name, known)
@@ -251,37 +277,19 @@ def _the(settings: list[Setting], picked: Candidate | None) -> Setting | None:
     return next((one for one in settings if picked is not None and one.candidate == picked), None)
 
 
-@contextmanager
-def _bar() -> Iterator[Callable[[], None]]:
-    from rich.console import Console
-    from rich.progress import Progress
-
-    console = Console(stderr=True)
-    with Progress(console=console, transient=True, disable=not console.is_terminal) as progress:
-        task = progress.add_task("settings", total=None)
-        yield lambda: progress.advance(task)
-
-
 def _show(found: Outcome) -> None:
     from apsim.report.run.fluid import fluid_lines, fluid_table
     from apsim.report.screen import screen
 
-    console = screen(WIDE)
+    console = screen()
     console.fit(fluid_table(found), DROPPED)
     for line in fluid_lines(found):
         console.say(line)
 
 
 def _write(args: argparse.Namespace, found: Outcome) -> None:
-    from apsim.files import write_json, write_text
     from apsim.report.run.fluid import fluid_csv, fluid_json, fluid_plot
 
-    if args.json:
-        write_json(args.json, fluid_json(found))
-        print(f"wrote {args.json}")
-    if args.csv:
-        write_text(args.csv, fluid_csv(found))
-        print(f"wrote {args.csv}")
-    if args.plot:
-        write_text(args.plot, fluid_plot(found))
-        print(f"wrote {args.plot}")
+    write_json(args.json, lambda: fluid_json(found))
+    write_text(args.csv, lambda: fluid_csv(found))
+    write_text(args.plot, lambda: fluid_plot(found))

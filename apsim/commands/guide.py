@@ -10,11 +10,10 @@ from __future__ import annotations
 import argparse
 from pathlib import Path
 
+from apsim.commands.options import wrote
 from apsim.errors import InputError
 
 __all__ = ["add_parser"]
-
-WIDE = 100
 
 
 def add_parser(subparsers: argparse._SubParsersAction[argparse.ArgumentParser]) -> None:
@@ -46,19 +45,21 @@ def _run(args: argparse.Namespace) -> int:
     found = page(args.topic)
     if args.notebook:
         return _write(found, Path(args.notebook), args.force)
-    if args.plain:
-        print(found.text, end="")
-        return 0
-    _show(found.text)
+    _show(found.text, args.plain)
     return 0
 
 
-def _show(text: str) -> None:
-    from rich.markdown import Markdown
-
+def _show(text: str, plain: bool) -> None:
+    """Rendered on a terminal; the page's own Markdown elsewhere, and where it is asked for."""
     from apsim.report.screen import screen
 
-    screen(WIDE).print(Markdown(text, code_theme="ansi_dark"))
+    console = screen()
+    if plain or not console.is_terminal:
+        print(text, end="")
+        return
+    from rich.markdown import Markdown
+
+    console.print(Markdown(text, code_theme="ansi_dark"))
 
 
 def _write(found: object, path: Path, force: bool) -> int:
@@ -70,5 +71,5 @@ def _write(found: object, path: Path, force: bool) -> int:
     if path.exists() and not force:
         raise InputError(f"{path} exists; --force overwrites it")
     write_text(path, notebook(found))
-    print(f"wrote {path}")
+    wrote(path)
     return 0

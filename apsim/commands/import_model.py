@@ -10,7 +10,8 @@ from __future__ import annotations
 import argparse
 from typing import TYPE_CHECKING
 
-from apsim.commands.judging import INPUT_SCALE, add_check_option, positive, told
+from apsim.commands.judging import add_check_option, add_import_options, options_of, told
+from apsim.commands.options import write_json, write_text
 from apsim.errors import InputError
 
 if TYPE_CHECKING:
@@ -35,7 +36,7 @@ def add_parser(subparsers: argparse._SubParsersAction[argparse.ArgumentParser]) 
     add("--csv", metavar="FILE", help="with --survey: write it as CSV, a line for each file")
     add("--rule", help="requantization: onnx-exact, ort-f32, tflite or dyadic(k,mode)")
     add("--shape", metavar="N,C,H,W", help="the input's shape, where the file leaves axes open")
-    add("--input-scale", metavar="S", type=positive, help=INPUT_SCALE)
+    add_import_options(parser)
     add("--quiet", action="store_true", help="do not list the nodes")
     add_check_option(parser)
     parser.set_defaults(run=_run)
@@ -46,6 +47,7 @@ def _run(args: argparse.Namespace) -> int:
     from apsim.nn import importers
     from apsim.nn.model import store
     from apsim.nn.zoo.sources import parse_shape
+    from apsim.report.bar import Working
 
     if args.survey is not None:
         return _survey(args)
@@ -54,9 +56,10 @@ def _run(args: argparse.Namespace) -> int:
             raise InputError(f"--{option} goes with --survey FOLDER")
     if args.model is None or args.output is None:
         raise InputError("wanted MODEL and -o FILE, or --survey FOLDER")
-    imported = importers.read(
-        args.model, rule=args.rule, shape=parse_shape(args.shape), input_scale=args.input_scale
-    )
+    with Working("reading"):
+        imported = importers.read(
+            args.model, rule=args.rule, shape=parse_shape(args.shape), options=options_of(args)
+        )
     store.save(imported.model, args.output)
     if not args.quiet:
         print("\n".join(shown(fate) for fate in imported.fates))
@@ -67,7 +70,7 @@ def _run(args: argparse.Namespace) -> int:
 
 def _survey(args: argparse.Namespace) -> int:
     """One line for each file as it is looked at, then what blocks most of them."""
-    from apsim.files import require_writable, write_json, write_text
+    from apsim.files import require_writable
     from apsim.nn.importers import survey
     from apsim.report.survey import csv_of, file_line, json_of, ranking_lines
 
@@ -79,12 +82,8 @@ def _survey(args: argparse.Namespace) -> int:
         print(file_line(one), flush=True)
         files.append(one)
     print("\n".join(ranking_lines(files)))
-    if args.json:
-        write_json(args.json, json_of(files))
-        print(f"wrote {args.json}")
-    if args.csv:
-        write_text(args.csv, csv_of(files))
-        print(f"wrote {args.csv}")
+    write_json(args.json, lambda: json_of(files))
+    write_text(args.csv, lambda: csv_of(files))
     return 0
 
 

@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING, Any
 from apsim.errors import InputError, ModelError, shown_lines
 
 if TYPE_CHECKING:
-    from apsim.nn.importers import Imported
+    from apsim.nn.importers import Imported, Options
     from apsim.nn.judges.against import Answers, Verdict
     from apsim.nn.judges.cases import Case
     from apsim.nn.judges.held import Held
@@ -22,11 +22,13 @@ if TYPE_CHECKING:
     from apsim.nn.runtime import Run
 
 __all__ = [
-    "INPUT_SCALE", "add_check_option", "answers", "as_json", "held", "positive", "told", "verdict",
+    "add_check_option", "add_import_options", "answers", "as_json", "held", "options_asked_of",
+    "options_of", "told",
+    "verdict",
 ]  # fmt: skip
 
 FILES = (".onnx", ".tflite")
-INPUT_SCALE = "the step (8 signed bits) of an ONNX input that a layer takes unquantized"
+INPUT_SCALE = "the step of an ONNX input that a layer takes unquantized"
 
 
 def positive(text: str) -> float:
@@ -35,6 +37,34 @@ def positive(text: str) -> float:
     if not 0 < value < math.inf:
         raise argparse.ArgumentTypeError(f"wanted a positive number, got {text}")
     return value
+
+
+def add_import_options(parser: argparse.ArgumentParser) -> None:
+    """Add what an import may be asked for beside its rule."""
+    add = parser.add_argument
+    add("--input-scale", metavar="S", type=positive, help=INPUT_SCALE)
+    add("--input-bits", metavar="B", type=int, default=8, help="its width, signed (default 8)")
+    softmax = "ONNX: real (default) or ort-fused; the AP's own gives other integers (TFLite, too)"
+    add("--rule-softmax", choices=("real", "ort-fused", "ap"), help=softmax)
+    add("--rule-norm", choices=("real", "ap"), help="ONNX layer norms: real, or the AP's own")
+    until = "end a TFLite network at this tensor and leave what follows to the host (repeatable)"
+    add("--until", metavar="TENSOR", action="append", default=[], help=until)
+
+
+def options_of(args: argparse.Namespace) -> Options:
+    """What the command line asks of an import; raises `InputError`."""
+    from apsim.nn.importers.options import Options
+
+    return Options(
+        args.input_scale, args.input_bits, args.rule_softmax or "", args.rule_norm or "",
+        tuple(args.until),
+    )  # fmt: skip
+
+
+def options_asked_of(args: argparse.Namespace) -> Options | None:
+    """The same where anything is asked for; None elsewhere, without a look at the importers."""
+    plain = args.input_bits == 8 and args.input_scale is None
+    return None if plain and not args.rule_softmax and not args.rule_norm else options_of(args)
 
 
 def add_check_option(parser: argparse.ArgumentParser) -> None:
@@ -48,22 +78,24 @@ def add_check_option(parser: argparse.ArgumentParser) -> None:
 def held(args: argparse.Namespace) -> Held | None:
     """Hold the import of a network file against a reading of it; None for other models.
 
-    It is the import under the format's own rule that is held: what a file means is the
-    same under each.
+    It is the import under the file's own rules that is held: what a file means is the same
+    under each.
     """
     if args.no_import_check or Path(args.model).suffix not in FILES:
         return None
     from apsim.nn.judges.held import Held, hold
+    from apsim.report.bar import Working
 
     try:
-        imported = _imported(args, None)
+        imported = _imported(args, None, options_of(args).of_the_file)
     except ModelError as error:
         if args.rule is None:
             raise
         return Held(reason=str(error))
-    return hold(
-        args.model, imported.model, imported.origins, own=_own_or_none(args, imported.model)
-    )
+    with Working("holding the import against another reading"):
+        return hold(
+            args.model, imported.model, imported.origins, own=_own_or_none(args, imported.model)
+        )
 
 
 def _own_or_none(args: argparse.Namespace, model: Model) -> Case | None:
@@ -78,15 +110,20 @@ def told(args: argparse.Namespace) -> Held | None:
     found = held(args)
     if found is not None:
         print(shown_lines(found.line))
+        other = options_of(args).others
+        if other:
+            print(f"the run itself is under {other}, not under the file's own rule")
     return found
 
 
-def _imported(args: argparse.Namespace, rule: str | None) -> Imported:
+def _imported(
+    args: argparse.Namespace, rule: str | None, options: Options | None = None
+) -> Imported:  # fmt: skip
     from apsim.nn import importers
     from apsim.nn.zoo.sources import parse_shape
 
     return importers.read(
-        args.model, rule=rule, shape=parse_shape(args.shape), input_scale=args.input_scale
+        args.model, rule=rule, shape=parse_shape(args.shape), options=options or options_of(args)
     )
 
 
@@ -105,11 +142,13 @@ def answers(args: argparse.Namespace, model: Model) -> Answers | None:
     if args.against is None:
         return None
     from apsim.nn.judges import against, kinds
+    from apsim.report.bar import Working
 
     if args.bits is not None:
         raise InputError("--against judges the widths of the file: leave --bits out")
     kinds.require(args.against, args.model)
-    return against.ask(args.against, args.model, _own(args, model))
+    with Working(f"asking {args.against}"):
+        return against.ask(args.against, args.model, _own(args, model))
 
 
 def verdict(args: argparse.Namespace, given: Answers | None, run: Run) -> Verdict | None:

@@ -10,10 +10,11 @@ from __future__ import annotations
 
 import argparse
 import sys
-from collections.abc import Iterable, Sequence
+from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
-from apsim.errors import LutError, shown_lines
+from apsim.commands.options import add_csv, write_csv, wrote
+from apsim.errors import LutError, shown, shown_lines
 
 if TYPE_CHECKING:
     from apsim.lut.model import Lut
@@ -28,15 +29,18 @@ def add_parser(subparsers: argparse._SubParsersAction[argparse.ArgumentParser]) 
     )
     actions = parser.add_subparsers(metavar="ACTION", dest="action", required=True)
     listing = actions.add_parser("list", help="all LUTs that are known by name")
+    add_csv(listing, "the list")
     listing.set_defaults(run=_list)
     show = actions.add_parser("show", help="one LUT: its table, passes and what is proved of them")
     show.add_argument("lut", metavar="NAME", help="a LUT's name, or the path of its file")
     show.add_argument(
         "--kernel", action="store_true", help="print the Python that numba compiles for it"
     )
+    add_csv(show, "the passes")
     show.set_defaults(run=_show)
     check = actions.add_parser("check", help="prove LUT files sound by replaying their passes")
     check.add_argument("luts", metavar="FILE", nargs="*", help="files or names (default: all)")
+    add_csv(check, "what is proved of each")
     check.set_defaults(run=_check)
     _add_make(actions)
     _add_table(actions)
@@ -60,6 +64,7 @@ def _add_table(actions: argparse._SubParsersAction[argparse.ArgumentParser]) -> 
     add("--out-zero", type=int, default=0, help="zero point of the output (default 0)")
     add("--method", choices=("grouped", "tree", "prefix"), help="how passes are found")
     add("--count", action="store_true", help="only how many passes there are")
+    add_csv(table, "the passes")
     table.set_defaults(run=_table)
 
 
@@ -86,6 +91,7 @@ def _list(args: argparse.Namespace) -> int:
         one = lut.find(name)
         rows.append((name, " ".join(one.columns), str(len(one.passes)), one.walk, one.about))
     _print_table(rows)
+    write_csv(args.csv, [dict(zip(rows[0], row, strict=True)) for row in rows[1:]])
     return 0
 
 
@@ -94,6 +100,7 @@ def _table(args: argparse.Namespace) -> int:
     from apsim.lut.curves import CURVES, Curve, tabulated
     from apsim.lut.word_table import word_table
     from apsim.ops.table import patterns_of
+    from apsim.report.bar import Working
 
     if args.function == "list":
         print("\n".join(CURVES))
@@ -104,8 +111,11 @@ def _table(args: argparse.Namespace) -> int:
     patterns = patterns_of(
         tabulated(what, source.values, target.lowest, target.highest), source, target
     )
-    found = word_table(patterns, target.width, args.method)
+    with Working("seeking passes"):
+        found = word_table(patterns, target.width, args.method)
     print(str(found).splitlines()[0] if args.count else found)
+    numbered = enumerate(found.passes, 1)
+    write_csv(args.csv, [{"pass": number, **vars(one)} for number, one in numbered])
     return 0
 
 
@@ -115,7 +125,17 @@ def _show(args: argparse.Namespace) -> int:
 
     one = lut.find(args.lut)
     print(_kernel(one) if args.kernel else shown_lines(f"{one}\n\n{proved(one)}"))
+    write_csv(args.csv, [_pass_row(one, number) for number in range(len(one.passes))])
     return 0
+
+
+def _pass_row(one: Lut, number: int) -> dict[str, object]:
+    """A pass by columns: what the key wants, and what is written; nothing where masked."""
+    step = one.passes[number]
+    key, write = (dict(bits) for bits in (step.key, step.write))
+    row: dict[str, object] = {"pass": number + 1}
+    row |= {f"key_{column}": key.get(column) for column in one.columns}
+    return row | {f"write_{column}": write.get(column) for column in one.columns}
 
 
 def _kernel(one: Lut) -> str:
@@ -140,12 +160,16 @@ def _kernel(one: Lut) -> str:
 def _check(args: argparse.Namespace) -> int:
     from apsim import lut
 
-    codes = [_check_one(name) for name in args.luts or lut.names()]
-    print(f"{codes.count(0)} of {len(codes)} LUTs are sound")
-    return max(codes)
+    names = args.luts or lut.names()
+    found = [_check_one(name) for name in names]
+    print(f"{sum(not code for code, _ in found)} of {len(found)} LUTs are sound")
+    rows = zip(names, found, strict=True)
+    write_csv(args.csv, [{"LUT": name, "code": code, "said": said} for name, (code, said) in rows])
+    return max(code for code, _ in found)
 
 
-def _check_one(name: str) -> int:
+def _check_one(name: str) -> tuple[int, str]:
+    """The exit code, and what is proved, or wrong."""
     from apsim import lut
     from apsim.lut.check import Unsound
     from apsim.lut.compiler import prove_minimal
@@ -157,13 +181,13 @@ def _check_one(name: str) -> int:
         lonely = lut.droppable(one)
     except Unsound as error:
         print(shown_lines(f"apsim: unsound: {error}"), file=sys.stderr)
-        return 1
+        return 1, str(error)
     except LutError as error:
         print(shown_lines(f"apsim: error: {error}"), file=sys.stderr)
-        return 2
-    idle = f"; pass {lonely[0]} can be dropped" if lonely else ""
-    print(f"{name}: {proved(one)}{idle}")
-    return 0
+        return 2, str(error)
+    said = proved(one) + (f"; pass {lonely[0]} can be dropped" if lonely else "")
+    print(shown(f"{name}: {said}"))
+    return 0, said
 
 
 def _make(args: argparse.Namespace) -> int:
@@ -171,14 +195,16 @@ def _make(args: argparse.Namespace) -> int:
     from apsim.lut.compiler import solve
     from apsim.lut.draw import proved
     from apsim.lut.write import to_toml
+    from apsim.report.bar import Working
 
     spec, outputs = _read_spec(args)
-    made = solve(spec, outputs, minimal=args.minimal)
+    with Working("seeking passes"):
+        made = solve(spec, outputs, minimal=args.minimal)
     if args.output is None:
         print(to_toml(made), end="")
         return 0
     write_text(args.output, to_toml(made))
-    print(f"wrote {args.output}: {proved(made)}")
+    wrote(args.output, f": {proved(made)}")
     return 0
 
 
@@ -197,20 +223,14 @@ def _read_spec(args: argparse.Namespace) -> tuple[Lut, tuple[str, ...]]:
 
 
 def _print_table(rows: Sequence[Sequence[str]]) -> None:
-    if sys.stdout.isatty():
-        _print_rich(rows[0], rows[1:])
-    else:
-        widths = [max(map(len, column)) for column in zip(*rows, strict=True)]
-        for row in rows:
-            cells = (cell.ljust(width) for cell, width in zip(row, widths, strict=True))
-            print("  ".join(cells).rstrip())
-
-
-def _print_rich(header: Sequence[str], rows: Iterable[Sequence[str]]) -> None:
-    from rich.console import Console
     from rich.table import Table
 
-    table = Table(*header, header_style="bold")
-    for row in rows:
+    from apsim.report.screen import screen
+
+    table = Table(*rows[0], header_style="bold")
+    for row in rows[1:]:
         table.add_row(*row)
-    Console().print(table)
+    console = screen()
+    if not console.is_terminal:
+        console.width = 2 * console.width  # a line for each, what is said of it included
+    console.fit(table)

@@ -7,14 +7,17 @@ spellings of before go on working and are shown nowhere.
 from __future__ import annotations
 
 import argparse
+import os
 from typing import TYPE_CHECKING, Any
 
+from apsim.errors import shown
+
 if TYPE_CHECKING:
-    from collections.abc import Mapping, Sequence
+    from collections.abc import Callable, Mapping, Sequence
 
 __all__ = [
     "KINDS", "add_also", "add_array", "add_chip", "add_csv", "add_json", "add_output",
-    "add_technology", "add_wide", "flat", "write_csv",
+    "add_technology", "add_wide", "flat", "write_csv", "write_json", "write_text", "wrote",
 ]  # fmt: skip
 
 KINDS = ("1d", "2d", "2d-seg", "2d-tc", "2d-seg-tc")
@@ -69,15 +72,34 @@ def add_also(parser: argparse.ArgumentParser, spelling: str, name: str, **how: A
     )
 
 
+def wrote(path: str | os.PathLike[str], note: str = "") -> None:
+    """Say that a file is there, its name as data."""
+    print(shown(f"wrote {os.fspath(path)}{note}"))
+
+
+def write_json(path: str | None, value: Callable[[], Any]) -> None:
+    """Write the whole result, if a file is wanted, and say so."""
+    if path is not None:
+        from apsim import files
+
+        files.write_json(path, value())
+        wrote(path)
+
+
+def write_text(path: str | None, text: Callable[[], str]) -> None:
+    """Write a text, if a file is wanted, and say so."""
+    if path is not None:
+        from apsim import files
+
+        files.write_text(path, text())
+        wrote(path)
+
+
 def write_csv(path: str | None, rows: Sequence[Mapping[str, Any]]) -> None:
     """Write a line for each row, if a file is wanted, and say so."""
-    if path is None:
-        return
-    from apsim.files import write_text
     from apsim.report.cost.files import as_csv
 
-    write_text(path, as_csv([flat(row) for row in rows]))
-    print(f"wrote {path}")
+    write_text(path, lambda: as_csv([flat(row) for row in rows]))
 
 
 def flat(row: Mapping[str, Any]) -> dict[str, Any]:

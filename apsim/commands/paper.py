@@ -11,7 +11,14 @@ import argparse
 from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
-from apsim.commands.options import add_csv, add_json, add_wide, write_csv
+from apsim.commands.options import (
+    add_csv,
+    add_json,
+    add_wide,
+    write_csv,
+    write_json,
+    write_text,
+)  # fmt: skip
 
 if TYPE_CHECKING:
     from rich.table import Table
@@ -21,8 +28,6 @@ if TYPE_CHECKING:
     from apsim.report.screen import Screen
 
 __all__ = ["add_parser"]
-
-WIDE = 140
 
 
 def add_parser(subparsers: argparse._SubParsersAction[argparse.ArgumentParser]) -> None:
@@ -45,22 +50,21 @@ def add_parser(subparsers: argparse._SubParsersAction[argparse.ArgumentParser]) 
 
 
 def _run(args: argparse.Namespace) -> int:
-    from apsim.files import require_writable, write_json, write_text
+    from apsim.files import require_writable
+    from apsim.report.bar import Working
     from apsim.report.paper.reproduce import reproduce
 
     require_writable(args.html, args.json, args.csv)
-    rows = reproduce()
+    with Working("tables"):
+        rows = reproduce()
     executed = _execute() if args.executed else None
     _show(rows)
     data, drawn = _figures(args) if args.json or args.html else ({}, {})
     if args.html:
         from apsim.report.paper.page import paper_page
 
-        write_text(args.html, paper_page(rows, drawn, executed))
-        print(f"wrote {args.html}")
-    if args.json:
-        write_json(args.json, _as_json(rows, data, executed))
-        print(f"wrote {args.json}")
+        write_text(args.html, lambda: paper_page(rows, drawn, executed))
+    write_json(args.json, lambda: _as_json(rows, data, executed))
     write_csv(args.csv, [row.as_dict() for row in rows.values()])
     held = all(row.holds for row in rows.values()) and (executed is None or executed.holds)
     return 0 if held else 1
@@ -70,20 +74,22 @@ def _execute() -> Executed:
     """Execute, and show what was counted."""
     from rich.table import Table
 
+    from apsim.report.bar import Working
     from apsim.report.paper.executed import NAMES, execute
 
-    executed = execute()
+    with Working("executing"):
+        executed = execute()
     table = Table(*NAMES, title="executed", title_justify="left")
     for row in executed.rows():
         table.add_row(*row)
-    _console().print(table)
+    _console().fit(table)
     return executed
 
 
 def _console() -> Screen:
     from apsim.report.screen import screen
 
-    return screen(WIDE)
+    return screen()
 
 
 def _show(rows: Mapping[str, Reproduced]) -> None:

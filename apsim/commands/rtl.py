@@ -16,7 +16,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from apsim.commands.debug import add_target, wanted
-from apsim.commands.options import add_technology
+from apsim.commands.options import add_technology, write_json, wrote
 from apsim.errors import InputError, shown
 
 if TYPE_CHECKING:
@@ -73,15 +73,15 @@ def _export(args: argparse.Namespace) -> int:
     with _folder(args) as folder:
         write(made, folder)
         if args.output:
-            print(f"wrote {folder} ({made.expected.counts}; {made.clocks} clocks)")
+            wrote(folder, f" ({made.expected.counts}; {made.clocks} clocks)")
         if not made.expected.whole and not args.end_only:
             _warn("a trace of every clock is above 16 MiB: only the end is compared")
         outcomes = _simulate(args, made, folder) if args.simulate else []
         for outcome in outcomes:
             _show(made, outcome)
         if args.trace:
-            print(f"wrote {folder / 'ap.vcd'}")
-    _write_json(args, _as_json(made, outcomes))
+            wrote(folder / "ap.vcd")
+    write_json(args.json, lambda: _as_json(made, outcomes))
     return 0 if all(outcome.passed for outcome in outcomes) else 1
 
 
@@ -98,6 +98,7 @@ def _refuse_idle(args: argparse.Namespace) -> None:
 
 
 def _simulate(args: argparse.Namespace, made: Export, folder: Path) -> list[Outcome]:
+    from apsim.report.bar import Working
     from apsim.rtl.simulate import LONG, choose, expected_seconds, simulate
 
     try:
@@ -109,7 +110,8 @@ def _simulate(args: argparse.Namespace, made: Export, folder: Path) -> list[Outc
         if (seconds := expected_seconds(name, made)) > LONG:
             size = f"{made.load.rows} rows in {made.code.segments} segments"
             _warn(f"{size}: {name} builds and runs for about {seconds:.0f} s")
-    return [simulate(folder, name, repeat=args.repeat, waves=args.trace) for name in names]
+    with Working(f"running {', '.join(names)}"):
+        return [simulate(folder, name, repeat=args.repeat, waves=args.trace) for name in names]
 
 
 def _warn(text: str) -> None:
@@ -221,20 +223,14 @@ def _as_json(made: Export, outcomes: list[Outcome]) -> dict[str, Any]:
     }
 
 
-def _write_json(args: argparse.Namespace, value: dict[str, Any]) -> None:
-    from apsim.files import write_json
-
-    if args.json:
-        write_json(args.json, value)
-        print(f"wrote {args.json}")
-
-
 def _area(args: argparse.Namespace) -> int:
     from dataclasses import asdict
 
+    from apsim.report.bar import Working
     from apsim.rtl.area import CAVEATS, areas
 
-    found = list(areas(64 if args.rows is None else args.rows, args.columns))
+    with Working("synthesising"):
+        found = list(areas(64 if args.rows is None else args.rows, args.columns))
     first = found[0]
     print(f"yosys, {first.rows} rows x {first.columns} columns:")
     for area in found:
@@ -246,7 +242,8 @@ def _area(args: argparse.Namespace) -> int:
     for caveat in CAVEATS:
         print(f"  {caveat}")
     areas_of = [asdict(area) for area in found]
-    _write_json(args, {"schema": "apsim.rtl.areas/1", "areas": areas_of, "caveats": CAVEATS})
+    whole = {"schema": "apsim.rtl.areas/1", "areas": areas_of, "caveats": CAVEATS}
+    write_json(args.json, lambda: whole)
     return 0
 
 
@@ -266,7 +263,7 @@ def _prove(args: argparse.Namespace) -> int:
         proofs = [_prove_table(table, folder) for table in tables]
         if operation in OPERATIONS:
             proofs.append(_prove_operation(args, operation, folder))
-    _write_json(args, {"schema": "apsim.rtl.proofs/1", "proofs": proofs})
+    write_json(args.json, lambda: {"schema": "apsim.rtl.proofs/1", "proofs": proofs})
     return 0 if all(proof["holds"] for proof in proofs) else 1
 
 
@@ -293,13 +290,15 @@ def _prove_table(name: str, folder: Path) -> dict[str, Any]:
 
 def _prove_operation(args: argparse.Namespace, name: str, folder: Path) -> dict[str, Any]:
     from apsim.debug.targets import OPERATIONS
+    from apsim.report.bar import Working
     from apsim.rtl.prove import prove_operation
 
     known = OPERATIONS[name]
     words = (4 if name == "reduce" else 1) if args.rows is None else args.rows
     bits = BITS.get(name, 8) if args.bits is None else args.bits
     function = known.build(bits, words, args.ap)
-    proof = prove_operation(name, function, [known.shape(words)] * len(known.operands), folder)
+    with Working(f"proving {name}"):
+        proof = prove_operation(name, function, [known.shape(words)] * len(known.operands), folder)
     what = f"{name}, {bits} bits, {words} word{'s' * (words > 1)}, {args.ap}"
     return _told(f"{what}: {function.program.counts()}, all operands", proof, "")
 

@@ -11,7 +11,7 @@ import argparse
 from typing import TYPE_CHECKING, Any
 
 from apsim.commands import judging
-from apsim.commands.judging import INPUT_SCALE, add_check_option, positive
+from apsim.commands.judging import add_check_option
 from apsim.commands.options import (
     KINDS,
     add_array,
@@ -21,6 +21,8 @@ from apsim.commands.options import (
     add_output,
     add_wide,
     write_csv,
+    write_json,
+    wrote,
 )  # fmt: skip
 from apsim.errors import InputError
 
@@ -34,7 +36,6 @@ if TYPE_CHECKING:
 __all__ = ["add_chip_options", "add_parser", "chip_of"]
 
 JUDGES = ("onnxruntime", "onnxruntime-plain", "reference", "litert")
-WIDE = 180
 
 
 def add_parser(subparsers: argparse._SubParsersAction[argparse.ArgumentParser]) -> None:
@@ -43,7 +44,7 @@ def add_parser(subparsers: argparse._SubParsersAction[argparse.ArgumentParser]) 
         "run", help="run a quantized network on emulated APs", description=__doc__.split("\n")[0]
     )
     add = parser.add_argument
-    known = "digits (default), a network of the literature such as resnet50, or a file"
+    known = "digits (default), digits-vit, a network of the literature such as resnet50, or a file"
     add("model", metavar="MODEL", nargs="?", default="digits", help=known)
     add("--images", metavar="N", type=int, help="how many images (default: 16 digits, else 1)")
     add("--input", metavar="FILE", help="inputs [N, ...] from an .npy or .npz file")
@@ -52,7 +53,7 @@ def add_parser(subparsers: argparse._SubParsersAction[argparse.ArgumentParser]) 
     add("--bits", metavar="B", help="widths: 8, 8,4,8 or hawq:latency_0.5")
     add("--rule", metavar="R", help="requantization rule (default: the model's own)")
     add("--shape", metavar="N,C,H,W", help="the input's shape, where an ONNX file leaves axes open")
-    add("--input-scale", metavar="S", type=positive, help=INPUT_SCALE)
+    judging.add_import_options(parser)
     where = "who turns sums into activations: the host (default), or the AP in counted passes"
     add("--requant", choices=("host", "ap"), default="host", help=where)
     add("--seed", metavar="S", type=int, default=0, help="seed of random weights and images")
@@ -124,7 +125,7 @@ def _run(args: argparse.Namespace) -> int:
     chip = chip_of(args)
     model = sources.model(
         args.model, bits=args.bits, rule=args.rule, seed=args.seed,
-        shape=sources.parse_shape(args.shape), input_scale=args.input_scale,
+        shape=sources.parse_shape(args.shape), options=judging.options_asked_of(args),
     )  # fmt: skip
     if model.states:
         return _streamed(args, model, chip)
@@ -159,7 +160,7 @@ def _streamed(args: argparse.Namespace, model: Model, chip: Chip) -> int:
     held = judging.told(args)
     if held is not None and not held.passed:
         return 1
-    with Bar(model, len(steps)) as bar:
+    with Bar(model, len(steps), chip) as bar:
         done = streaming.run(
             model, steps, chip, state=state, check=args.check, watcher=bar,
             keep="all" if args.tensors else "outputs",
@@ -168,34 +169,37 @@ def _streamed(args: argparse.Namespace, model: Model, chip: Chip) -> int:
     _write(done.run, args, held)
     if args.state:
         streaming.write_state(args.state, model, done.state)
-        print(f"wrote {args.state}")
+        wrote(args.state)
     return 0 if done.run.passed else 1
 
 
 def _stream(args: argparse.Namespace) -> int:
     """Batch after batch at the widths that each budget allows."""
     from apsim.cost.technology import technology
-    from apsim.files import write_json
     from apsim.nn import schedule
     from apsim.nn.zoo import calibration, sources
-    from apsim.report.run.schedule import schedule_json, schedule_lines, schedule_table
+    from apsim.report.bar import Working
+    from apsim.report.run import schedule as shown
     from apsim.report.screen import screen
 
-    for option in ("bits", "images", "output", "csv", "against", "checkpoint", "resume"):
+    for option in ("bits", "images", "output", "against", "checkpoint", "resume"):
         if getattr(args, option) is not None:
             raise InputError(f"--schedule goes without --{option}: the schedule says it")
     planned = schedule.read_schedule(args.schedule)
     model = sources.model(args.model, rule=args.rule, seed=args.seed)
     images = calibration.test_images(model, args.input)
-    took = tuple(
-        schedule.stream(model, planned, images, lambda: chip_of(args), technology("sram"),
-                        check=args.check)
-    )  # fmt: skip
-    screen(WIDE).print(schedule_table(model, took))
-    print("\n".join(schedule_lines(took)))
-    if args.json:
-        write_json(args.json, schedule_json(model, took))
-        print(f"wrote {args.json}")
+    took = []
+    with Working("images", sum(batch.images for batch in planned.batches)) as bar:
+        for one in schedule.stream(
+            model, planned, images, lambda: chip_of(args), technology("sram"), check=args.check
+        ):
+            took.append(one)
+            bar.advance(one.batch.images)
+    screen().fit(shown.schedule_table(model, took), shown.DROPPED)
+    print("\n".join(shown.schedule_lines(took)))
+    whole = shown.schedule_json(model, took)
+    write_json(args.json, lambda: whole)
+    write_csv(args.csv, whole["batches"])
     return 0 if all(one.passed for one in took) else 1
 
 
@@ -207,7 +211,7 @@ def _watched(
     from apsim.report.run.progress import Bar
 
     save = args.checkpoint or args.resume
-    with Bar(model, len(next(iter(x.values())))) as bar:
+    with Bar(model, len(next(iter(x.values()))), chip) as bar:
         try:
             return runtime.run(
                 model, x, chip, labels=labels, check=args.check, watcher=bar,
@@ -219,11 +223,11 @@ def _watched(
 
 
 def _show(run: Run) -> None:
-    from apsim.report.run.tables import run_lines, run_table
+    from apsim.report.run.tables import DROPPED, run_lines, run_table
     from apsim.report.screen import screen
 
-    console = screen(WIDE)
-    console.print(run_table(run, short=console.width < WIDE))
+    console = screen()
+    console.fit_one(lambda short: run_table(run, short=short), DROPPED)
     for line in run_lines(run):
         console.say(line)
 
@@ -231,14 +235,11 @@ def _show(run: Run) -> None:
 def _write(
     run: Run, args: argparse.Namespace, held: Held | None = None, verdict: Verdict | None = None
 ) -> None:
-    from apsim.files import write_json
     from apsim.report.run.tables import run_json
 
     if args.output:
         _save_outputs(run, args.output, args.tensors)
-    if args.json:
-        write_json(args.json, {**run_json(run), **judging.as_json(held, verdict)})
-        print(f"wrote {args.json}")
+    write_json(args.json, lambda: {**run_json(run), **judging.as_json(held, verdict)})
     write_csv(args.csv, run.table())
 
 
@@ -246,9 +247,12 @@ def _save_outputs(run: Run, path: str, tensors: bool) -> None:
     import numpy as np
 
     from apsim.files import replacing
+    from apsim.nn.model.inputs import in_file
 
     names = run.tensors if tensors else run.model.outputs
     arrays: dict[str, Any] = {name: run.tensors[name] for name in names}
+    if not run.model.states:
+        arrays = {name: in_file(run.model, name, values) for name, values in arrays.items()}
     with replacing(path) as stream:
         np.savez_compressed(stream, **arrays)
-    print(f"wrote {path}")
+    wrote(path)

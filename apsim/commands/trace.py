@@ -14,6 +14,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from apsim.commands.debug import add_target, wanted
+from apsim.commands.options import wrote
 from apsim.errors import InputError
 
 if TYPE_CHECKING:
@@ -85,9 +86,12 @@ def is_whole_network(args: argparse.Namespace) -> bool:
 def _write_network(args: argparse.Namespace) -> None:
     from apsim.debug.networks import write_timeline
     from apsim.files import replacing
+    from apsim.report.bar import Working
 
-    with replacing(args.perfetto) as stream:
-        note = write_timeline(stream, args.target[0], args.ap)
+    with replacing(args.perfetto) as stream, Working("layers") as bar:
+        note = write_timeline(
+            stream, args.target[0], args.ap, lambda many: bar.turn("layers", many)
+        )
     _say(args.perfetto, note)
 
 
@@ -145,4 +149,4 @@ def _limits(session: Session, args: argparse.Namespace) -> Limits:
 
 
 def _say(name: str, note: str) -> None:
-    print(f"wrote {name}{f' ({note})' if note else ''}")
+    wrote(name, f" ({note})" if note else "")

@@ -102,8 +102,8 @@ def _layer(network: Model, name: str | None) -> Layer:
 
 def image_of(network: Model) -> Integers:
     """One real image where the network has some, else seeded random integers in range."""
-    if network.name == "digits":
-        return real.quantize(network, datasets.digits().images[:1])
+    if network.name in datasets.OWNERS:
+        return real.quantize(network, datasets.test(network.name).images[:1])
     tensor = network.tensors[network.input]
     generator = np.random.default_rng(0)
     low, high, shape = tensor.lo, tensor.hi, (1, *tensor.shape)

@@ -6,6 +6,7 @@ was told; lengths are the counts of the executed programs.
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from typing import BinaryIO
 
 import numpy as np
@@ -52,15 +53,20 @@ class _Clocked(Chip):
         return self.began
 
 
-def write_timeline(stream: BinaryIO, model: str, ap: str) -> str:
+def write_timeline(
+    stream: BinaryIO, model: str, ap: str,
+    begin: Callable[[int], Callable[[], None]] = lambda layers: lambda: None,
+) -> str:  # fmt: skip
     """Run one image through a network and write its timeline; gives what was left out.
 
-    Raises `ApsimError` where a layer differs from its exact twin.
+    `begin` is told how many layers there are, and gives what is called after each.  Raises
+    `ApsimError` where a layer differs from its exact twin.
     """
     network = load(model)
     chip = _Clocked(design_of(cost.chip("lr")), ap=ap, literal=True)
     chip.timeline, chip.free = Timeline(stream, f"{network.name}, one image, {ap} AP"), {}
     tensors = dict(exact.checked_inputs(network, image_of(network)))
+    layer_done = begin(len(network.layers))
     for layer in network.layers:
         start, before = chip.wait(), chip.counts
         output = execute(network, layer, tensors, chip).output
@@ -69,5 +75,6 @@ def write_timeline(stream: BinaryIO, model: str, ap: str) -> str:
         tensors[layer.output] = output
         if length := chip.wait() - start:
             chip.timeline.layer(Slice(layer.name, "layer", start, length, chip.counts - before))
+        layer_done()
     chip.timeline.close()
     return chip.timeline.note

@@ -71,7 +71,7 @@ def _search(point: dict[str, Any]) -> _Tried:
     from apsim import cost, nn
     from apsim.nn import search
     from apsim.nn.rules import scales
-    from apsim.nn.zoo import calibration, sources, synthetic
+    from apsim.nn.zoo import calibration, datasets, sources, synthetic
 
     model = sources.model(point["model"])
     if point["model"] in synthetic.network_names():
@@ -80,11 +80,12 @@ def _search(point: dict[str, Any]) -> _Tried:
     seen = calibration.test_images(model, None) if chosen_on is None else chosen_on
     bench = search.Bench(
         model, seen, lambda: nn.Chip.preset(point["chip"], ap=point["ap"], engine="fused"),
-        cost.technology(point["technology"]), check="all" if model.name == "digits" else "sample",
+        cost.technology(point["technology"]),
+        check="all" if model.name in datasets.OWNERS else "sample",
     )  # fmt: skip
     judge = None if chosen_on is None else search.Judge(model, chosen_on, "kl", WIDTHS[-1])
     losses = _losses(model, chosen_on)
-    known = tuple(layer.name for layer in model.weighted)
+    known = tuple(layer.name for layer in model.fluid)
     costs = bench.costs(WIDTHS).only(tuple(losses.losses))
     space = search.Space(known, losses.losses, costs, "energy", losses.ties, WIDTHS[-1])
     return _Tried(space, search.candidates(space, "additive", judge), bench)

@@ -122,7 +122,7 @@ def norm_quotient(size: int, centred: bool = True) -> int:
     """
     factor = size - centred
     least = max(math.isqrt(factor), 1)
-    most = math.isqrt(factor * (64 * (least + 1)) ** 2) // least + 1
+    most = math.isqrt(factor * (64 * (least + 1)) ** 2) // least
     return max(most.bit_length(), MAGNITUDE + 2)
 
 
@@ -138,9 +138,9 @@ def layer_norm(
 ) -> Function:
     """Layer norm s8 [groups, size] of signed words [groups, size] of `bits` bits.
 
-    `size` is a power of two, else `InputError`; options as those of `softmax`.
+    Options as those of `softmax`.  A size of many digits (`ops.constants`) takes more passes.
     """
-    at, block = _Norm(bits, _levels("layer norm", size), True), ops.Groups(groups, size)
+    at, block = _Norm(bits, size, True), ops.Groups(groups, size)
     shared = _Shared(block, ApKind.named(kind), broadcast)
     whole = (
         ops.populate("A")
@@ -150,21 +150,21 @@ def layer_norm(
         + shared.total("P", 2 * bits)
         + ops.clear("G")
         + ops.square("T", "G")
-        + ops.copy("P", "VP", clean=True)
+        + ops.constant_multiple(size, "P", "V0", carry="C")
         + ops.subtract("GV", "V", borrow="C")
         + ops.clear("C", "P", "D")
         + ops.square_root("V", "R", carry="C")
         + ops.at_least_one("R")
         + shared.broadcast("T", "M")
         + shared.broadcast("R", "Z")
-        + ops.copy("U", "BU", clean=True)
+        + ops.constant_multiple(size, "U", "B", carry="C")
         + ops.subtract("M", "B", borrow="I")
         + ops.negate_where("I", "B", carry="C")
         + ops.clear("C", "V0")
         + ops.copy("B", "NB", clean=True)
         + _quotient()
     )
-    return _function("layer norm", at.layout(size), shared, whole, _signed_result(), clear)
+    return _function("layer norm", at.layout(), shared, whole, _signed_result(), clear)
 
 
 @on_any_kind
@@ -178,7 +178,7 @@ def rms_norm(
     clear: bool = False,
 ) -> Function:
     """Root mean square norm s8 [groups, size] of signed words of `bits` bits; as `layer_norm`."""
-    at, block = _Norm(bits, _levels("RMS norm", size), False), ops.Groups(groups, size)
+    at, block = _Norm(bits, size, False), ops.Groups(groups, size)
     shared = _Shared(block, ApKind.named(kind), broadcast)
     whole = (
         ops.populate("A")
@@ -186,21 +186,15 @@ def rms_norm(
         + ops.negate_where("I", "U", carry="C")
         + ops.square("U", "S")
         + shared.total("P", 2 * bits)
-        + ops.copy("P", "VP", clean=True)
+        + ops.constant_multiple(size, "P", "V0", carry="NC")
         + ops.clear("C", "P", "D")
         + ops.square_root("V", "R", carry="C")
         + ops.at_least_one("R")
         + shared.broadcast("R", "Z")
-        + ops.copy("U", "NU", clean=True)
+        + ops.constant_multiple(size, "U", "NU", carry="C")
         + _quotient()
     )
-    return _function("RMS norm", at.layout(size), shared, whole, _signed_result(), clear)
-
-
-def _levels(name: str, size: int) -> int:
-    if size < 1 or size & (size - 1):
-        raise InputError(f"{name}: wanted groups of a power of two of words, got {size}")
-    return size.bit_length() - 1
+    return _function("RMS norm", at.layout(), shared, whole, _signed_result(), clear)
 
 
 def _quotient() -> Operation:
@@ -211,13 +205,22 @@ def _quotient() -> Operation:
 
 @dataclass(frozen=True)
 class _Norm:
-    """Where the words of a norm lie: `bits` bits, groups of 2**levels, with a mean or without."""
+    """Where the words of a norm lie: `bits` bits, groups of `size`, with a mean or without."""
 
     bits: int
-    levels: int
+    size: int
     centred: bool
 
-    def layout(self, size: int) -> Layout:
+    def __post_init__(self) -> None:
+        if self.size < 1:
+            raise InputError(f"a norm: wanted groups of one word at least, got {self.size}")
+
+    @property
+    def wide(self) -> int:
+        """Bits of a sum of as many words as a group has."""
+        return self.bits + (self.size - 1).bit_length()
+
+    def layout(self) -> Layout:
         """A words (U their pattern), T their sum, P squares (S) and their sum, D what is added,
         G the square of the sum (begins where D is dead), V the variance, R its root, M and Z
         what is broadcast, B the centred word, I its sign, N and Q the division.
@@ -225,8 +228,8 @@ class _Norm:
         Columns of P, D and V are used again: the carry has to be cleared twice, and a write
         clears as many columns as one wants.  R and Q are preset and may stand anywhere.
         """
-        at, wide, sums = _Columns(), self.bits + self.levels, 2 * self.bits + self.levels
-        n, q = wide - self.centred, norm_quotient(size, self.centred)
+        at, wide, sums = _Columns(), self.wide, self.bits + self.wide
+        n, q = wide - self.centred, norm_quotient(self.size, self.centred)
         a = at.take("A", self.bits, "o" if self.centred else "s")
         p, v = at.take("P", sums), at.take("V0", 2 * wide)
         d = at.take("D", 2 * wide if self.centred else sums)
@@ -236,7 +239,6 @@ class _Norm:
             Field("AI", a[-1], 1),
             Field("S", p.column, 2 * self.bits),
             Field("V", v.column, 2 * n),
-            Field("VP", v[self.levels], sums),
         ]
         rest = self._of_mean(at, p, v, d, q) if self.centred else self._plain(at, p, v, q)
         result = next(field for field in rest if field.name == "Q")
@@ -244,7 +246,7 @@ class _Norm:
         return Layout.of(a, p, v, d, c, i, r, *rest, *parts, overlap=True)
 
     def _of_mean(self, at: _Columns, p: Field, v: Field, d: Field, q: int) -> list[Field]:
-        wide = self.bits + self.levels
+        wide = self.wide
         t, b = at.take("T", wide), at.take("B", wide)
         number = at.again("N", q + wide - 1, v)
         return [
@@ -252,15 +254,16 @@ class _Norm:
             Field("TU", t.column, self.bits),
             Field("G", d.column, 2 * wide),
             Field("GV", d.column, 2 * wide - 2),
-            Field("BU", b[self.levels], self.bits),
             Field("NB", number[MAGNITUDE - 1], wide),
         ]  # fmt: skip
 
     def _plain(self, at: _Columns, p: Field, v: Field, q: int) -> list[Field]:
-        wide = self.bits + self.levels
-        number = at.take("N", q + wide)
-        under = Field("NU", number[MAGNITUDE - 1 + self.levels], self.bits)
-        return [number, under, at.again("Z", wide, p), at.again("Q", q, v)]
+        number = at.take("N", q + self.wide)
+        parts = [
+            Field("NC", number.column, 1),  # the carry of a product before N is wanted
+            Field("NU", number[MAGNITUDE - 1], self.wide),
+        ]
+        return [number, *parts, at.again("Z", self.wide, p), at.again("Q", q, v)]
 
 
 class _Columns:

@@ -234,7 +234,9 @@ def _normalized(build: Callable[..., Function], counts: Normal) -> Entry:
 
     def terms(ap: str, p: Params) -> Terms:
         found = counts(ap, p)
-        return {"normalization": found.rest, "broadcast": found.broadcast}
+        return {
+            "normalization": found.rest, "word_moves": found.moves, "broadcast": found.broadcast,
+        }  # fmt: skip
 
     return _entry(
         lambda ap, p: build(**options(p), kind=ap, clear=bool(p.get("dirty"))),
@@ -243,7 +245,7 @@ def _normalized(build: Callable[..., Function], counts: Normal) -> Entry:
         terms,
         _clear,
         "G",
-        lambda p: ("normalization", "broadcast"),
+        lambda p: ("normalization", "word_moves", "broadcast"),
     )
 
 

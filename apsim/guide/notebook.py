@@ -14,6 +14,9 @@ from apsim.guide import Block, Page
 
 __all__ = ["notebook"]
 
+HERE = "{sys.executable} -m apsim "
+"""The command of the kernel's own environment, whatever else is on the path."""
+
 
 def notebook(page: Page) -> str:
     """The notebook as JSON text; raises `MissingExtra` without nbformat (extra notebook)."""
@@ -47,8 +50,8 @@ def _source(block: Block) -> str:
     if block.language == "python":
         return _without_prompts(block.text)
     if block.language == "console":
-        lines = block.text.splitlines()
-        return "\n".join(f"!{line[2:]}" for line in lines if line.startswith("$ "))
+        lines = [line[2:] for line in block.text.splitlines() if line.startswith("$ ")]
+        return "\n".join(["import sys", *(f"!{line.replace('apsim ', HERE)}" for line in lines)])
     first, _, rest = block.text.partition("\n")
     if block.language in ("toml", "csv") and first.startswith("# "):
         return f"%%writefile {first[2:]}\n{rest}".rstrip()

@@ -36,6 +36,7 @@ from apsim.nn.model import (
     Requantize,
     Reshape,
     Softmax,
+    Steps,
     Sum,
     Table,
     Transpose,
@@ -139,6 +140,8 @@ def _four(padding: Padding) -> tuple[int, int, int, int]:
 def linear(x: npt.ArrayLike, weights: npt.ArrayLike, bias: npt.ArrayLike = 0) -> Integers:
     """Multiply the last axis of x [..., I] with weights [O, I]; gives [..., O].
 
+    `bias` is one number, one for each output, or one for each place of the output.
+
     >>> linear([[1, 2]], [[3, 4], [5, 6]], bias=[0, 100]).tolist()
     [[11, 117]]
     """
@@ -212,6 +215,9 @@ def activations(model: Model, layer: Layer, acc: Integers) -> Integers:
         return rules.finish(
             rules.divide(acc, requant, window_counts(layer, height, width)), requant
         )
+    if isinstance(layer, Interpolate):
+        parts = np.array([layer.grid[0] * layer.grid[1]])
+        return rules.finish(rules.divide(acc, requant, parts), requant)
     q = rules.scale(acc, requant, axis=-1 if isinstance(layer, Linear) else 1)
     return rules.finish(np.maximum(q, 0) if getattr(layer, "relu", False) else q, requant)
 
@@ -312,6 +318,16 @@ def _table(model: Model, layer: Table, inputs: list[Integers]) -> Integers:
     return layer.values.astype(np.int64)[which, inputs[0] - model.tensors[layer.inputs[0]].lo]
 
 
+def _steps(model: Model, layer: Steps, inputs: list[Integers]) -> Integers:
+    which = np.broadcast_to(layer.which, model.tensors[layer.output].shape or (1,))
+    found = np.zeros(inputs[0].shape, np.int64)
+    for line, (breaks, values) in enumerate(zip(layer.breaks, layer.values, strict=True)):
+        here = np.broadcast_to(which == line, found.shape)
+        reached = np.searchsorted(breaks, inputs[0][here], side="right")
+        found[here] = values.astype(np.int64)[reached]
+    return found
+
+
 def _rearrange(model: Model, layer: Rearrange, inputs: list[Integers]) -> Integers:
     words = np.concatenate([values.reshape(len(values), -1) for values in inputs], axis=1)
     fill = layer.fill + model.tensors[layer.output].zero_point
@@ -339,16 +355,23 @@ def _matmul(model: Model, layer: MatMul, inputs: list[Integers]) -> Integers:
 
 
 def _interpolate(model: Model, layer: Interpolate, inputs: list[Integers]) -> Integers:
-    """Weights add up to 2**20; halves of it are added away from zero, then it is truncated."""
+    """Weights add up to 2**20; halves of it are added away from zero, then it is truncated.
+
+    Where it is requantized, sums of words less their zero point with any grid's weights.
+    """
     if layer.fractions:
         return float32.interpolate(layer, inputs[0])
-    total = np.zeros((), np.int64)
+    x, total = inputs[0], np.zeros((), np.int64)
+    if layer.requant is not None:
+        x = x - model.tensors[layer.inputs[0]].zero_point
     for side in (0, 1):
-        rows = layer.rows[:, 2] if side else 1024 - layer.rows[:, 2]
+        rows = layer.rows[:, 2] if side else layer.grid[0] - layer.rows[:, 2]
         for edge in (0, 1):
-            columns = layer.columns[:, 2] if edge else 1024 - layer.columns[:, 2]
-            near = inputs[0][:, :, layer.rows[:, side]][..., layer.columns[:, edge]]
+            columns = layer.columns[:, 2] if edge else layer.grid[1] - layer.columns[:, 2]
+            near = x[:, :, layer.rows[:, side]][..., layer.columns[:, edge]]
             total = total + near * (rows[:, None] * columns[None, :])
+    if layer.requant is not None:
+        return total
     halves = total + np.where(total >= 0, 1 << 19, -(1 << 19))
     return np.asarray(np.where(halves >= 0, halves >> 20, -(-halves >> 20)))
 
@@ -388,6 +411,7 @@ _ACCUMULATE: dict[type[Layer], Callable[[Model, Any, list[Integers]], Integers]]
     Concat: _concat,
     Requantize: _requantize,
     Table: _table,
+    Steps: _steps,
     Rearrange: _rearrange,
     Multiply: _product,
     Maximum: _maximum,

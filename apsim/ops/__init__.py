@@ -13,7 +13,7 @@ from apsim.ops.arithmetic import (
     read,
     subtract,
 )
-from apsim.ops.constants import add_constant_multiple, add_short, preset
+from apsim.ops.constants import add_constant_multiple, add_short, constant_multiple, preset
 from apsim.ops.division import (
     at_least_one,
     divide,
@@ -38,6 +38,7 @@ __all__ = [
     "at_least_one",
     "broadcast",
     "clear",
+    "constant_multiple",
     "copy",
     "divide",
     "largest",

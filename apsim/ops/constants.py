@@ -15,7 +15,9 @@ from apsim.layout import Field, Layout
 from apsim.ops.steps import passes
 from apsim.program import Item, Mode, Op, Operation, Step, by_value
 
-__all__ = ["add_constant_multiple", "add_short", "canonical_digits", "preset"]
+__all__ = [
+    "add_constant_multiple", "add_short", "canonical_digits", "constant_multiple", "preset",
+]  # fmt: skip
 
 
 def canonical_digits(constant: int) -> Iterator[tuple[int, int]]:
@@ -64,6 +66,37 @@ def add_constant_multiple(
             yield from _digit(word, columns, out[0], place, digit > 0)
 
     return Operation(f"add {constant} {a} to {product}", lambda layout: list(build(layout)))
+
+
+@by_value
+def constant_multiple(constant: int, a: str, product: str, *, carry: str) -> Operation:
+    """P <- constant * A, A unsigned and kept, P clean, the carry column 0 before and after.
+
+    The highest digit is copied, one pass a bit; the others follow downwards as in
+    `add_constant_multiple`, so that no sum is negative, and none too wide where P has
+    ceil(log2(constant)) columns more than A.  Raises `ProgramError` for a constant below 1 and
+    where a digit reaches beyond P.
+    """
+
+    def build(layout: Layout) -> Iterator[Item]:
+        word, target, out = layout[a], layout[product], layout[carry]
+        if constant < 1 or word.kind != "u" or out.width != 1:
+            raise ProgramError(
+                f"constant_multiple: wanted a constant of 1 or more, {a} unsigned and one column "
+                f"for {carry}, got {constant}, {word} and {out}"
+            )
+        *lower, (top, _) = canonical_digits(constant)
+        need = word.width + max(top, (constant - 1).bit_length())
+        if need > target.width:
+            raise ProgramError(
+                f"constant_multiple: wanted {need} columns for {product}, got {target.width}"
+            )
+        for k in range(word.width):
+            yield from passes("copy_clean", {"A": word[k], "B": target[top + k]}, bit=top + k)
+        for place, digit in reversed(lower):
+            yield from _digit(word, target.columns, out[0], place, digit > 0)
+
+    return Operation(f"{product} <- {constant} {a}", lambda layout: list(build(layout)))
 
 
 def _within(end: int | None, field: Field) -> int:

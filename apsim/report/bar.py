@@ -1,16 +1,18 @@
 """A bar with the time that is left, for whatever takes more than a moment.
 
-The rule: drawn where a person looks and nowhere else; what will take over a minute is said in
-one line as soon as its pace is known, wherever the errors go.
+The rule: drawn where a person looks and nowhere else.  What will take over a minute is said in
+one line before it begins, where the work is known beforehand, and again, or first, as soon as
+its pace is measured, wherever the errors go.
 """
 
 from __future__ import annotations
 
 import sys
 import time
+from collections.abc import Callable
 
 from rich.console import Console
-from rich.progress import BarColumn, Progress, TextColumn, TimeRemainingColumn
+from rich.progress import BarColumn, Progress, TextColumn, TimeElapsedColumn, TimeRemainingColumn
 
 from apsim.errors import shown
 
@@ -18,24 +20,33 @@ __all__ = ["Working"]
 
 SETTLED = 2.0  # seconds after which a pace is believed
 LONG = 60.0  # seconds from which on a word is said beforehand
+NEAR = 2.0  # a measured pace is said again where it is so many times off
 
 
 class Working:
-    """So much work, of which parts are done; used in a `with`."""
+    """So much work, of which parts are done; used in a `with`.
 
-    def __init__(self, what: str, total: float) -> None:
+    `total` 0 is work of which nobody knows how much it is.  `expected` seconds are said before it
+    begins where they are many.
+    """
+
+    def __init__(self, what: str, total: float = 0, expected: float = 0.0) -> None:
         console = Console(stderr=True)
+        left = TimeRemainingColumn() if total else TimeElapsedColumn()
         self.progress = Progress(
             TextColumn("{task.description}", markup=False),
             BarColumn(),
-            TextColumn("{task.percentage:>3.0f}%"),
-            TimeRemainingColumn(),
+            *[TextColumn("{task.percentage:>3.0f}%")] * bool(total),
+            left,
             console=console,
             transient=True,
             disable=not console.is_terminal,
+            redirect_stdout=False,  # what is printed goes where it is to go, bar or not
+            redirect_stderr=False,
         )
-        self.task = self.progress.add_task(shown(what), total=total)
-        self.total, self.done, self.begun, self.said = total, 0.0, time.monotonic(), False
+        self.task = self.progress.add_task(shown(what), total=total or None)
+        self.total, self.done, self.begun = total, 0.0, time.monotonic()
+        self.expected, self.settled = expected, not total
 
     def advance(self, by: float, what: str | None = None) -> None:
         """So much more is done, of `what`."""
@@ -48,21 +59,47 @@ class Working:
             self.progress.update(self.task, completed=done)
         else:
             self.progress.update(self.task, completed=done, description=shown(what))
-        self._estimate(time.monotonic() - self.begun)
+        self._measure(time.monotonic() - self.begun)
 
-    def _estimate(self, passed: float) -> None:
-        """Say once how long it will take, where that is long."""
-        if self.said or passed < SETTLED or not self.done:
+    def turn(self, what: str, total: float) -> Callable[[], None]:
+        """Another kind of work begins, so much of it; gives what is told each part that is done."""
+        self.total, self.done, self.begun = total, 0.0, time.monotonic()
+        self.settled = not total
+        self.progress.reset(self.task, total=total or None, description=shown(what))
+        return lambda: self.advance(1)
+
+    def _measure(self, passed: float) -> None:
+        """Say once how long it will take, where that is long and was not said already."""
+        if self.settled or passed < SETTLED or not self.done:
             return
-        whole = passed * self.total / self.done
-        self.said = True
-        if whole > LONG:
-            print(f"apsim: this takes about {whole / 60:.0f} min in all", file=sys.stderr)
+        whole, self.settled = passed * self.total / self.done, True
+        if not whole / NEAR < self.expected < whole * NEAR:
+            self._say(whole, "")
+
+    def _say(self, seconds: float, why: str) -> None:
+        if seconds > LONG:
+            line = f"apsim: this takes about {_duration(seconds)} in all{why}"
+            if self.progress.live.is_started:
+                self.progress.console.print(line, markup=False, highlight=False)
+            else:
+                print(line, file=sys.stderr)
 
     def __enter__(self) -> Working:
         self.begun = time.monotonic()
+        self._say(self.expected, ", as such work went elsewhere")
         self.progress.start()
         return self
 
     def __exit__(self, *_: object) -> None:
         self.progress.stop()
+
+
+def _duration(seconds: float) -> str:
+    """In words of two digits.
+
+    >>> _duration(95.2), _duration(400), _duration(3 * 3600)
+    ('95 s', '7 min', '3.0 h')
+    """
+    if seconds < 100:
+        return f"{seconds:.0f} s"
+    return f"{seconds / 60:.0f} min" if seconds < 5400 else f"{seconds / 3600:.1f} h"

@@ -1,13 +1,16 @@
 """The console that verbs print their tables on.
 
-The rule: as wide as the terminal, or of a given width where nobody looks; columns that have no
-room are left out in a declared order, and words are never broken.  A reader that stops reading
-(`apsim run | head`) is not a check that failed.  Names are shown, not obeyed.
+The rule: as wide as the terminal; plain and of 80 columns where the output goes elsewhere, and
+of $COLUMNS where that is set.  Columns that have no room are left out in a declared order, and
+words are never broken.  A reader that stops reading (`apsim run | head`) is not a check that
+failed.  Names are shown, not obeyed.
 """
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+import os
+from collections.abc import Callable, Sequence
+from dataclasses import replace
 from typing import Any
 
 from rich.console import Console
@@ -17,6 +20,9 @@ from rich.text import Text
 from apsim.errors import shown_lines
 
 __all__ = ["Screen", "screen"]
+
+PIPED = 80  # columns where nobody looks
+APART = (0, 2, 0, 0)  # between the columns of a plain table
 
 
 class Screen(Console):
@@ -35,14 +41,44 @@ class Screen(Console):
 
     def fit(self, table: Table, dropped: Sequence[str] = ()) -> None:
         """A table; while it has no room, without the next of the columns `dropped`."""
+        self._plain(table)
         for name in dropped:
-            if self.measure(table).maximum <= self.width:
+            if self.has_room(table):
                 break
-            table.columns = [column for column in table.columns if column.header != name]
-        self.print(table)
+            kept = [column for column in table.columns if column.header != name]
+            table.columns = [replace(column, _index=k) for k, column in enumerate(kept)]
+        self._put(table)
+
+    def fit_one(self, make: Callable[[bool], Table], dropped: Sequence[str] = ()) -> None:
+        """The whole table, `make(False)`, or where it has no room the short one, `make(True)`."""
+        whole = self._plain(make(False))
+        self.fit(whole if self.has_room(whole) else make(True), dropped)
+
+    def has_room(self, table: Table) -> bool:
+        """Whether no cell need be broken or cut."""
+        wide = self.options.update(width=10 * self.width)
+        return self.measure(table, options=wide).maximum <= self.width
+
+    def _put(self, table: Table) -> None:
+        if self.is_terminal:
+            self.print(table)
+            return
+        with self.capture() as lines:
+            self.print(table)
+        self.out("\n".join(line.rstrip() for line in lines.get().splitlines()), highlight=False)
+
+    def _plain(self, table: Table) -> Table:
+        """Without lines and frames where nobody looks."""
+        table.title_justify = "left"
+        if not self.is_terminal:
+            table.box, table.pad_edge, table.padding = None, False, APART
+        return table
 
 
-def screen(width: int) -> Screen:
-    """Give the terminal, or a console of `width` columns where the output goes elsewhere."""
+def screen() -> Screen:
+    """Give the terminal, or a plain console where the output goes elsewhere."""
     console = Screen()
-    return console if console.is_terminal else Screen(width=width)
+    if console.is_terminal:
+        return console
+    columns = os.environ.get("COLUMNS", "")
+    return Screen(width=int(columns) if columns.isdecimal() and int(columns) else PIPED)

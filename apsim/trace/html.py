@@ -6,8 +6,9 @@ the page only adds up and draws.
 
 A step is stored as {"s": its line, "k": key, "w": written, each [[line, bit], ...],
 "v": 1 if vertical, "n": [compares, writes, reads], "t": tagged rows shown (or columns),
-"c", "m", "d": areas compared, matched and driven, each [[rows], [columns]] with null for
-all, "f": cells flipped, as [row, column]}.  Rows are places in the list of rows shown.
+"c", "m", "d", "r": areas compared and matched by compares, driven, and searched by reads, each
+[[rows], [columns]] with null for all, "f": cells flipped, as [row, column]}.  Rows are places in
+the list of rows shown.
 """
 
 from __future__ import annotations
@@ -77,6 +78,8 @@ class Film:
         step = event.step
         moves = step.op in (Op.WRITE_TAG, Op.WRITE_DATA)
         compared, driven = _lines(event)
+        read = compared if step.op is Op.READ else []
+        compared = [] if step.op is Op.READ else compared
         return {
             "s": shown(step),
             "k": [] if moves else self._named(event, step.key),
@@ -87,6 +90,7 @@ class Film:
             "c": list(self._areas(event, compared, all_crossings=True)),
             "m": list(self._areas(event, compared, all_crossings=False)),
             "d": list(self._driven(event, driven)),
+            "r": list(self._areas(event, read, all_crossings=True)),
         }
 
     def _named(self, event: Event, bits: Any) -> list[list[int]]:

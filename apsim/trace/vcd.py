@@ -171,14 +171,16 @@ class Waves:
 def signal_list(path: str, names: list[str]) -> str:
     """A GTKWave save file that shows all signals of a dump, scope by scope.
 
-    Before names, `@200` makes a line a heading, `@24` shows decimal and `@28` binary numbers.
+    Before names, `@200` makes a line a heading; `@24` shows decimal, `@420` signed and `@28` binary
+    numbers.
     """
     lines = [f'[dumpfile] "{shown(path)}"', "[timestart] 0", "[size] 1400 900"]
     for scope, group in groupby(names, key=lambda name: name.split(".")[1]):
         lines += ["@200", f"-{scope}"]
         for name in group:
             is_number = scope in ("step", "counters") or name.endswith("tagged")
-            lines += ["@24" if is_number else "@28", name]
+            kind = "@420" if name.endswith("step.bit") else "@24" if is_number else "@28"
+            lines += [kind, name]
     return "\n".join(lines) + "\n"
 
 

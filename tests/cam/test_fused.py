@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from itertools import product
 from pathlib import Path
 
@@ -12,8 +13,9 @@ from hypothesis import strategies as st
 
 from apsim import lut
 from apsim.cam import DenseCam, FusedCam, lut_step
+from apsim.cam.at_once import at_once
 from apsim.cam.jit import PLAIN
-from apsim.cam.lut_step import LutStep, made_of, tags_at_once, worth
+from apsim.cam.lut_step import LutStep, made_of, worth
 from apsim.cam.plan import plan
 from apsim.cam.step import COUNTED, KNOWN
 from apsim.encoding import PASSES, Code, encode
@@ -104,29 +106,57 @@ def bits(lines: int) -> st.SearchStrategy[dict[int, int]]:
     return st.dictionaries(st.integers(0, lines - 1), st.integers(0, 1), max_size=lines)
 
 
+def assert_found_at_once(some: list[tuple[dict[int, int], dict[int, int]]]) -> None:
+    """For every state of the lines: matches(key on the first state) == matches(pass, in turn)."""
+    counted = [
+        (tuple(key.items()), tuple((*w, COUNTED) for w in write.items())) for key, write in some
+    ]
+    found = at_once(counted, 4)
+    if found is None:
+        return
+    for first in product((0, 1), repeat=4):
+        cells, tags = list(first), []
+        shared = all(first[line] == bit for line, bit in found.shared)
+        hit = shared and len({first[line] for line in found.differ}) != 1
+        for (key, write), own in zip(some, found.keys, strict=True):
+            tags.append(all(cells[line] == bit for line, bit in key.items()))
+            assert tags[-1] == (hit and all(first[line] == bit for line, bit in own))
+            for line, bit in write.items() if tags[-1] else ():
+                cells[line] = bit
+        assert not found.differ or hit == any(tags)
+
+
 @given(st.lists(st.tuples(bits(4), bits(4)), min_size=1, max_size=5))
 def test_tags_found_at_once_are_those_of_passes_one_after_another(
     some: list[tuple[dict[int, int], dict[int, int]]],
 ) -> None:
-    """For every state of the lines: matches(key on the first state) == matches(pass, in turn)."""
-    found = tags_at_once(
-        tuple(
-            (tuple(key.items()), tuple((*w, COUNTED) for w in write.items())) for key, write in some
-        ),
-        4,
-    )
-    for first in product((0, 1), repeat=4) if found else ():
-        cells = list(first)
-        for (key, write), at_once in zip(some, found, strict=True):
-            tag = all(cells[line] == bit for line, bit in key.items())
-            assert tag == all(first[line] == bit for line, bit in at_once)
-            for line, bit in write.items() if tag else ():
-                cells[line] = bit
+    assert_found_at_once(some)
+
+
+@given(st.data())
+def test_tags_of_a_product_found_at_once_are_those_of_its_passes(data: st.DataObject) -> None:
+    """A LUT whose passes match where two lines differ, its bits and lines exchanged at random"""
+    flip = data.draw(st.lists(st.integers(0, 1), min_size=4, max_size=4))
+    lines = data.draw(st.permutations(range(4)))
+    code = multiply("A", "B", "P").on(Layout(A=8, B=8, P=16)).code
+    piece = next(one for one in plan(code).pieces if len(one.lut_step.passes) == 4)
+
+    def turned(cells: Sequence[tuple[int, ...]]) -> dict[int, int]:
+        return {lines[at]: bit ^ flip[at] for at, bit, *_ in cells}
+
+    passes = piece.lut_step.passes
+    assert_found_at_once([(turned(key), turned(write)) for key, write in passes])
+
+
+def test_the_rows_that_a_product_changes_are_those_where_two_lines_differ() -> None:
+    code = multiply("A", "B", "P").on(Layout(A=8, B=8, P=16)).code
+    steps = {piece.lut_step for piece in plan(code).pieces if len(piece.lut_step.passes) == 4}
+    assert all((found := at_once(one.passes, one.lines)) and found.differ for one in steps)
 
 
 def test_a_pass_that_never_matches_is_not_found_at_once() -> None:
     """No key of a few cells matches nowhere, so such passes run one after another."""
-    assert tags_at_once(((((0, 1), (0, 0)), ()),), 1) is None
+    assert at_once(((((0, 1), (0, 0)), ()),), 1) is None
 
 
 def test_a_lut_step_is_worth_code_once_it_has_worked_as_long_as_that_takes(

@@ -67,7 +67,7 @@ def test_the_equations_alone_are_printed_as_such(
         (["--ap", "1d", "--tag-chain"], "--tag-chain: wanted --ap 2d or 2d-seg, got 1d"),
         (["--ap", "opt", "--function", "subtract"], "no subtract on opt: nothing to check"),
         (["--ap", "analytic", "--ap", "2d"], "--ap analytic prints equations: no other kind"),
-        (["--findings", "--ap", "2d"], "--findings goes with --markdown FILE only"),
+        (["--findings", "--ap", "2d"], "--findings goes with --markdown, --json and --csv FILE"),
         (["--function", "add", "--ap", "1d", "--json", "no/such/x.json"], "cannot write no/such"),
     ],
 )

@@ -129,7 +129,7 @@ def test_terms_that_nothing_can_refute_are_called_labels(rows: list[Row]) -> Non
         wanted = {"scratch_clear", "table"} | ({"flag_propagation"} if moved else set())
         wanted |= {"division"} if inside else set()
         if row.case.function in NORMALIZING:  # no equation at all
-            wanted |= {"normalization", "broadcast"}
+            wanted |= {"normalization", "word_moves", "broadcast"}
         assert set(row.labels) == wanted & row.terms.keys()
     assert ("*", table.LABEL) in table.reasons(rows)
     params = {"M": 3, "S": 11, "K": 2, "signs": "u", "scheme": "moves"}

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import csv
 import sys
 from pathlib import Path
 
@@ -199,3 +200,42 @@ def test_a_function_without_a_table_is_refused(
 ) -> None:
     assert cli.main(["lut", "table", *arguments]) == 2
     assert message in capsys.readouterr().err
+
+
+@pytest.mark.parametrize(
+    ("command", "rows", "first"),
+    [
+        (["list"], len(lut.names()), {"LUT": "add", "columns": "A B C", "passes": "4"}),
+        (["show", "add"], 4, {"pass": "1", "key_A": "1", "key_B": "1", "write_C": "1"}),
+        (["check", "add", "sub"], 2, {"LUT": "add", "code": "0"}),
+        (["table", "gelu", "--scale", "0.0625", "--count"], None, {"pass": "1"}),
+    ],
+)
+def test_tables_are_written_as_csv(
+    command: list[str], rows: int | None, first: dict[str, str], tmp_path: Path
+) -> None:
+    """a line for each LUT, or for each pass: keys and written bits by column, masked ones empty"""
+    path = tmp_path / "x.csv"
+    assert cli.main(["lut", *command, "--csv", str(path)]) == 0
+    found = list(csv.DictReader(path.read_text().splitlines()))
+    assert rows is None or len(found) == rows
+    assert found[0].items() >= first.items()
+
+
+def test_a_file_s_name_is_shown_and_not_obeyed(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """`wrote NAME` of any verb: no escape sequence gets out"""
+    monkeypatch.chdir(tmp_path)
+    name = "\x1b]0;title\x07"
+    for command in (
+        ["lut", "list", "--csv", f"{name}.csv"],
+        ["check", "--function", "add", "--ap", "1d", "--json", f"{name}.json"],
+        ["guide", "costs", "--notebook", f"{name}.ipynb"],
+        ["trace", "add", "--bits", "2", "--html", f"{name}.html"],
+    ):
+        if command[0] == "guide":
+            pytest.importorskip("nbformat")
+        assert cli.main(command) == 0
+        out = capsys.readouterr().out
+        assert "\x1b" not in out and "wrote \\x1b]0;title\\x07" in out

@@ -108,7 +108,7 @@ def test_a_wrong_program_is_a_failure(
     build_otherwise(monkeypatch, "dot_products", lambda function: spoilt(function, dropped))
     assert run(*SMALL) == 1
     out = capsys.readouterr().out
-    assert "value differs and count differs" in out
+    assert "value and count differ" in out
     assert "FAIL: NOT bit-exact, counted != predicted" in out
 
 
@@ -280,8 +280,8 @@ def without_seconds(path: str) -> Any:
     return clean(json.loads(Path(path).read_text()))
 
 
-def test_a_pipe_gets_the_whole_table_without_colour(folder: Path) -> None:
-    """No escape sequences and no progress bar where nobody looks"""
+def test_a_pipe_gets_a_plain_table_without_colour(folder: Path) -> None:
+    """No escape sequences, no frames and no progress bar where nobody looks"""
     command = [sys.executable, "-m", "apsim", "run", *SMALL]
     done = subprocess.run(
         command, cwd=folder, capture_output=True, text=True,
@@ -290,7 +290,7 @@ def test_a_pipe_gets_the_whole_table_without_colour(folder: Path) -> None:
     assert (done.returncode, done.stderr) == (0, "")
     assert "\x1b" not in done.stdout
     assert "predicted" in done.stdout
-    assert "…" not in done.stdout
+    assert not set(done.stdout) & set("…│┃─━")
 
 
 def test_a_reader_that_stops_reading_is_no_failed_check(folder: Path) -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import importlib
 import os
 import re
 import subprocess
@@ -46,3 +47,37 @@ def test_wide_shows_every_column(tmp_path: Path) -> None:
     narrow, wide = shown(command, tmp_path, 80), shown(f"{command} --wide", tmp_path, 80)
     assert "reshape" not in narrow.split("energy 2.59")[0]
     assert "reshape" in wide.split("energy 2.59")[0]
+
+
+PIPED = [
+    *COMMANDS,
+    "cost digits --mapping auto",
+    "check --function add --function softmax --ap 2d --ap 2d-seg",
+    "paper",
+    "debug add --bits 4 -x continue -x quit",
+    "guide costs",
+]
+
+
+@pytest.mark.parametrize("command", PIPED)
+def test_a_pipe_gets_plain_tables_of_80_columns(command: str, tmp_path: Path) -> None:
+    """no escape sequence, no frame, nothing cut; tables end at column 80, prose runs on"""
+    plain = {k: v for k, v in os.environ.items() if k not in ("COLUMNS", "FORCE_COLOR")}
+    words = [sys.executable, "-m", "apsim", *command.split()]
+    done = subprocess.run(words, cwd=tmp_path, capture_output=True, text=True, env=plain)
+    assert done.returncode == 0, done.stderr
+    assert done.stderr == ""
+    assert not set(done.stdout) & set("\x1b…┃│━─┏╇")
+    cells = [line for line in done.stdout.split("\n") if re.search(r"\S {2,}\S+ {2,}\S", line)]
+    assert max(map(len, cells), default=0) <= 80
+
+
+@pytest.mark.parametrize(
+    "module",
+    ["commands.check", "commands.explore", "commands.faults", "commands.fluid",
+     "report.run.schedule", "report.run.tables", "report.cost.mappings"],
+)  # fmt: skip
+def test_the_order_in_which_columns_go_is_declared(module: str) -> None:
+    """a tuple of headers, none of them twice"""
+    dropped = importlib.import_module(f"apsim.{module}").DROPPED
+    assert len(set(dropped)) == len(dropped) > 1

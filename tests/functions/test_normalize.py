@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 from fractions import Fraction
+from typing import Any
 
 import numpy as np
 import pytest
@@ -13,10 +14,11 @@ from hypothesis import strategies as st
 from apsim import functions
 from apsim.ap_kind import ApKind
 from apsim.closed_form import normalize as counts
-from apsim.counts import Counts
+from apsim.counts import Counts, Phase
 from apsim.errors import InputError, LutError, ProgramError
 from apsim.functions import Function, exponential, layer_norm, rms_norm, softmax
 from apsim.functions.normalize import norm_quotient
+from apsim.functions.table import FUNCTIONS
 from apsim.machine import Machine
 from apsim.program import Op
 
@@ -83,17 +85,18 @@ def test_softmax_is_the_exact_quotient_rounded_once(
 @pytest.mark.parametrize("centred", [True, False])
 @pytest.mark.parametrize("kind", KINDS)
 @given(
-    bits=st.integers(2, 8), levels=st.integers(0, 5), groups=st.integers(1, 4),
+    bits=st.integers(2, 8), size=st.sampled_from([1, 2, 3, 5, 8, 11, 16, 21, 24, 27, 32, 48]),
+    groups=st.integers(1, 4),
     broadcast=st.sampled_from(("group", "rows")), used=st.booleans(), seed=SEED,
 )  # fmt: skip
 @settings(max_examples=6)
 def test_norms_are_the_exact_quotient_by_the_floor_of_the_root(
-    kind: str, centred: bool, bits: int, levels: int, groups: int, broadcast: str, used: bool,
+    kind: str, centred: bool, bits: int, size: int, groups: int, broadcast: str, used: bool,
     seed: int,
 ) -> None:  # fmt: skip
     build = layer_norm if centred else rms_norm
-    function = build(bits, 1 << levels, groups, kind=kind, broadcast=broadcast, clear=used)
-    x = words(seed, bits, groups, 1 << levels)
+    function = build(bits, size, groups, kind=kind, broadcast=broadcast, clear=used)
+    x = words(seed, bits, groups, size)
     assert values(function, x, seed if used else None) == normal(x, centred)
 
 
@@ -127,7 +130,7 @@ def extremes(size: int) -> np.ndarray:
 
 
 @pytest.mark.parametrize("build", [layer_norm, rms_norm])
-@pytest.mark.parametrize("size", [32, 64])
+@pytest.mark.parametrize("size", [32, 48, 64])
 def test_norms_of_constant_spiked_and_alternating_tokens(build: object, size: int) -> None:
     """V = 0 and V greatest, a quotient of 576 at d = 64, root and sum at their widest"""
     tokens = extremes(size)
@@ -139,6 +142,7 @@ def test_norms_of_constant_spiked_and_alternating_tokens(build: object, size: in
 def test_a_quotient_of_a_spike_needs_ten_bits_from_64_words_on() -> None:
     assert [norm_quotient(1 << b) for b in range(9)] == [9, 9, 9, 9, 9, 9, 10, 10, 11]
     assert 64 * 63 // math.isqrt(63) == 576 >= 1 << 9
+    assert (norm_quotient(48), norm_quotient(49)) == (9, 10)  # 64 sqrt(47) 7 / 6 = 511.9
 
 
 SOFTMAX = {
@@ -216,8 +220,8 @@ def test_a_function_without_the_option_drives_one_row_in_each_vertical_write() -
         (lambda: softmax(TABLE[:9], 8, 4, 1).program, LutError, "wanted 256 values"),
         (lambda: softmax((300,) * 256, 8, 4, 1).program, LutError, "does not fit field"),
         (lambda: softmax(TABLE, 8, 4, 1, broadcast="all"), ProgramError, "wanted one of group"),
-        (lambda: layer_norm(8, 12, 1), InputError, "layer norm: wanted groups of a power of two"),
-        (lambda: rms_norm(8, 0, 1), InputError, "RMS norm: wanted groups of a power of two"),
+        (lambda: layer_norm(8, 0, 1), InputError, "a norm: wanted groups of one word at least"),
+        (lambda: rms_norm(8, 0, 1), InputError, "a norm: wanted groups of one word at least"),
         (lambda: layer_norm(8, 64, 80).require(4800, 100), ProgramError, "needs 5120 rows and"),
         (lambda: functions.run(layer_norm(8, 4, 2), np.zeros(8, int)), InputError, r"\(2, 4\)"),
     ],
@@ -234,3 +238,18 @@ def test_norms_of_as_many_words_as_an_array_has_rows_fit_its_columns(build: obje
         function = build(8, 1 << level, 1)  # type: ignore[operator]
         assert function.columns <= 160
     assert layer_norm(8, 32, 3).columns == 109
+
+
+@pytest.mark.parametrize("kind", KINDS)
+@pytest.mark.parametrize("broadcast", ["group", "rows"])
+@pytest.mark.parametrize("what", ["softmax", "layer_norm", "rms_norm"])
+def test_moves_and_broadcasts_are_what_words_are_transferred_for(
+    what: str, broadcast: str, kind: str
+) -> None:
+    """the program's transfers == the closed forms of word_moves and broadcast"""
+    sizes: dict[str, Any] = {"M": 4, "T": 6, "G": 3, "broadcast": broadcast}
+    sizes |= {"values": exponential(0.5, 4)} if what == "softmax" else {}
+    entry = FUNCTIONS[what]
+    listed = entry.build(kind, sizes).program.counts_by_phase()[Phase.TRANSFER]
+    terms = entry.terms(kind, sizes)
+    assert listed == terms["word_moves"] + terms["broadcast"]

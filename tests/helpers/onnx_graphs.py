@@ -15,6 +15,8 @@ from onnx import TensorProto, helper, numpy_helper
 from onnx.reference import ReferenceEvaluator
 from onnx.reference.op_run import OpRun
 
+from apsim.nn.judges import onnx_ops
+
 Array = NDArray[Any]
 Float = np.float32
 QONNX = "qonnx.custom_op.general"
@@ -223,7 +225,7 @@ class Drawn:
         step = float(self.scale(False) * 2.0**coarse)
         first = self.rng.integers(-4, 5, (rows, 1)) * step / 2
         table = first + step * np.arange(count)
-        if self.chance(0.1):
+        if self.chance(0.3):
             table = np.sort(self.rng.integers(-9, 9, (rows, count)), axis=1) / 2
         scale = self.one_of(0.5, 1.0, 2.0)
         bias = self.one_of(0.0, -scale / 2, -scale, 2 * scale, 0.1)
@@ -386,6 +388,64 @@ class Drawn:
             given.append(self.const(self.rng.choice([0.5, 1.25, -3, 0], outs).astype(Float)))
         return self._result("Conv", given, **written)
 
+    def transposed_convolution(self, value: Value) -> Value:
+        channels, *plane = value.shape[1:]
+        groups = channels if self.chance(0.3) else 1
+        kernel = [self.size(1, 3) for _ in plane]
+        strides = [self.size(1, 3) for _ in plane]
+        written: dict[str, Any] = {"group": groups} if groups > 1 else {}
+        if self.chance(0.7):
+            written["strides"] = strides
+            if self.chance(0.4):
+                written["output_padding"] = [self.size(0, n - 1) for n in strides]
+        if self.chance(0.3):
+            written["dilations"] = [self.size(1, 2) for _ in plane]
+        if self.chance(0.5):
+            written["pads"] = [self.size(0, n - 1) for n in kernel] * 2
+        outs = self.size(1, 3)
+        weights = self.weights((channels, outs, *kernel), 1 if groups == 1 else 0)
+        given = [value.name, weights]
+        if self.chance(0.4):
+            draws = self.rng.choice([0.5, 1.25, -3, 0], outs * groups)
+            given.append(self.const(draws.astype(Float)))
+        return self._result("ConvTranspose", given, **written)
+
+    def attention(self, first: Value, second: Value) -> Value:
+        """A product of two tensors, or of one and itself turned round, times a number at times."""
+        rank = len(first.shape)
+        perm = [*range(rank - 2), rank - 1, rank - 2]
+        left, right = first.name, second.name
+        if first.shape[:-1] != second.shape[:-1] or rank < 3:
+            right = left
+        scale = self.const(Float(self.one_of(0.5, 0.25, 2)))
+        if self.chance(0.2):
+            left = self.node("Mul", [left, scale])
+        turned = self.node("Transpose", [right], perm=perm)
+        made = self._result("MatMul", [left, turned])
+        return self._result("Mul", [made.name, scale]) if self.chance(0.4) else made
+
+    def island(self, value: Value) -> Value:
+        """A softmax over an axis, or a layer norm over the last."""
+        axis = self.size(1, len(value.shape) - 1) - len(value.shape) * self.size(0, 1)
+        if self.chance(0.5) or self.opset < 17 or value.shape[-1] == 1:
+            return self._result("Softmax", [value.name], axis=axis)
+        size = value.shape[-1]
+        gamma = self.rng.choice([0.5, 1, 2, -1], size).astype(Float)
+        given = [value.name, self.const(gamma)]
+        if self.chance(0.6):
+            given.append(self.const(self.rng.choice([0.5, -1, 0], size).astype(Float)))
+        return self._result("LayerNormalization", given, axis=-1, epsilon=0.125)
+
+    def choice(self, first: Value, second: Value) -> Value:
+        """Where a constant condition holds one, else the other, a tensor or numbers."""
+        beside = self.constant_beside(first.shape, exact=False)
+        condition = self.const(self.constant_beside(first.shape) > 0)
+        other = self.const(beside)
+        if first.shape == second.shape and self.chance(0.5):
+            other = second.name
+        pair = [first.name, other]
+        return self._result("Where", [condition, *(pair if self.chance(0.5) else pair[::-1])])
+
     def dense(self, value: Value) -> Value:
         rows, last = value.shape[0], value.shape[-1]
         outs = self.one_of(rows, last, self.size(1, 5))
@@ -450,6 +510,9 @@ class Drawn:
             if min(int(n * s) for n, s in zip(value.shape, scales, strict=True)) < 1:
                 return value
             how = self.one_of("asymmetric", "half_pixel", "align_corners")
+            if self.chance(0.4):
+                return self._result(op, [*given, "", self.const(scales)], mode="linear",
+                                    coordinate_transformation_mode=how)  # fmt: skip
             near = self.one_of("floor", "ceil", "round_prefer_floor", "round_prefer_ceil")
             return self._result(op, [*given, "", self.const(scales)], mode="nearest",
                                 coordinate_transformation_mode=how, nearest_mode=near)  # fmt: skip
@@ -463,7 +526,11 @@ class Drawn:
 
     def function(self, value: Value) -> Value:
         """A real function of a tensor, as one node or as exporters take it apart."""
-        kind, x = self.size(0, 4), value.name
+        kind, x = self.size(0, 5), value.name
+        if kind == 5:
+            slope = self.constant_beside(value.shape)
+            if np.broadcast_shapes(value.shape, slope.shape) == value.shape:
+                return self._result("PRelu", [x, self.const(slope)])
         if kind == 0:  # SiLU
             return self._result("Mul", [x, self.node("Sigmoid", [x])])
         if kind == 1:  # GELU
@@ -484,7 +551,16 @@ class Drawn:
         """Two tensors of one shape, or one and numbers, into one."""
         op = self.one_of("Mul", "Sub", "Sum", "Max", "Min", "Add")
         if first.shape == second.shape and self.chance(0.8):
-            return self._result(op, [first.name, second.name])
+            more = self.size(0, 2) if op in ("Sum", "Max", "Min") else 0
+            return self._result(op, [first.name, second.name, *[first.name] * more])
+        if len(first.shape) == len(second.shape) and self.chance(0.5):
+            whole = [a if b == 1 else b for a, b in zip(first.shape, second.shape, strict=True)]
+            if all(
+                n in (1, m) for v in (first, second) for n, m in zip(v.shape, whole, strict=True)
+            ):
+                return self._result(op, [first.name, second.name])
+        if op in ("Max", "Min") and self.chance(0.4):
+            return self._result(op, [first.name, self.const(self.constant_beside(first.shape))])
         ends = [self.const(Float(self.rng.integers(-4, 5) / 2)) for _ in range(self.size(1, 2))]
         if op in ("Max", "Min"):
             return self._result(
@@ -602,7 +678,17 @@ class Drawn:
 
     def step(self, value: Value, values: list[Value]) -> Value:
         """One more layer, quantized again where it needs to be."""
-        kind, rank = self.size(0, 12), len(value.shape)
+        kind, rank = self.size(0, 16), len(value.shape)
+        other = values[self.size(0, len(values) - 1)]
+        if kind == 16 and rank >= 2:
+            return self._linear_quantized(self.island(value), 0)
+        if kind == 15:
+            return self.quantize(self.clips(self.choice(value, other)), 0)
+        if kind == 14 and rank >= 2:
+            return self._linear_quantized(self.clips(self.attention(value, other)), 2)
+        if kind == 13 and rank in (3, 4):
+            made = self.arithmetic(self.transposed_convolution(value))
+            return self.quantize(self.clips(self.function(made) if self.chance(0.3) else made), 2)
         if kind == 12:
             return self._linear_quantized(self.clips(self.function(value)), 0)
         if kind == 10:
@@ -669,13 +755,32 @@ class Drawn:
         return by_reference(self.model(outputs), self.x)
 
 
-OWN = [QuantizeLinear, DequantizeLinear, Quant, MultiThreshold]
+class ConvTranspose(OpRun):  # type: ignore[misc]
+    """By its specification; the evaluator's own goes wrong with groups."""
+
+    op_domain = ""
+
+    def _run(self, x: Array, weights: Array, bias: Any = None, **attributes: Any) -> tuple[Array]:
+        return (onnx_ops.conv_transpose(x, weights, bias, **attributes),)
+
+
+class Softmax(OpRun):  # type: ignore[misc]
+    """Before opset 13: over all axes from its own on."""
+
+    op_domain = ""
+
+    def _run(self, x: Array, axis: Any = 1) -> tuple[Array]:
+        return (onnx_ops.softmax_before_13(x, axis),)
+
+
+OWN = [QuantizeLinear, DequantizeLinear, Quant, MultiThreshold, ConvTranspose]
 
 
 def by_reference(proto: Any, x: Array) -> list[Array]:
     """The outputs of a model by ONNX's reference evaluator."""
     with np.errstate(all="ignore"):
-        judge = ReferenceEvaluator(proto, new_ops=OWN)
+        old = proto.opset_import[0].version < 13
+        judge = ReferenceEvaluator(proto, new_ops=[*OWN, *[Softmax] * old])
         return [np.asarray(value) for value in judge.run(None, {"x": x})]
 
 

@@ -13,7 +13,16 @@ from hypothesis import strategies as st
 from numpy.typing import NDArray
 
 Array = NDArray[Any]
-TYPES = {"float32": 0, "int32": 2, "uint8": 3, "int64": 4, "int16": 7, "int8": 9, "resource": 13}
+TYPES = {
+    "float32": 0,
+    "int32": 2,
+    "uint8": 3,
+    "int64": 4,
+    "int16": 7,
+    "int8": 9,
+    "resource": 13,
+    "bool": 6,
+}
 NONE, RELU, RELU_N1_TO_1, RELU6 = range(4)
 SAME, VALID = 0, 1
 
@@ -37,8 +46,8 @@ class TfliteCase:
     """The bytes of a model with one operator, and a batch of one for each of its inputs."""
 
     op: str
-    content: bytes
-    inputs: list[Array]
+    content: bytes = field(repr=False)
+    inputs: list[Array] = field(default_factory=list)
 
 
 class Builder:

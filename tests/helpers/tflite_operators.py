@@ -342,7 +342,7 @@ def pool(op: str) -> Callable[[Draw], TfliteCase]:
 
 
 # moves ------------------------------------------------------------------------------------
-def _moved(
+def moved(
     d: Draw, op: str, shape: tuple[int, ...], out: tuple[int, ...], *constants: TensorSpec,
     kind: str = "", options: dict[str, Any] | None = None, version: int = 2,
 ) -> TfliteCase:  # fmt: skip
@@ -355,7 +355,7 @@ def pad(d: Draw) -> TfliteCase:
     shape = d.shape()
     ends = [(0, 0), *((d.size(0, 2), d.size(0, 2)) for _ in range(3))]
     out = tuple(n + a + b for n, (a, b) in zip(shape, ends, strict=True))
-    return _moved(d, "PAD", shape, out, ints("ends", ends), kind="PadOptions")
+    return moved(d, "PAD", shape, out, ints("ends", ends), kind="PadOptions")
 
 
 def padv2(d: Draw) -> TfliteCase:
@@ -375,7 +375,7 @@ def transpose(d: Draw) -> TfliteCase:
         st.permutations([0, 1, 2, 3])
     )  # fmt: skip
     out = tuple(shape[axis] for axis in axes)
-    return _moved(d, "TRANSPOSE", shape, out, ints("axes", axes), kind="TransposeOptions")
+    return moved(d, "TRANSPOSE", shape, out, ints("axes", axes), kind="TransposeOptions")
 
 
 def strided_slice(d: Draw) -> TfliteCase:
@@ -399,7 +399,7 @@ def strided_slice(d: Draw) -> TfliteCase:
                              None if masks[1] >> axis & 1 else e, s))  # fmt: skip
     out = np.zeros(shape)[tuple(key)].shape
     options = {"BeginMask": masks[0], "EndMask": masks[1], "ShrinkAxisMask": shrink}
-    return _moved(
+    return moved(
         d, "STRIDED_SLICE", shape, out, ints("begin", begin), ints("end", end),
         ints("steps", steps), kind="StridedSliceOptions", options=options,
     )  # fmt: skip
@@ -410,7 +410,7 @@ def slices(d: Draw) -> TfliteCase:
     begin = [0, *(d.size(0, n - 1) for n in shape[1:])]
     many = [d.one(-1, d.size(1, n - b)) for b, n in zip(begin, shape, strict=True)]
     out = tuple(n - b if m < 0 else m for b, n, m in zip(begin, shape, many, strict=True))
-    return _moved(d, "SLICE", shape, out, ints("begin", begin), ints("size", many),
+    return moved(d, "SLICE", shape, out, ints("begin", begin), ints("size", many),
                   kind="SliceOptions")  # fmt: skip
 
 
@@ -459,7 +459,7 @@ def gather(d: Draw) -> TfliteCase:
     shape, axis = d.shape(), d.size(1, 3)
     index = [d.size(0, shape[axis] - 1) for _ in range(d.size(1, 5))]
     out = (*shape[:axis], len(index), *shape[axis + 1 :])
-    return _moved(d, "GATHER", shape, out, ints("index", index), kind="GatherOptions",
+    return moved(d, "GATHER", shape, out, ints("index", index), kind="GatherOptions",
                   options={"Axis": axis})  # fmt: skip
 
 
@@ -468,7 +468,7 @@ def resize(op: str, kind: str) -> Callable[[Draw], TfliteCase]:
         shape, size = d.shape(most=9), (d.size(3, 12), d.size(3, 12))
         corners, centers = d.one((False, False), (True, False), (False, True))
         options = {"AlignCorners": corners, "HalfPixelCenters": centers}
-        return _moved(d, op, shape, (1, *size, shape[3]), ints("size", size), kind=kind,
+        return moved(d, op, shape, (1, *size, shape[3]), ints("size", size), kind=kind,
                       options=options, version=3)  # fmt: skip
 
     return make

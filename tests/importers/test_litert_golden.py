@@ -19,7 +19,7 @@ pytest.importorskip("flatbuffers")
 
 from apsim.nn import exact, importers
 from apsim.nn.model import Tensor
-from apsim.nn.rules import litert
+from apsim.nn.rules import litert, litert_tables
 from tests.helpers.tflite_models import TensorSpec, TfliteCase
 from tests.helpers.tflite_operators import case, ints
 
@@ -68,13 +68,13 @@ def test_a_table_holds_litert_s_own_values(golden: Path, rule: str) -> None:
         Tensor(x.shape, bits, signed, float(par[i]), int(par[i + 1])) for i in (0, 2)
     )  # fmt: skip
     op = "GELU_TANH" if "approx" in rule else rule.split()[0]
-    values = litert.table_of(op, given, made, float(par[4]) if par.size > 4 else 0.0)
+    values = litert_tables.table_of(op, given, made, float(par[4]) if par.size > 4 else 0.0)
     assert np.array_equal(values[x.astype(np.int64) - given.lo], y)
 
 
 def test_the_sigmoid_table_is_the_one_that_was_read_out(golden: Path) -> None:
     with np.load(golden / "litert.npz") as file:
-        assert np.array_equal(file["sigmoid_table"], litert.SIGMOID)
+        assert np.array_equal(file["sigmoid_table"], litert_tables.SIGMOID)
 
 
 @pytest.mark.parametrize("rule", ["SOFTMAX int8->int8", "SOFTMAX int8->int16", "SOFTMAX int16"])

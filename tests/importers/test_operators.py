@@ -18,6 +18,7 @@ from onnx.reference import ReferenceEvaluator
 
 from apsim.errors import ModelError
 from apsim.nn import exact
+from apsim.nn.importers import Options
 from apsim.nn.importers.onnx import lower
 from apsim.nn.importers.onnx_file import graph_of
 from apsim.nn.model import Model, codec
@@ -245,7 +246,7 @@ def test_a_real_input_that_a_layer_takes_gets_the_scale_that_is_given() -> None:
                   u=np.int8(3))  # fmt: skip
     with pytest.raises(ModelError, match=r"input 'x' is real, not quantized; .*--input-scale"):
         imported(built)
-    model = lower(graph_of(built, "case"), input_scale=0.25).model
+    model = lower(graph_of(built, "case"), options=Options(input_scale=0.25)).model
     ours = exact.run(model, real.quantize(model, x))[model.output]
     theirs = ReferenceEvaluator(built).run(None, {"x": x})[0]
     assert np.array_equal(real.dequantize(model.tensors[model.output], ours), theirs)

@@ -55,6 +55,52 @@ def test_constants_times_words(bits: int, constant: int, engine: str) -> None:
     assert (spent.compare, spent.write, spent.read) == (passes, passes, 0)
 
 
+@pytest.mark.parametrize("bits", [1, 2, 5])
+@pytest.mark.parametrize("constant", [*range(1, 20), 43, 48, 85, 127])
+def test_a_word_times_a_constant_in_a_clean_field_wants_no_preset(bits: int, constant: int) -> None:
+    """P == constant * A in A's width and ceil(log2 constant) columns, C == 0, all others kept
+
+    The highest digit takes a pass a bit, each other 4n - 2 and 2 for each bit above.
+    """
+    width = bits + (constant - 1).bit_length()
+    machine = _machine(bits, width)
+    before = machine.peek("L"), machine.peek("H")
+    machine.run(ops.clear("P", "C"))
+    counts = machine.counts
+    machine.run(ops.constant_multiple(constant, "A", "P", carry="C"))
+    words = machine.layout["A"].values
+    assert machine.peek("P").tolist() == [constant * word for word in words]
+    assert machine.peek("A").tolist() == list(words)
+    assert not machine.peek("C").any()
+    assert all(np.array_equal(a, b) for a, b in zip(before, (machine.peek("L"), machine.peek("H")),
+                                                    strict=True))  # fmt: skip
+    *lower, _ = canonical_digits(constant)
+    passes = bits + sum(4 * bits - 2 + 2 * (width - bits - k) for k, _ in lower)
+    spent = machine.counts - counts
+    assert (spent.compare, spent.write, spent.read) == (passes, passes, 0)
+
+
+def test_a_product_in_a_dirty_field_or_with_a_dirty_carry_is_wrong() -> None:
+    for dirty in ("P", "C"):
+        machine = _machine(4, 8)
+        machine.run(ops.preset({"P": int(dirty == "P"), "C": int(dirty == "C")}))
+        machine.run(ops.constant_multiple(11, "A", "P", carry="C"))
+        assert machine.peek("P").tolist() != [11 * word for word in range(16)]
+
+
+@pytest.mark.parametrize(
+    ("operation", "says"),
+    [
+        (ops.constant_multiple(0, "A", "P", carry="C"), "wanted a constant of 1 or more"),
+        (ops.constant_multiple(3, "S", "P", carry="C"), "S unsigned"),
+        (ops.constant_multiple(5, "A", "P", carry="C"), "wanted 7 columns for P, got 6"),
+    ],
+)
+def test_a_constant_multiple_that_cannot_be_is_refused(operation: Operation, says: str) -> None:
+    with pytest.raises(ProgramError, match=says):
+        operation.on(Layout(A=4, S="s4", P=6, C=1))
+
+
 def test_the_carry_column_is_zero_after_every_digit() -> None:
     """For w = -128, 127, 85, -1 in turn, each digit a program of its own"""
     weights, bits = (-128, 127, 85, -1), 8

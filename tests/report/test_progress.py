@@ -10,7 +10,7 @@ import pytest
 from apsim.nn import runtime
 from apsim.nn.on_ap.chip import Chip
 from apsim.report.bar import Working
-from apsim.report.run.progress import Bar
+from apsim.report.run.progress import Bar, expected
 from tests.helpers.networks import integers_in, small_network
 
 MODEL = small_network()
@@ -68,3 +68,52 @@ def test_what_takes_over_a_minute_is_said_once_its_pace_is_known(
     assert said in capfd.readouterr().err
     bar.advance(0)
     assert capfd.readouterr().err == ""
+
+
+def test_long_work_is_announced_before_it_begins(capfd: pytest.CaptureFixture[str]) -> None:
+    """expected > 60 s: one line before anything is done; at that pace no second one"""
+    with Working("work", 10, expected=400) as bar:
+        assert "takes about 7 min in all, as such work went elsewhere" in capfd.readouterr().err
+        bar.begun -= 30
+        bar.advance(1)
+        assert capfd.readouterr().err == ""
+    with Working("work", 10, expected=59):
+        assert capfd.readouterr().err == ""
+
+
+def test_a_pace_that_is_far_off_is_said(capfd: pytest.CaptureFixture[str]) -> None:
+    with Working("work", 10, expected=400) as bar:
+        capfd.readouterr()
+        bar.begun -= 600
+        bar.advance(1)
+        assert "takes about 1.7 h in all" in capfd.readouterr().err
+
+
+def test_work_that_turns_has_its_own_pace(capfd: pytest.CaptureFixture[str]) -> None:
+    with Working("reading") as bar:
+        done = bar.turn("settings", 10)
+        bar.begun -= 30
+        done()
+        assert "takes about 5 min in all" in capfd.readouterr().err
+        assert (bar.progress.tasks[0].total, bar.progress.tasks[0].completed) == (10, 1)
+
+
+def test_what_a_run_takes_is_expected_by_its_engine() -> None:
+    """seconds = products of bits / pace; arrays one by one are slower than lanes, dense slower"""
+    lanes, arrays, dense = (
+        expected(MODEL, 2, Chip.preset("lr", **how))
+        for how in ({}, {"array": "cap"}, {"engine": "dense"})
+    )
+    assert 0 < lanes < arrays < dense
+    assert expected(MODEL, 4, Chip.preset("lr")) == pytest.approx(2 * lanes)
+
+
+def test_what_is_printed_meanwhile_goes_where_it_is_to_go(
+    capfd: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """a bar on a terminal takes nothing from a standard output that is a file"""
+    monkeypatch.setenv("FORCE_COLOR", "1")
+    with Working("work", 2):
+        print("a line")
+    out, err = capfd.readouterr()
+    assert out == "a line\n" and "a line" not in err

@@ -180,7 +180,7 @@ def test_a_wide_table_holds_the_numbers_whole(done: Run) -> None:
         (True, True, "exact"),
         (False, True, "value differs"),
         (True, False, "count differs"),
-        (False, False, "value differs and count differs"),
+        (False, False, "value and count differ"),
     ],
 )
 def test_a_verdict_says_what_differs(exact: bool, match: bool, words: str) -> None:

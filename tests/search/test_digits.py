@@ -124,7 +124,7 @@ def test_the_other_searches_run(how: str, tmp_path: Path) -> None:
         (("--budget", "150%"), "0..100 %"),
         (("--tie", "conv1=conv9"), "no layer 'conv9'"),
         (("--calibration", "400"), "wanted 1 to 360 images"),
-        (("--energy", "1e-12"), "energy comes down to"),
+        (("--energy", "1e-12"), "with every layer at its cheapest an image takes"),
         (("--sensitivities", "hawq:vgg"), "wanted hawq:resnet18 or hawq:resnet50"),
         (("--sensitivities", "hawq:resnet18"), "digits has no layer 'layer1.0.conv1'"),
         (("--search", "exhaustive", "--from", "2", "--to", "8", "--tie", "x"), "wanted two layers"),

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import csv
 import json
 from pathlib import Path
 from typing import Any
@@ -45,9 +46,13 @@ def stream(plan: str, *options: str) -> int:
 def test_each_batch_runs_at_the_widths_of_its_budget(
     tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    out = tmp_path / "stream.json"
-    assert stream(folder(tmp_path), "--json", str(out)) == 0
+    out, table = tmp_path / "stream.json", tmp_path / "stream.csv"
+    assert stream(folder(tmp_path), "--json", str(out), "--csv", str(table)) == 0
     said = capsys.readouterr().out
+    assert max(map(len, said.split("PASS")[0].split("\n"))) <= 80 and not set(said) & set("│…━")
+    lines = list(csv.DictReader(table.read_text().splitlines()))
+    assert [line["bits"] for line in lines] == ["8,8,8,8", "4,4,4,4", "2,2,2,2", "2,2,2,2"]
+    assert lines[1]["budget_energy"] == "2e-06"
     assert "3 of 4 batches kept to their budget" in said and "PASS" in said
     batches = json.loads(out.read_text())["batches"]
     assert [one["bits"][0] for one in batches] == [8, 4, 2, 2]

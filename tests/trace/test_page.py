@@ -79,6 +79,19 @@ def test_driven_areas_are_the_cells_written(tmp_path: Path) -> None:
     assert driven == session.tape.activity.written
 
 
+def test_compares_and_reads_are_told_apart(tmp_path: Path) -> None:
+    """lines compared by compares and searched by reads == activity.compared; looking counts none"""
+    path = tmp_path / "f.html"
+    assert cli.main(["trace", "add", "--bits", "3", "--rows", "5", "--html", str(path)]) == 0
+    steps = film_of(path)["steps"]
+    session = open_target(Wanted("add", bits=3, rows=5))
+    session.go_to(session.end)
+    searched = {kind: sum(bool(step[kind]) for step in steps) for kind in "cr"}
+    assert searched == {"c": session.counts.compare, "r": session.counts.read}
+    assert not any(step["c"] and step["r"] for step in steps)
+    assert 5 * sum(searched.values()) == session.tape.activity.compared
+
+
 def test_the_page_asks_nobody_for_anything(tmp_path: Path) -> None:
     path = tmp_path / "f.html"
     cli.main(["trace", "add", "--bits", "2", "--html", str(path)])
@@ -109,10 +122,11 @@ def test_the_page_plays_steps_back_and_scrubs_in_a_browser(tmp_path: Path) -> No
     seen = in_browser(path, DRIVER.read_text(), tmp_path)
     assert [int(word, 2) for word in seen["end"]] == [11, 22, 33, 254]
     assert seen["start"] == seen["again"] == ["0" * 8] * 4
-    assert seen["zero"] == [0, 0, 0, 0] and min(seen["sums"]) > 0
+    assert seen["zero"] == [0] * 5 and min(seen["sums"]) > 0
     assert "done32489" in seen["counters"]
     assert (seen["before"], seen["clicked"], seen["scrubbed"]) == (56, 1, 18)
     assert "Step 18 of 57:  bit 0  pass 2" in seen["status"]
+    assert "key A.0 = 1, B.0 = 0, C.0 = 0   write B.0 = 1, C.0 = 0" in seen["status"]
     assert (seen["flipped"], seen["marked"]) == (2, 2)
     assert (seen["playing"], seen["paused"]) == ("true", "play")
     assert seen["named"] and seen["buttons"]

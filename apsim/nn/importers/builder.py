@@ -16,36 +16,38 @@ import numpy as np
 
 from apsim.errors import ModelError
 from apsim.nn import rules
+from apsim.nn.importers import accumulators, drawing, joining
+from apsim.nn.importers.drawing import Span
 from apsim.nn.importers.graph import Fate, Graph, Node
-from apsim.nn.importers.pending import Bounds, Chained, Curve, Pending, Source, Target
-from apsim.nn.importers.targets import line, rounded, whole
+from apsim.nn.importers.pending import PLACEHOLDER, Bounds, Chained, Pending, Source, Target
+from apsim.nn.importers.targets import line, whole
 from apsim.nn.model import (
     Add,
     AvgPool,
-    Concat,
     Entry,
+    Interpolate,
     Layer,
     MatMul,
     Model,
     Multiply,
+    Normalize,
     Rearrange,
     Relu,
     Requantize,
     Reshape,
+    Softmax,
     Table,
     Tensor,
     Transpose,
     Weighted,
 )
 from apsim.nn.model.words import holding
-from apsim.nn.rules import factors, ranges
+from apsim.nn.rules import factors
 
 __all__ = ["PLACEHOLDER", "ROUNDING", "Builder"]
 
-PLACEHOLDER = rules.requant("onnx-exact", 1.0, lo=0, hi=1)  # made anew by `factors.refill`
-WIDEST_TABLE = 16  # bits of the words that a table takes
 RECTIFIED = (Weighted, Add, Requantize, Multiply, MatMul)
-ROUNDING = (*RECTIFIED, AvgPool)
+ROUNDING = (*RECTIFIED, AvgPool, Interpolate)
 
 
 class Builder:
@@ -59,6 +61,7 @@ class Builder:
         self.inputs: list[str] = []
         self.entries: dict[str, Entry] = {}
         self.fates: dict[int, str] = {}
+        self.spans: dict[str, Span] = {}  # how far sums that were made tensors reach
         self.named = {name for node in graph.nodes for name in (*node.inputs, *node.outputs)}
         self.taken = set(self.named)
         self.layer_names: set[str] = set()
@@ -79,13 +82,18 @@ class Builder:
 
     def emit(self, layer: Layer, tensor: Tensor, nodes: Sequence[int] = ()) -> str:
         """Add a layer with its output tensor; gives the tensor's name."""
-        layer = replace(layer, name=_distinct(layer.name, self.layer_names))
-        self.layer_names.add(layer.name)
+        layer = replace(layer, name=self.layer_name(layer.name))
         self.tensors[layer.output] = tensor
         self.layers.append(layer)
         for index in nodes:
             self.fates.setdefault(index, f"layer {layer.name!r} ({layer.op})")
         return layer.output
+
+    def layer_name(self, wanted: str) -> str:
+        """A name for a layer, different from all that there are."""
+        name = _distinct(wanted, self.layer_names)
+        self.layer_names.add(name)
+        return name
 
     def new_name(self, wanted: str) -> str:
         """A name for a tensor that the file has none for, different from all that there are."""
@@ -93,7 +101,7 @@ class Builder:
         self.taken.add(name)
         return name
 
-    def _once(self, key: Hashable, kept: Any, make: Any) -> str:
+    def once(self, key: Hashable, kept: Any, make: Any) -> str:
         """The tensor of what was asked for before, made now where it was not."""
         if key in self.made:
             self.shared.add(self.made[key][1])
@@ -104,10 +112,11 @@ class Builder:
     def enter(self, source: Source, name: str, target: Target) -> str:
         """Quantize a real input of the graph: it becomes an input tensor of the network."""
         lo, hi = self._clip(source.bounds, target)
-        self._check_padding(source, target, lo, hi)
+        ends = joining.Ends(target, lo, hi)
+        joining.check_padding(source.chain, ends, self.rule)
         key = ("enter", source.name, source.steps, lo, hi, target)
-        raw = self._once(key, None, lambda: self._enter(source, name, target, lo, hi))
-        return self._chain(raw, source.chain, name)
+        raw = self.once(key, None, lambda: self._enter(source, name, target, lo, hi))
+        return self._chain(raw, source.chain, name, ends=ends)
 
     def _enter(self, source: Source, name: str, target: Target, lo: int, hi: int) -> str:
         raw = self.new_name(f"{source.name} (quantized)") if source.chain else name
@@ -124,7 +133,7 @@ class Builder:
     def finish(self, value: Pending, name: str, target: Target) -> str:
         """Round a pending value to the integers of `target`, in the tensor `name`."""
         key = ("finish", *value.core, value.bounds, target)
-        return self._once(key, value, lambda: self._finish(value, name, target))
+        return self.once(key, value, lambda: self._finish(value, name, target))
 
     def _finish(self, value: Pending, name: str, target: Target) -> str:
         if value.parts:
@@ -136,58 +145,56 @@ class Builder:
                 for i, part in enumerate(value.parts)
             ]
             return self._join(value, names, name, target)
-        if value.source and self._alike(value, target):
-            return self._chain(value.source, value.chain, name, value)
         clip = factors.Clip(*self._clip(value.bounds, target), target.parity, target.rounding)
-        self._check_padding(value, target, clip.lo, clip.hi)
+        ends = joining.Ends(target, clip.lo, clip.hi)
+        joining.check_padding(value.chain, ends, self.rule)
+        if value.source and self._alike(value, target):
+            return self._chain(value.source, value.chain, name, value, ends)
         if value.layer is None:
             return self._rescale(value, name, target, clip)
         if value.chain:
             shape = self._shape_before(value)
             bare = self.new_name(f"{name} (before {value.chain[0].layer.op})")
             made = self.finish(replace(value, chain=(), shape=shape), bare, target)
-            return self._chain(made, value.chain, name, value)
+            return self._chain(made, value.chain, name, value, ends)
         tensor = replace(target.tensor, shape=value.shape)
         if value.curve is not None and isinstance(value.layer, Table):
-            return self._tabled(value, value.curve, value.layer, name, target)
+            made_of, span = value.curve.tensor, self.spans.get(value.curve.tensor)
+            layer = drawing.drawn_as(value, value.curve, self.tensors[made_of], span, target)
+            return self.emit(replace(layer, output=name), tensor, value.nodes)
+        if isinstance(value.layer, Softmax | Normalize):
+            return self._island(value, value.layer, name, target, clip)
         self.tensors[name] = tensor
-        self._requantized(value, name, tensor, clip, self._relu_of(value, target))
+        self._requantized(value, name, target, clip)
         return name
 
-    def _tabled(self, value: Pending, curve: Curve, layer: Table, name: str, target: Target) -> str:
-        """A function of a tensor's words: what each of them becomes."""
-        given = self.tensors[curve.tensor]
-        if given.bits > WIDEST_TABLE:
-            raise ModelError(f"a table of words of {given.bits} bits; {WIDEST_TABLE} at most")
-        words = np.arange(given.lo, given.hi + 1, dtype=np.float64)
-        real = (words - given.zero_point) * rules.one_scale(given)
-        with np.errstate(all="ignore"):
-            made = np.clip(curve.function(real), value.bounds.lo, value.bounds.hi)
-        if np.isnan(made).any():
-            raise ModelError(f"{layer.function} of {real[np.isnan(made)][0]:g} is no number")
-        integers = rounded(made, target)[None]
-        layer = replace(layer, output=name, values=integers)
-        return self.emit(layer, replace(target.tensor, shape=value.shape), value.nodes)
+    def _island(
+        self, value: Pending, layer: Layer, name: str, target: Target, clip: factors.Clip
+    ) -> str:
+        """A layer that rounds by itself; a clip to fewer words is a layer after it."""
+        if target.rounding is not None or target.parity % 2:
+            raise ModelError(f"{layer.op} rounded {target.rounding or 'after its zero point'}; "
+                             "it rounds half to even, then adds it")  # fmt: skip
+        tensor = replace(target.tensor, shape=value.shape)
+        if (clip.lo, clip.hi) == (tensor.lo, tensor.hi):
+            return self.emit(replace(layer, output=name), tensor, value.nodes)
+        whole = self.new_name(f"{name} (before)")
+        self.emit(replace(layer, output=whole), tensor, value.nodes)
+        return self._rescale(Pending(value.shape, source=whole), name, target, clip)
 
-    def _check_padding(self, value: Pending | Source, target: Target, lo: int, hi: int) -> None:
-        """Zeros put beside a value before it is rounded stay zeros afterwards."""
-        steps = (step.layer for step in value.chain)
-        padded = any(isinstance(step, Rearrange) and (step.index < 0).any() for step in steps)
-        if padded and (target.rounding == "sign" or not lo <= target.tensor.zero_point <= hi):
-            raise ModelError("padding with a zero that the quantization after it makes no zero")
-
-    def _requantized(
-        self, value: Pending, output: str, tensor: Tensor, clip: factors.Clip, relu: bool
-    ) -> None:
+    def _requantized(self, value: Pending, output: str, target: Target, clip: factors.Clip) -> None:
         """A layer with its requantization; one with weights that ran before runs only once."""
-        layer = value.layer
+        layer, relu = value.layer, self._relu_of(value, target)
+        tensor = self.tensors[output]
         assert layer is not None
         first = layer if isinstance(layer, Weighted) else None
         if isinstance(layer, Weighted):
             key = ("sums", layer.inputs, id(layer.weights), id(layer.bias))
             before = self.made.get(key)
-            if before is not None and self._sums_shared(*before, layer):
-                layer, first = self._of_sums(before[1], output), None
+            if before is not None and accumulators.shared(self, *before, layer):
+                layer, first = accumulators.of_sums(self, before[1], output), None
+        if isinstance(layer, Add) and len(layer.inputs) > 2:
+            layer = joining.of_many(self, layer, target, value.nodes)
         if isinstance(layer, RECTIFIED):
             layer = replace(layer, relu=relu)
         elif relu:
@@ -195,47 +202,9 @@ class Builder:
         if not isinstance(layer, Requantize):
             layer = replace(layer, output=output)
         layer = replace(layer, requant=PLACEHOLDER)  # type: ignore[call-arg]
-        self.emit(factors.refill(self._model(layer), layer, self.rule, clip), tensor, value.nodes)
+        self.emit(factors.refill(self.context(layer), layer, self.rule, clip), tensor, value.nodes)
         if first is not None:
             self.made.setdefault(key, (first, output))
-
-    def _sums_shared(self, first: Weighted, output: str, layer: Weighted) -> bool:
-        """Whether the sums of a layer that made `output` serve another: unit and shift agree."""
-        scales = [np.asarray(one.weight_scale, np.float64) for one in (first, layer)]
-        shifts = [np.zeros(1) if one.shift is None else one.shift for one in (first, layer)]
-        single = scales[1].size == 1 and not any(shift.any() for shift in shifts)
-        if not single and len(self.tensors[output].shape) not in (1, 3):
-            return False  # the factors of a `Requantize` run along its first axis
-        pairs = (np.broadcast_arrays(*pair) for pair in (scales, shifts))
-        return self.rule != "tflite" and all(np.array_equal(a, b) for a, b in pairs)
-
-    def _of_sums(self, output: str, name: str) -> Requantize:
-        """A requantization of the sums that `output` was made of, which get a tensor now."""
-        maker = self._maker(output)
-        if isinstance(maker, Weighted):
-            self._part(maker)
-            maker = self._maker(output)
-        return Requantize(name=name, inputs=maker.inputs, output=name, requant=PLACEHOLDER)
-
-    def _part(self, layer: Weighted) -> None:
-        """Part a layer with weights from its requantization."""
-        assert layer.requant is not None
-        index = self.layers.index(layer)
-        sums = self.new_name(f"{layer.name} (sums)")
-        tensor = self._sums(layer, self.tensors[layer.output].shape, exact=True)
-        self.tensors[sums] = tensor
-        move = Requantize(
-            name=_distinct(layer.output, self.layer_names), inputs=(sums,), output=layer.output,
-            relu=layer.relu, requant=layer.requant,
-        )  # fmt: skip
-        self.layer_names.add(move.name)
-        clip = factors.clip_in(layer.requant)
-        moved = factors.refill(self._model(move), move, self.rule, clip)
-        bare = replace(layer, output=sums, requant=None, relu=False, shift=None)
-        self.layers[index : index + 1] = [bare, moved]
-
-    def _maker(self, output: str) -> Layer:
-        return next(layer for layer in self.layers if layer.output == output)
 
     def settle(self, value: Pending, name: str) -> str:
         """Make the integer tensor of a value that no quantization follows, once."""
@@ -264,10 +233,14 @@ class Builder:
             "put QuantizeLinear and DequantizeLinear after it"
         )
 
+    def unit(self, name: str) -> float:
+        """The one scale of a tensor."""
+        return rules.one_scale(self.tensors[name], f"tensor {name!r}")
+
     def _sums_out(self, value: Pending, layer: Weighted | Add, name: str) -> str:
         """The accumulators of a layer, in the shape that was asked for."""
         if not value.chain:
-            return self._accumulators(value, layer, name)
+            return accumulators.given_out(self, value, layer, name)
         bare = replace(value, chain=(), shape=self._shape_before(value))
         made = self.settle(bare, self.new_name(f"{name} (sums)"))
         if any(
@@ -275,33 +248,6 @@ class Builder:
         ):
             raise ModelError(f"tensor {name!r}: sums with a scale for each channel, reordered")
         return self._chain(made, value.chain, name, value)
-
-    def _accumulators(self, value: Pending, layer: Weighted | Add, name: str) -> str:
-        """A last layer whose output is its accumulator, in its own unit."""
-        inputs = [self.tensors[one] for one in layer.inputs]
-        bare = replace(layer, output=name, requant=None, relu=value.bounds.relu)
-        if isinstance(bare, Add):
-            zeros = inputs[0].zero_point + bare.multipliers[1] * inputs[1].zero_point
-            if inputs[0].scale != inputs[1].scale:
-                raise ModelError(f"tensor {name!r}: unequal scales added and not rounded")
-            tensor = Tensor(value.shape, max(t.bits for t in inputs) + 2, True, inputs[0].scale)
-            return self.emit(replace(bare, bias=-zeros), tensor, value.nodes)
-        if bare.relu and bare.shift is not None:
-            raise ModelError(f"tensor {name!r}: a ReLU of sums with a real bias, not rounded")
-        tensor = self._sums(bare, value.shape)
-        return self.emit(replace(bare, shift=None), tensor, value.nodes)
-
-    def _sums(self, layer: Weighted, shape: tuple[int, ...], exact: bool = False) -> Tensor:
-        """The tensor of a layer's accumulators: 32 or 64 bits, or `exact`ly what they need."""
-        given = self.tensors[layer.inputs[0]]
-        steps = rules.one_scale(given) * np.asarray(layer.weight_scale, np.float64)
-        shift = np.zeros(1) if layer.shift is None else layer.shift
-        within = ranges.of_layer(self._model(layer), layer)
-        low = min(int((within.low + layer.bias).min()), int(within.low.min()))
-        high = max(int((within.high + layer.bias).max()), int(within.high.max()))
-        bits = holding(min(low, -1), high).bits
-        wide = bits if exact else 32 if bits <= 32 else 64
-        return Tensor(shape, wide, True, _one_or_all(steps), shift=_one_or_all(shift))
 
     def _settle_parts(self, value: Pending, name: str) -> str:
         names = [self.settle(part, self.new_name(f"{name}/{i}"))
@@ -313,6 +259,7 @@ class Builder:
         first = tensors[0]
         if any((t.scale, t.zero_point) != (first.scale, first.zero_point) for t in tensors):
             raise ModelError(f"tensor {name!r}: inputs of unequal scales joined and not rounded")
+        joining.require_on_grid(value.joint, first)
         words = holding(min(t.lo for t in tensors), max(t.hi for t in tensors))
         wide = replace(first, bits=words.bits, signed=words.signed)
         return self._join(value, names, name, Target(wide, wide.lo, wide.hi))
@@ -320,9 +267,14 @@ class Builder:
     def _join(self, value: Pending, names: Sequence[str], name: str, target: Target) -> str:
         shape = self._shape_before(value)
         output = self.new_name(f"{name} (joined)") if value.chain else name
-        layer = Concat(name=name, inputs=tuple(names), output=output, axis=value.axis)
-        made = self.emit(layer, replace(target.tensor, shape=shape), value.nodes)
-        return self._chain(made, value.chain, name, value)
+        ends = joining.Ends(target, *self._clip(value.bounds, target))
+        joining.check_padding(value.chain, ends, self.rule)
+        tensor = replace(target.tensor, shape=shape)
+        for layer in joining.layers(self, value.joint, names, output, tensor, ends):
+            shown = replace(tensor, shape=self.tensors[layer.inputs[0]].shape)
+            last = layer.output == output
+            self.emit(layer, tensor if last else shown, value.nodes)
+        return self._chain(output, value.chain, name, value, ends)
 
     def _relu(self, value: Pending, name: str) -> str:
         """max(x, zero point) at the scale it has; nothing at all where that is the least."""
@@ -337,12 +289,18 @@ class Builder:
     def _rescale(self, value: Pending, name: str, target: Target, clip: factors.Clip) -> str:
         """An integer tensor at another scale or width."""
         before = self.new_name(f"{name} (before)") if value.chain else name
+        bare = replace(value, chain=(), shape=self._shape_before(value))
+        if value.chain and joining.padded(value.chain):
+            name, whole = self.new_name(f"{name} (before)"), name
+            made = self._rescale(bare, name, target, clip)
+            ends = joining.Ends(target, clip.lo, clip.hi)
+            return self._chain(made, value.chain, whole, value, ends)
         made = self._chain(value.source, value.chain, before, value)
         tensor = replace(target.tensor, shape=value.shape)
         self.tensors[name] = tensor
         relu = self._relu_of(value, target)
         layer = Requantize(name=name, inputs=(made,), output=name, relu=relu, requant=PLACEHOLDER)
-        filled = factors.refill(self._model(layer), layer, self.rule, clip)
+        filled = factors.refill(self.context(layer), layer, self.rule, clip)
         return self.emit(filled, tensor, value.nodes)
 
     def reshaped(self, name: str, shape: tuple[int, ...]) -> str:
@@ -356,13 +314,30 @@ class Builder:
             name, axes, Transpose(name="", inputs=(name,), output="", axes=axes), shape
         )
 
+    def spread(self, name: str, shape: tuple[int, ...]) -> str:
+        """The same integers repeated along axes of size 1, made once."""
+        had = self.tensors[name].shape
+        if had == shape:
+            return name
+
+        def make() -> str:
+            words = np.arange(math.prod(had)).reshape(had)
+            output = self.new_name(f"{name} (expand)")
+            index = np.ascontiguousarray(np.broadcast_to(words, shape))
+            layer = Rearrange(
+                name=output, inputs=(name,), output=output, index=index, what="expand"
+            )
+            return self.emit(layer, replace(self.tensors[name], shape=shape))
+
+        return self.once(("spread", name, shape), None, make)
+
     def _moved(self, name: str, how: Hashable, layer: Layer, shape: tuple[int, ...]) -> str:
         def make() -> str:
             output = self.new_name(f"{name} ({layer.op})")
             tensor = replace(self.tensors[name], shape=shape)
             return self.emit(replace(layer, name=output, output=output), tensor)
 
-        return self._once(("moved", name, layer.op, how), None, make)
+        return self.once(("moved", name, layer.op, how), None, make)
 
     def copied(self, name: str, wanted: str) -> str:
         """The same integers once more, by the name of another output."""
@@ -381,7 +356,7 @@ class Builder:
             other = self.new_name(f"{name} as {scale:g}*(x-{zero_point})")
             return self.emit(Reshape(name=other, inputs=(name,), output=other), tensor)
 
-        return self._once(("renamed", name, scale, zero_point), None, make)
+        return self.once(("renamed", name, scale, zero_point), None, make)
 
     def _alike(self, value: Pending, target: Target) -> bool:
         """Whether the value's integers are already those that the target asks for."""
@@ -403,15 +378,18 @@ class Builder:
         return int(lo), int(hi)
 
     def _chain(
-        self, made: str, chain: Sequence[Chained], name: str, value: Pending | None = None
-    ) -> str:
+        self, made: str, chain: Sequence[Chained], name: str, value: Pending | None = None,
+        ends: joining.Ends | None = None,
+    ) -> str:  # fmt: skip
         """Put the steps that keep a scale behind the tensor `made`; the last gives `name`."""
         for index, step in enumerate(chain):
-            key = ("step", made, id(step))
+            placed = joining.placed(step, self.tensors[made], ends, self.rule)
+            fill = tuple(placed.fill.tolist()) if isinstance(placed, Rearrange) else ()
+            key = ("step", made, id(step), fill)
             if key not in self.made:
                 last = index == len(chain) - 1 and name not in self.tensors
                 output = name if last else self.new_name(f"{name} (after {step.layer.op} {index})")
-                layer = replace(step.layer, inputs=(made,), output=output)
+                layer = replace(placed, inputs=(made,), output=output)
                 tensor = replace(self.tensors[made], shape=step.shape)
                 self.made[key] = (step, self.emit(layer, tensor, value.nodes if value else ()))
             made = self.made[key][1]
@@ -420,7 +398,7 @@ class Builder:
     def _shape_before(self, value: Pending) -> tuple[int, ...]:
         return value.chain[0].before if value.chain else value.shape
 
-    def _model(self, layer: Layer) -> Model:
+    def context(self, layer: Layer) -> Model:
         """Enough of a model for `factors.refill`."""
         return Model("import", self.rule, (), (), self.tensors, (layer,))
 
@@ -452,8 +430,3 @@ def _settling(value: Pending) -> Hashable:
 def _distinct(wanted: str, taken: Any) -> str:
     numbered = (f"{wanted}#{number}" for number in count(2))
     return wanted if wanted not in taken else next(n for n in numbered if n not in taken)
-
-
-def _one_or_all(values: Any) -> float | tuple[float, ...]:
-    listed = tuple(float(v) for v in np.ravel(values))
-    return listed[0] if len(set(listed)) == 1 else listed

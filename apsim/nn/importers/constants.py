@@ -14,7 +14,7 @@ import numpy as np
 from apsim.nn.importers.graph import Array, Const, Node
 from apsim.nn.model import Floats
 
-__all__ = ["Const", "ConstReal", "along", "collapsed", "single", "spread"]
+__all__ = ["Const", "ConstReal", "along", "beside", "collapsed", "single", "spread"]
 
 
 @dataclass(frozen=True, eq=False)
@@ -91,6 +91,26 @@ def along(node: Node, values: Array, shape: Sequence[int], axis: int) -> Array:
         raise node.refuse(f"{beside}, where it varies along another axis than the channels'",
                           _nearest(whole, axis))  # fmt: skip
     return small.ravel()
+
+
+def beside(node: Node, values: Array, shape: Sequence[int]) -> Array:
+    """The constant that meets a tensor [N, *shape], with the axes of `shape` alone.
+
+    Raises where it would give the tensor more places, or differs from one input to another.
+    """
+    values, whole = np.asarray(values), ("N", *shape)
+    spare = len(whole) - values.ndim
+    laid = values.reshape((*[1] * max(spare, 0), *values.shape))
+    small = collapsed(laid)
+    fits = spare >= 0 and laid.shape[0] == 1 and all(
+        size in (1, here) for size, here in zip(laid.shape[1:], shape, strict=True)
+    )  # fmt: skip
+    if not fits:
+        raise node.refuse(
+            f"a constant of shape {list(values.shape)} beside [{', '.join(map(str, whole))}]",
+            "one that broadcasts to it from the last axis on, the same for every input",
+        )
+    return np.asarray(small[0])
 
 
 def _nearest(whole: Sequence[object], axis: int) -> str:

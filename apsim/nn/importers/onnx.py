@@ -14,7 +14,10 @@ from apsim.nn.importers import (
     folding,
     onnx_file,
     ops_curves,
+    ops_elementwise,
+    ops_islands,
     ops_moves,
+    ops_planes,
     ops_qlinear,
     ops_qonnx,
     ops_quant,
@@ -22,6 +25,7 @@ from apsim.nn.importers import (
     ops_shape,
 )
 from apsim.nn.importers.graph import Fate, Graph, Node, Refusal, all_refused, blaming
+from apsim.nn.importers.options import PLAIN, Options
 from apsim.nn.importers.pending import Missing, Pending, Source
 from apsim.nn.importers.walk import QUANTIZE_FIRST, Handler, Walk
 from apsim.nn.model import Model, Origin
@@ -30,7 +34,8 @@ from apsim.nn.model.check import verify
 __all__ = ["Imported", "from_onnx", "lower", "read_onnx"]
 
 HANDLERS: Mapping[tuple[str, str], Handler] = {
-    **ops_real.HANDLERS, **ops_shape.HANDLERS, **ops_quant.HANDLERS, **ops_qlinear.HANDLERS,
+    **ops_real.HANDLERS, **ops_elementwise.HANDLERS, **ops_islands.HANDLERS, **ops_planes.HANDLERS,
+    **ops_shape.HANDLERS, **ops_quant.HANDLERS, **ops_qlinear.HANDLERS,
     **ops_qonnx.HANDLERS, **ops_moves.HANDLERS, **ops_curves.HANDLERS,
 }  # fmt: skip
 
@@ -46,29 +51,29 @@ class Imported:
 
 def from_onnx(
     path: str | os.PathLike[str], *, rule: str = "onnx-exact",
-    shape: Sequence[int] | None = None, input_scale: float | None = None,
+    shape: Sequence[int] | None = None, options: Options = PLAIN,
 ) -> Model:  # fmt: skip
     """Import a quantized ONNX model (extra `onnx`).
 
     `rule` is its requantization rule, `shape` the input's where the file leaves axes open,
-    `input_scale` the step of 8 signed bits for a real input that a layer takes as it is.
+    `options` what else is asked for (`Options`).
     Raises `ModelError` that names the node that has no exact integer form.
     """
-    return read_onnx(path, rule=rule, shape=shape, input_scale=input_scale).model
+    return read_onnx(path, rule=rule, shape=shape, options=options).model
 
 
 def read_onnx(
     path: str | os.PathLike[str], *, rule: str = "onnx-exact",
-    shape: Sequence[int] | None = None, input_scale: float | None = None,
+    shape: Sequence[int] | None = None, options: Options = PLAIN,
 ) -> Imported:  # fmt: skip
     """Import a quantized ONNX model and say what became of every node."""
     with blaming(path):
-        return lower(onnx_file.read(path, shape), rule, input_scale)
+        return lower(onnx_file.read(path, shape), rule, options)
 
 
-def lower(graph: Graph, rule: str = "onnx-exact", input_scale: float | None = None) -> Imported:
+def lower(graph: Graph, rule: str = "onnx-exact", options: Options = PLAIN) -> Imported:
     """Turn a graph into an integer network; all its nodes that have no place there are told."""
-    walk = Walk(graph, rule, input_scale)
+    walk = Walk(graph, rule, options)
     walk.start()
     needed = _needed(graph)
     for node in graph.nodes:

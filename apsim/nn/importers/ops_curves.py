@@ -12,7 +12,8 @@ from collections.abc import Callable
 
 import numpy as np
 
-from apsim.nn.importers.curves import Curve, curve_of, drawn
+from apsim.nn.importers.constants import beside
+from apsim.nn.importers.curves import Curve, drawn, function_of
 from apsim.nn.importers.graph import Node
 from apsim.nn.importers.ops_qlinear import real_input, rounded_output
 from apsim.nn.importers.ops_quant import quantized
@@ -125,9 +126,7 @@ def _unary(walk: Walk, node: Node) -> Value:
     value = walk.pending(node, 0)
     if value.integer:
         raise node.refuse("a function of integers, whose scale is not given", "DequantizeLinear")
-    curve = curve_of(walk, value)
-    if curve is None:
-        curve = Curve(walk.tensor(node, 0))
+    curve = function_of(walk, node, 0)
     return drawn(node, value, curve.then(FUNCTIONS[node.op][0](node)))
 
 
@@ -135,17 +134,19 @@ def _power(walk: Walk, node: Node) -> Value:
     value, exponent = walk.pending(node, 0), walk.constant(node, 1)
     if exponent.size != 1 or exponent.ndim > 1 + len(value.shape) or value.integer:
         raise node.refuse(f"powers of shape {list(exponent.shape)}", "one exponent")
-    curve = curve_of(walk, value) or Curve(walk.tensor(node, 0))
+    curve = function_of(walk, node, 0)
     power = float(exponent.item())
     return drawn(node, value, curve.then(lambda x: np.power(x, power)))
 
 
 def _prelu(walk: Walk, node: Node) -> Value:
+    """Slopes of any shape that broadcasts to the tensor's: a table for each that differs."""
     value, slope = walk.pending(node, 0), walk.constant(node, 1)
-    if slope.size != 1 or slope.ndim > 1 + len(value.shape) or value.integer:
-        raise node.refuse(f"slopes of shape {list(slope.shape)}", "one slope")
-    curve = curve_of(walk, value) or Curve(walk.tensor(node, 0))
-    by = float(slope.item())
+    if value.integer:
+        raise node.refuse("slopes beside integers", "DequantizeLinear before it")
+    curve = function_of(walk, node, 0)
+    by = beside(node, np.asarray(slope, np.float64), value.shape)[..., None]
+    by = by if by.size > 1 else by.reshape(())
     return drawn(node, value, curve.then(lambda x: np.where(x < 0, by * x, x)))
 
 

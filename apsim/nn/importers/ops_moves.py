@@ -16,6 +16,7 @@ import numpy as np
 from apsim.nn.importers import onnx_file
 from apsim.nn.importers.constants import ConstReal
 from apsim.nn.importers.graph import Array, Node
+from apsim.nn.importers.ops_planes import interpolated
 from apsim.nn.importers.ops_real import name_of
 from apsim.nn.importers.pending import Chained, Pending, Source, Value
 from apsim.nn.importers.walk import Handler, Walk, handles
@@ -34,9 +35,10 @@ NEAREST: dict[str, Callable[[Array], Array]] = {
 
 
 def _rearranged(
-    walk: Walk, node: Node, value: Pending | Source, index: Array, what: str = ""
-) -> Value:
-    """The value with its words at the places of `index`, a zero where it is -1."""
+    walk: Walk, node: Node, value: Pending | Source, index: Array, what: str = "",
+    fill: float = 0.0,
+) -> Value:  # fmt: skip
+    """The value with its words at the places of `index`, the number `fill` where it is -1."""
     if (
         isinstance(value, Pending)
         and value.integer
@@ -48,10 +50,10 @@ def _rearranged(
         return value
     layer = Rearrange(name=name_of(node), inputs=(), output="", index=index.astype(np.int64),
                       what=what or node.op.lower())  # fmt: skip
-    step = Chained(layer, value.shape, index.shape)
+    step = Chained(layer, value.shape, index.shape, fill)
     if isinstance(value, Source):
         return replace(value, shape=index.shape, chain=(*value.chain, step))
-    return value.then(layer, index.shape, node.index)
+    return value.then(layer, index.shape, node.index, fill)
 
 
 def _given(walk: Walk, node: Node) -> Pending | Source:
@@ -125,9 +127,9 @@ def _pad(walk: Walk, node: Node) -> Value:
     value = _given(walk, node)
     if mode == "constant" and isinstance(value, Pending) and value.integer:
         return _padded_integers(walk, node, value, number)
-    if mode == "constant" and number != 0:
-        raise node.refuse(f"padding with {number:g}", "padding with 0")
-    return _rearranged(walk, node, value, _pads(walk, node, value.shape, mode))
+    if mode == "constant" and math.isnan(number):
+        raise node.refuse("padding with what is no one number", "one number")
+    return _rearranged(walk, node, value, _pads(walk, node, value.shape, mode), fill=number)
 
 
 def _padded_integers(walk: Walk, node: Node, value: Pending, number: float) -> Value:
@@ -178,8 +180,10 @@ def _pads(walk: Walk, node: Node, shape: tuple[int, ...], mode: str) -> Array:
 def _resize(walk: Walk, node: Node) -> Value:
     """Resize to the nearest: which row and column each output takes."""
     mode = str(node.attribute("mode", "nearest"))
+    if mode == "linear":
+        return interpolated(walk, node, *_sizes(walk, node, _given(walk, node).shape))
     if mode != "nearest":
-        raise node.refuse(f"mode {mode}", "mode nearest")
+        raise node.refuse(f"mode {mode}", "mode nearest or linear")
     value = _given(walk, node)
     sizes, scales = _sizes(walk, node, value.shape)
     index = np.arange(math.prod(value.shape)).reshape(value.shape)
@@ -235,6 +239,10 @@ def _nearest(node: Node, was: int, size: int, scale: float) -> Array:
         raise node.refuse(f"{how} with {rounding}", "half_pixel, asymmetric or align_corners")
     found = np.asarray(NEAREST[rounding](places[how]), np.int64)
     return np.asarray(np.clip(found, 0, was - 1))
+
+
+def _expand(walk: Walk, node: Node) -> Value:
+    return _moved(walk, node, (1,))[0]
 
 
 def _unmoved_constant(walk: Walk, node: Node) -> Value:

@@ -8,8 +8,15 @@ import numpy as np
 
 from apsim.nn.importers.constants import Const, ConstReal, spread
 from apsim.nn.importers.graph import Array, Node
+from apsim.nn.importers.ops_elementwise import (
+    add_tensors,
+    chosen,
+    multiply_tensors,
+    plus_constant,
+    times,
+)
 from apsim.nn.importers.ops_quant import dequantized, quantized
-from apsim.nn.importers.ops_real import WINDOW, add_tensors, convolution, matrix_product, pool_mean
+from apsim.nn.importers.ops_real import WINDOW, convolution, matrix_product, pool_mean, product_of
 from apsim.nn.importers.ops_shape import joined
 from apsim.nn.importers.pending import Pending, Target, Value
 from apsim.nn.importers.walk import ANY, Handler, Walk, handles
@@ -82,8 +89,11 @@ def _qlinear_conv(walk: Walk, node: Node) -> Value:
 
 
 def _qlinear_matmul(walk: Walk, node: Node) -> Value:
-    x, weights = real_input(walk, node, 0, 1, 2), _weights(walk, node, 3, 4, 5, axis=1)
-    value = matrix_product(walk, node, x, weights, True)
+    x = real_input(walk, node, 0, 1, 2)
+    if isinstance(walk.value(node, 3), Const):
+        value = matrix_product(walk, node, x, _weights(walk, node, 3, 4, 5, axis=1), True)
+    else:
+        value = product_of(walk, node, x, real_input(walk, node, 3, 4, 5))
     return quantized(walk, node, value, rounded_output(walk, node, 6, 7, _reference_order(walk)))
 
 
@@ -137,11 +147,54 @@ def _qgemm(walk: Walk, node: Node) -> Value:
     return quantized(walk, node, value, rounded_output(walk, node, 7, 8, zero_first=False))
 
 
+def _either(walk: Walk, node: Node, x: int, scale: int, zero: int) -> Value:
+    """The real values of an input with its scale and zero point: a tensor's or constants."""
+    if not isinstance(walk.value(node, x), Const):
+        name = real_input(walk, node, x, scale, zero)
+        return Pending(walk.build.tensors[name].shape, source=name)
+    return _weights(walk, node, x, scale, zero, axis=0)
+
+
+def _pair(walk: Walk, node: Node, first: int) -> tuple[Pending, Value]:
+    """Two operands of three inputs each, a tensor before a constant."""
+    one, other = (_either(walk, node, i, i + 1, i + 2) for i in (first, first + 3))
+    one, other = (other, one) if isinstance(other, Pending) else (one, other)
+    if not isinstance(one, Pending):
+        raise node.refuse("two constants")
+    return one, other
+
+
 def _qlinear_add(walk: Walk, node: Node) -> Value:
-    a, b = real_input(walk, node, 0, 1, 2), real_input(walk, node, 3, 4, 5)
-    return quantized(
-        walk, node, add_tensors(walk, node, a, b), rounded_output(walk, node, 6, 7, zero_first=True)
-    )
+    a, b = _pair(walk, node, 0)
+    if isinstance(b, Pending):
+        value: Value = add_tensors(walk, node, [a.source, b.source])
+    else:
+        assert isinstance(b, ConstReal)
+        value = plus_constant(walk, _beside(walk, node, a), a, b, 1)
+    return quantized(walk, node, value, rounded_output(walk, node, 6, 7, zero_first=True))
+
+
+def _qlinear_mul(walk: Walk, node: Node) -> Value:
+    a, b = _pair(walk, node, 0)
+    if isinstance(b, Pending):
+        value: Value = multiply_tensors(walk, node, a.source, b.source)
+    else:
+        assert isinstance(b, ConstReal)
+        value = times(walk, _beside(walk, node, a), a, b)
+    return quantized(walk, node, value, rounded_output(walk, node, 6, 7, zero_first=True))
+
+
+def _beside(walk: Walk, node: Node, value: Pending) -> Node:
+    """The node as one of the plain operator, whose input is the real value."""
+    walk.values[value.source] = value
+    return replace(node, inputs=(value.source,))
+
+
+def _qlinear_where(walk: Walk, node: Node) -> Value:
+    """ORT QLinearWhere: the condition, three inputs for each value, the output's two."""
+    pair = [_either(walk, node, i, i + 1, i + 2) for i in (1, 4)]
+    value = chosen(node, walk.constant(node, 0), pair)
+    return quantized(walk, node, value, rounded_output(walk, node, 7, 8, zero_first=False))
 
 
 def _qlinear_average_pool(walk: Walk, node: Node) -> Value:
@@ -183,6 +236,8 @@ HANDLERS: dict[tuple[str, str], Handler] = {
     ("", "MatMulInteger"): handles(_matmul_integer, inputs=4),
     (ORT, "QGemm"): handles(_qgemm, "alpha transA transB", 9),
     (ORT, "QLinearAdd"): handles(_qlinear_add, inputs=8),
+    (ORT, "QLinearMul"): handles(_qlinear_mul, inputs=8),
+    (ORT, "QLinearWhere"): handles(_qlinear_where, inputs=9),
     (ORT, "QLinearAveragePool"): handles(
         _qlinear_average_pool, f"{WINDOW} channels_last count_include_pad", 5
     ),

@@ -13,12 +13,13 @@ from dataclasses import replace
 import numpy as np
 
 from apsim.nn.importers.constants import Const, ConstReal, collapsed, spread
+from apsim.nn.importers.curves import drawn, function_of
 from apsim.nn.importers.graph import Array, Node
+from apsim.nn.importers.ops_elementwise import plus_constant
 from apsim.nn.importers.ops_quant import quantized, require_finite
-from apsim.nn.importers.ops_real import plus_constant
 from apsim.nn.importers.pending import Pending, Source, Target, Value
 from apsim.nn.importers.walk import Handler, Walk, handles
-from apsim.nn.model import AvgPool, Tensor
+from apsim.nn.model import AvgPool, Floats, Tensor
 from apsim.nn.rules.rounding import round_real
 
 __all__ = ["HANDLERS"]
@@ -173,7 +174,8 @@ def _trunc(walk: Walk, node: Node) -> Value:
 def _multi_threshold(walk: Walk, node: Node) -> Value:
     """FINN MultiThreshold: how many thresholds a value reaches, times out_scale, plus out_bias.
 
-    Evenly spaced thresholds are a quantization that rounds down; one alone is a sign.
+    Evenly spaced thresholds are a quantization that rounds down; one alone is a sign; others
+    are a table of words, or of the sums that a layer gives.
     """
     thresholds = np.asarray(walk.constant(node, 1), np.float64)
     scale, bias = float(node.attribute("out_scale", 1.0)), float(node.attribute("out_bias", 0.0))
@@ -190,11 +192,10 @@ def _multi_threshold(walk: Walk, node: Node) -> Value:
     step = float(thresholds[0, 1] - thresholds[0, 0]) if count > 1 else 1.0
     even = step > 0 and np.array_equal(thresholds, first[:, None] + step * np.arange(count))
     zero = -bias / scale
-    if not even or zero % 1 or step != float(np.float32(step)):
-        raise node.refuse("thresholds that are not evenly spaced, or an out_bias between two steps",
-                          "evenly spaced thresholds, out_bias a multiple of out_scale")  # fmt: skip
     if isinstance(walk.value(node, 0), Source):
-        raise node.refuse("several thresholds of a real input", "Quant")
+        return _entered(walk, node, thresholds, step if even else math.nan, scale, zero)
+    if not even or zero % 1 or step != float(np.float32(step)):
+        return _counted(walk, node, thresholds, scale, zero)
     value = _above(walk, node, first - step)
     target = replace(walk.target(np.array(step), np.zeros(1), 0, count, node), rounding="floor")
     made = quantized(walk, node, value, target)
@@ -202,18 +203,68 @@ def _multi_threshold(walk: Walk, node: Node) -> Value:
     return replace(made, integer=False, source=source)
 
 
-def _above(walk: Walk, node: Node, thresholds: Array) -> Value:
-    """How far a value lies above thresholds, one or one for each channel."""
-    value = walk.value(node, 0)
+def _counted(walk: Walk, node: Node, thresholds: Array, scale: float, zero: float) -> Value:
+    """A table of how many thresholds of its channel each word reaches, as a quantization."""
+    parts = 1 if zero % 1 == 0 else 2  # an out_bias half-way between two steps: half of them
+    if zero * parts % 1 or scale / parts != float(np.float32(scale / parts)):
+        raise node.refuse(f"an out_bias {-zero * scale:g} beside an out_scale {scale:g}",
+                          "a multiple of half of it")  # fmt: skip
+    value = walk.pending(node, 0)
+    if value.integer:
+        raise node.refuse("thresholds of integers, whose scale is not given", "DequantizeLinear")
+    curve = function_of(walk, node, 0)
+    axis = _channels(node, thresholds, 1 + len(value.shape))
+    lay = [1] * (1 + len(value.shape))
+    lay[max(axis - 1, 0)] = len(thresholds)
+    columns = [column.reshape(lay) for column in thresholds.T]
+
+    def count(x: Floats) -> Floats:
+        reached = sum((x >= column).astype(np.int64) for column in columns)
+        return np.asarray((reached - zero) * scale)
+
+    lo, hi = round(-zero * parts), round((thresholds.shape[1] - zero) * parts)
+    origin = round(zero * parts) if parts == 1 else 0
+    target = walk.target(np.array(scale / parts), np.array([origin]), lo + origin, hi + origin,
+                         node)  # fmt: skip
+    made = quantized(walk, node, drawn(node, value, curve.then(count)), target)
+    return replace(made, integer=False)
+
+
+def _entered(
+    walk: Walk, node: Node, thresholds: Array, step: float, scale: float, zero: float
+) -> Value:
+    """Thresholds of a real input: a rounding down or to the nearest, exact in float32."""
+    first, count = float(thresholds[0, 0]), thresholds.shape[1]
+    start = 2 * first / step if step > 0 else math.nan
+    exact = math.frexp(step)[0] == 0.5 and start % 1 == 0 and abs(start) < 1 << 20
+    if len(thresholds) > 1 or not exact or zero % 1:
+        raise node.refuse("these thresholds of a real input",
+                          "one line, a power of two apart, at steps or half-way")  # fmt: skip
+    rounding = "floor" if start % 2 == 0 else "half-up"
+    least = math.ceil(start / 2) - 1  # the word below the first threshold
+    target = walk.target(np.array(step), np.zeros(1), least, least + count, node)
+    made = quantized(walk, node, walk.value(node, 0), replace(target, rounding=rounding))
+    source = walk.interpret(made.source, float(np.float32(scale)), int(zero) + least)
+    return replace(made, integer=False, source=source)
+
+
+def _channels(node: Node, thresholds: Array, rank: int) -> int:
+    """Where the channels lie that thresholds belong to."""
     layout = str(node.attribute("data_layout", "NCHW"))
     if layout not in ("NCHW", "NC", "NHWC"):
         raise node.refuse(f"data_layout {layout}", "NCHW, NC or NHWC")
+    if len(thresholds) > 1 and rank not in (2, 4):
+        raise node.refuse(f"thresholds for each channel of {rank} axes", "2 or 4 axes")
+    return rank - 1 if layout == "NHWC" else min(1, rank - 1)
+
+
+def _above(walk: Walk, node: Node, thresholds: Array) -> Value:
+    """How far a value lies above thresholds, one or one for each channel."""
+    value = walk.value(node, 0)
     if not isinstance(value, Pending | Source) or (thresholds == 0).all():
         return value
     rank = 1 + len(value.shape)
-    if len(thresholds) > 1 and rank not in (2, 4):
-        raise node.refuse(f"thresholds for each channel of {rank} axes", "2 or 4 axes")
-    axis = rank - 1 if layout == "NHWC" else min(1, rank - 1)
+    axis = _channels(node, thresholds, rank)
     return plus_constant(walk, node, value, Const(spread(thresholds, axis, rank)), -1)
 
 

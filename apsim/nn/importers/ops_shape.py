@@ -12,12 +12,12 @@ import numpy as np
 from apsim.nn.importers.constants import Const, ConstReal
 from apsim.nn.importers.graph import Array, Node
 from apsim.nn.importers.ops_real import name_of, pool_mean
-from apsim.nn.importers.pending import Chained, Missing, Pending, Source, Value
+from apsim.nn.importers.pending import Chained, Joint, Missing, Pending, Source, Value
 from apsim.nn.importers.walk import ANY, Handler, Walk, handles
 from apsim.nn.model import ArgMax, AvgPool, Flatten, Layer, Reshape, Tensor, Transpose
 from apsim.nn.model.words import holding
 
-__all__ = ["HANDLERS", "joined"]
+__all__ = ["HANDLERS", "joined", "left_to_the_host"]
 
 FLOAT, DOUBLE = 1, 11  # ONNX's codes of the types that hold every real value here
 INTEGERS = {code: (-(1 << bits - 1), (1 << bits - 1) - 1) for code, bits in
@@ -183,8 +183,41 @@ def _axes(walk: Walk, node: Node, rank: int) -> list[int]:
 
 
 def _concat(walk: Walk, node: Node) -> Value:
+    values = [walk.value(node, i) for i in range(len(node.inputs))]
+    axis = int(node.attribute("axis", 1))
+    if any(isinstance(value, Const | ConstReal) for value in values):
+        return with_constants(walk, node, values, axis)
     parts = tuple(walk.pending(node, i) for i in range(len(node.inputs)))
-    return joined(node, parts, int(node.attribute("axis", 1)))
+    return joined(node, parts, axis)
+
+
+def with_constants(walk: Walk, node: Node, values: Sequence[Value], axis: int) -> Pending:
+    """Tensors and numbers side by side, a class token before tokens: the numbers are words."""
+    parts, places, fills, ahead = [], [], [], 0
+    for one in values:
+        if isinstance(one, Pending):
+            if one.integer:
+                raise node.refuse("integers beside constants", "DequantizeLinear before it")
+            parts.append(one)
+            places.append(np.arange(math.prod(one.shape)).reshape(one.shape) + ahead)
+            fills.append(np.zeros(one.shape))
+            ahead += math.prod(one.shape)
+            continue
+        if not isinstance(one, Const | ConstReal):
+            raise node.refuse("a real input beside constants", "a quantization before it")
+        real = np.asarray(one.array if isinstance(one, Const) else one.real, np.float64)
+        if not real.ndim or len(real) != (walk.batch or 1) or (real != real[:1]).any():
+            raise node.refuse(f"a constant {list(real.shape)} that is not the same for every input",
+                              "a first axis of the batch's size")  # fmt: skip
+        places.append(np.full(real.shape[1:], -1))
+        fills.append(real[0])
+    ranks = {place.ndim for place in places}
+    if len(ranks) > 1 or axis % (1 + max(ranks)) == 0:
+        raise node.refuse(f"axis {axis} of shapes {[list(place.shape) for place in places]}")
+    along = axis % (1 + max(ranks)) - 1
+    index, fill = np.concatenate(places, along), np.concatenate(fills, along)
+    joint = Joint("pick", index=index.astype(np.int64), fill=fill)
+    return Pending(index.shape, parts=tuple(parts), joint=joint, nodes=(node.index,))
 
 
 def joined(node: Node, parts: tuple[Pending, ...], axis: int) -> Pending:
@@ -199,7 +232,7 @@ def joined(node: Node, parts: tuple[Pending, ...], axis: int) -> Pending:
         raise node.refuse("integers joined with real values")
     shape = list(parts[0].shape)
     shape[axis - 1] = sum(part.shape[axis - 1] for part in parts)
-    return Pending(tuple(shape), parts=parts, axis=axis - 1, nodes=(node.index,),
+    return Pending(tuple(shape), parts=parts, joint=Joint(axis=axis - 1), nodes=(node.index,),
                    integer=parts[0].integer)  # fmt: skip
 
 
@@ -287,7 +320,7 @@ def _reduced_axes(walk: Walk, node: Node, rank: int) -> list[int]:
     return axes
 
 
-def _left_to_the_host(walk: Walk, node: Node) -> Sequence[Value]:
+def left_to_the_host(walk: Walk, node: Node) -> list[Value]:
     """Softmax and the like at the very end: it does not change which class wins."""
     walk.build.fate(node, "left to the host: the model ends with this node's input")
     walk.left[node.outputs[0]] = node.inputs[0]
@@ -344,8 +377,6 @@ HANDLERS: dict[tuple[str, str], Handler] = {
     ("", "Shape"): handles(_shape, "end start"),
     ("", "ReduceMean"): handles(_reduced, "axes keepdims", 2),
     ("", "ReduceSum"): handles(_reduced, "axes keepdims", 2),
-    ("", "Softmax"): handles(_left_to_the_host, "axis", last=True),
-    ("", "LogSoftmax"): handles(_left_to_the_host, "axis", last=True),
     ("", "ArgMax"): handles(_arg_max, "axis keepdims select_last_index"),
     ("", "ArgMin"): handles(_arg_max, "axis keepdims select_last_index"),
     ("", "TopK"): handles(_top_k, "axis k largest sorted", 2, 2),

@@ -16,10 +16,12 @@ import math
 from collections.abc import Callable, Hashable, Sequence
 from dataclasses import dataclass, replace
 
+from apsim.nn import rules
 from apsim.nn.importers.constants import Const, ConstReal
 from apsim.nn.model import (
     Flatten,
     Floats,
+    Integers,
     Layer,
     Linear,
     Rearrange,
@@ -29,8 +31,12 @@ from apsim.nn.model import (
     Weighted,
 )
 
-__all__ = ["Bounds", "Chained", "Curve", "Missing", "Pending", "Source", "Target", "Value"]
+__all__ = [
+    "PLACEHOLDER", "Bounds", "Chained", "Curve", "Joint", "Missing", "Pending", "Source", "Target",
+    "Value",
+]  # fmt: skip
 
+PLACEHOLDER = rules.requant("onnx-exact", 1.0, lo=0, hi=1)  # made anew by `factors.refill`
 REORDERED = (Flatten, Reshape, Transpose)
 
 
@@ -62,11 +68,32 @@ class Bounds:
 
 @dataclass(frozen=True, eq=False)
 class Chained:
-    """A layer that keeps its input's scale, the shapes before and after; tensors not yet named."""
+    """A layer that keeps its input's scale, the shapes before and after; tensors not yet named.
+
+    `fill` is the real number that stands where a rearrangement takes none of its words.
+    """
 
     layer: Layer
     before: tuple[int, ...]
     shape: tuple[int, ...]
+    fill: float = 0.0
+
+    @property
+    def padded(self) -> bool:
+        """Whether numbers are put beside the values."""
+        return isinstance(self.layer, Rearrange) and bool((self.layer.index < 0).any())
+
+
+@dataclass(frozen=True, eq=False)
+class Joint:
+    """How values become one: side by side along `axis`, the "max" or "min" of them, or those
+    that `index` picks ("pick", counting the words of all parts), and `fill` where it is -1.
+    """
+
+    how: str = "concat"
+    axis: int = 0
+    index: Integers | None = None
+    fill: Floats | None = None
 
 
 def _itself(x: Floats) -> Floats:
@@ -75,10 +102,17 @@ def _itself(x: Floats) -> Floats:
 
 @dataclass(frozen=True, eq=False)
 class Curve:
-    """A real function, in float64, of what the integers of `tensor` stand for."""
+    """A real function, in float64, of what the integers of `tensor` stand for.
+
+    It takes words along the last axis; where it differs from place to place, it gives the
+    axes of the places before them.  `times` is the number that is all it multiplies by.  The
+    value is the function `behind` so many steps of its chain.
+    """
 
     tensor: str
     function: Callable[[Floats], Floats] = _itself
+    times: float = math.nan
+    behind: int = 0
 
     def then(self, function: Callable[[Floats], Floats]) -> Curve:
         """Another function of what it gives."""
@@ -106,7 +140,7 @@ class Source:
 class Pending:
     """Real values: an integer tensor's (`source`), or those a `layer` will compute.
 
-    `parts` are values to stand side by side along `axis`.  The result passes through
+    `parts` are values that a `joint` makes one of.  The result passes through
     `chain` and `bounds`.  `integer` marks what the graph itself calls integers.  `nodes`
     are the graph's nodes it was made of.  Before chain and bounds it is also `curve`, where
     it is a function of one tensor.
@@ -116,7 +150,7 @@ class Pending:
     source: str = ""
     layer: Layer | None = None
     parts: tuple[Pending, ...] = ()
-    axis: int = 0
+    joint: Joint = Joint()
     chain: tuple[Chained, ...] = ()
     bounds: Bounds = Bounds()
     integer: bool = False
@@ -151,9 +185,8 @@ class Pending:
 
     @property
     def padded(self) -> bool:
-        """Whether zeros were put beside the values."""
-        steps = (step.layer for step in self.chain)
-        return any(isinstance(step, Rearrange) and bool((step.index < 0).any()) for step in steps)
+        """Whether numbers were put beside the values."""
+        return any(step.padded for step in self.chain)
 
     @property
     def fresh(self) -> bool:
@@ -163,12 +196,14 @@ class Pending:
     @property
     def core(self) -> tuple[Hashable, ...]:
         """What the value is made of before any bounds: equal for the same values only."""
-        of = (self.source, id(self.layer), *map(id, self.parts), self.axis)
+        joint = self.joint
+        of = (self.source, id(self.layer), *map(id, self.parts), joint.how, joint.axis,
+              id(joint.index), id(joint.fill))  # fmt: skip
         return (*of, *(id(step) for step in self.chain))
 
-    def then(self, layer: Layer, shape: Sequence[int], node: int) -> Pending:
+    def then(self, layer: Layer, shape: Sequence[int], node: int, fill: float = 0.0) -> Pending:
         """The value after a step that keeps its scale."""
-        step = Chained(layer, self.shape, tuple(shape))
+        step = Chained(layer, self.shape, tuple(shape), fill)
         return replace(self, chain=(*self.chain, step), shape=step.shape, nodes=(*self.nodes, node))
 
     def clipped(self, lo: float, hi: float, *nodes: int) -> Pending:

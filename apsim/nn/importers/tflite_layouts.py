@@ -209,14 +209,24 @@ class Layouts:
 
     def laid_along(self, index: int, other: int, place: int, planes: bool) -> str:
         """A tensor (or constant) repeated to the shape of another one, in one of the layouts."""
+        shape = self.file.tensors[other].shape
+        name = f"{self.name(index)} (operand {place} of {self.layer_name(other)})"
+        return self.laid(
+            index, name, "broadcast", lambda x: np.broadcast_to(x, shape), planes=planes
+        )
+
+    def laid(
+        self, index: int, name: str, what: str, move: Callable[[Array], Array], *,
+        planes: bool = False,
+    ) -> str:  # fmt: skip
+        """A tensor's (or constant's) words at the places that `move` gives, as a new tensor."""
         names = [] if index in self.constants else [self._as_it_stands(index)]
         places, pool = self._places([index], names)
-        found = self._of_one(np.broadcast_to(places[0], self.file.tensors[other].shape))
+        found = self._of_one(move(places[0]))
         found = found.transpose(TO_PLANES) if planes else found
-        name = f"{self.name(index)} (operand {place} of {self.layer_name(other)})"
         names = names or [next(iter(self.tensors))]
         tensor = self.kind(index, found.shape)
-        self._place("broadcast", name, name, tensor, tuple(names), found, pool)
+        self._place(what, name, name, tensor, tuple(names), found, pool)
         return name
 
     def spread(self, source: str, index: Array, name: str, what: str) -> str:

@@ -21,6 +21,7 @@ from apsim.nn import rules
 from apsim.nn.importers.blockers import NO_FORM, Blocked, Blocker
 from apsim.nn.importers.graph import Array, Fate
 from apsim.nn.importers.onnx import Imported
+from apsim.nn.importers.options import PLAIN, Options
 from apsim.nn.importers.tflite_file import Operator, TfliteGraph
 from apsim.nn.importers.tflite_layouts import (
     IN_REALS,
@@ -38,6 +39,7 @@ from apsim.nn.model import (
     Requant,
     State,
     Tensor,
+    Weighted,
 )
 from apsim.nn.model.check import verify
 from apsim.nn.rules import factors
@@ -46,15 +48,15 @@ __all__ = ["PLACEHOLDER", "Handler", "Lowering", "Spaced", "activation", "batche
 
 PLACEHOLDER: Requant = rules.requant("onnx-exact", 1.0, lo=0, hi=1)  # made anew by `refill`
 NEAREST = {  # of operators that have no form here
-    "SVDF": "FULLY_CONNECTED with READ_VARIABLE and ASSIGN_VARIABLE",
     "RNN": "UNIDIRECTIONAL_SEQUENCE_LSTM", "UNIDIRECTIONAL_SEQUENCE_RNN":
     "UNIDIRECTIONAL_SEQUENCE_LSTM", "LSTM": "UNIDIRECTIONAL_SEQUENCE_LSTM",
     "BIDIRECTIONAL_SEQUENCE_LSTM": "UNIDIRECTIONAL_SEQUENCE_LSTM", "WHILE": "a network unrolled",
-    "IF": "one branch", "REDUCE_MAX": "MAX_POOL_2D, or MAXIMUM", "REDUCE_MIN": "MINIMUM",
-    "DIV": "MUL by the inverse", "CONV_3D": "CONV_2D", "L2_POOL_2D": "AVERAGE_POOL_2D",
-"SQRT": "RSQRT", "LOG": "EXP",
-    "CUSTOM": "built-in operators",
+    "IF": "one branch", "DIV": "MUL by the inverse", "CONV_3D": "CONV_2D",
+    "L2_POOL_2D": "AVERAGE_POOL_2D",
+    "CUSTOM": "built-in operators, or --until a tensor before it",
 }  # fmt: skip
+WORDS = ("int8", "uint8", "int16")
+SAME_SCALE = 1e-6  # of a scale, which is nothing but how float32 was printed
 Handler = Callable[["Lowering", Operator], None]
 
 
@@ -84,8 +86,11 @@ class Spaced:
 class Lowering(Layouts):
     """One import: operators in their order, what became of each, and what blocks it."""
 
-    def __init__(self, file: TfliteGraph, rule: str, batch: int) -> None:
+    def __init__(
+        self, file: TfliteGraph, rule: str, batch: int, options: Options = PLAIN
+    ) -> None:  # fmt: skip
         super().__init__(file, rule, batch)
+        self.options = options
         self.inputs: list[str] = []
         self.entries: dict[str, Entry] = {}
         self.spaced: dict[int, Spaced] = {}  # planes cut into a batch, and what came of them
@@ -94,6 +99,7 @@ class Lowering(Layouts):
         self.entering: set[int] = set()  # reals that are not yet quantized
         self.variables: dict[int, tuple[str, str]] = {}  # handles
         self.kept: dict[tuple[str, str], Variable] = {}
+        self.states: list[State] = []  # of operators that keep one by themselves
         self.became: dict[int, str] = {}
         self.blockers: list[Blocker] = []
         self.lost: set[int] = set()
@@ -113,13 +119,19 @@ class Lowering(Layouts):
             self._lower(operator, handlers.get(operator.op), left)
         if self.blockers:
             raise Blocked(self.blockers)
-        outputs = [self.as_file(index) for index in self._ends()]
+        ends = self._ends()
+        outputs = [self.as_file(index) for index in ends]
+        whole = [
+            name for index, name in zip(ends, outputs, strict=True)
+            if not self.batched(self.file.tensors[index].shape)
+        ]  # fmt: skip
         kept = states(self)
         if not self.layers:
             raise ModelError(f"no operator of the file computes an integer tensor: {self._ops()}")
         model = Model(
             self.file.name, self.rule, tuple(self.inputs), tuple(dict.fromkeys(outputs)),
             self.tensors, tuple(self.layers), entries=self.entries, states=kept,
+            unbatched=tuple(dict.fromkeys(whole)),
         )  # fmt: skip
         fates = tuple(self._fate(one) for one in self.file.operators)
         return Imported(verify(model), fates, self._origins())
@@ -262,12 +274,41 @@ class Lowering(Layouts):
         elif relu:
             clip = replace(clip, lo=max(clip.lo, tensor.zero_point))
         self.tensors[name] = tensor
-        if hasattr(layer, "requant"):
+        if isinstance(layer, Weighted) or getattr(layer, "requant", None) is not None:
             layer = self.refilled(replace(layer, requant=PLACEHOLDER), clip)  # type: ignore[call-arg]
         self.emit(layer, tensor)
         if tensor.shape != own:
             name = self.reshaped(name, own, self.made(index, planes))
         self.stands(index, name, planes)
+
+    def settled(self, index: int, layer: Layer, tensor: Tensor, planes: bool) -> None:
+        """Add a layer that is finished as it is and makes a tensor of the file."""
+        self.emit(layer, tensor)
+        self.stands(index, layer.output, planes)
+
+    def settled_as(self, index: int, name: str, shape: Sequence[int]) -> None:
+        """A tensor of the file stands as another one's integers in the file's shape."""
+        self.stands(index, self.reshaped(name, shape, self.made(index, False)), False)
+
+    def require_words(self, operator: Operator, *indices: int) -> None:
+        """Activations of one type, and 16-bit ones without a zero point, as the kernels want."""
+        kinds = [self.quantized(i, *WORDS) for i in indices]
+        if len({(kind.bits, kind.signed) for kind in kinds}) > 1:
+            raise operator.refuse("inputs and outputs of different types")
+        if kinds[0].bits == 16 and any(kind.zero_point for kind in kinds):
+            raise operator.refuse("a zero point of 16-bit words", "zero point 0")
+
+    def require_alike(self, operator: Operator, inputs: Sequence[int]) -> None:
+        """What is moved keeps its integers, so the scale must be the same on both sides.
+
+        Scales that part in their last bits alone are: the integers keep them as LiteRT does.
+        """
+        kinds = [self.kind(i, ()) for i in (*inputs, *operator.outputs)]
+        words = {(kind.zero_point, kind.bits, kind.signed, kind.scale is None) for kind in kinds}
+        scales = [rules.one_scale(kind) for kind in kinds if kind.scale is not None]
+        if len(words) > 1 or (scales and max(scales) - min(scales) > SAME_SCALE * min(scales)):
+            raise operator.refuse("an output of another scale or type than its input",
+                                  "equal scales")  # fmt: skip
 
     def refilled(self, layer: Layer, clip: factors.Clip) -> Layer:
         """The layer with its requantization under the network's rule."""

@@ -35,21 +35,19 @@ def _reshaped(low: Lowering, operator: Operator) -> Move:
 
 
 def _strided_slice(low: Lowering, operator: Operator) -> Move:
-    if operator.option("EllipsisMask") or operator.option("NewAxisMask"):
-        raise operator.refuse("an ellipsis or a new axis", "begin, end and strides of each axis")
     begin, end, strides = (_ints(low, operator, place) for place in (1, 2, 3))
     if 0 in strides:
         raise operator.refuse("a stride of 0")
-    masks = [operator.option(f"{name}Mask") for name in ("Begin", "End", "ShrinkAxis")]
+    masks = [
+        operator.option(f"{name}Mask")
+        for name in ("Begin", "End", "Ellipsis", "NewAxis", "ShrinkAxis")
+    ]
     key: list[Any] = []
-    for axis, (first, last, step) in enumerate(zip(begin, end, strides, strict=True)):
-        left, right, shrink = (bool(mask >> axis & 1) for mask in masks)
-        if shrink:
-            key.append(first)
-            continue
-        if operator.option("Offset"):
-            last += first
-        key.append(slice(None if left else first, None if right else last, step))
+    for place, (first, last, step) in enumerate(zip(begin, end, strides, strict=True)):
+        left, right, ellipsis, new, shrink = (bool(mask >> place & 1) for mask in masks)
+        last += first if operator.option("Offset") else 0
+        cut = slice(None if left else first, None if right else last, step)
+        key.append(Ellipsis if ellipsis else None if new else first if shrink else cut)
     return lambda x: [x[tuple(key)]]
 
 
@@ -84,7 +82,7 @@ def _unpack(low: Lowering, operator: Operator) -> Move:
 
 
 def _pack(low: Lowering, operator: Operator) -> Move:
-    _require_alike(low, operator, operator.inputs)
+    low.require_alike(operator, operator.inputs)
     return lambda *x: [np.stack(x, operator.option("Axis"))]
 
 
@@ -105,14 +103,29 @@ def _transposed(low: Lowering, operator: Operator) -> Move:
 
 
 def _gather(low: Lowering, operator: Operator) -> Move:
-    if operator.option("BatchDims"):
-        raise operator.refuse("batches of indices", "BatchDims 0")
     index = low.constant(operator, 1)
-    axis = operator.option("Axis")
-    size = low.file.tensors[operator.inputs[0]].shape[axis]
-    if index.size and not (index.min() >= 0 and index.max() < size):
-        raise operator.refuse(f"indices {index.min()}..{index.max()} of {size}")
-    return lambda x: [np.take(x, index, axis)]
+    shape = low.file.tensors[operator.inputs[0]].shape
+    axis, batches = operator.option("Axis") % len(shape), operator.option("BatchDims")
+    batches += index.ndim if batches < 0 else 0
+    if index.size and not (index.min() >= 0 and index.max() < shape[axis]):
+        raise operator.refuse(f"indices {index.min()}..{index.max()} of {shape[axis]}")
+    return lambda x: [_picked(x, index, axis, batches)]
+
+
+def _picked(x: Array, index: Array, axis: int, batches: int) -> Array:
+    """numpy's `take` for each of the leading axes that words and indices share."""
+    if not batches:
+        return np.take(x, index, axis)
+    each = zip(x, index, strict=True)
+    return np.stack([_picked(a, b, axis - 1, batches - 1) for a, b in each])
+
+
+def _selected(low: Lowering, operator: Operator) -> Move:
+    """Words of one tensor or another, as a constant says; SELECT may say it row by row."""
+    which, shape = low.constant(operator, 0).astype(bool), _output(low, operator)
+    if operator.op == "SELECT" and which.ndim == 1 < len(shape):
+        which = which.reshape(-1, *[1] * (len(shape) - 1))
+    return lambda a, b: [np.asarray(np.where(which, a, b))]
 
 
 def _gather_nd(low: Lowering, operator: Operator) -> Move:
@@ -189,19 +202,6 @@ def _cast(low: Lowering, operator: Operator) -> Move:
     return lambda a: [a]
 
 
-def _require_alike(low: Lowering, operator: Operator, inputs: Sequence[int]) -> None:
-    """What is moved keeps its integers, so the scale must be the same on both sides."""
-    if operator.op == "CAST":
-        return
-    computed = (*inputs, *operator.outputs)
-    kinds = {
-        (kind.scale, kind.zero_point, kind.bits, kind.signed)
-        for kind in (low.kind(i, ()) for i in computed)
-    }
-    if len(kinds) > 1:
-        raise operator.refuse("an output of another scale or type than its input", "equal scales")
-
-
 # operators, and which of their inputs hold the words
 MOVES: dict[str, tuple[Callable[[Lowering, Operator], Move], slice]] = {
     "RESHAPE": (_reshaped, slice(1)),
@@ -224,6 +224,8 @@ MOVES: dict[str, tuple[Callable[[Lowering, Operator], Move], slice]] = {
     "SPACE_TO_DEPTH": (_space_to_depth, slice(1)),
     "RESIZE_NEAREST_NEIGHBOR": (_nearest, slice(1)),
     "CAST": (_cast, slice(1)),
+    "SELECT": (_selected, slice(1, 3)),
+    "SELECT_V2": (_selected, slice(1, 3)),
 }
 
 
@@ -234,7 +236,8 @@ def _moved(low: Lowering, operator: Operator) -> None:
     if all(index in low.constants for index in inputs):
         _fold(low, operator, move(*(low.constants[index] for index in inputs)))
         return
-    _require_alike(low, operator, inputs)
+    if operator.op != "CAST":
+        low.require_alike(operator, inputs)
     if operator.op == "TRANSPOSE" and _as_axes(low, operator):
         return
     low.rearranged(operator.op, inputs, operator.outputs, move)
@@ -266,7 +269,7 @@ def _reshape(low: Lowering, operator: Operator) -> None:
     if index in low.constants or not low.batched(_output(low, operator)):
         _moved(low, operator)
         return
-    _require_alike(low, operator, operator.inputs[:1])
+    low.require_alike(operator, operator.inputs[:1])
     if prod(low.shape(index)) != prod(shape):
         raise operator.refuse(f"{list(low.file.tensors[index].shape)} as {list(shape)}")
     kind = Flatten if len(shape) == 1 else Reshape
@@ -282,7 +285,7 @@ def _shape(low: Lowering, operator: Operator) -> None:
 def _pad(low: Lowering, operator: Operator) -> None:
     """Zero points around; around a plane they wait for a convolution that takes them as padding."""
     ends = _pads(low, operator)
-    _require_alike(low, operator, operator.inputs[:1])
+    low.require_alike(operator, operator.inputs[:1])
     valued = operator.op == "PADV2" and len(operator.inputs) > 2
     given = operator.inputs[0]
     users = [one.op for one in low.file.operators if operator.outputs[0] in one.inputs]
@@ -306,7 +309,7 @@ def _pad(low: Lowering, operator: Operator) -> None:
                        lambda x: [np.pad(x, ends, constant_values=-1)])  # fmt: skip
         return
     low.constant(operator, 2)
-    _require_alike(low, operator, [operator.inputs[2]])
+    low.require_alike(operator, [operator.inputs[2]])
     low.rearranged(
         operator.op, [given, operator.inputs[2]], operator.outputs,
         lambda x, value: [np.pad(x, ends, constant_values=int(value.ravel()[0]))],
@@ -316,7 +319,7 @@ def _pad(low: Lowering, operator: Operator) -> None:
 def _bilinear(low: Lowering, operator: Operator) -> None:
     """A grid of 1/1024 steps for signed words; float32 for unsigned ones, as the kernels do."""
     _require_size(low, operator)
-    _require_alike(low, operator, operator.inputs[:1])
+    low.require_alike(operator, operator.inputs[:1])
     x = low.quantized(operator.inputs[0], "int8", "uint8", "int16")
     given, wanted = low.file.tensors[operator.inputs[0]].shape, _output(low, operator)
     make = resampled if x.signed else resampled_in_reals

@@ -83,7 +83,7 @@ def _assign(low: Lowering, operator: Operator) -> None:
 
 def states(low: Lowering) -> tuple[State, ...]:
     """The states of the finished network; raises `ModelError` where one cannot be kept."""
-    found = []
+    found = list(low.states)
     for variable in low.kept.values():
         if variable.read is None or variable.now is None or variable.start is None:
             continue

@@ -18,7 +18,7 @@ from apsim.nn.importers.tflite_lowering import (
 from apsim.nn.model import Tensor
 from apsim.nn.model.words import holding
 
-__all__ = ["biased", "weights_of"]
+__all__ = ["biased", "require_width", "weights_of"]
 
 WIDE_SUMS = 48  # bits that the kernels' rounding of 64-bit sums takes
 
@@ -95,11 +95,11 @@ def biased(low: Lowering, operator: Operator, layer: Any, place: int = 2) -> Any
         _require_unit(low, operator, layer, low.file.tensors[index])
     narrow = x.bits == 16 and index >= 0 and _keeps_32_bits(operator)
     narrow = narrow and operator.op != "FULLY_CONNECTED"  # which rounds alike for both
-    _require_width(operator, layer, x, own, WIDE_SUMS if x.bits == 16 and not narrow else 32)
+    require_width(operator, layer, x, own, WIDE_SUMS if x.bits == 16 and not narrow else 32)
     return replace(layer, bias=own - x.zero_point * sums, sum_bits=32 if narrow else 0)
 
 
-def _require_width(operator: Operator, layer: Any, x: Tensor, own: Array, bits: int) -> None:
+def require_width(operator: Operator, layer: Any, x: Tensor, own: Array, bits: int) -> None:
     """Sums that leave the kernels' accumulators wrap there, or are rounded to anything."""
     weights = layer.weights.reshape(len(layer.weights), -1).astype(np.int64)
     above, below = np.maximum(weights, 0).sum(axis=1), np.minimum(weights, 0).sum(axis=1)

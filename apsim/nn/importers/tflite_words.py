@@ -27,17 +27,19 @@ from apsim.nn.model import (
     Tensor,
 )
 from apsim.nn.model.words import holding
-from apsim.nn.rules import factors, litert
+from apsim.nn.rules import factors, litert, litert_tables
+from apsim.nn.rules.normalize import exponential
 
 __all__ = ["HANDLERS", "joined", "table"]
 
 MOST_TABLES = 256  # of one operator
-WORDS = ("int8", "uint8", "int16")
+WORDS, SIGNED = ("int8", "uint8", "int16"), ("int8", "int16")
 # functions, and the types that the reference kernels have them for
 UNARY: dict[str, tuple[str, ...]] = {
-    "LOGISTIC": WORDS, "TANH": WORDS, "EXP": ("int8",), "ELU": ("int8",), "GELU": ("int8",),
-    "HARD_SWISH": ("int8", "uint8"), "LEAKY_RELU": WORDS, "RSQRT": ("int8",), "RELU": WORDS,
-    "RELU6": WORDS, "RELU_N1_TO_1": WORDS, "RELU_0_TO_1": WORDS, "ABS": ("int8", "int16"),
+    "LOGISTIC": WORDS, "TANH": WORDS, "EXP": SIGNED, "LOG": SIGNED, "ELU": ("int8",),
+    "GELU": WORDS, "HARD_SWISH": ("int8", "uint8"), "LEAKY_RELU": WORDS, "SQRT": ("int8",),
+    "RSQRT": ("int8",), "RELU": WORDS, "RELU6": WORDS, "RELU_N1_TO_1": WORDS,
+    "RELU_0_TO_1": WORDS, "ABS": SIGNED, "NEG": SIGNED,
 }  # fmt: skip
 
 
@@ -64,7 +66,7 @@ def _unary(low: Lowering, operator: Operator) -> None:
     y = low.quantized(operator.outputs[0], low.file.tensors[operator.inputs[0]].type)
     alpha = float(operator.options.get("Alpha", 0.0))
     op = "GELU_TANH" if operator.op == "GELU" and operator.option("Approximate") else operator.op
-    table(low, operator, litert.table_of(op, x, y, alpha))
+    table(low, operator, litert_tables.table_of(op, x, y, alpha))
 
 
 def _operands(low: Lowering, operator: Operator) -> tuple[list[str], bool]:
@@ -87,14 +89,6 @@ def _operands(low: Lowering, operator: Operator) -> tuple[list[str], bool]:
 
 def _binary(low: Lowering, operator: Operator) -> None:
     """ADD, SUB, MUL, MAXIMUM, MINIMUM, SQUARED_DIFFERENCE."""
-    if all(index in low.constants for index in operator.inputs):
-        folds = {"ADD": np.add, "SUB": np.subtract, "MUL": np.multiply, "MAXIMUM": np.maximum,
-                 "MINIMUM": np.minimum}  # fmt: skip
-        low.constants[operator.outputs[0]] = folds[operator.op](
-            *(low.constants[index] for index in operator.inputs)
-        )
-        low.became[operator.index] = "constant"
-        return
     kinds = [low.quantized(i, *WORDS) for i in (*operator.inputs, *operator.outputs)]
     _require_kinds(operator, kinds)
     names, planes = _operands(low, operator)
@@ -106,20 +100,31 @@ def _require_kinds(operator: Operator, kinds: list[Tensor]) -> None:
         raise operator.refuse("inputs and outputs of different types")
     if kinds[0].bits == 16 and any(kind.zero_point for kind in kinds):
         raise operator.refuse("a zero point of 16-bit words", "zero point 0")
-    powers = all(np.log2(kind.scale or 1.0) % 1 == 0 for kind in kinds)
-    if kinds[0].bits == 16 and operator.options.get("PotScaleInt16") and powers:
-        raise operator.refuse("16-bit words whose scales are powers of two, added by shifts",
-                              "PotScaleInt16 0")  # fmt: skip
 
 
 def _add(low: Lowering, operator: Operator, names: list[str], planes: bool) -> None:
-    layer = Add(name="", inputs=tuple(names), output="", requant=PLACEHOLDER)
-    low.finish(operator, layer, planes)
-
-
-def _subtract(low: Lowering, operator: Operator, names: list[str], planes: bool) -> None:
-    layer = Add(name="", inputs=tuple(names), output="", requant=PLACEHOLDER, multipliers=(1, -1))
-    low.finish(operator, layer, planes)
+    """ADD and SUB; 16-bit words whose scales are powers of two by shifts, if the file says so."""
+    sign = -1 if operator.op == "SUB" else 1
+    layer = Add(name="", inputs=tuple(names), output="", requant=PLACEHOLDER, multipliers=(1, sign))
+    y = low.quantized(operator.outputs[0])
+    ratios = [rules.one_scale(low.tensors[name]) for name in names]
+    powers = [np.log2(scale) for scale in (*ratios, rules.one_scale(y))]
+    pot = y.bits == 16 and operator.options.get("PotScaleInt16")
+    if not pot or any(power % 1 for power in powers):
+        low.finish(operator, layer, planes)
+        return
+    shifts = [int(power - powers[2]) for power in powers[:2]]
+    if max(shifts) != 0:
+        raise operator.refuse(f"shifts of 16-bit words by {shifts}", "one word at the output's "
+                              "scale, the other at a finer one")  # fmt: skip
+    a, b = (rules.requant("dyadic(1,half-away)", 2.0**n, lo=y.lo, hi=y.hi) for n in shifts)
+    tensor = replace(y, shape=low.tensors[names[0]].shape)
+    clip, relu = activation(operator, tensor)
+    low.settled(operator.outputs[0], replace(
+        layer, name=low.layer_name(operator.outputs[0]), branches=(a, b), relu=relu,
+        output=low.made(operator.outputs[0], planes),
+        requant=rules.requant("dyadic(1,floor)", 1.0, lo=clip.lo, hi=clip.hi),
+    ), tensor, planes)  # fmt: skip
 
 
 def _multiply(low: Lowering, operator: Operator, names: list[str], planes: bool) -> None:
@@ -161,12 +166,11 @@ def _squared_difference(low: Lowering, operator: Operator, names: list[str], pla
     output = low.made(operator.outputs[0], planes)
     layer = Multiply(name=low.layer_name(operator.outputs[0]), inputs=(name, name), output=output,
                      relu=relu, requant=requant)  # fmt: skip
-    low.emit(layer, own)
-    low.stands(operator.outputs[0], output, planes)
+    low.settled(operator.outputs[0], layer, own, planes)
 
 
 _BINARY: dict[str, Callable[[Lowering, Operator, list[str], bool], None]] = {
-    "ADD": _add, "SUB": _subtract, "MUL": _multiply, "MAXIMUM": _maximum, "MINIMUM": _maximum,
+    "ADD": _add, "SUB": _add, "MUL": _multiply, "MAXIMUM": _maximum, "MINIMUM": _maximum,
     "SQUARED_DIFFERENCE": _squared_difference,
 }  # fmt: skip
 
@@ -202,7 +206,7 @@ def _quantize(low: Lowering, operator: Operator) -> None:
         raise operator.refuse("a constant that is quantized by the file", "a quantized constant")
     if low.file.tensors[index].real:
         x, y = low.quantized(index), low.quantized(operator.outputs[0])
-        table(low, operator, litert.table_of("QUANTIZE", x, y))
+        table(low, operator, litert_tables.table_of("QUANTIZE", x, y))
         return
     planes = low.in_planes(index)
     layer = Requantize(name="", inputs=(low.stand(index, planes),), output="", requant=PLACEHOLDER)
@@ -223,13 +227,37 @@ def _softmax(low: Lowering, operator: Operator) -> None:
     if x.bits == out.bits and (out.scale, out.zero_point) != wanted:
         raise operator.refuse(f"an output scale of {out.scale} and zero point {out.zero_point}",
                               f"{wanted[0]} and {wanted[1]}")  # fmt: skip
-    beta = float(operator.options.get("Beta", 0.0))
+    factor = float(operator.options.get("Beta", 0.0)) * rules.one_scale(x)
+    if low.options.softmax == "ap":
+        _softmax_of_the_ap(low, operator, factor)
+        return
     layer = Softmax(
-        name="", inputs=(low.as_file(operator.inputs[0]),), output="",
-        factor=beta * rules.one_scale(x),
+        name="", inputs=(low.as_file(operator.inputs[0]),), output="", factor=factor
     )  # fmt: skip
     low.finish(operator, layer, planes=False)
     low.became[operator.index] = "a host island: softmax by LiteRT's integer rule"
+
+
+def _softmax_of_the_ap(low: Lowering, operator: Operator, factor: float) -> None:
+    """The AP's own softmax, where the user asks for it: other integers than LiteRT's."""
+    name, called = low.as_file(operator.inputs[0]), low.layer_name(operator.outputs[0])
+    x = low.tensors[name]
+    if x.bits != 8:
+        raise operator.refuse(f"words of {x.bits} bits for the AP's own softmax", "8 bits")
+    if not x.signed:
+        zero = x.zero_point - 128
+        clip = rules.requant("dyadic(1,floor)", 1.0, zero_point=zero, lo=-128, hi=127)
+        moved = f"{called} (signed)"
+        layer = Requantize(name=moved, inputs=(name,), output=moved, bias=-x.zero_point,
+                           requant=clip)  # fmt: skip
+        name = low.emit(layer, replace(x, signed=True, zero_point=zero))
+    own = f"{called} (ap)"
+    softmax = Softmax(name=own, inputs=(name,), output=own, factor=factor, rule="ap",
+                      table=exponential(factor, 8))  # fmt: skip
+    low.emit(softmax, Tensor(x.shape, 8, False, 1 / 256))
+    last = Requantize(name="", inputs=(own,), output="", requant=PLACEHOLDER)
+    low.finish(operator, last, planes=False)
+    low.became[operator.index] = "the AP's own softmax, as --rule-softmax ap asks for"
 
 
 def _arg_max(low: Lowering, operator: Operator) -> None:
@@ -257,7 +285,7 @@ def joined(low: Lowering, operator: Operator, axis: int, same: list[bool]) -> No
         name = f"{low.name(index)} (part {place} of {low.layer_name(operator.outputs[0])})"
         layer = Table(
             name=name, inputs=(low.as_file(index),), output=name, function="rescale",
-            values=litert.table_of("CONCATENATION", x, y)[None],
+            values=litert_tables.table_of("CONCATENATION", x, y)[None],
         )  # fmt: skip
         instead[index] = low.emit(layer, replace(y, shape=x.shape))
     low.rearranged("CONCATENATION", operator.inputs, operator.outputs,

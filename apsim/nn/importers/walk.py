@@ -20,6 +20,7 @@ from apsim.nn.importers.blockers import NO_FORM
 from apsim.nn.importers.builder import Builder
 from apsim.nn.importers.constants import Const, ConstReal, collapsed
 from apsim.nn.importers.graph import Array, Graph, Node, Refusal, island
+from apsim.nn.importers.options import PLAIN, Options
 from apsim.nn.importers.pending import Missing, Pending, Source, Target, Value
 from apsim.nn.model import Tensor
 from apsim.nn.model.words import holding
@@ -43,30 +44,28 @@ ANY = 1 << 30
 class Handler:
     """What an operator means here, and how much of it: the first `inputs` and `outputs`, and
     the attributes of these names at any value.  `defaults` are those of an operator that
-    onnx itself has no schema of; `last` marks one that may only end a graph."""
+    onnx itself has no schema of."""
 
     meaning: Meaning
     attributes: tuple[str, ...] = ()
     inputs: int = 1
     outputs: int = 1
-    last: bool = False
     defaults: Mapping[str, Any] = field(default_factory=dict)
 
 
 def handles(
-    meaning: Meaning, attributes: str = "", inputs: int = 1, outputs: int = 1, last: bool = False,
-    **defaults: Any,
+    meaning: Meaning, attributes: str = "", inputs: int = 1, outputs: int = 1, **defaults: Any
 ) -> Handler:  # fmt: skip
     """A line of a table of handlers; `attributes` are names with blanks between them."""
-    return Handler(meaning, tuple(attributes.split()), inputs, outputs, last, defaults)
+    return Handler(meaning, tuple(attributes.split()), inputs, outputs, defaults)
 
 
 class Walk:
     """A graph, the values its nodes gave so far, and the network being built."""
 
-    def __init__(self, graph: Graph, rule: str, input_scale: float | None = None) -> None:
+    def __init__(self, graph: Graph, rule: str, options: Options = PLAIN) -> None:
         self.graph = graph
-        self.input_scale = input_scale
+        self.options = options
         self.build = Builder(graph, rule)
         self.values: dict[str, Value] = dict(graph.constants)
         self.blockers: list[Refusal] = []
@@ -138,11 +137,6 @@ class Walk:
             if name not in handler.attributes and not _equal(value, default):
                 wanted = f"no {name}" if default is None else f"{name} = {_shown(default)}"
                 raise node.refuse(f"attribute {name} = {_shown(value)} is not honoured", wanted)
-        used = (self.uses.get(name, 0) - (name in self.graph.outputs) for name in node.outputs)
-        if handler.last and any(count > 0 for count in used):
-            where = self.in_real_numbers(node)
-            raise node.refuse(f"a nonlinear function inside the network{where}",
-                              "Relu, Clip or MaxPool")  # fmt: skip
         return handler
 
     def _check_inputs(self, node: Node, handler: Handler) -> None:
@@ -215,15 +209,17 @@ class Walk:
         value = self.value(node, index)
         if isinstance(value, Pending):
             return value
-        if isinstance(value, Source) and self.input_scale is not None:
+        if isinstance(value, Source) and self.options.input_scale is not None:
             return self._scaled(node, node.inputs[index], value)
         if isinstance(value, Source):
             raise node.refuse(f"input {node.inputs[index]!r} is real, not quantized; {self.advice}")
         raise node.refuse(f"input {node.inputs[index]!r} must not be a constant")
 
     def _scaled(self, node: Node, name: str, value: Source) -> Pending:
-        """A real input that a layer takes, in 8 signed bits of the scale that the user gave."""
-        target = self.target(np.array(self.input_scale), np.zeros(1), -128, 127, node)
+        """A real input that a layer takes, in words of the scale that the user gave."""
+        half = 1 << (self.options.input_bits - 1)
+        step = np.array(self.options.input_scale)
+        target = self.target(step, np.zeros(1), -half, half - 1, node)
         made = self.build.enter(value, self.build.new_name(f"{name} (scaled)"), target)
         for one, entry in self.build.entries.items():
             if entry.name == value.name:

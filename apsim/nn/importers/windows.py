@@ -11,6 +11,7 @@ from apsim.nn.importers.graph import Node
 
 __all__ = ["Window", "lifted", "window_of"]
 
+LIFTED = {"strides": 1, "dilations": 1, "kernel_shape": 1, "output_padding": 0, "output_shape": 1}
 FAR = 1 << 31  # what strides, pads and kernels stay below
 
 
@@ -31,9 +32,9 @@ class Window:
 def lifted(node: Node) -> Node:
     """A node with windows over one axis as one with windows over a plane of height 1."""
     attributes = dict(node.attributes)
-    for name in ("strides", "dilations", "kernel_shape"):
+    for name, first in LIFTED.items():
         if len(attributes.get(name, ())) == 1:
-            attributes[name] = [1, *attributes[name]]
+            attributes[name] = [first, *attributes[name]]
     if len(attributes.get("pads", ())) == 2:
         first, last = attributes["pads"]
         attributes["pads"] = [0, first, 0, last]

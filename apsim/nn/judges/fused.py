@@ -28,6 +28,10 @@ KINDS = {  # what the operators that a fused one was made of are called
     "QLinearSoftmax": ("Softmax",), "NhwcMaxPool": ("MaxPool",),
 }  # fmt: skip
 BETWEEN = ("Relu", "Clip", "Identity", "DequantizeLinear")
+CARRIED = (  # what moves integers, whatever they mean
+    "MaxPool", "NhwcMaxPool", "Flatten", "Reshape", "Squeeze", "Unsqueeze", "Gather", "Slice",
+    "Split", "Expand", "Tile", "DepthToSpace", "SpaceToDepth",
+)  # fmt: skip
 LAYOUT = "Transpose"
 TO_LAST = [0, 2, 3, 1]
 
@@ -129,7 +133,7 @@ class _Search:
                  if n.op_type == "QuantizeLinear" and n.output[0] == name)  # fmt: skip
         theirs = [i for i in node.input if i in self.zeros and i.startswith("qdq_s8_to_u8")]
         if not theirs:
-            carried = node.op_type in ("MaxPool", "Flatten", "Reshape", "NhwcMaxPool")
+            carried = node.op_type in CARRIED
             return given[0].offset if carried and given else 0
         own = self.zeros.get(q.input[2], 0) if len(q.input) > 2 else 0
         return int(own) - int(self.zeros[theirs[-1]])

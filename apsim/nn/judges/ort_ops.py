@@ -105,6 +105,28 @@ def sigmoid(x: Array, sx: Array, zx: Array | None, sy: Array, zy: Array | None =
     return rounding(1 / (1 + np.exp(-_real(x, sx, zx))), sy, zy, x.dtype)
 
 
+def softmax(
+    x: Array, sx: Array, zx: Array | None, sy: Array, zy: Array | None = None, *,
+    axis: int = -1, opset: int = 13,
+) -> Rounding:  # fmt: skip
+    """QLinearSoftmax: times the whole part of 1 / the output's scale; before opset 13 coerced."""
+    real = _real(x, sx, zx)
+    first = axis % real.ndim
+    around = (first,) if opset >= 13 else tuple(range(first, real.ndim))
+    powers = np.exp(real - real.max(axis=around, keepdims=True))
+    whole = np.floor(1 / np.asarray(np.float32(sy), np.float64))
+    steps = powers / powers.sum(axis=around, keepdims=True)
+    return rounding(steps * whole, np.ones(1), zy, x.dtype)
+
+
+def where(
+    condition: Array, a: Array, sa: Array, za: Array, b: Array, sb: Array, zb: Array,
+    sy: Array, zy: Array,
+) -> Rounding:  # fmt: skip
+    """QLinearWhere."""
+    return rounding(np.where(condition, _real(a, sa, za), _real(b, sb, zb)), sy, zy)
+
+
 def concat(sy: Array, zy: Array, *parts: Any, axis: int) -> Rounding:
     """QLinearConcat: three inputs for each part."""
     reals = [_real(*parts[i : i + 3]) for i in range(0, len(parts), 3)]
@@ -119,6 +141,8 @@ ROUNDINGS: Mapping[str, Callable[..., Rounding]] = {
     "QLinearConcat": concat,
     "QLinearLeakyRelu": leaky_relu,
     "QLinearSigmoid": sigmoid,
+    "QLinearSoftmax": softmax,
+    "QLinearWhere": where,
 }
 
 

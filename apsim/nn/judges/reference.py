@@ -3,7 +3,8 @@
 The rule: the graph is the file's, untouched; what is added is kernels that the evaluator
 lacks: QuantizeLinear and DequantizeLinear of opsets before 19 use its newest ones, and
 QuantizeLinear saturates beyond 32 bits, where the evaluator's cast wraps around, and
-MaxPool's auto_pad SAME_LOWER is padded as the specification says, less at the end.
+MaxPool's auto_pad SAME_LOWER is padded as the specification says, less at the end; where
+the evaluator departs from the specification, `onnx_ops` has its words.
 """
 
 from __future__ import annotations
@@ -20,7 +21,7 @@ from onnx.reference.op_run import OpRun
 from onnx.reference.ops import op_dequantize_linear, op_max_pool, op_quantize_linear
 from onnx.reference.ops._quant_utils import reshape_input
 
-from apsim.nn.judges import exactly, ort_ops, qonnx_ops
+from apsim.nn.judges import exactly, onnx_ops, ort_ops, qonnx_ops
 from apsim.nn.judges.reading import Array, Exact, Feeds, Reading
 
 __all__ = ["NAME", "Reference", "batch_of", "feed_types", "load"]
@@ -137,6 +138,9 @@ def _kernels(opset: int) -> Iterator[type[OpRun]]:
         if opset < OLD or own:
             yield type(name, (newest,), {"op_domain": "", **own})
     yield type("MaxPool", (op_max_pool.MaxPool,), {"op_domain": "", "_run": _max_pool})
+    coerced = onnx_ops.COERCED if opset < 13 else {}
+    for name, operator in {**onnx_ops.OPERATORS, **coerced}.items():
+        yield _kernel("", name, operator)
     if opset < 14:
         yield _kernel("", "BatchNormalization", _batch_normalization)
 

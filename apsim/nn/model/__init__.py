@@ -22,6 +22,7 @@ from apsim.nn.model.network import (
     Reshape,
     Softmax,
     State,
+    Steps,
     Sum,
     Table,
     Transpose,
@@ -34,5 +35,5 @@ __all__ = [
     "Add", "ArgMax", "AvgPool", "Concat", "Conv2d", "Entry", "Flatten", "Floats", "Integers",
     "Interpolate", "Layer", "Linear", "MatMul", "MaxPool", "Maximum", "Model", "Multiply",
     "Normalize", "Origin", "Rearrange", "Relu", "Requant", "Requantize", "Reshape", "Softmax",
-    "State", "Sum", "Table", "Tensor", "Transpose", "Weighted",
+    "State", "Steps", "Sum", "Table", "Tensor", "Transpose", "Weighted",
 ]  # fmt: skip

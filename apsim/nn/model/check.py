@@ -75,6 +75,8 @@ def _names(model: Model) -> None:
         made.add(layer.output)
     for name in (*model.outputs, *(state.written for state in model.states)):
         need(name in made, "outputs", "a tensor that some layer makes", repr(name))
+    for name in model.unbatched:
+        need(name in model.outputs, "unbatched", "an output of the model", repr(name))
     names = [layer.name for layer in model.layers]
     twice = sorted({name for name in names if names.count(name) > 1})
     need(not twice, "layers", "distinct names", twice)
@@ -128,7 +130,7 @@ def _layer(model: Model, layer: Layer, place: str) -> None:
     output = model.tensors[layer.output]
     need(output.shape == shape, place, f"output shape {list(shape)}", list(output.shape))
     if isinstance(layer, Weighted):
-        _weights(layer, place)
+        _weights(layer, place, output)
     if isinstance(layer, Weighted | Add | AvgPool | Requantize):
         _sums(layer, inputs, output, place)
     if isinstance(layer, Conv2d | AvgPool) and any(layer.padding):
@@ -174,7 +176,7 @@ def weights_range(bits: int, signed: bool) -> tuple[int, int]:
     return (-(1 << (bits - 1)), (1 << (bits - 1)) - 1) if signed else (0, (1 << bits) - 1)
 
 
-def _weights(layer: Weighted, place: str) -> None:
+def _weights(layer: Weighted, place: str, output: Tensor) -> None:
     bits, weights = layer.weight_bits, layer.weights
     need(1 <= bits <= WIDEST_WEIGHT, place, "1..17 weight bits", bits)
     scale = 0.0 if layer.weight_scale is None else layer.weight_scale
@@ -187,7 +189,8 @@ def _weights(layer: Weighted, place: str) -> None:
     shape = layer.bias.shape
     fits = layer.bias.dtype.kind == "i" and layer.bias.dtype.itemsize <= 8
     need(fits, place, "biases of at most 64 signed bits", layer.bias.dtype)
-    need(shape == weights.shape[:1], place, f"{len(weights)} biases", list(shape))
+    known = shape == weights.shape[:1] or (isinstance(layer, Linear) and shape == output.shape)
+    need(known, place, f"{len(weights)} biases", list(shape))
 
 
 def _sums(layer: Any, inputs: list[Tensor], output: Tensor, place: str) -> None:
@@ -208,7 +211,8 @@ def _reach(layer: Any, inputs: list[Tensor], place: str) -> tuple[int, int]:
     """
     if isinstance(layer, Weighted):
         ends = _products(layer, inputs[0])
-        biases = [int(bias) for bias in layer.bias]
+        biases = [int(bias) for bias in layer.bias.reshape(-1, len(ends)).T.flat]
+        ends = [end for end in ends for _ in range(layer.bias.size // len(ends))]
     else:
         given = [(tensor.lo, tensor.hi) for tensor in inputs]
         if isinstance(layer, AvgPool):

@@ -30,6 +30,7 @@ class Layer:
     """What every layer has; `host` says why the AP does not run it, empty where it does."""
 
     op: ClassVar[str] = "layer"
+    work: ClassVar[str] = "reshape"  # of the host
     name: str
     inputs: tuple[str, ...]
     output: str
@@ -38,7 +39,7 @@ class Layer:
     @property
     def on_host(self) -> str:
         """What the host does where it runs the layer, in words for a report."""
-        return self.host or "reshape"
+        return self.host or self.work
 
 
 @dataclass(frozen=True, eq=False, kw_only=True)
@@ -81,7 +82,11 @@ class Conv2d(Weighted):
 
 @dataclass(frozen=True, eq=False, kw_only=True)
 class Linear(Weighted):
-    """A matrix product over the last axis of the input, weights [O, I]."""
+    """A matrix product over the last axis of the input, weights [O, I].
+
+    `bias` has an entry for each output, or the output's own shape, where each token has
+    a bias of its own (learned positions).
+    """
 
     op: ClassVar[str] = "linear"
 
@@ -205,6 +210,27 @@ class Table(Layer):
 
 
 @dataclass(frozen=True, eq=False, kw_only=True)
+class Steps(Layer):
+    """A function of a wide word by the words where it changes: a table for sums.
+
+    `values[which, n]`, n being how many of the rising `breaks[which]` the word reaches.  `unit`
+    is the scale of the words that it was made for (each channel's), `function` what it is.
+    """
+
+    op: ClassVar[str] = "steps"
+    breaks: Integers
+    values: Integers
+    which: Integers = field(default_factory=lambda: np.zeros(1, np.int32))
+    unit: tuple[float, ...] = ()
+    function: str = ""
+
+    @property
+    def on_host(self) -> str:
+        """What the host looks up."""
+        return f"arithmetic (steps of {self.function})"
+
+
+@dataclass(frozen=True, eq=False, kw_only=True)
 class Rearrange(Layer):
     """Words brought to other places, or constants, and nothing computed.
 
@@ -226,16 +252,16 @@ class Rearrange(Layer):
 
 @dataclass(frozen=True, eq=False, kw_only=True)
 class Multiply(Layer):
-    """`(a - za) * (b - zb)`, word by word, with the inputs' zero points; then `requant`."""
+    """`(a - za) * (b - zb)`, word by word, with the inputs' zero points; then `requant`.
+
+    `gain` multiplies the real product, in the factor of the requantization.
+    """
 
     op: ClassVar[str] = "multiply"
+    work: ClassVar[str] = "arithmetic (products of two words)"
+    gain: float = 1.0
     relu: bool = False
     requant: Requant | None = None
-
-    @property
-    def on_host(self) -> str:
-        """What the host computes."""
-        return "arithmetic (products of two words)"
 
 
 @dataclass(frozen=True, eq=False, kw_only=True)
@@ -243,12 +269,8 @@ class Maximum(Layer):
     """The greater of two words of one scale, or where `least` says so the lesser."""
 
     op: ClassVar[str] = "maximum"
+    work: ClassVar[str] = "arithmetic (maximum)"
     least: bool = False
-
-    @property
-    def on_host(self) -> str:
-        """What the host computes."""
-        return "arithmetic (maximum)"
 
 
 @dataclass(frozen=True, eq=False, kw_only=True)
@@ -260,16 +282,12 @@ class Sum(Layer):
     """
 
     op: ClassVar[str] = "sum"
+    work: ClassVar[str] = "arithmetic (sums)"
     axes: tuple[int, ...]
     mean: bool = False
     bias: int = 0
     relu: bool = False
     requant: Requant
-
-    @property
-    def on_host(self) -> str:
-        """What the host computes."""
-        return "arithmetic (sums)"
 
 
 @dataclass(frozen=True, eq=False, kw_only=True)
@@ -277,38 +295,35 @@ class MatMul(Layer):
     """`sum((a - za) * (b - zb))` of a [..., T, K] and b [..., K, U], or [..., U, K] where
     `transposed` says so; then `requant`.  The axes before the last two are equal.
     `dense` marks what its file calls a fully connected layer, which TFLite rounds otherwise.
+    `gain` multiplies the real products, in the factor of the requantization.
     """
 
     op: ClassVar[str] = "matmul"
+    work: ClassVar[str] = "arithmetic (products of two tensors)"
+    gain: float = 1.0
     transposed: bool = False
     dense: bool = False
     relu: bool = False
     requant: Requant | None = None
 
-    @property
-    def on_host(self) -> str:
-        """What the host computes."""
-        return "arithmetic (products of two tensors)"
-
 
 @dataclass(frozen=True, eq=False, kw_only=True)
 class Interpolate(Layer):
-    """Four neighbours weighed by their nearness, on a grid of 1/1024 (bilinear resizing).
+    """Four neighbours weighed by their nearness, on a `grid` of 1/1024 (bilinear resizing).
 
     `rows` [H', 3] and `columns` [W', 3] hold the lower neighbour, the upper one, and the
-    upper one's weight in 1024ths, of each output row and column; planes are [C, H, W].
-    Where a specification weighs in float32, `fractions` holds the upper ones' weights.
+    upper one's weight in parts of `grid` (for rows, for columns), of each output row and
+    column; planes are [C, H, W].  `fractions` holds them where they are float32.  With a
+    `requant` the sum of weighed `x - zero point` is divided by the grid and rounded once.
     """
 
     op: ClassVar[str] = "interpolate"
+    work: ClassVar[str] = "arithmetic (bilinear interpolation)"
     rows: Integers
     columns: Integers
     fractions: tuple[Floats, ...] = ()
-
-    @property
-    def on_host(self) -> str:
-        """What the host computes."""
-        return "arithmetic (bilinear interpolation)"
+    grid: tuple[int, int] = (1024, 1024)
+    requant: Requant | None = None
 
 
 @dataclass(frozen=True, eq=False, kw_only=True)
@@ -367,13 +382,9 @@ class ArgMax(Layer):
     """Where along `axis` (the batch not counted) the greatest word stands first, or the least."""
 
     op: ClassVar[str] = "arg_max"
+    work: ClassVar[str] = "arithmetic (arg max)"
     axis: int
     least: bool = False
-
-    @property
-    def on_host(self) -> str:
-        """What the host computes."""
-        return "arithmetic (arg max)"
 
 
 @dataclass(frozen=True, eq=False)
@@ -394,6 +405,7 @@ class Model(Tabular):
     is more than a rounding.  `ranges` holds, for each tensor, the greatest real magnitude that
     a width of 0, 1, ... bits should cover: what `at` quantizes with.  `states` are tensors
     that a streaming network reads at the start of a step and writes for the next one.
+    `unbatched` are outputs that have no batch axis in the model's own file.
     """
 
     name: str
@@ -409,10 +421,11 @@ class Model(Tabular):
     entries: Mapping[str, Entry] = field(default_factory=dict)
     ranges: Mapping[str, tuple[float, ...]] = field(default_factory=dict)
     states: tuple[State, ...] = ()
+    unbatched: tuple[str, ...] = ()
 
     def table(self) -> list[Record]:
         """A record for each layer: its kind, inputs, output shape and widths."""
-        bits = dict(zip((layer.name for layer in self.weighted), self.bits, strict=True))
+        bits = dict(zip((layer.name for layer in self.fluid), self.bits, strict=True))
         return [
             {
                 "layer": layer.name,
@@ -438,15 +451,30 @@ class Model(Tabular):
 
     @property
     def weighted(self) -> tuple[Weighted, ...]:
-        """The layers with weights in running order: those that a list of widths names."""
+        """The layers with weights in running order."""
         return tuple(layer for layer in self.layers if isinstance(layer, Weighted))
 
     @property
+    def fluid(self) -> tuple[Layer, ...]:
+        """The layers that a list of widths names, in running order.
+
+        They are those with weights, products of two tensors, and the AP's own softmax.
+        """
+        return tuple(layer for layer in self.layers if _is_fluid(layer))
+
+    @property
     def bits(self) -> tuple[tuple[int, int], ...]:
-        """(input bits, weight bits) of each layer with weights."""
-        return tuple(
-            (self.tensors[layer.inputs[0]].bits, layer.weight_bits) for layer in self.weighted
-        )
+        """A pair for each layer of `fluid`: bits of its input and of its weights.
+
+        A product of two tensors has those of its two inputs, a softmax twice those of its own.
+        """
+        return tuple(self._bits_of(layer) for layer in self.fluid)
+
+    def _bits_of(self, layer: Layer) -> tuple[int, int]:
+        given = self.tensors[layer.inputs[0]].bits
+        if isinstance(layer, Weighted):
+            return given, layer.weight_bits
+        return given, self.tensors[layer.inputs[-1]].bits
 
     def called(self, name: str) -> str:
         """What the model's own file calls an input tensor."""
@@ -462,7 +490,7 @@ class Model(Tabular):
         raise InputError(f"model {self.name!r} has no layer {name!r}; it has {known}")
 
     def at(self, bits: int | Sequence[int | tuple[int, int]]) -> Model:
-        """Give the same network at other widths, one entry for each layer of `weighted`.
+        """Give the same network at other widths, one entry for each layer of `fluid`.
 
         See `precision.at`.
         """
@@ -479,6 +507,11 @@ class Model(Tabular):
 
     def __str__(self) -> str:
         return "\n".join([repr(self), *(_line(layer, self.tensors) for layer in self.layers)])
+
+
+def _is_fluid(layer: Layer) -> bool:
+    own_softmax = isinstance(layer, Softmax) and layer.rule == "ap"
+    return own_softmax or isinstance(layer, Weighted | MatMul)
 
 
 def _only(names: Sequence[str], model: str, what: str) -> str:

@@ -35,6 +35,7 @@ from apsim.nn.model import (
     Requantize,
     Reshape,
     Softmax,
+    Steps,
     Sum,
     Table,
     Tensor,
@@ -42,10 +43,13 @@ from apsim.nn.model import (
 )
 from apsim.nn.model.windows import kernel_of, plane
 
-__all__ = ["LARGEST", "OF_TWO", "SHAPES", "WIDEST_ACTIVATION", "inside", "need"]
+__all__ = [
+    "LARGEST", "OF_TWO", "SHAPES", "WIDEST_ACTIVATION", "WIDEST_SCORE", "inside", "need",
+]  # fmt: skip
 
 WIDEST_ACTIVATION = 16
 LARGEST = 1 << 31  # what strides and the like, and the values of one tensor, stay below
+FINEST_GRID = 1 << 20  # parts of the way from a neighbour to the next
 WIDEST_FACTOR = 24  # of a product of two words
 WIDEST_SCORE = 12  # of the AP's softmax: its exponential is a table of passes
 SOFTMAX_RULES = ("litert", "real", "ort-fused", "ap")
@@ -165,6 +169,23 @@ def _table(layer: Table, shapes: list[Shape], place: str, model: Model) -> Shape
     return shapes[0]
 
 
+def _steps(layer: Steps, shapes: list[Shape], place: str, model: Model) -> Shape:
+    given, output = model.tensors[layer.inputs[0]], model.tensors[layer.output]
+    lines, count = layer.breaks.shape if layer.breaks.ndim == 2 else (0, 0)
+    whole = layer.values.shape == (lines, count + 1) and lines > 0
+    need(whole, place, f"one value more than breaks {list(layer.breaks.shape)}",
+         list(layer.values.shape))  # fmt: skip
+    need(bool((np.diff(layer.breaks) >= 0).all()), place, "rising breaks", "others")
+    inside(layer.values, output, place, "values")
+    _spread(layer.which, shapes[0], place)
+    known = layer.which.min() >= 0 and layer.which.max() < lines
+    need(bool(known), place, f"one of {lines} lines", f"{layer.which.max()}")
+    unit = given.scale if isinstance(given.scale, tuple) else (given.scale,)
+    need(unit == layer.unit, place, f"words in the unit {layer.unit[:4]} that the steps of "
+         f"{layer.function} were made for", unit[:4])  # fmt: skip
+    return shapes[0]
+
+
 def _spread(values: np.ndarray[Any, Any], shape: Shape, place: str) -> None:
     """One value, or an array that numpy lays along the given shape."""
     try:
@@ -221,12 +242,16 @@ def _matmul(layer: MatMul, shapes: list[Shape], place: str, model: Model) -> Sha
 
 def _interpolate(layer: Interpolate, shapes: list[Shape], place: str, model: Model) -> Shape:
     need(len(shapes[0]) == 3, place, "an input [C, H, W]", list(shapes[0]))
-    for lines, size in zip((layer.rows, layer.columns), shapes[0][1:], strict=True):
+    need(min(layer.grid) >= 1 and max(layer.grid) < FINEST_GRID, place,
+         f"a grid of 1..{FINEST_GRID - 1} parts", layer.grid)  # fmt: skip
+    for lines, size, parts in zip(
+        (layer.rows, layer.columns), shapes[0][1:], layer.grid, strict=True
+    ):
         shaped = lines.ndim == 2 and lines.shape[1] == 3
         need(shaped, place, "neighbours and weights [n, 3]", list(lines.shape))
         near = lines[:, :2].min() >= 0 and lines[:, :2].max() < size
-        weighed = np.abs(lines[:, 2]).max() <= 1024
-        need(bool(near and weighed), place, f"neighbours in 0..{size - 1}, weights to 1024",
+        weighed = np.abs(lines[:, 2]).max() <= parts
+        need(bool(near and weighed), place, f"neighbours in 0..{size - 1}, weights to {parts}",
               [lines.min(axis=0).tolist(), lines.max(axis=0).tolist()])  # fmt: skip
     return (shapes[0][0], len(layer.rows), len(layer.columns))
 
@@ -282,7 +307,6 @@ def _normalize(layer: Normalize, shapes: list[Shape], place: str, model: Model) 
 
 def _norm_on_ap(layer: Normalize, given: Tensor, output: Tensor, place: str) -> None:
     size = given.shape[-1]
-    need(size & (size - 1) == 0, place, "a power of two of words in the last axis", size)
     need(given.signed and 2 * given.bits + 2 * size.bit_length() <= 62, place,
          "a signed input whose squares sum up to 62 bits", given)  # fmt: skip
     need(layer.kind == "layer" or given.zero_point == 0, place, "zero point 0", given.zero_point)
@@ -330,6 +354,7 @@ SHAPES: dict[type[Layer], Callable[[Any, list[Shape], str, Model], Shape]] = {
     Transpose: _transpose,
     Concat: _concat,
     Table: _table,
+    Steps: _steps,
     Rearrange: _rearrange,
     Multiply: _two_alike,
     Maximum: _two_alike,

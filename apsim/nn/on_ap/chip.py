@@ -221,13 +221,14 @@ class Chip(Tabular):
         No `loads`: it goes on with one that has begun, on the cells as they are.
         """
         self.clock.turn("load")
+        rows = data.shape[1]
         if self.array == "load":
             array, zero = self._array(function)
             if loads:
                 array.restore(zero)
         else:
             array = self.used.array(function.columns)
-            idle = np.zeros((len(data), array.rows - data.shape[1]), np.uint64)
+            idle = np.zeros((len(data), array.rows - rows), np.uint64)
             data = np.hstack([data, idle])
         self.clock.turn("passes")
         out = np.zeros((function.ports, data.shape[1]), np.uint64)
@@ -235,7 +236,7 @@ class Chip(Tabular):
         self.clock.turn("unload")
         counts = controller.counted(execution, function.program, max(loads, 1))
         self.note(sum(counts.values(), Counts()), execution.activity, loads)
-        return out
+        return out[:, :rows]
 
     def note(self, counts: Counts, activity: Activity, loads: int) -> None:
         """Add what loads took that ran side by side."""

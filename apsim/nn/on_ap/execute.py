@@ -152,11 +152,14 @@ def _from_sums(
     """
     layer, plan = job.layer, job.plan
     if plan.requant == "ap":
+        shape = sums.shape
+        if np.ndim(getattr(layer, "bias", 0)) > 1:  # each place is a channel
+            sums, axis = sums.reshape(len(sums), -1), 1
         for task in plan.after:
             assert isinstance(task, Requantization)
             sums, part = work.requantize(job.chip, task, sums, axis)
             parts = [*parts, part]
-        return job.done(sums, *parts)
+        return job.done(sums.reshape(shape), *parts)
     requant: Requant | None = layer.requant
     bias = 0 if tasks.hold_bias(plan.body) else getattr(layer, "bias", 0)
     acc = sums + _along(bias, sums.ndim, axis)
@@ -175,7 +178,9 @@ def _host_relu(job: Job[Any], q: Integers) -> Task:
 
 
 def _along(bias: Integers | int, axes: int, axis: int) -> Integers:
-    """A bias, one or one for each channel, laid along an axis."""
+    """A bias, one, one for each channel, or one for each place, laid along an axis."""
+    if np.ndim(bias) > 1:
+        return np.asarray(bias, np.int64)
     shape = [1] * axes
     if axis < len(shape):  # else the batch alone
         shape[axis] = -1

@@ -38,12 +38,29 @@ AS_IT_IS = rules.requant("dyadic(1,floor)", 1.0, lo=-FAR, hi=FAR)
 def of_sums(
     model: Model, layer: Weighted | Add | Requantize | Multiply | Sum | MatMul
 ) -> Shares | None:
-    """Bias, scaling, ReLU, zero point and clip of a layer's sums."""
+    """Bias, scaling, ReLU, zero point and clip of a layer's sums.
+
+    Where each place has a bias of its own, each place is a channel, in row-major order.
+    """
     within, bias = ranges.of_layer(model, layer), np.atleast_1d(getattr(layer, "bias", 0))
     rule: Requant | None = layer.requant or AS_IT_IS
+    if bias.ndim > 1:
+        places = bias.size // bias.shape[-1]
+        within = Range(np.tile(within.low, places), np.tile(within.high, places))
+        rule, bias = _at_every_place(rule, places), bias.ravel()
     if rule is not None and not on_ap(rule):
         rule = integers(rule, within.shifted(bias))
     return None if rule is None else shares(rule, within, bias, relu=layer.relu)
+
+
+def _at_every_place(rule: Requant, places: int) -> Requant:
+    """A rule of one factor, or one for each channel, over `places` times as many channels."""
+    per_channel = {
+        name: np.tile(values, places)
+        for name in ("scale", "mantissa", "exponent", "offset")
+        if (values := getattr(rule, name)).size > 1
+    }
+    return replace(rule, **per_channel)
 
 
 def of_relu(model: Model, layer: Relu) -> Shares:

@@ -20,6 +20,7 @@ from apsim.nn.model import (
     Add,
     AvgPool,
     Floats,
+    Interpolate,
     Layer,
     Linear,
     MatMul,
@@ -48,6 +49,7 @@ __all__ = [
 FLOAT32_ADD = "ort-f32 adds its two branches in float32, zero points first"
 FLOAT32_MEAN = "ort-f32 sums real values in float32 in the order of the window"
 FINE = 12  # a real bias is kept to 2**-13 output steps or better
+TINY = 30  # sums below 2**-30 output steps decide nothing beside a real bias
 WIDE = (-(1 << 30), (1 << 30) - 1)
 NEAR = 24  # bits of the sums for which a product on a step is known to be on it
 SIDES: dict[str, tuple[Callable[[Fraction], int], int]] = {
@@ -158,7 +160,27 @@ def fill_weighted(rule: str, layer: Weighted, x: Tensor, y: Tensor, clip: Clip) 
     requant = _requant(rule, factor, y, clip)
     if layer.shift is None:
         return _to_the_grid(requant, _products(one_scale(x), weight), one_scale(y))
-    return _shifted(requant, layer.shift / one_scale(y))
+    return _shifted(_within_reach(requant, layer, x, y), layer.shift / one_scale(y))
+
+
+def _within_reach(requant: Requant, layer: Weighted, x: Tensor, y: Tensor) -> Requant:
+    """Factors so small that no real bias fits beside them, with the bits that sums can show.
+
+    A channel whose sums stay below 2**-TINY steps of the output keeps fewer bits of its factor.
+    """
+    assert layer.shift is not None
+    steps = np.abs(np.atleast_1d(layer.shift)) / one_scale(y)
+    room = 60 - np.ceil(np.log2(np.maximum(steps, 1))).astype(np.int64)
+    spare = np.maximum(requant.exponent - room, 0)
+    weights = np.abs(layer.weights.reshape(len(layer.weights), -1).astype(np.float64))
+    most = weights.sum(axis=1) * max(abs(x.lo), abs(x.hi)) + np.abs(layer.bias)
+    lost = np.ldexp(most / 2, -np.broadcast_to(room, most.shape))
+    if not spare.any() or (lost[np.broadcast_to(spare > 0, lost.shape)] > 2.0**-TINY).any():
+        return requant
+    mantissa, exponent, spare = np.broadcast_arrays(requant.mantissa, requant.exponent, spare)
+    less = np.array([m if k == 0 else (m >> k) + (m >> (k - 1) & 1) if k < 62 else 0
+                     for m, k in zip(mantissa.tolist(), spare.tolist(), strict=True)])  # fmt: skip
+    return replace(requant, mantissa=less.astype(np.int64), exponent=exponent - spare)
 
 
 def _products(a: float, b: Any) -> list[Fraction]:
@@ -181,7 +203,8 @@ def fill_product(
     """
     a, b = (one_scale(tensor) for tensor in inputs)
     if rule != "tflite":
-        factor = _ratio(rule, np.float32(a) * np.float32(b), one_scale(y))
+        product = np.float64(np.float32(a) * np.float32(b)) * layer.gain
+        factor = _ratio(rule, product, one_scale(y))
     elif isinstance(layer, Multiply):
         factor = np.float64(np.float32(_product32(a, b)) / np.float32(one_scale(y)))
     elif layer.dense:
@@ -189,7 +212,20 @@ def fill_product(
     else:
         factor = _product32(a, b) / one_scale(y)
         rule = "tflite-16x8" if inputs[0].bits > 8 else rule
-    return _to_the_grid(_requant(rule, factor, y, clip), _products(a, b), one_scale(y))
+    exact = [part * Fraction(layer.gain) for part in _products(a, b)]
+    return _to_the_grid(_requant(rule, factor, y, clip), exact, one_scale(y))
+
+
+def fill_interpolate(
+    rule: str, layer: Interpolate, x: Tensor, y: Tensor, clip: Clip
+) -> Interpolate:
+    """A weighed mean of neighbours: factor sx / sy, the grid divides at run time."""
+    if rule == "ort-f32" or rule.startswith("tflite"):
+        raise ModelError(f"layer {layer.name!r}: rule {rule} weighs neighbours in its own way, "
+                         "which is not known; use onnx-exact")  # fmt: skip
+    factor = _ratio(rule, one_scale(x), one_scale(y))
+    requant = _to_the_grid(_requant(rule, factor, y, clip), [Fraction(one_scale(x))], one_scale(y))
+    return replace(layer, requant=requant)
 
 
 def fill_sum(rule: str, layer: Sum, x: Tensor, y: Tensor, clip: Clip) -> Sum:
@@ -351,6 +387,8 @@ def refill(model: Model, layer: Layer, rule: str, clip: Clip | None = None) -> L
         return layer
     if isinstance(layer, Multiply | MatMul):
         return replace(layer, requant=fill_product(rule, layer, inputs, y, kept))
+    if isinstance(layer, Interpolate):
+        return fill_interpolate(rule, layer, inputs[0], y, kept)
     if isinstance(layer, Sum):
         return fill_sum(rule, layer, inputs[0], y, kept)
     assert isinstance(layer, Add)

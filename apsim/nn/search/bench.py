@@ -13,7 +13,7 @@ from apsim.cost.estimate import Cost, estimate
 from apsim.cost.technology import Technology
 from apsim.errors import ApsimError, InputError
 from apsim.nn import runtime
-from apsim.nn.model import Model, Weighted
+from apsim.nn.model import Model
 from apsim.nn.on_ap.chip import Chip
 from apsim.nn.rules import real
 from apsim.nn.runtime import Run
@@ -21,6 +21,8 @@ from apsim.nn.search.front import Table
 from apsim.nn.search.measure import Images
 
 __all__ = ["Bench", "Costs", "Executed"]
+
+NEAR = 0.9  # of the sum of layers' costs: what no mixture of them comes down to
 
 
 @dataclass(frozen=True)
@@ -43,7 +45,7 @@ class Costs:
 
 @dataclass(frozen=True)
 class Executed:
-    """A setting as executed: what one image took, and each layer with weights of it."""
+    """A setting as executed: what one image took, and each layer of it that has widths."""
 
     widths: tuple[int, ...]
     cycles: float
@@ -86,13 +88,30 @@ class Bench:
 
     def costs(self, widths: Sequence[int], watch: Callable[[], None] = lambda: None) -> Costs:
         """Costs by layer and width, from one run at each uniform width."""
-        cycles: dict[str, dict[int, float]] = {layer.name: {} for layer in self.model.weighted}
-        joules: dict[str, dict[int, float]] = {layer.name: {} for layer in self.model.weighted}
+        cycles: dict[str, dict[int, float]] = {layer.name: {} for layer in self.model.fluid}
+        joules: dict[str, dict[int, float]] = {layer.name: {} for layer in self.model.fluid}
         for width in widths:
-            for name, took in self.execute((width,) * len(self.model.weighted)).layers.items():
+            for name, took in self.execute((width,) * len(self.model.fluid)).layers.items():
                 cycles[name][width], joules[name][width] = took
             watch()
         return Costs(cycles, joules)
+
+    def require_reachable(self, costs: Costs, energy: float | None, latency: float | None) -> None:
+        """Refuse budgets per image below what all layers take together at their cheapest.
+
+        Raises `InputError`.  A layer beside others takes nearly what it takes among equals.
+        """
+        joules, cycles = (
+            sum(min(by.values()) for by in table.values()) for table in (costs.joules, costs.cycles)
+        )
+        one = next(iter(self.done.values()))
+        seconds = cycles * one.seconds / one.cycles
+        for budget, least, unit in ((energy, joules, "J"), (latency, seconds, "s")):
+            if budget is not None and budget < NEAR * least:
+                raise InputError(
+                    f"no setting keeps to the budget of {budget:.3g} {unit}: with every layer at "
+                    f"its cheapest an image takes {least:.3g} {unit}"
+                )
 
     def _executed(self, widths: tuple[int, ...], run: Run) -> Executed:
         took: dict[str, Cost] = {}
@@ -106,13 +125,14 @@ class Bench:
         )  # fmt: skip
 
     def _charged(self, run: Run) -> Iterator[tuple[str, Cost]]:
-        """Each layer's cost beside the layer with weights whose width decides it.
+        """Each layer's cost beside the layer whose chosen width decides it.
 
-        What pools, adds and requantizes works at the width of the next layer with weights.
+        What pools, adds and requantizes works at the width of the next such layer.
         """
-        weighted = [isinstance(layer, Weighted) for layer in run.model.layers]
-        last = max(k for k, has in enumerate(weighted) if has)
+        named = {layer.name for layer in self.model.fluid}
+        fluid = [layer.name in named for layer in run.model.layers]
+        last = max(k for k, has in enumerate(fluid) if has)
         for k, layer in enumerate(run.layers):
-            owner = next((j for j in range(k, last) if weighted[j]), last)
+            owner = next((j for j in range(k, last) if fluid[j]), last)
             cost = estimate(layer.counts, layer.activity, self.technology)
             yield run.model.layers[owner].name, cost

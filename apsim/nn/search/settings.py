@@ -10,10 +10,11 @@ from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from itertools import product
 from math import prod
+from typing import TypeVar
 
 from apsim.errors import InputError
 from apsim.nn.search.bench import Bench, Costs, Executed
-from apsim.nn.search.front import Choice, Table, Ties, front, total
+from apsim.nn.search.front import Table, Ties, front, total
 from apsim.nn.search.measure import Judge, Score
 
 __all__ = [
@@ -23,7 +24,9 @@ __all__ = [
 
 SEARCHES = ("additive", "walk", "exhaustive")
 MOST = 10_000  # settings that an exhaustive search may measure
-THINNED = 64  # points of a front that are measured, with their neighbours
+THINNED = 64  # points of a front that are measured
+NEIGHBOURS = 512  # of those points that are measured too: all of four layers, some of more
+T = TypeVar("T")
 Widths = tuple[int, ...]
 
 
@@ -111,19 +114,22 @@ class Setting:
 
 
 def candidates(
-    space: Space, search: str, judge: Judge | None, watch: Callable[[], None] = lambda: None
-) -> tuple[Candidate, ...]:
+    space: Space, search: str, judge: Judge | None,
+    begin: Callable[[int], Callable[[], None]] = lambda many: lambda: None,
+) -> tuple[Candidate, ...]:  # fmt: skip
     """The settings that a search looks at, each measured on calibration images with a judge.
 
     `additive`: the exact front of summed losses and its one-bit neighbours; `walk`: from
-    wide to narrow by loss per cost saved; `exhaustive`: every setting.  Raises `InputError`
+    wide to narrow by loss per cost saved; `exhaustive`: every setting.  `begin` is told how
+    many there are, and gives what is called after each.  Raises `InputError`
     for an unknown search, and for an exhaustive one above 10,000 settings.
     """
     makers = {"additive": _near_the_front, "walk": _walk, "exhaustive": _all}
     if search not in makers:
         raise InputError(f"search {search!r}: wanted one of {', '.join(SEARCHES)}")
-    found = []
-    for widths in dict.fromkeys(makers[search](space)):
+    wanted, found = tuple(dict.fromkeys(makers[search](space))), []
+    watch = begin(len(wanted))
+    for widths in wanted:
         found.append(candidate(space, widths, judge))
         watch()
     return tuple(found)
@@ -202,19 +208,19 @@ def candidate(space: Space, widths: Widths, judge: Judge | None) -> Candidate:
 
 
 def _near_the_front(space: Space) -> Iterator[Widths]:
-    points = _thinned(front(space.losses, space.costs.of(space.kind), space.ties))
+    points = _thinned(front(space.losses, space.costs.of(space.kind), space.ties), THINNED)
     yield from (point.widths for point in points)
-    for point in points:
-        for changed in _neighbours(space, point.widths):
-            if space.tied(changed):
-                yield changed
+    near = (_neighbours(space, point.widths) for point in points)
+    tied = [changed for some in near for changed in some if space.tied(changed)]
+    yield from _thinned(tied, NEIGHBOURS)
 
 
-def _thinned(points: Sequence[Choice]) -> list[Choice]:
-    if len(points) <= THINNED:
+def _thinned(points: Sequence[T], most: int) -> list[T]:
+    """Some of them, evenly from the first to the last."""
+    if len(points) <= most:
         return list(points)
     last = len(points) - 1
-    return [points[round(k * last / (THINNED - 1))] for k in range(THINNED)]
+    return [points[round(k * last / (most - 1))] for k in range(most)]
 
 
 def _neighbours(space: Space, widths: Widths) -> Iterator[Widths]:

@@ -13,7 +13,7 @@ from apsim.nn.model import Model, store
 
 __all__ = ["BUNDLED", "SUFFIXES", "data_file", "load"]
 
-BUNDLED = ("digits",)
+BUNDLED = ("digits", "digits-vit")
 
 SUFFIXES = (".onnx", ".tflite")
 """Of the files that `importers` reads, which is not imported for others."""
@@ -25,7 +25,7 @@ def data_file(name: str) -> Path:
 
 
 def load(name: str | os.PathLike[str]) -> Model:
-    """Load a bundled model by name ("digits"), a saved one, or an ONNX or TFLite file by path.
+    """Load a bundled model by name (of `BUNDLED`), a saved one, or a file by its path.
 
     Raises `ModelError` where the file is missing, damaged or inconsistent.
     """

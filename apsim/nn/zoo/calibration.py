@@ -30,11 +30,11 @@ def calibration_images(model: Model, given: str | None) -> Images | None:
     """
     if given is not None and not given.isdecimal():
         return _from_file(model, given)
-    if model.name == "digits":
-        return _some(datasets.digits_calibration(), model, given)
+    if model.name in datasets.OWNERS:
+        return _some(datasets.calibration(model.name), model, given)
     if given is not None:
         raise InputError(f"--calibration {given}: {model.name} brings no images; name a file")
-    if model.name in synthetic.network_names():
+    if synthetic.is_name(model.name):
         return None
     raise InputError(f"model {model.name!r} brings no images: give some with --calibration FILE")
 
@@ -43,9 +43,9 @@ def test_images(model: Model, path: str | None) -> Images:
     """The images to score and execute on: a file, or those that come with apsim."""
     if path is not None:
         return _from_file(model, path)
-    if model.name == "digits":
-        return _some(datasets.digits(), model, None)
-    if model.name in synthetic.network_names():
+    if model.name in datasets.OWNERS:
+        return _some(datasets.test(model.name), model, None)
+    if synthetic.is_name(model.name):
         drawn = synthetic.inputs(model, 1)
         return Images({model.input: _real(model, model.input, drawn)})
     raise InputError(f"model {model.name!r} brings no images: give some with --input FILE")

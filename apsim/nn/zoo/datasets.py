@@ -13,7 +13,10 @@ import numpy.typing as npt
 
 from apsim.nn.zoo.bundled import data_file
 
-__all__ = ["Dataset", "digits", "digits_calibration"]
+__all__ = ["OWNERS", "Dataset", "calibration", "digits", "digits_calibration", "test"]
+
+OWNERS = ("digits", "digits-vit")
+"""Networks that bring images: some to score them on, others to choose widths on."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -29,12 +32,22 @@ class Dataset:
         return len(self.labels)
 
 
+def test(network: str) -> Dataset:
+    """Give the 360 images that a bundled network is scored on: one of `OWNERS`."""
+    return _digits(f"{network}_test.npz")
+
+
+def calibration(network: str) -> Dataset:
+    """Give 360 images that a bundled network was trained on, none of them among its `test`."""
+    return _digits(f"{network}_calibration.npz")
+
+
 def digits() -> Dataset:
     """Give 360 handwritten digits, images [360, 1, 8, 8] of 0..16, labels 0..9.
 
     UCI Optical Recognition of Handwritten Digits, CC BY 4.0: see `attribution`.
     """
-    return _digits("digits_test.npz")
+    return test("digits")
 
 
 def digits_calibration() -> Dataset:
@@ -42,7 +55,7 @@ def digits_calibration() -> Dataset:
 
     For choosing widths: what is chosen on the images that score it looks better than it is.
     """
-    return _digits("digits_calibration.npz")
+    return calibration("digits")
 
 
 def _digits(name: str) -> Dataset:

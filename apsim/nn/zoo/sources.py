@@ -1,6 +1,6 @@
 """Networks and inputs by what a user types: a name or a file.
 
-The rule: "digits" brings trained weights and real images, the networks of the
+The rule: "digits" and "digits-vit" bring trained weights and real images, the networks of the
 literature bring seeded random ones, a file brings its own and wants inputs.
 """
 
@@ -9,7 +9,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from difflib import get_close_matches
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import numpy.typing as npt
@@ -22,6 +22,9 @@ from apsim.nn.model import Integers, Model, store
 from apsim.nn.rules import precision, real, scales
 from apsim.nn.zoo import bundled, datasets, synthetic
 from apsim.readers import read_arrays
+
+if TYPE_CHECKING:
+    from apsim.nn.importers import Options
 
 __all__ = [
     "budget_widths", "file_inputs", "inputs", "model", "named_arrays", "parse_bits", "parse_shape",
@@ -37,12 +40,12 @@ Labels = npt.NDArray[np.integer[Any]]
 
 def model(
     name: str, *, bits: str | None = None, rule: str | None = None, seed: int = 0,
-    shape: Sequence[int] | None = None, input_scale: float | None = None,
+    shape: Sequence[int] | None = None, options: Options | None = None,
 ) -> Model:  # fmt: skip
     """A bundled network, one of the literature, or a file, at the given widths and rule.
 
-    `shape` is the input's, with the batch, where an ONNX file leaves axes open, `input_scale`
-    its step where a layer of one takes real numbers.
+    `shape` is the input's, with the batch, where an ONNX file leaves axes open, `options`
+    what else is asked of the import of one.
 
     Raises `ModelError` for a file that cannot be used and `InputError` for widths that do
     not fit.
@@ -52,14 +55,13 @@ def model(
         raise InputError(f"--seed: wanted a number from 0 on, got {seed}")
     if shape is not None and Path(name).suffix != ".onnx":
         raise InputError(f"--shape: only ONNX files leave axes open, {name} has its own shape")
-    if input_scale is not None and Path(name).suffix != ".onnx":
-        raise InputError(f"--input-scale: only ONNX files take real numbers, {name} takes none")
+    _require_options(name, options)
     if bits is not None and bits.startswith(BUDGET):
         found = scales.with_scales(synthetic.network(name, seed=seed))
         found = found.at(budget_widths(name, bits.removeprefix(BUDGET)))
         return found if rule is None else precision.with_rule(found, rule)
     widths = None if bits is None else parse_bits(bits)
-    if name in synthetic.network_names():
+    if synthetic.is_name(name):
         found = synthetic.network(name, 8 if widths is None else widths, seed=seed)
         return found if rule is None else precision.with_rule(found, rule)
     if name in bundled.BUNDLED or Path(name).suffix not in bundled.SUFFIXES:
@@ -68,14 +70,38 @@ def model(
     else:
         from apsim.nn import importers
 
-        found = importers.read(name, rule=rule, shape=shape, input_scale=input_scale).model
+        found = importers.read(
+            name, rule=rule, shape=shape, options=options or importers.PLAIN
+        ).model
     return found if widths is None else found.at(widths)
+
+
+def _require_options(name: str, options: Options | None) -> None:
+    """Refuse what is asked of an import where there is none, or of a file that has it not."""
+    if options is None or not options.asked:
+        return
+    suffix = Path(name).suffix
+    if options.until and suffix != ".tflite":
+        raise InputError(f"--until: only TFLite files are cut, {name} is none")
+    if suffix == ".onnx" or (suffix == ".tflite" and not options.of_onnx):
+        return
+    raise InputError(
+        f"--input-scale: only ONNX files take real numbers, {name} takes none"
+        if options.input_scale is not None
+        else f"--rule-softmax and --rule-norm: only ONNX files have them (TFLite files take "
+        f"--rule-softmax ap), {name} has its own"
+    )
 
 
 def _require_known(name: str) -> None:
     """Refuse a name that is no network's and no file's, with the nearest one."""
     known = (*bundled.BUNDLED, *synthetic.network_names())
-    if name in known or Path(name).suffix or (name and Path(name).exists()):
+    if (
+        name in known
+        or synthetic.is_name(name)
+        or Path(name).suffix
+        or (name and Path(name).exists())
+    ):
         return
     near = get_close_matches(name, known, 1)
     hint = f"; did you mean {near[0]!r}?" if near else ""
@@ -127,12 +153,12 @@ def inputs(
     """
     if path is not None:
         return _first(images, _from_file(path, network)), None
-    if network.name == "digits":
-        digits, wanted = datasets.digits(), 16 if images is None else images
-        _require_images(wanted, len(digits))
-        taken = real.quantize(network, digits.images[:wanted])
-        return {network.input: taken}, digits.labels[:wanted]
-    if network.name in synthetic.network_names():
+    if network.name in datasets.OWNERS:
+        own, wanted = datasets.test(network.name), 16 if images is None else images
+        _require_images(wanted, len(own))
+        taken = real.quantize(network, own.images[:wanted])
+        return {network.input: taken}, own.labels[:wanted]
+    if synthetic.is_name(network.name):
         wanted = 1 if images is None else images
         _require_images(wanted)
         return {network.input: synthetic.inputs(network, wanted, seed=seed)}, None

@@ -25,14 +25,15 @@ from apsim.report.run.mappings import NOT_MODELLED
 if TYPE_CHECKING:
     from apsim.nn.on_ap.layer_run import Choice
 
-__all__ = ["LayerMappings", "compare", "draw", "mappings_json", "mappings_lines", "mappings_rows",
-           "mappings_table"]  # fmt: skip
+__all__ = ["DROPPED", "LayerMappings", "compare", "draw", "mappings_json", "mappings_lines",
+           "mappings_rows", "mappings_table"]  # fmt: skip
 
 SCHEMA = "apsim.mappings/1"
 COSTS = "cycles", "latency", "energy"
 NAMES = ("layer", "a/w", "taken", "cycles im2col", "weights", "energy im2col", "weights ",
          "latency im2col", "weights  ", "rows", "program", "break-even")  # fmt: skip
 LONG = "a/w", "latency im2col", "weights  ", "program"
+DROPPED = "break-even", "rows"  # of the short table, in this order, where there is no room
 
 
 @dataclass(frozen=True)

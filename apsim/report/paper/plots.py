@@ -17,7 +17,7 @@ __all__ = ["draw_figures", "draw_fronts", "svg_pyplot"]
 
 DECADE = 10
 COLORS = ("#2563a8", "#d9822b", "#3a8f5c", "#a3456f", "#6b6b6b", "#8a6fc2", "#b0a12d", "#44a3a3")
-CROWDED = ("ISAAC", "BF-IMNA_16b")  # labels that others would cover stand on the left
+CROWDED = ("ISAAC", "PUMA", "BF-IMNA_16b")  # labels that others would cover stand on the left
 LEAST_SHARE = 0.005  # parts below half a percent are drawn as one
 
 
@@ -124,7 +124,9 @@ def _figure7(curves: Mapping[tuple[str, str], Sequence[Point]]) -> str:
             axis.plot(x, y, style, color=color, marker="o", ms=2.5, label=label)
         axis.set(title=title, xlabel="average bits", yscale="log")
     handles, labels = axes[0].get_legend_handles_labels()
-    figure.legend(handles, labels, ncols=6, loc="lower center", bbox_to_anchor=(0.5, -0.05))
+    figure.legend(
+        handles, labels, ncols=6, loc="lower center", bbox_to_anchor=(0.5, -0.07), handlelength=3
+    )
     figure.tight_layout()
     return _svg(figure)
 

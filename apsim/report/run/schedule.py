@@ -13,9 +13,10 @@ from rich.table import Table
 from apsim.nn.model import Model
 from apsim.nn.schedule import Batch, Took
 
-__all__ = ["schedule_json", "schedule_lines", "schedule_table"]
+__all__ = ["DROPPED", "schedule_json", "schedule_lines", "schedule_table"]
 
 SCHEMA = "apsim.schedule/1"
+DROPPED = ("switch [ms]", "images", "correct", "budget")  # in this order, where there is no room
 
 
 def schedule_table(model: Model, took: Sequence[Took]) -> Table:

@@ -17,6 +17,7 @@ from apsim.counts import Counts
 from apsim.ops.rows import BROADCASTS
 from apsim.report.cost.assumed import ACTIVITY, OPERATIONS
 from apsim.report.cost.model_rows import row_of
+from apsim.report.run.blocks import block_lines, blocks_of
 from apsim.report.run.mappings import mapping_json, mapping_lines
 from apsim.report.run.places import place_lines, share_line
 
@@ -25,14 +26,15 @@ if TYPE_CHECKING:
     from apsim.nn.on_ap.seconds import Seconds
     from apsim.nn.runtime import Run
 
-__all__ = ["run_json", "run_lines", "run_table"]
+__all__ = ["DROPPED", "run_json", "run_lines", "run_table"]
 
 SCHEMA = "apsim.run/1"
 ROW = ("kind", "groups", "i", "j", "u", "window", "windows", "relu")
 WIDE_ONLY = ("operation", "shape", "paper")
 LARGE = 10**9  # multiplications from which on a run says what its time went into
-LAYER_WIDTH = {False: 36, True: 11}  # of long names, by whether the table is short
-MARKED = (*LABELS, "flag_propagation", "normalization", "broadcast")
+DROPPED = ("reads", "loads", "a/w")  # of the short table, in this order, where there is no room
+LAYER_WIDTH = {False: 36, True: 20}  # of long names, by whether the table is short
+MARKED = (*LABELS, "flag_propagation", "normalization", "word_moves", "broadcast")
 """Labels in networks: they take maxima by moves, or by a chain without that term."""
 COLUMNS = (
     "layer", "operation", "shape", "a/w", "loads", "compares", "writes", "reads", "cycles",
@@ -106,9 +108,9 @@ def verdict(bit_exact: bool, counts_match: bool) -> str:
     """One word for a layer: what parts it from its twin and its prediction, if anything."""
     if bit_exact and counts_match:
         return "exact"
-    return " and ".join(
-        ["value differs"] * (not bit_exact) + ["count differs"] * (not counts_match)
-    )
+    if not bit_exact and not counts_match:
+        return "value and count differ"
+    return "count differs" if bit_exact else "value differs"
 
 
 def run_lines(run: Run) -> list[str]:
@@ -119,6 +121,7 @@ def run_lines(run: Run) -> list[str]:
     lines += ["where each layer ran:", *place_lines(run.layers)]
     lines += mapping_lines(run.layers)
     lines.append(share_line(run.layers, run.images))
+    lines += block_lines(run.layers, run.images)
     terms = {name: counts for name, counts in _terms(run).items() if counts.total}
     if terms:
         named = ", ".join(
@@ -233,6 +236,15 @@ def _totals(run: Run) -> dict[str, Any]:
         "paper": _paper(run).as_dict(),
         "terms": {name: counts.as_dict() for name, counts in _terms(run).items()},
         "cycles": run.counts.total,
+        "blocks": {
+            block.name: {
+                "operations": block.operations,
+                **block.counts.as_dict(),
+                "moved": block.moved.total,
+                **block.activity.as_dict(),
+            }
+            for block in blocks_of(run.layers, run.images)
+        },
         "assumes": {"cycles": OPERATIONS, "activity": ACTIVITY[run.chip.array]},
     }
 
