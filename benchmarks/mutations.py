@@ -50,7 +50,7 @@ MUTATIONS = (
     Mutation("apsim/cam/digits.py", "if (found >= wanted).all():", "if found.any():", BY_DIGITS),
     Mutation("apsim/cam/digits.py", "1 if plan.common else max", "max", BY_DIGITS),
     Mutation(DIGITS, "cells += alive * short", "cells += short", BY_DIGITS),
-    Mutation(DIGITS, "bound = short_at, negative * size", "bound = short_at, every * size", BY_DIGITS),
+    Mutation(DIGITS, "short_at, negative * size", "short_at, every * size", BY_DIGITS),
     Mutation(DIGITS, "bounds[t] = presets[o0 + t]", "bounds[t] = 0", BY_DIGITS),
     Mutation(DIGITS, "ADD if commons[o0 + t] > 0 else SUBTRACT", "ADD", BY_DIGITS),
     Mutation("apsim/functions/weights.py", "+ offset - plan.least", "+ offset", BY_DIGITS),

@@ -414,11 +414,11 @@ def test_the_kernel_takes_the_passes_that_it_is_given() -> None:
 
 
 def test_the_kernel_is_the_python_that_it_is_written_in() -> None:
-    """Under NUMBA_DISABLE_JIT=1: a layer in chunks, on a load that is not full"""
+    """Under NUMBA_DISABLE_JIT=1: layers in chunks, of signs, and in parts, on loads not full"""
     code = (
         "from tests.nn.test_weights_mapping import Layer, assert_right\n"
-        "layer = Layer.random(3, 60)\n"
-        "assert_right(layer, *layer.run())\n"
+        "for layer in Layer.random(3, 60), Layer.of_signs(0, 60), Layer.apart(1, 60):\n"
+        "    assert_right(layer, *layer.run())\n"
     )
     done = subprocess.run(
         [sys.executable, "-c", code], cwd=ROOT, env=os.environ | {"NUMBA_DISABLE_JIT": "1"},
