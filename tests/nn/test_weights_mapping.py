@@ -442,6 +442,8 @@ def test_the_debugger_opens_one_group_of_outputs() -> None:
         assert np.array_equal(session.machine.peek(f"P{k}"), sums[o])
     assert not session.machine.peek("C").any()
     assert session.counts.read == len(outputs) * found.width
+    session = open_target(Wanted("run", model="digits", layer="conv1", mapping="auto"))
+    assert session.machine.layout["P0"].width == found.width
 
 
 def test_a_run_says_how_each_layer_is_laid_out() -> None:
