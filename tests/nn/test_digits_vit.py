@@ -17,6 +17,7 @@ from apsim.nn.rules import real
 from apsim.nn.rules.normalize import exponential
 from apsim.nn.zoo import bundled, datasets, synthetic
 from tests.conftest import ROOT
+from tests.helpers.by_hand import transformer
 
 GOLDEN = ROOT.parent / "shared" / "design" / "golden" / "digits_vit.npz"
 
@@ -57,6 +58,16 @@ def test_its_tensors_are_the_golden_ones(tensors: dict[str, Integers]) -> None:
         assert np.array_equal(golden["logits"], tensors["logits"][:8])
         assert np.array_equal(golden["logits_argmax_all"], tensors["logits"].argmax(axis=1))
         assert np.array_equal(golden["x"], tensors["patches"][:8])
+
+
+@pytest.mark.parametrize("image", [0, 117])
+def test_lists_of_python_integers_give_every_tensor_of_an_image(
+    model: Model, tensors: dict[str, Integers], image: int
+) -> None:
+    rows = transformer(model, tensors["image"][image].ravel().tolist())
+    for name, lines in rows.items():
+        words = [word for line in lines for word in line]
+        assert words == tensors[name][image].ravel().tolist(), name
 
 
 def test_an_image_takes_297280_multiplications(model: Model) -> None:
