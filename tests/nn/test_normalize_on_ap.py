@@ -18,7 +18,7 @@ from apsim.debug.layer_load import find_load, image_of
 from apsim.debug.targets import on_function
 from apsim.errors import InputError, ProgramError
 from apsim.nn import exact, runtime
-from apsim.nn.model import Layer, MatMul, Model, Normalize, Softmax, Tensor, store
+from apsim.nn.model import Layer, Linear, MatMul, Model, Normalize, Softmax, Tensor, store
 from apsim.nn.on_ap import plan
 from apsim.nn.on_ap.chip import Chip, Design
 from apsim.nn.on_ap.execute import execute
@@ -259,6 +259,21 @@ def test_a_product_of_two_activations_is_populated_for_each_head_of_each_image(k
     programs = [(task.loads[0].program(g).program, n) for g, n in task.loads[0].fold.sizes()]
     populated = sum(program.counts_by_phase()[Phase.POPULATE].write * n for program, n in programs)
     assert populated == loads * (8 + 8)
+
+
+@pytest.mark.parametrize("mapping", ["im2col", "weights", "auto"])
+def test_a_bias_for_each_place_is_added_under_every_mapping(mapping: str) -> None:
+    """y[t] == W x[t] + b[t]: positions of tokens, which no program's presets hold"""
+    rng = np.random.default_rng(0)
+    weights, bias = rng.integers(-8, 8, (3, 4)), rng.integers(-99, 99, (5, 3))
+    layer = Linear(
+        name="embed", inputs=("x",), output="y", weights=weights, bias=bias, weight_bits=4
+    )
+    model = of_one(layer, x=Tensor((5, 4), 8, False, 1.0), y=Tensor((5, 3), 32, True, 1.0))
+    x = rng.integers(0, 256, (2, 5, 4))
+    done = runtime.run(model, x, chip(mapping=mapping))
+    np.testing.assert_array_equal(done.outputs, x @ weights.T + bias)
+    assert done.passed
 
 
 class Listening(Chip):
