@@ -106,6 +106,35 @@ def test_groups_that_do_not_fit_one_cap_are_dealt_to_several(what: str) -> None:
     assert done.counts == sum((counts * times for counts, times in each), Counts())
 
 
+@pytest.mark.parametrize("kind", KINDS)
+def test_a_causal_mask_leaves_later_words_out(kind: str) -> None:
+    """p[t, u > t] == 0 and each line is the softmax of its first words; 2 C and 3 W a load more"""
+    model = network("softmax", (2, 6, 6))
+    mask = np.triu(np.ones((6, 6), np.int64), 1)
+    masked = replace(model, layers=(replace(model.layers[0], mask=mask),))  # type: ignore[call-arg]
+    x = words(model, 3)
+    done, open_to_all = (runtime.run(net, x, chip(kind, 70)) for net in (masked, model))
+    assert done.passed
+    table = model.layers[0].table  # type: ignore[attr-defined]
+    for line, (row, p) in enumerate(
+        zip(x.reshape(-1, 6).tolist(), done.outputs.reshape(-1, 6).tolist(), strict=True)
+    ):
+        first = row[: line % 6 + 1]
+        e = [int(table[max(first) - s]) for s in first]
+        assert p[: len(first)] == [min((512 * k + sum(e)) // (2 * sum(e)), 255) for k in e]
+    assert not (done.outputs * mask).any()
+    loads = done.layers[0].loads
+    assert done.counts - open_to_all.counts == Counts(compare=2, write=3) * loads
+
+
+@pytest.mark.parametrize("what", WHAT)
+def test_groups_of_one_word_run_on_loads_of_any_number(what: str) -> None:
+    """Rows that know nothing of each other, as loads of the emulator side by side"""
+    model = network(what, (16, 1))
+    done = runtime.run(model, words(model, 12), chip("1d", 9))
+    assert done.passed
+
+
 @pytest.mark.parametrize("what", WHAT)
 def test_every_engine_gives_the_same_values_counts_and_activity(what: str) -> None:
     model = network(what)

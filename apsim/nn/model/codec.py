@@ -31,6 +31,7 @@ _LATER: Mapping[str, Any] = {
     "steps": (),
     "rule": "litert",  # of a softmax: no other rule is called so
     "table": None,
+    "mask": None,
     "grid": (1024, 1024),
 }  # fields that older files do not have
 

@@ -354,7 +354,10 @@ def _softmax(model: Model, layer: Softmax, on: Setting) -> Plan | None:
         return _by_groups(model, layer, "ita_softmax", on, shift=layer.halving)
     if layer.table is None:
         return None
-    return _by_groups(model, layer, "softmax", on, values=tuple(layer.table.tolist()))
+    values: dict[str, Any] = {"values": tuple(layer.table.tolist())}
+    if layer.mask is not None:
+        values["masked"] = True
+    return _by_groups(model, layer, "softmax", on, **values)
 
 
 def _normalize(model: Model, layer: Normalize, on: Setting) -> Plan | None:
