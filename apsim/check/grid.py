@@ -84,7 +84,7 @@ def _weighted_sums(full: bool) -> Iterator[Params]:
         product((1, 2, 3), (1, 5, 18), (2, 4, 8)) if full else ((1, 1, 8), (2, 5, 4), (1, 9, 2))
     )
     kinds = [(*shape, "random") for shape in shapes]
-    kinds += [(2, 4, 4, how) for how in ("lowest", "negative", "zero")]
+    kinds += [(2, 4, 4, how) for how in ("lowest", "negative", "zero")] + [(5, 40, 1, "signs")]
     for (i, j, b, how), m in product(kinds, (1, 2, 4, 8) if full else (1, 4, 8)):
         yield {"M": m, "w": Weights.drawn(i, j, b, how), "columns": 160, "rows": next(rows),
                "signs": next(signs) if m > 1 else "u"}  # fmt: skip

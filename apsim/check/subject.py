@@ -163,11 +163,12 @@ class Weights(tuple[tuple[int, ...], ...]):
 
     @classmethod
     def drawn(cls, outputs: int, words: int, bits: int, how: str = "random") -> Weights:
-        """`random`, `lowest` (-2**(bits-1)), `negative` or `zero`."""
+        """`random`, `lowest` (-2**(bits-1)), `negative`, `zero`, or `signs` (-1 and 1)."""
         low, high = -(1 << (bits - 1)), 1 << (bits - 1)
         rng = np.random.default_rng([outputs, words, bits])
-        below = {"random": high, "lowest": low + 1, "negative": max(low + 1, 0), "zero": 1}[how]
+        below = {"random": high, "lowest": low + 1, "negative": max(low + 1, 0)}.get(how, 1)
         drawn = rng.integers(0 if how == "zero" else low, below, (outputs, words))
+        drawn = 2 * drawn + 1 if how == "signs" else drawn
         found = cls(tuple(line) for line in drawn.tolist())
         found.name = f"{outputs}x{words} {how} {bits} bits"
         return found

@@ -50,7 +50,7 @@ def add_target(parser: argparse.ArgumentParser, many: str = "+") -> None:
     add("--engine", default="strict", help="strict (default), dense or fused")
     add("--layer", help="the layer of a network")
     laid = "of a layer: im2col (default), or weights in the program, a group of outputs at a time"
-    add("--mapping", choices=("im2col", "weights"), default="im2col", help=laid)
+    add("--mapping", choices=("im2col", "weights", "auto"), default="im2col", help=laid)
     add("--caps", metavar="N", type=int, default=1, help="CAPs that share its loads (default 1)")
     add("--cap", metavar="N", type=int, default=0, help="which of those CAPs (default 0)")
     add("--load", metavar="N", type=int, default=0, help="which of that CAP's loads (default 0)")
