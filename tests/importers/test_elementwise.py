@@ -133,6 +133,18 @@ def test_the_greatest_of_tensors_of_unequal_scales(seed: int, op: str, many: int
     held(proto([*two(), node(op, names, "r"), *END], x, **both(0.5, 0.75), **end()), x)
 
 
+@pytest.mark.parametrize("op", ["Max", "Min"])
+def test_the_greatest_of_what_is_not_rounded_yet(op: str) -> None:
+    """max(sums, sums, tensor): each is rounded to what comes after"""
+    x, w = drawn(5, 2, 3), np.random.default_rng(1).integers(-9, 9, (2, 3, 3)).astype(np.int8)
+    weights = [node("DequantizeLinear", f"{w} k wz", f"{w}d") for w in "wv"]
+    products = [node("MatMul", "a wd", "m"), node("MatMul", "b vd", "n")]
+    nodes = [*two(), *weights, *products, node(op, "m n a", "r"), *END]
+    built = proto(nodes, x, w=w[0], v=w[1], k=np.float32(0.25), wz=np.int8(0), **both(0.5, 1.5),
+                  **end(1.0))  # fmt: skip
+    held(built, x)
+
+
 @pytest.mark.parametrize("op", ["Add", "Sub", "Mul", "Max"])
 def test_tensors_broadcast_to_one_shape(op: str) -> None:
     """[2, 3, 4, 5] and its mean over the plane, as squeeze and excitation have it"""
@@ -282,8 +294,10 @@ def test_a_constant_before_a_tensor_multiplies_its_columns() -> None:
 
 
 @settings(max_examples=25)
-@given(seed=SEEDS, by=st.sampled_from([0.5, 0.25, 4.0]), clip=st.booleans(),
-       op=st.sampled_from(["Add", "Max", "Where", "Concat", "AveragePool", "ReduceMax"]))  # fmt: skip
+@given(
+    seed=SEEDS, by=st.sampled_from([0.5, 0.25, 4.0]), clip=st.booleans(),
+    op=st.sampled_from(["Add", "Max", "Where", "Concat", "AveragePool", "ReduceMax"]),
+)  # fmt: skip
 def test_a_number_times_what_no_layer_of_weights_made(
     seed: int, by: float, clip: bool, op: str
 ) -> None:
@@ -367,6 +381,16 @@ def test_linear_weights_are_fractions_and_the_sum_is_rounded_once(
     if off.any():  # a tie that float32 decided
         steps = by_reference(proto(nodes[:3], x, "r", n=np.array([1, 2, *out]), **both()), x)[0]
         assert (np.abs(steps[off > 0] / 0.25 % 1 - 0.5) < 1e-3).all()
+
+
+def test_linear_weights_are_held_before_they_are_rounded_too(tmp_path: Any) -> None:
+    x = drawn(1, 1, 2, 3, 4)
+    nodes = [*two()[:2], node("Resize", "a - n", "r", mode="linear"), *END]
+    built = proto(nodes, x, n=np.array([1, 1, 3, 1.5], np.float32), **both(), **end(0.7))
+    onnx.save(built, tmp_path / "resize.onnx")
+    found = lower(graph_of(built, "case"))
+    assert found.model.layers[0].grid == (3, 6)  # type: ignore[attr-defined]
+    assert hold(tmp_path / "resize.onnx", found.model, found.origins).passed
 
 
 @pytest.mark.parametrize(

@@ -236,9 +236,7 @@ class Builder:
     def _settle(self, value: Pending, name: str) -> str:
         bounds = value.bounds
         if value.factor != 1:
-            raise ModelError(
-                f"tensor {name!r}: a result times {value.factor:g} that is not rounded"
-            )
+            raise ModelError(f"tensor {name!r}: a result times {value.factor:g}, not rounded")
         if value.source and not bounds.any:
             return self._chain(value.source, value.chain, name, value)
         relu_only = bounds.relu and math.isinf(bounds.hi)

@@ -148,6 +148,11 @@ def _greatest(walk: Walk, node: Node, tensors: Sequence[int]) -> Pending:
     both = combined(walk, node, a, b, what) if len(tensors) == 2 else None
     if both is not None:
         return both
+    given = [walk.pending(node, i) for i in tensors]
+    unrounded = any(one.layer is not None or one.parts for one in given)
+    if unrounded and len({one.shape for one in given}) == 1 and not any(o.integer for o in given):
+        joint = Joint("min" if node.op == "Min" else "max")
+        return Pending(given[0].shape, parts=tuple(given), joint=joint, nodes=(node.index,))
     names, shape = _one_shape(walk, node, [walk.tensor(node, i) for i in tensors])
     parts = tuple(Pending(shape, source=name) for name in names)
     kind = "min" if node.op == "Min" else "max"
