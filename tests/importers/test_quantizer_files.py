@@ -66,9 +66,9 @@ def network() -> Any:
     x = node("Pad", x, const(np.array([0, 0, 1, 1, 0, 0, 1, 1])), const(np.float32(0.5)))
     x = node("Sigmoid", node("Conv", node("Concat", x, x, axis=1), weights(2, 8, 3, 3)))
     x = node("ReduceMean", x, axes=[2, 3], keepdims=0)
-    node("Gemm", x, weights(2, 5), weights(5))
+    x = node("Gemm", x, weights(2, 5), weights(5))
     ends = [helper.make_tensor_value_info("x", TensorProto.FLOAT, [1, 3, SIDE, SIDE]),
-            helper.make_tensor_value_info(nodes[-1].output[0], TensorProto.FLOAT, [1, 5])]  # fmt: skip
+            helper.make_tensor_value_info(x, TensorProto.FLOAT, [1, 5])]  # fmt: skip
     graph = helper.make_graph(nodes, "net", ends[:1], ends[1:], constants)
     model = helper.make_model(graph, opset_imports=[helper.make_opsetid("", 17)], ir_version=8)
     return onnx.shape_inference.infer_shapes(model)
