@@ -96,6 +96,7 @@ class Lowering(Layouts):
         self.entries: dict[str, Entry] = {}
         self.spaced: dict[int, Spaced] = {}  # planes cut into a batch, and what came of them
         self.left: dict[int, tuple[int, ...]] = {}  # reals the host computes of these, at the end
+        self.indices: set[int] = set()  # what ARG_MAX gave, and what came of it
         self.curves: dict[int, Any] = {}  # reals that are functions of single words
         self.stood: dict[int, int] = {}  # reals, and the integers that DEQUANTIZE took
         self.entering: set[int] = set()  # reals that are not yet quantized

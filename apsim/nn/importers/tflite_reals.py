@@ -161,7 +161,10 @@ def _together(function: Callable[[Reals, Reals], Reals], a: Any, b: Any) -> Curv
 
 
 def quantized(low: Lowering, operator: Operator, curve: Curve) -> None:
-    """QUANTIZE of a curve: away(f(v / sy)) + zy of every word; raises `ModelError` for no number."""
+    """QUANTIZE of a curve: away(f(v / sy)) + zy of every word.
+
+    Raises `ModelError` for a word that gives no number, or one beyond 32 bits.
+    """
     y = low.quantized(operator.outputs[0], "int8", "uint8", "int16")
     x = low.kind(curve.source, ())
     with np.errstate(over="ignore"):
@@ -169,8 +172,8 @@ def quantized(low: Lowering, operator: Operator, curve: Curve) -> None:
     wrong = ~(np.abs(steps) < np.float32(1 << 31))
     if wrong.any():
         at = tuple(int(n) for n in np.argwhere(wrong)[0])
-        raise ModelError(f"a real function that gives {curve.values[at]} at the word {at[1] + x.lo}, "
-                         "of which TFLite's kernel makes no integer")  # fmt: skip
+        raise ModelError(f"a real function that gives {curve.values[at]} at the word "
+                         f"{at[1] + x.lo}, of which TFLite's kernel makes no integer")  # fmt: skip
     values = np.clip(away(steps) + y.zero_point, y.lo, y.hi)
     shape = low.file.tensors[operator.outputs[0]].shape
     which = np.broadcast_to(curve.which, shape) if len(values) > 1 else None
