@@ -15,6 +15,8 @@ from apsim.cli import main
 from apsim.errors import InputError, ModelError
 from apsim.nn import exact, importers
 from apsim.nn.importers import Imported, Options
+from apsim.nn.importers.tflite import HANDLERS
+from apsim.nn.importers.tflite_versions import NEWEST
 from tests.helpers.tflite_models import NONE, OperatorSpec, TensorSpec, network
 from tests.helpers.tflite_operators import ints
 
@@ -226,3 +228,14 @@ def test_integers_that_become_real_numbers_by_themselves_are_words(tmp_path: Pat
     model = importers.read(saved(tmp_path, specs, operators)).model
     x = np.array([[0, 7, 128, 255]], np.uint8)
     assert np.array_equal(exact.run(model, x)["q"], x.astype(np.int64) - 128)
+
+
+def test_a_version_that_nobody_knows_yet_is_refused_by_name(tmp_path: Path) -> None:
+    specs = [words("x", 1, 4), words("s", 1, 4, scale=0.1)]
+    path = saved(tmp_path, specs, [OperatorSpec("ADD", [0, 0], 1, "AddOptions", SUMS, 9)])
+    with pytest.raises(ModelError, match=r"ADD x1 .*version 9; nearest supported form: version 6"):
+        importers.read(path)
+
+
+def test_every_operator_that_is_imported_has_a_newest_version() -> None:
+    assert set(HANDLERS) <= set(NEWEST)

@@ -19,6 +19,7 @@ import numpy as np
 
 from apsim.errors import ModelError
 from apsim.nn import rules
+from apsim.nn.importers import tflite_versions
 from apsim.nn.importers.blockers import NO_FORM, Blocked, Blocker
 from apsim.nn.importers.graph import Array, Fate
 from apsim.nn.importers.onnx import Imported
@@ -173,6 +174,7 @@ class Lowering(Layouts):
         left: Callable[[Lowering, Operator], bool],
     ) -> None:
         try:
+            tflite_versions.require(operator)
             if left(self, operator):
                 return
             if handler is None:
