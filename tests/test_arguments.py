@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import inspect
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from typing import Any
+from typing import Any, cast
 
 import numpy as np
 import pytest
@@ -14,6 +14,8 @@ from apsim import functions, ops
 from apsim.arguments import checked
 from apsim.errors import ApsimError, InputError
 
+FUNCTIONS: Any = functions  # whose types these calls do not heed
+OPS: Any = ops
 LAYOUT = apsim.Layout(A=4, B=4, C=1, P=8, X=4, Y=4)
 WRONG = ["8", "", 3.5, -1, 0, 10**30, [1], {"a": 1}, ("A",), object(), b"A", float("nan")]
 
@@ -54,14 +56,14 @@ def test_what_is_of_another_kind_is_refused(name: str, build: Callable[..., Any]
 @pytest.mark.parametrize(
     ("call", "message"),
     [
-        (lambda: functions.add("8", 4), "add: bits: wanted a whole number, got '8'"),
-        (lambda: functions.add(8, 4, kind=2), "add: kind: wanted a ApKind or a text, got 2"),
-        (lambda: functions.add(8, 0), "add: rows: wanted 1 to 1,073,741,824, got 0"),
-        (lambda: ops.add("A", ["B"], carry="C"), r"add: b: wanted a text, got \['B'\]"),
-        (lambda: ops.apply("add", A=1), "apply: fields: wanted a text, got 1"),
-        (lambda: functions.max_pool(8, 4, 2, scheme="best"), "wanted a scheme of moves, prefix"),
+        (lambda: FUNCTIONS.add("8", 4), "add: bits: wanted a whole number, got '8'"),
+        (lambda: FUNCTIONS.add(8, 4, kind=2), "add: kind: wanted a ApKind or a text, got 2"),
+        (lambda: FUNCTIONS.add(8, 0), "add: rows: wanted 1 to 1,073,741,824, got 0"),
+        (lambda: OPS.add("A", ["B"], carry="C"), r"add: b: wanted a text, got \['B'\]"),
+        (lambda: OPS.apply("add", A=1), "apply: fields: wanted a text, got 1"),
+        (lambda: FUNCTIONS.max_pool(8, 4, 2, scheme="best"), "wanted a scheme of moves, prefix"),
         (
-            lambda: ops.maximum("A", "B", flags=("C",)),  # type: ignore[arg-type]
+            lambda: OPS.maximum("A", "B", flags=("C",)),
             r"maximum: flags: wanted a sequence of 2, each a text, got \('C',\)",
         ),
     ],
@@ -81,8 +83,8 @@ def sample(
 
 
 def test_numbers_of_numpy_are_numbers() -> None:
-    values = np.arange(3)
-    assert sample(np.int64(3), "a", share=np.float64(1), values=values, told=lambda: 1) == 3
+    values, numbers = np.arange(3), cast(Any, sample)
+    assert numbers(np.int64(3), "a", share=np.float64(1), values=values, told=lambda: 1) == 3
 
 
 @pytest.mark.parametrize(
