@@ -1,16 +1,17 @@
-"""What weights in the program would gain by other digits and sums, by forecast on a network.
+"""What weights in the program gain by other digits, ends and sums, by forecast on a network.
 
     python -m benchmarks.weight_digits [NETWORK] [--bits 8 4 2]
 
-Cycles of a load of every layer, added up, against the closed form of canonical digits whose
-carries ripple to the end of the accumulator:
+Cycles of a load of every layer, added up, against canonical digits whose carries ripple to the
+end of the accumulator:
 
-* stopped: a ripple ends at the widest sum that the accumulator can hold by then, chunk by chunk;
-* ordered: the same digit by digit, what is subtracted first;
-* least: digits as few as canonical ones but of the least reach (3 is 2 + 1 and not 4 - 1), in
+* stopped: a ripple ends at the most that the accumulator can hold, word by word (what runs);
+* finest: the same digit by digit, lowest places first;
+* chosen: stopped, and the words of a chunk chosen for that;
+* least: stopped, digits as few as canonical ones but of least reach (3 is 2 + 1 and not 4 - 1), in
   layers where narrower accumulators pay for lower places;
-* shared: sums of word pairs made once for the outputs of a group, the best first, as many as
-  columns allow; on chunks drawn at random, the same ones with none, one, two and three sums.
+* shared: sums and differences of word pairs made once for the outputs of a group, the best up to
+  three of a chunk that columns allow, whole ripples; on 60 chunks of a layer drawn at random.
 
 Nothing is executed.
 """
@@ -18,6 +19,8 @@ Nothing is executed.
 from __future__ import annotations
 
 import argparse
+import math
+from collections import Counter
 from collections.abc import Iterator
 from dataclasses import dataclass, replace
 from typing import Any
@@ -26,6 +29,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from apsim.closed_form import WeightPlan, weights
+from apsim.closed_form.weights import CHUNKS
+from apsim.errors import ProgramError
 from apsim.nn.model import Weighted
 from apsim.nn.zoo import sources
 
@@ -78,50 +83,53 @@ def lengths(values: Integers) -> Integers:
 
 def by_chunk(values: Integers, step: int) -> Integers:
     """Sums over chunks of words."""
-    return np.add.reduceat(values, np.arange(0, values.shape[1], step), axis=1)
+    found: Integers = np.add.reduceat(values, np.arange(0, values.shape[1], step), axis=1)
+    return found
 
 
 def cycles(forms: Forms, plan: WeightPlan, way: str) -> float:
-    """Cycles of a load: "whole" ripples, "stopped" chunk by chunk, or "ordered"."""
-    bits, size = plan.bits, (1 << plan.bits) - 1
-    step = max(plan.chunk, 1)
-    count, places = digits_of(forms.reach)
-    passes = float((count * (4 * bits - 2) - 2 * places - 2 * bits * count).sum())
-    negative = by_chunk(forms.negative, step) * size
+    """Cycles of a load: "whole" ripples, "stopped" word by word, or "finest"."""
+    bits, size, step = plan.bits, (1 << plan.bits) - 1, max(plan.chunk, 1)
+    (down, _), (up, _), (count, places) = map(
+        digits_of, (forms.negative, forms.positive, forms.reach)
+    )
+    begin = by_chunk(forms.negative, step) * size
     held = by_chunk(forms.reach, step) * size
-    so_far = np.cumsum(held, axis=1)
     if not plan.chunk:  # the preset is there from the beginning
-        later = negative.sum(axis=1, keepdims=True) - np.cumsum(negative, axis=1)
-        held = so_far = so_far + later
-    ends = np.full_like(held, plan.short or plan.width) if way == "whole" else lengths(held)
-    per_chunk = by_chunk(count, step)
-    if way == "ordered" and plan.chunk:
-        passes += _ordered(forms, plan, negative)
+        later = (begin.sum(axis=1, keepdims=True) - np.cumsum(begin, axis=1)) + np.cumsum(held, 1)
+        begin, held = later - forms.positive * size, later
+    passes = float((count * (2 * bits - 2) - 2 * places).sum())
+    if way == "whole":
+        passes += 2 * float(count.sum()) * (plan.short or plan.width)
     else:
-        passes += float((2 * per_chunk * ends).sum())
+        passes += 2 * float((by_chunk(down, step) * lengths(begin)).sum())
+        passes += 2 * _above(forms, begin, step, size, up if way == "stopped" else None)
     if plan.chunk:
-        live = per_chunk > 0
-        tops = np.full_like(held, plan.width) if way == "whole" else lengths(so_far)
-        passes += float(((3 * ends - 1 + 2 * (tops - ends)) * live).sum())
+        live = by_chunk(count, step) > 0
+        short = plan.short if way == "whole" else lengths(held)
+        top = plan.width if way == "whole" else lengths(np.cumsum(held, axis=1))
+        passes += float(((short - 1 + 2 * top) * live).sum())
     others = plan.terms["preset"] + plan.terms["populate"] + plan.terms["read_out"]
     return 2 * passes + others.total
 
 
-def _ordered(forms: Forms, plan: WeightPlan, negative: Integers) -> float:
-    """Twice the ends of ripples: subtractions below the preset, additions as the bound grows."""
-    size, step = (1 << plan.bits) - 1, plan.chunk
-    bound, total = negative.copy(), 0.0
-    total += float((2 * by_chunk(digits_of(forms.negative)[0], step) * lengths(negative)).sum())
-    for place in range(PLACES):
+def _above(
+    forms: Forms, begin: Integers, step: int, size: int, up: Integers | None
+) -> float:  # fmt: skip
+    """Ends of ripples of all additions, as the bound grows: by words of `up` digits, or digits."""
+    bound, total = begin.copy(), 0.0
+    for place in [None] if up is not None else range(PLACES):
         for word in range(step):
-            some = forms.positive[:, word::step] >> place & 1
+            some = forms.positive[:, word::step]
+            some = some if place is None else some & 1 << place
             part = bound[:, : some.shape[1]]
-            part += (some << place) * size
-            total += float((2 * some * lengths(part)).sum())
+            part += some * size
+            many = (some != 0) if up is None else up[:, word::step]
+            total += float((many * lengths(part)).sum())
     return total
 
 
-def shared(w: Integers, plan: WeightPlan, rng: np.random.Generator) -> dict[int, float]:
+def shared(w: Integers, plan: WeightPlan) -> dict[int, float]:
     """Cycles a weight with up to 0, 1, 2, 3 pair sums a chunk, of the best q for each."""
     found: dict[int, list[float]] = {sums: [] for sums in range(4)}
     for chunk in (2, 4, 6, 8):
@@ -186,37 +194,42 @@ def _pair(
 def forecast(w: Integers, bits: int) -> dict[str, float]:
     """Cycles of a load of one layer by each way."""
     base = weights(w, bits, COLUMNS)[1]
-    canonical, least = Forms.canonical(w), Forms.least(w)
-    size = (1 << bits) - 1
+    canonical, least, size = Forms.canonical(w), Forms.least(w), (1 << bits) - 1
     narrow = replace(
         base, width=int(least.reach.sum(axis=1).max() * size).bit_length(),
         short=base.chunk and int(by_chunk(least.reach, base.chunk).max() * size).bit_length(),
     )  # fmt: skip
-    found = {way: cycles(canonical, base, way) for way in ("whole", "stopped", "ordered")}
-    assert found["whole"] == base.counts.total
-    found["least"] = min(found["whole"], cycles(least, narrow, "whole"))
-    found["least, stopped"] = min(found["stopped"], cycles(least, narrow, "stopped"))
-    per = shared(w, base, np.random.default_rng(0))
+    found = {way: cycles(canonical, base, way) for way in ("whole", "stopped", "finest")}
+    assert found["whole"] == (base.counts - base.terms["stopped"]).total
+    assert found["stopped"] == base.counts.total
+    found["chosen"] = min(_with(w, bits, chunk) for chunk in CHUNKS)
+    found["least"] = min(found["stopped"], cycles(least, narrow, "stopped"))
+    per = shared(w, base)
     found["shared"] = found["whole"] * min(per.values()) / per[0]
     return found
 
 
+def _with(w: Integers, bits: int, chunk: int) -> float:
+    try:
+        return float(weights(w, bits, COLUMNS, [chunk])[0].total)
+    except ProgramError:
+        return math.inf
+
+
 def main(argv: list[str] | None = None) -> None:
-    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+    parser = argparse.ArgumentParser(description=(__doc__ or "").splitlines()[0])
     parser.add_argument("network", nargs="?", default="resnet18")
     parser.add_argument("--bits", nargs="+", default=["8", "4", "2"])
     args = parser.parse_args(argv)
     for bits in args.bits:
-        model, total = sources.model(args.network, bits=bits), {}
+        model, total = sources.model(args.network, bits=bits), Counter[str]()
         for layer in model.layers:
             if isinstance(layer, Weighted):
                 w = layer.weights.reshape(len(layer.weights), -1).astype(np.int64)
-                for way, found in forecast(w, model.tensors[layer.inputs[0]].bits).items():
-                    total[way] = total.get(way, 0.0) + found
-        shown = ", ".join(f"{way} {1 - total[way] / total['whole']:.1%}" for way in total)
-        print(
-            f"{args.network} {bits} bits: {total['whole']:,.0f} cycles of a load; less by: {shown}"
-        )
+                total.update(forecast(w, model.tensors[layer.inputs[0]].bits))
+        whole = total.pop("whole")
+        shown = ", ".join(f"{way} {1 - cycles / whole:.1%}" for way, cycles in total.items())
+        print(f"{args.network}, {bits} bits: {whole:,.0f} cycles; less by: {shown}")
 
 
 if __name__ == "__main__":

@@ -28,7 +28,7 @@ from apsim.nn.rules import real
 from apsim.nn.rules.normalize import exponential
 from apsim.nn.zoo.transformer import NORM_UNIT, PROBABILITY_UNIT, Size, vision_transformer
 
-SIZE = Size(side=8, patch=2, width=32, heads=2, hidden=64, blocks=2, classes=10)
+SIZE = Size(grid=(4, 4), patch=2, width=32, heads=2, hidden=64, blocks=2, classes=10)
 SEED, EPOCHS, BATCH, LEARNED, RATE = 0, 120, 64, 1437, 3e-3
 LOWEST = -0.17  # that GELU reaches
 ATTRIBUTION = (
@@ -143,7 +143,8 @@ def quantized(net: Any, images: Array) -> tuple[Parts, dict[str, float]]:
     weights, bias = _folded(state, "nf", state["c.weight"], state["c.bias"])
     step = np.abs(weights).max() / 127  # one for all classes, whose sums are compared
     parts["w_c"] = np.rint(weights / step).astype(np.int8)
-    parts["b_c"] = np.rint(bias / (NORM_UNIT * step)).astype(np.int64)
+    scales["logits"] = _f32(NORM_UNIT * step)
+    parts["b_c"] = np.rint(bias / scales["logits"]).astype(np.int64)
     return parts, scales
 
 
@@ -200,11 +201,12 @@ def gelu_table(sa: float, sg: float, zero: int) -> Array:
     return np.clip(np.rint(np.array(y) / sg) + zero, -128, 127).astype(np.int8)
 
 
-def scales_of(parts: Parts) -> dict[str, float]:
+def scales_of(parts: Parts, images: Array, labels: Array) -> dict[str, float]:
     """Scales of tensors that fit stored integers, where only factors between them are kept.
 
     The exponential gives that of the scores, GELU's table its two; the stream, q and v, which
-    only their factors tie to anything, are given units of 1/16.
+    only their factors tie to anything, are given units of 1/16, and the logits the unit of the
+    least loss on the training images.
     """
     scales = {"image": 1.0, "h": 1 / 16}
     for i in range(SIZE.blocks):
@@ -216,7 +218,19 @@ def scales_of(parts: Parts) -> dict[str, float]:
             f"ctx{i}": PROBABILITY_UNIT / 16 / float(parts[f"s_ctx_{i}"]),
             f"a{i}": a, f"g{i}": g, f"zero{i}": zero,
         }  # fmt: skip
-    return {key: float(np.float32(value)) for key, value in scales.items()}
+    scales = {key: float(np.float32(value)) for key, value in scales.items()}
+    model = network(parts, scales | {"logits": 1.0})
+    logits = exact.run(model, real.quantize(model, images.reshape(-1, 1, 8, 8)))[model.output]
+    units = np.geomspace(1e-6, 1e-2, 401)
+    return scales | {"logits": _f32(min(units, key=lambda unit: _loss(logits * unit, labels)))}
+
+
+def _loss(logits: Array, labels: Array) -> float:
+    """Cross entropy with labels smoothed as in training."""
+    less = logits - logits.max(axis=1, keepdims=True)
+    logs = less - np.log(np.exp(less).sum(axis=1, keepdims=True))
+    right = logs[np.arange(len(labels)), labels]
+    return float(-(0.9 * right + 0.1 * logs.mean(axis=1)).mean())
 
 
 def _score_scale(table: Array) -> float:
@@ -283,7 +297,7 @@ def main(folder: Path, parts_file: Path | None, seed: int) -> None:
     else:
         with np.load(parts_file) as archive:
             parts = dict(archive)
-        scales = scales_of(parts)
+        scales = scales_of(parts, learn, learn_labels)
     model = network(parts, scales)
     right = accuracy(model, images[LEARNED:], labels[LEARNED:])
     print(f"integers: {right} of {len(labels) - LEARNED} ({right / (len(labels) - LEARNED):.2%})")

@@ -130,11 +130,11 @@ def walk(frame, rows):
             elif op == START:
                 flips += ones(load(carry, 0))
                 store(carry, 0, nothing())
-                for t in range(more):
+                for o in range(more):
                     for k in range(width):
-                        b = splat(-(presets[value + t] >> k & 1)) & living
-                        flips += ones(b ^ load(at_a, t * width + k))
-                        store(at_a, t * width + k, b)
+                        b = splat(-(presets[value + o] >> k & 1)) & living
+                        flips += ones(b ^ load(at_a, o * width + k))
+                        store(at_a, o * width + k, b)
                 if value == 0:
                     for k in range(common):
                         flips += ones(load(at_b, k))

@@ -198,7 +198,7 @@ class PackedCam:
     def _put(self, steps: Numbers, planes: Words, out: Words) -> None:
         """The bits of words that steps have put out, from planes."""
         places = steps[(steps[:, OP] == Op.READ) & (steps[:, PORT] >= 0)][:, [PORT, PLACE]]
-        for port in np.unique(places[:, 0]).tolist():
+        for port in sorted(set(places[:, 0].tolist())):
             bits = places[places[:, 0] == port, 1].astype(np.uint64)
             mask = np.bitwise_or.reduce(np.uint64(1) << bits)
             words = words_of(planes[port])[: self.rows]

@@ -303,7 +303,7 @@ def _sections(steps: Numbers, rows: Numbers) -> Iterator[Section]:
         elif start < stop:
             loops = start + np.flatnonzero(steps[start:stop, BODY])
             touched = [_table(steps[loop], rows) // 64 for loop in loops]
-            groups = np.unique(np.concatenate(touched))
+            groups = np.flatnonzero(np.bincount(np.concatenate(touched)))
             yield Section(int(start), int(stop), tuple(map(int, loops)), groups)
 
 

@@ -10,7 +10,8 @@ from apsim.closed_form.differences import terms
 from apsim.closed_form.kinds import AP_KINDS
 from apsim.closed_form.macro import dot, matmul
 from apsim.closed_form.micro import add, multiply, reduce
-from apsim.closed_form.weights import WeightPlan, latency, split, spread, weights
+from apsim.closed_form.weight_plan import WeightPlan, latency, spread
+from apsim.closed_form.weights import split, weights
 
 __all__ = [
     "AP_KINDS",

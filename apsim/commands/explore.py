@@ -75,7 +75,9 @@ def _run(args: argparse.Namespace) -> int:
         return 1
     write_csv(args.csv, results)
     if spec.kind == "run":
-        return 0 if _accuracy(results, console) else 1
+        held = _accuracy(results, console)
+        _operations(results, console)
+        return 0 if held else 1
     _fronts(spec, results, console, args.plot)
     return 0
 
@@ -147,6 +149,33 @@ def _label(metric: str) -> str:
         if metric.endswith(suffix):
             return f"{metric.removesuffix(suffix)}, {unit}"
     return metric.replace("_", " ")
+
+
+def _operations(results: Sequence[Mapping[str, Any]], console: Screen) -> None:
+    """Cycles of a transformer's products, softmax and norms, and the part that moves words."""
+    from rich.table import Table
+
+    heads = ("model", "ap", "products", "softmax", "moved", "norms", "moved ", "products %")
+    table = Table(*heads[:2])
+    for head in heads[2:]:
+        table.add_column(head, justify="right")
+    for result in results:
+        if "cycles_by_operation" in result:
+            table.add_row(result["model"], result["ap"], *_shares(result))
+    if table.row_count:
+        console.fit(table, ("norms", "moved "))
+        console.say("cycles of a point by operation, all loads one after another; moved: of them")
+
+
+def _shares(result: Mapping[str, Any]) -> list[str]:
+    """Cycles of products, then cycles and moves of softmax and norms, then products of all."""
+    cycles, moved = result["cycles_by_operation"], result["moved_by_operation"]
+    products = cycles.get("linear", 0) + cycles.get("matmul", 0)
+    cells = [f"{products:,}"]
+    for name in ("softmax", "normalize"):
+        spent = cycles.get(name, 0)
+        cells += [f"{spent:,}", f"{moved.get(name, 0) / max(spent, 1):.0%}"]
+    return [*cells, f"{products / sum(cycles.values()):.1%}"]
 
 
 def _accuracy(results: Sequence[Mapping[str, Any]], console: Screen) -> bool:

@@ -167,7 +167,8 @@ def _model(args: argparse.Namespace) -> Model:
     from apsim.nn.zoo import sources, synthetic
 
     model = sources.model(args.model, seed=args.seed)
-    return scales.with_scales(model) if args.model in synthetic.network_names() else model
+    bare = args.model in synthetic.network_names()  # integers alone, without scales
+    return scales.with_scales(model) if bare else model
 
 
 def _images(args: argparse.Namespace, model: Model) -> tuple[Images, Images | None]:
@@ -216,7 +217,7 @@ def _space(
     from apsim.nn import search
     from apsim.nn.zoo.sensitivities import nearest
 
-    known = tuple(layer.name for layer in model.weighted)
+    known = tuple(layer.name for layer in model.fluid)
     for name in losses.losses:
         if name not in known:
             hint = nearest(name, known)

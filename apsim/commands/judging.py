@@ -22,7 +22,8 @@ if TYPE_CHECKING:
     from apsim.nn.runtime import Run
 
 __all__ = [
-    "add_check_option", "add_import_options", "answers", "as_json", "held", "options_of", "told",
+    "add_check_option", "add_import_options", "answers", "as_json", "held", "options_asked_of",
+    "options_of", "told",
     "verdict",
 ]  # fmt: skip
 
@@ -43,16 +44,28 @@ def add_import_options(parser: argparse.ArgumentParser) -> None:
     add = parser.add_argument
     add("--input-scale", metavar="S", type=positive, help=INPUT_SCALE)
     add("--input-bits", metavar="B", type=int, default=8, help="its width, signed (default 8)")
-    softmax = "ONNX: real (default), ort-fused, or the AP's own, which gives other integers"
+    softmax = "ONNX: real (default) or ort-fused; the AP's own gives other integers (TFLite, too)"
     add("--rule-softmax", choices=("real", "ort-fused", "ap"), help=softmax)
     add("--rule-norm", choices=("real", "ap"), help="ONNX layer norms: real, or the AP's own")
+    until = "end a TFLite network at this tensor and leave what follows to the host (repeatable)"
+    add("--until", metavar="TENSOR", action="append", default=[], help=until)
 
 
 def options_of(args: argparse.Namespace) -> Options:
     """What the command line asks of an import; raises `InputError`."""
     from apsim.nn.importers.options import Options
 
-    return Options(args.input_scale, args.input_bits, args.rule_softmax or "", args.rule_norm or "")
+    return Options(
+        args.input_scale, args.input_bits, args.rule_softmax or "", args.rule_norm or "",
+        tuple(args.until),
+    )  # fmt: skip
+
+
+def options_asked_of(args: argparse.Namespace) -> Options | None:
+    """The same where anything is asked for; None elsewhere, without a look at the importers."""
+    plain = args.input_bits == 8 and args.input_scale is None
+    more = args.rule_softmax or args.rule_norm or args.until
+    return None if plain and not more else options_of(args)
 
 
 def add_check_option(parser: argparse.ArgumentParser) -> None:

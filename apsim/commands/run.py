@@ -125,7 +125,7 @@ def _run(args: argparse.Namespace) -> int:
     chip = chip_of(args)
     model = sources.model(
         args.model, bits=args.bits, rule=args.rule, seed=args.seed,
-        shape=sources.parse_shape(args.shape), options=judging.options_of(args),
+        shape=sources.parse_shape(args.shape), options=judging.options_asked_of(args),
     )  # fmt: skip
     if model.states:
         return _streamed(args, model, chip)
@@ -247,9 +247,12 @@ def _save_outputs(run: Run, path: str, tensors: bool) -> None:
     import numpy as np
 
     from apsim.files import replacing
+    from apsim.nn.model.inputs import in_file
 
     names = run.tensors if tensors else run.model.outputs
     arrays: dict[str, Any] = {name: run.tensors[name] for name in names}
+    if not run.model.states:
+        arrays = {name: in_file(run.model, name, values) for name, values in arrays.items()}
     with replacing(path) as stream:
         np.savez_compressed(stream, **arrays)
     wrote(path)

@@ -156,14 +156,16 @@ def _added_bits(words: int, bits: int) -> int:
 def _mesh_energy(layer: Layer, widths: tuple[int, int], caps: int, chip: Chip, batch: int) -> float:
     """Inputs, copies of the weights, and outputs out and back, over the mean distance.
 
-    In IR the weights are in place before inference, and distances grow with the side
-    of the one cluster that holds all CAPs.
+    In IR the weights, but for a matmul's, are in place before inference, and distances grow
+    with the side of the one cluster that holds all CAPs.
     """
     a, w = widths
     u = layer.u * batch
     inputs, outputs = layer.groups * layer.j * u * a, layer.outputs * batch * a
-    copies = 0 if chip.infinite else min(chip.clusters, u)
-    bits = inputs + layer.weights * w * copies + 2 * outputs
+    copies = min(chip.clusters, layer.u if layer.kind == "matmul" else u)
+    if chip.infinite:
+        copies = int(not layer.weights)
+    bits = inputs + layer.factors(batch) * w * copies + 2 * outputs
     return bits * _distance(caps, chip) * chip.wire_energy
 
 

@@ -122,12 +122,12 @@ class Inference:
 
     @property
     def steps(self) -> int:
-        """Steps of the conv and fc layers."""
+        """Steps of the conv, fc and matmul layers."""
         return sum(cost.placed.steps for cost in self.layers if cost.layer.gemm)
 
     @property
     def utilization(self) -> float:
-        """Share of the rows in use, over the steps of the conv and fc layers."""
+        """Share of the rows in use, over the steps of the conv, fc and matmul layers."""
         held = [
             cost.placed.utilization * cost.placed.steps for cost in self.layers if cost.layer.gemm
         ]

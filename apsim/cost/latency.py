@@ -100,7 +100,7 @@ def transfer_cycles(layer: Layer, chip: Chip, batch: int = 1) -> dict[str, float
     if not layer.gemm:
         return {}
     return {
-        "weights": _weight_cycles(layer, chip),
+        "weights": _weight_cycles(layer, chip, batch),
         "outputs": _output_cycles(layer, chip, batch),
     }
 
@@ -127,15 +127,15 @@ def _gemm_parts(
     }
 
 
-def _weight_cycles(layer: Layer, chip: Chip) -> float:
-    """Streaming the kernel matrix to the CAPs over the pipelined mesh; none in IR.
+def _weight_cycles(layer: Layer, chip: Chip, batch: int) -> float:
+    """Streaming the kernel matrix to the CAPs over the pipelined mesh; in IR none but a matmul's.
 
     An fc layer spreads its matrix over all clusters, each with a link of its own.
     """
-    if chip.infinite:
+    if chip.infinite and layer.weights:
         return 0.0
-    links = chip.clusters if layer.kind == "fc" else 1
-    return _mesh_cycles(layer.weights, chip) / links
+    links = 1 if layer.kind == "conv" else chip.clusters
+    return _mesh_cycles(layer.factors(batch), chip) / links
 
 
 def _output_cycles(layer: Layer, chip: Chip, batch: int) -> float:

@@ -71,7 +71,7 @@ def _fold(layer: Layer, chip: Chip, needed: int, fits: int, u: int) -> tuple[int
     """Steps, and segments of the fullest CAP, of a layer on limited resources."""
     cluster = chip.caps_per_cluster
     columns = _ceil(u, chip.clusters)
-    if layer.kind == "fc":  # one column: the kernel matrix spreads over all clusters
+    if layer.kind in ("fc", "matmul"):  # one column: the kernel matrix spreads over all clusters
         return _ceil(needed, chip.caps * fits) * u, min(fits, _ceil(needed, chip.caps))
     if needed > cluster * fits:
         return _ceil(needed, cluster * fits) * columns, fits

@@ -27,7 +27,10 @@ SHAPE = ("in_c", "in_h", "in_w", "kernel", "stride", "pad", "groups", "out_c", "
 
 @dataclass(frozen=True)
 class Layer:
-    """One layer; `i`, `j`, `u` per group for conv and fc, `window`, `windows` otherwise.
+    """One layer; `i`, `j`, `u` per group for conv, fc and matmul, `window`, `windows` otherwise.
+
+    A matmul is a product of two activations: what weights are elsewhere is another matrix for
+    each image.  No layer table has one.
 
     `hawq_slot` is the place of the layer in HAWQ-V3's list of bit widths and
     `paper_slot` the one that reproduces Table VII; None where it has none.
@@ -48,7 +51,7 @@ class Layer:
     @property
     def gemm(self) -> bool:
         """Whether the layer multiplies matrices."""
-        return self.kind in ("conv", "fc")
+        return self.kind in ("conv", "fc", "matmul")
 
     @property
     def macs(self) -> int:
@@ -58,7 +61,11 @@ class Layer:
     @property
     def weights(self) -> int:
         """Weights, without biases."""
-        return self.groups * self.i * self.j
+        return self.groups * self.i * self.j * (self.kind != "matmul")
+
+    def factors(self, batch: int) -> int:
+        """Words that stand where weights do, for a batch of images."""
+        return self.groups * self.i * self.j * (batch if self.kind == "matmul" else 1)
 
     @property
     def outputs(self) -> int:
@@ -68,10 +75,15 @@ class Layer:
 
 @dataclass(frozen=True)
 class Network:
-    """A network by name, its layers in order of execution."""
+    """A network by name, its layers in order of execution.
+
+    `left_out` says of what it computes besides, which the paper has no equation for: operations,
+    and how many layers of each.
+    """
 
     name: str
     layers: tuple[Layer, ...]
+    left_out: tuple[tuple[str, int], ...] = ()
 
     @property
     def macs(self) -> int:

@@ -57,7 +57,7 @@ def _model(name: str) -> str:
     from apsim.nn import checkpoint
     from apsim.nn.zoo import sources, synthetic
 
-    if name in synthetic.network_names():
+    if synthetic.is_name(name):
         return name  # made from seeds: the version says how
     return checkpoint.model_digest(sources.model(name))
 

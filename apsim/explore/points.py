@@ -98,7 +98,20 @@ def _run(point: Point) -> dict[str, Any]:
         "cycles_on_one_cap": spent.cycles,
         "counts": result["totals"]["counts"],
         "activity": done.chip.activity.as_dict(),
+        **_blocks(result["totals"]["blocks"]),
     }
+
+
+def _blocks(blocks: dict[str, Any]) -> dict[str, Any]:
+    """Cycles of each operation of a transformer, and how many of them move words in groups."""
+    if not {"softmax", "normalize"} & set(blocks):
+        return {}
+    cycles = {
+        name: sum(block[kind] for kind in ("compare", "write", "read"))
+        for name, block in blocks.items()
+    }
+    moved = {name: block["moved"] for name, block in blocks.items() if block["moved"]}
+    return {"cycles_by_operation": cycles, "moved_by_operation": moved}
 
 
 def _widths(point: Point) -> Any:

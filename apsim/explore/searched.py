@@ -85,7 +85,7 @@ def _search(point: dict[str, Any]) -> _Tried:
     )  # fmt: skip
     judge = None if chosen_on is None else search.Judge(model, chosen_on, "kl", WIDTHS[-1])
     losses = _losses(model, chosen_on)
-    known = tuple(layer.name for layer in model.weighted)
+    known = tuple(layer.name for layer in model.fluid)
     costs = bench.costs(WIDTHS).only(tuple(losses.losses))
     space = search.Space(known, losses.losses, costs, "energy", losses.ties, WIDTHS[-1])
     return _Tried(space, search.candidates(space, "additive", judge), bench)

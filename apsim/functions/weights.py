@@ -98,12 +98,11 @@ def group(
     )  # fmt: skip
 
 
-def _populated(plan: WeightPlan, w: Integers, outputs: range) -> NDArray[np.bool_]:
+def _populated(plan: WeightPlan, w: Integers, outputs: range) -> Any:
     """Which words a group needs: the first all, where it makes the sum of all words."""
     if plan.common and not outputs.start:
         return np.ones(plan.words, bool)
-    some: NDArray[np.bool_] = taken(plan, w)[outputs.start : outputs.stop].any(axis=0)
-    return some
+    return np.any(taken(plan, w)[outputs.start : outputs.stop], axis=0)
 
 
 def _operations(plan: WeightPlan, w: Integers, outputs: range) -> Iterator[Operation]:
@@ -196,7 +195,7 @@ def starts(plan: WeightPlan, w: Integers) -> Sums:
 
     Where there is a short accumulator it brings what its own digits take.
     """
-    begin = _least(plan, w) + np.array(plan.raised or 0)
+    begin: Sums = _least(plan, w) + np.array(plan.raised or 0)
     return begin - presets(taken(plan, w), plan.bits) if plan.chunk else begin
 
 

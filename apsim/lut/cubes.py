@@ -19,7 +19,7 @@ from functools import lru_cache
 import numpy as np
 from numpy.typing import NDArray
 
-__all__ = ["Cube", "Emitted", "copied", "plain", "prefix"]
+__all__ = ["Cube", "Emitted", "copied", "plain", "prefix", "prices"]
 
 Numbers = NDArray[np.int64]
 Sets = NDArray[np.uint64]  # [cubes, words of 64 values]
@@ -53,6 +53,20 @@ class _Search:
     split: Numbers  # [3^n], bit k set: splitting bit k reaches the price
 
 
+def prices(table: Numbers, inputs: int, first: int, width: int) -> tuple[int, int]:
+    """How many passes `plain` takes, and `copied` where there are input bits to copy."""
+    search = _searched(table, inputs)
+    root = 3**inputs - 1
+    kept = _kept(search, _agrees(table, first, width))
+    return int(search.price[root]), width + int(kept[root])
+
+
+def _agrees(table: Numbers, first: int, width: int) -> NDArray[np.bool_]:
+    """Which words have their own bits from `first` on as outputs."""
+    words = np.arange(len(table))
+    return np.asarray(table == (words >> first) & ((1 << width) - 1))
+
+
 def plain(table: Numbers, inputs: int, outputs: int) -> Emitted:
     """The least list of nested keys (`tree`) for `table` [2^n]; all outputs are written."""
     search = _searched(table, inputs)
@@ -69,9 +83,7 @@ def copied(table: Numbers, inputs: int, first: int, width: int) -> Emitted:
     A leaf that the copy already gives costs nothing; a copy is one pass a column.
     """
     search = _searched(table, inputs)
-    words = np.arange(len(table))
-    agrees = table == (words >> first) & ((1 << width) - 1)
-    kept = _kept(search, agrees)
+    kept = _kept(search, _agrees(table, first, width))
     copies = tuple((Cube(1 << (first + k), 1 << (first + k)), 1 << k, 1 << k) for k in range(width))
     root = 3**inputs - 1
     return Emitted(0, copies + _listed(search, _kept_below(search, kept, root), width))

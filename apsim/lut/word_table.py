@@ -26,7 +26,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from apsim.errors import LutError
-from apsim.lut.cubes import Emitted, copied, plain, prefix
+from apsim.lut.cubes import Emitted, copied, plain, prefix, prices
 
 __all__ = ["METHODS", "WIDEST_INPUT", "Group", "WordPass", "WordTable", "word_table"]
 
@@ -155,28 +155,57 @@ def _groups(values: Sequence[int], inputs: int, outputs: int, method: str) -> li
     if method != "grouped":
         one = (prefix if method == "prefix" else plain)(table, inputs, outputs)
         return [(Group(0, outputs, False, len(one.passes)), one)]
-    best: list[tuple[int, list[_Made]]] = [(0, [])]
+    best: list[tuple[int, tuple[Group, ...]]] = [(0, ())]
     for last in range(1, outputs + 1):
-        ways = (
-            (best[first][0] + len(one.passes), [*best[first][1], (group, one)])
-            for first, group, one in _ending(table, inputs, outputs, last)
-        )
-        best.append(min(ways, key=lambda way: way[0]))
-    return best[outputs][1]
+        before = [cost for cost, _ in best]
+        group = _cheapest(table, inputs, outputs, last, before)
+        best.append((before[group.first] + group.passes, (*best[group.first][1], group)))
+    return [(group, _made(table, inputs, group)) for group in best[outputs][1]]
 
 
-def _ending(
-    table: NDArray[np.int64], inputs: int, outputs: int, last: int
-) -> Iterator[tuple[int, Group, Emitted]]:
-    """Each group of output bits that ends before `last`, the widest first."""
+def _cheapest(
+    table: NDArray[np.int64], inputs: int, outputs: int, last: int, before: Sequence[int]
+) -> Group:  # fmt: skip
+    """The group that ends before `last` with which all so far cost least, the widest of equals.
+
+    One that cannot win is not searched: each value that must be written takes a pass.
+    """
     most = outputs if outputs <= _WHOLE else _MOST
-    for first in range(max(last - most, 0), last):
-        bits = (table >> first) & ((1 << (last - first)) - 1)
-        one = plain(bits, inputs, last - first)
-        yield first, Group(first, last, False, len(one.passes)), one
+    firsts = range(max(last - most, 0), last)
+    least = {first: before[first] + _floor(table, inputs, first, last) for first in firsts}
+    found: list[Group] = []
+    price = None
+    for first in sorted(firsts, key=lambda one: (least[one], one)):
+        if price is not None and least[first] > price:
+            break
+        own, started = prices(_bits_of(table, first, last), inputs, first, last - first)
+        found.append(Group(first, last, False, own))
         if last <= inputs:
-            one = copied(bits, inputs, first, last - first)
-            yield first, Group(first, last, True, len(one.passes)), one
+            found.append(Group(first, last, True, started))
+        price = min(before[one.first] + one.passes for one in found)
+    return min(found, key=lambda one: (before[one.first] + one.passes, one.first, one.copied))
+
+
+def _floor(table: NDArray[np.int64], inputs: int, first: int, last: int) -> int:
+    """Fewer passes than these no list of a group takes."""
+    bits, width = _bits_of(table, first, last), last - first
+    own = len(np.unique(bits)) - 1  # one value is preset
+    if last > inputs:
+        return own
+    copy = _bits_of(np.arange(len(table)), first, last)
+    return min(own, width + len(np.unique(bits[bits != copy])))
+
+
+def _bits_of(table: NDArray[np.int64], first: int, last: int) -> NDArray[np.int64]:
+    return (table >> first) & ((1 << (last - first)) - 1)
+
+
+def _made(table: NDArray[np.int64], inputs: int, group: Group) -> Emitted:
+    """The passes of a group, as many as were counted when it was chosen."""
+    bits, width = _bits_of(table, group.first, group.last), group.last - group.first
+    if group.copied:
+        return copied(bits, inputs, group.first, width)
+    return plain(bits, inputs, width)
 
 
 def _passes(group: Group, one: Emitted) -> Iterator[WordPass]:

@@ -19,7 +19,7 @@ from apsim.counts import Counts
 from apsim.errors import InputError, ProgramError
 from apsim.nn import checkpoint, exact
 from apsim.nn.checkpoint import Checkpoint
-from apsim.nn.model import Integers, Layer, Model, Weighted
+from apsim.nn.model import Integers, Layer, MatMul, Model, Weighted
 from apsim.nn.on_ap.chip import Chip
 from apsim.nn.on_ap.execute import execute, macs
 from apsim.nn.on_ap.layer_run import LayerRun
@@ -243,7 +243,7 @@ class _Progress:
             layer.op,
             tuple(done.output.shape[1:]),
             self.model.tensors[layer.inputs[0]].bits,
-            layer.weight_bits if isinstance(layer, Weighted) else None,
+            self._second_width(layer),
             macs(self.model, layer, self.images),
             done.parts,
             done.host,
@@ -252,6 +252,13 @@ class _Progress:
             verdict.compared,
             done.choice,
         )
+
+    def _second_width(self, layer: Layer) -> int | None:
+        """Bits of the weights, or of the second of two tensors that are multiplied."""
+        if isinstance(layer, Weighted):
+            return layer.weight_bits
+        both = isinstance(layer, MatMul)
+        return self.model.tensors[layer.inputs[1]].bits if both else None
 
     def _forget(self) -> None:
         if self.keep == "all":

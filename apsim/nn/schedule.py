@@ -99,7 +99,7 @@ def stream(
     `InputError` where there are fewer images than the batches want, and for settings that
     were found for other layers.
     """
-    known = tuple(layer.name for layer in model.weighted)
+    known = tuple(layer.name for layer in model.fluid)
     for name, searched in zip(known, schedule.layers or known, strict=False):
         if name != searched:
             raise InputError(

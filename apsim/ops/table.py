@@ -56,12 +56,12 @@ def patterns_of(
             f"table: wanted {len(inputs)} values, one for each word of {source}, "
             f"got {len(function)}"
         )
-    patterns = [0] * len(inputs)
-    for place, value in enumerate(inputs):
-        given = function(value) if callable(function) else function[place]
-        found = _integer(given, value, target)
-        patterns[int(source.encode(value))] = int(target.encode(found))
-    return tuple(patterns)
+    found = [
+        _integer(function(value) if callable(function) else function[place], value, target)
+        for place, value in enumerate(inputs)
+    ]
+    codes = zip(source.encode(inputs).tolist(), target.encode(found).tolist(), strict=True)
+    return tuple(code for _, code in sorted(codes))
 
 
 def _integer(given: Any, value: int, target: Field) -> int:

@@ -358,3 +358,55 @@ def test_the_counts_of_an_imported_model_are_those_of_its_run(
     forecasts = predicted(model, 1, ApKind.named("2d-seg"), 4800, requant)
     counted = {layer.name: layer.counts for layer in run.layers if layer.parts}
     assert {name: one.predicted for name, one in forecasts.items()} == counted
+
+
+def test_products_of_two_activations_are_rows_and_what_is_left_out_is_named(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """MACs of digits-vit == 297,280; its softmaxes and norms have no printed equation"""
+    network = network_of(nn.load("digits-vit"))
+    assert network.macs == 297_280
+    assert sum(layer.macs for layer in network.layers if layer.kind == "matmul") == 2 * 2 * 8192
+    out = tmp_path / "vit.json"
+    assert main(["cost", "digits-vit", "--json", str(out)]) == 0
+    left = json.loads(out.read_text())["left_out"]
+    assert left == {"normalize": 5, "softmax": 4, "table": 2, "sum": 1}
+    assert "not in it, for the paper has no equation: normalize 5, " in capsys.readouterr().out
+
+
+def test_a_matmul_moves_both_matrices_for_each_image() -> None:
+    """mesh and cycles of B images == B times those of one; an fc layer's weights move once"""
+    chip, technology = cost.chip("lr"), cost.technology("sram")
+    mesh = {}
+    for kind in ("matmul", "fc"):
+        network = cost.Network("one", (cost.Layer("one", kind, 2, 64, 16, 64),))
+        for batch in (1, 5):
+            found = cost.infer(network, chip, technology, EQUATIONS, batch=batch)
+            (layer,) = found.layers
+            mesh[kind, batch] = layer.parts.mesh, layer.cycles["weights"]
+    assert mesh["matmul", 5] == pytest.approx([5 * each for each in mesh["matmul", 1]])
+    assert mesh["matmul", 1] == mesh["fc", 1]
+    assert mesh["fc", 5][1] == mesh["fc", 1][1] < mesh["matmul", 5][1]
+    assert mesh["fc", 5][0] < mesh["matmul", 5][0]
+    at_hand = cost.chip("ir")
+    assert cost.infer(network, at_hand, technology, EQUATIONS).layers[0].cycles["weights"] == 0
+    other = cost.Network("one", (cost.Layer("one", "matmul", 2, 64, 16, 64),))
+    assert cost.infer(other, at_hand, technology, EQUATIONS).layers[0].cycles["weights"] > 0
+
+
+def test_a_run_of_a_transformer_is_costed_by_operation_and_drawn(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """cycles and joules of the operations == those of the run"""
+    out, figure = tmp_path / "vit.json", tmp_path / "vit.svg"
+    command = ["cost", "digits-vit", "--activity", "executed", "--json", str(out), "--plot"]
+    assert main([*command, str(figure)]) == 0
+    found = json.loads(out.read_text())
+    totals, rows = found["totals"], found["operations"]
+    names = {"linear", "matmul", "normalize", "softmax", "table", "sum", "add"}
+    assert {row["operation"] for row in rows} == names
+    for what in ("cycles_on_one_cap", "energy_j"):
+        assert math.isclose(sum(row[what] for row in rows), totals[what])
+    assert sum(row["macs"] for row in rows) == 297_280
+    assert "by operation, cycles on one CAP and energy:" in capsys.readouterr().out
+    assert "<svg" in figure.read_text()

@@ -46,8 +46,8 @@ class TfliteCase:
     """The bytes of a model with one operator, and a batch of one for each of its inputs."""
 
     op: str
-    content: bytes
-    inputs: list[Array]
+    content: bytes = field(repr=False)
+    inputs: list[Array] = field(default_factory=list)
 
 
 class Builder:

@@ -44,9 +44,9 @@ from tests.helpers.onnx_files import FLOAT_KERNEL, KERNEL, external, node, quant
             r"node 4 Conv .*input 'c' is a real result that was not rounded \(of node 3 Conv",
         ),
         (
-            [*quantized(), node("Softmax", "r", "p"), *quantized("p", "q2", "y")],
+            [*quantized(), node("LogSoftmax", "r", "p"), *quantized("p", "q2", "y")],
             {},
-            r"node 2 Softmax .*a nonlinear function inside the network",
+            r"node 2 LogSoftmax .*LogSoftmax inside the network; .*: Softmax",
         ),
         (
             [*quantized(), node("Flatten", "r", "y", axis=2)],

@@ -12,6 +12,7 @@ from typing import Any
 import numpy as np
 import pytest
 from hypothesis import given, settings
+from hypothesis import strategies as st
 
 from apsim import cost, lut, nn
 from apsim.cam import digits
@@ -25,7 +26,7 @@ from apsim.functions import weights as program
 from apsim.nn.model import Conv2d
 from apsim.nn.model.words import Words
 from apsim.nn.on_ap import patches, plan, tasks, work
-from apsim.nn.on_ap.chip import Chip
+from apsim.nn.on_ap.chip import COSTS, Chip
 from apsim.nn.on_ap.layer_run import Part
 from apsim.nn.on_ap.mapping import fold_words
 from apsim.nn.on_ap.tasks import Setting
@@ -307,6 +308,27 @@ def test_auto_is_never_worse_than_the_better_of_both(by: str, images: int) -> No
         assert taken["classifier"] == "im2col"
 
 
+@given(st.one_of(conv2d_cases(widest=8), linear_cases(widest=8)), st.sampled_from(COSTS))
+@settings(max_examples=40, deadline=None)
+def test_auto_is_never_worse_on_random_layers(case: Case, by: str) -> None:
+    """Executed cycles, latency and energy of the products: auto's <= the better of both"""
+
+    def spent(mapping: str) -> float:
+        ran = nn.run(case.model, case.x, _chip(mapping=mapping, cost=by, rows=64))
+        assert ran.passed
+        layer = ran.layers[0]
+        body = [p for p in layer.parts if p.name in ("weighted sums", "multiply-accumulate")]
+        if by == "latency" and layer.choice and layer.choice.facts:
+            return layer.choice.facts.latency
+        if by == "energy":
+            sram = cost.technology("sram")
+            return sum(cost.estimate(p.counts, p.activity, sram).energy.total for p in body)
+        total, loads = sum(p.counts.total for p in body), sum(p.loads for p in body)
+        return total if by == "cycles" else total / loads * -(-loads // 4096)
+
+    assert spent("auto") <= min(spent("im2col"), spent("weights")) * (1 + 1e-9)
+
+
 def test_biases_are_in_presets_and_the_host_adds_those_that_have_no_room() -> None:
     """conv1 of digits: -24,295 and more beside sums of 18 bits; one run, counted == predicted"""
     model = sources.model("digits", bits="8")
@@ -392,11 +414,11 @@ def test_the_kernel_takes_the_passes_that_it_is_given() -> None:
 
 
 def test_the_kernel_is_the_python_that_it_is_written_in() -> None:
-    """Under NUMBA_DISABLE_JIT=1: a layer in chunks, on a load that is not full"""
+    """Under NUMBA_DISABLE_JIT=1: layers in chunks, of signs, and in parts, on loads not full"""
     code = (
         "from tests.nn.test_weights_mapping import Layer, assert_right\n"
-        "layer = Layer.random(3, 60)\n"
-        "assert_right(layer, *layer.run())\n"
+        "for layer in Layer.random(3, 60), Layer.of_signs(0, 60), Layer.apart(1, 60):\n"
+        "    assert_right(layer, *layer.run())\n"
     )
     done = subprocess.run(
         [sys.executable, "-c", code], cwd=ROOT, env=os.environ | {"NUMBA_DISABLE_JIT": "1"},
@@ -420,6 +442,8 @@ def test_the_debugger_opens_one_group_of_outputs() -> None:
         assert np.array_equal(session.machine.peek(f"P{k}"), sums[o])
     assert not session.machine.peek("C").any()
     assert session.counts.read == len(outputs) * found.width
+    session = open_target(Wanted("run", model="digits", layer="conv1", mapping="auto"))
+    assert session.machine.layout["P0"].width == found.width
 
 
 def test_a_run_says_how_each_layer_is_laid_out() -> None:

@@ -80,7 +80,7 @@ def chunks(code: Code, start: int, stop: int) -> tuple[list[Chunk], Numbers]:
     bits, starts = used(code, start, stop), _borders(code, start, stop)
     first = np.unique(bits.line, return_index=True)[1]
     news = np.searchsorted(starts, bits.step[first], side="right") - 1
-    starts = np.unique(np.append(starts[news], 0))[::TOGETHER]
+    starts = np.array(sorted({0, *starts[news].tolist()})[::TOGETHER])
     chunk = np.searchsorted(starts, bits.step, side="right") - 1
     names = chunk * (bits.line.max(initial=0) + 1) + bits.line
     _, at, which = np.unique(names, return_index=True, return_inverse=True)

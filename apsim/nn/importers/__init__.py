@@ -34,8 +34,10 @@ def read(
     if Path(path).suffix == ".tflite":
         if shape is not None:
             raise InputError(f"--shape: TFLite files leave no axes open, {path} has its own shape")
-        if options != PLAIN:
-            raise InputError(f"--input-scale, --rule-softmax and --rule-norm: TFLite files have "
+        if options.of_onnx:
+            raise InputError(f"--input-scale, --rule-norm, --rule-softmax real: TFLite files have "
                              f"scales and rules of their own, so has {path}")  # fmt: skip
-        return read_tflite(path, rule=rule or "tflite")
+        return read_tflite(path, rule=rule or "tflite", options=options)
+    if options.until:
+        raise InputError(f"--until: only TFLite files are cut, {path} is none")
     return read_onnx(path, rule=rule or "onnx-exact", shape=shape, options=options)

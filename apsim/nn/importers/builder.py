@@ -16,10 +16,10 @@ import numpy as np
 
 from apsim.errors import ModelError
 from apsim.nn import rules
-from apsim.nn.importers import drawing, joining
+from apsim.nn.importers import accumulators, drawing, joining
 from apsim.nn.importers.drawing import Span
 from apsim.nn.importers.graph import Fate, Graph, Node
-from apsim.nn.importers.pending import Bounds, Chained, Pending, Source, Target
+from apsim.nn.importers.pending import PLACEHOLDER, Bounds, Chained, Pending, Source, Target
 from apsim.nn.importers.targets import line, whole
 from apsim.nn.model import (
     Add,
@@ -27,7 +27,6 @@ from apsim.nn.model import (
     Entry,
     Interpolate,
     Layer,
-    Linear,
     MatMul,
     Model,
     Multiply,
@@ -43,11 +42,10 @@ from apsim.nn.model import (
     Weighted,
 )
 from apsim.nn.model.words import holding
-from apsim.nn.rules import factors, ranges
+from apsim.nn.rules import factors
 
 __all__ = ["PLACEHOLDER", "ROUNDING", "Builder"]
 
-PLACEHOLDER = rules.requant("onnx-exact", 1.0, lo=0, hi=1)  # made anew by `factors.refill`
 RECTIFIED = (Weighted, Add, Requantize, Multiply, MatMul)
 ROUNDING = (*RECTIFIED, AvgPool, Interpolate)
 
@@ -84,13 +82,18 @@ class Builder:
 
     def emit(self, layer: Layer, tensor: Tensor, nodes: Sequence[int] = ()) -> str:
         """Add a layer with its output tensor; gives the tensor's name."""
-        layer = replace(layer, name=_distinct(layer.name, self.layer_names))
-        self.layer_names.add(layer.name)
+        layer = replace(layer, name=self.layer_name(layer.name))
         self.tensors[layer.output] = tensor
         self.layers.append(layer)
         for index in nodes:
             self.fates.setdefault(index, f"layer {layer.name!r} ({layer.op})")
         return layer.output
+
+    def layer_name(self, wanted: str) -> str:
+        """A name for a layer, different from all that there are."""
+        name = _distinct(wanted, self.layer_names)
+        self.layer_names.add(name)
+        return name
 
     def new_name(self, wanted: str) -> str:
         """A name for a tensor that the file has none for, different from all that there are."""
@@ -98,7 +101,7 @@ class Builder:
         self.taken.add(name)
         return name
 
-    def _once(self, key: Hashable, kept: Any, make: Any) -> str:
+    def once(self, key: Hashable, kept: Any, make: Any) -> str:
         """The tensor of what was asked for before, made now where it was not."""
         if key in self.made:
             self.shared.add(self.made[key][1])
@@ -112,7 +115,7 @@ class Builder:
         ends = joining.Ends(target, lo, hi)
         joining.check_padding(source.chain, ends, self.rule)
         key = ("enter", source.name, source.steps, lo, hi, target)
-        raw = self._once(key, None, lambda: self._enter(source, name, target, lo, hi))
+        raw = self.once(key, None, lambda: self._enter(source, name, target, lo, hi))
         return self._chain(raw, source.chain, name, ends=ends)
 
     def _enter(self, source: Source, name: str, target: Target, lo: int, hi: int) -> str:
@@ -130,7 +133,7 @@ class Builder:
     def finish(self, value: Pending, name: str, target: Target) -> str:
         """Round a pending value to the integers of `target`, in the tensor `name`."""
         key = ("finish", *value.core, value.bounds, target)
-        return self._once(key, value, lambda: self._finish(value, name, target))
+        return self.once(key, value, lambda: self._finish(value, name, target))
 
     def _finish(self, value: Pending, name: str, target: Target) -> str:
         if value.parts:
@@ -188,8 +191,8 @@ class Builder:
         if isinstance(layer, Weighted):
             key = ("sums", layer.inputs, id(layer.weights), id(layer.bias))
             before = self.made.get(key)
-            if before is not None and self._sums_shared(*before, layer):
-                layer, first = self._of_sums(before[1], output), None
+            if before is not None and accumulators.shared(self, *before, layer):
+                layer, first = accumulators.of_sums(self, before[1], output), None
         if isinstance(layer, Add) and len(layer.inputs) > 2:
             layer = joining.of_many(self, layer, target, value.nodes)
         if isinstance(layer, RECTIFIED):
@@ -199,47 +202,9 @@ class Builder:
         if not isinstance(layer, Requantize):
             layer = replace(layer, output=output)
         layer = replace(layer, requant=PLACEHOLDER)  # type: ignore[call-arg]
-        self.emit(factors.refill(self._model(layer), layer, self.rule, clip), tensor, value.nodes)
+        self.emit(factors.refill(self.context(layer), layer, self.rule, clip), tensor, value.nodes)
         if first is not None:
             self.made.setdefault(key, (first, output))
-
-    def _sums_shared(self, first: Weighted, output: str, layer: Weighted) -> bool:
-        """Whether the sums of a layer that made `output` serve another: unit and shift agree."""
-        scales = [np.asarray(one.weight_scale, np.float64) for one in (first, layer)]
-        shifts = [np.zeros(1) if one.shift is None else one.shift for one in (first, layer)]
-        single = scales[1].size == 1 and not any(shift.any() for shift in shifts)
-        if not single and len(self.tensors[output].shape) not in (1, 3):
-            return False  # the factors of a `Requantize` run along its first axis
-        pairs = (np.broadcast_arrays(*pair) for pair in (scales, shifts))
-        return self.rule != "tflite" and all(np.array_equal(a, b) for a, b in pairs)
-
-    def _of_sums(self, output: str, name: str) -> Requantize:
-        """A requantization of the sums that `output` was made of, which get a tensor now."""
-        maker = self._maker(output)
-        if isinstance(maker, Weighted):
-            self._part(maker)
-            maker = self._maker(output)
-        return Requantize(name=name, inputs=maker.inputs, output=name, requant=PLACEHOLDER)
-
-    def _part(self, layer: Weighted) -> None:
-        """Part a layer with weights from its requantization."""
-        assert layer.requant is not None
-        index = self.layers.index(layer)
-        sums = self.new_name(f"{layer.name} (sums)")
-        tensor = self._sums(layer, self.tensors[layer.output].shape, exact=True)
-        self.tensors[sums] = tensor
-        move = Requantize(
-            name=_distinct(layer.output, self.layer_names), inputs=(sums,), output=layer.output,
-            relu=layer.relu, requant=layer.requant,
-        )  # fmt: skip
-        self.layer_names.add(move.name)
-        clip = factors.clip_in(layer.requant)
-        moved = factors.refill(self._model(move), move, self.rule, clip)
-        bare = replace(layer, output=sums, requant=None, relu=False, shift=None)
-        self.layers[index : index + 1] = [bare, moved]
-
-    def _maker(self, output: str) -> Layer:
-        return next(layer for layer in self.layers if layer.output == output)
 
     def settle(self, value: Pending, name: str) -> str:
         """Make the integer tensor of a value that no quantization follows, once."""
@@ -272,25 +237,10 @@ class Builder:
         """The one scale of a tensor."""
         return rules.one_scale(self.tensors[name], f"tensor {name!r}")
 
-    def raw_sums(self, layer: Weighted, shape: tuple[int, ...], nodes: Sequence[int]) -> str:
-        """The accumulators of a layer as a tensor of their own, without its real bias; once."""
-        bare = replace(layer, requant=None, relu=False, shift=None)
-
-        def make() -> str:
-            output = self.new_name(f"{layer.name} (sums)")
-            tensor = self._sums(bare, shape, exact=True)
-            within = ranges.of_layer(self._model(bare), bare).shifted(bare.bias)
-            axis = len(shape) - 1 if isinstance(layer, Linear) else 0
-            self.spans[output] = Span(within.low, within.high, axis)
-            return self.emit(replace(bare, output=output), tensor, nodes)
-
-        key = ("raw sums", layer.inputs, id(layer.weights), id(layer.bias))
-        return self._once(key, layer, make)
-
     def _sums_out(self, value: Pending, layer: Weighted | Add, name: str) -> str:
         """The accumulators of a layer, in the shape that was asked for."""
         if not value.chain:
-            return self._accumulators(value, layer, name)
+            return accumulators.given_out(self, value, layer, name)
         bare = replace(value, chain=(), shape=self._shape_before(value))
         made = self.settle(bare, self.new_name(f"{name} (sums)"))
         if any(
@@ -298,33 +248,6 @@ class Builder:
         ):
             raise ModelError(f"tensor {name!r}: sums with a scale for each channel, reordered")
         return self._chain(made, value.chain, name, value)
-
-    def _accumulators(self, value: Pending, layer: Weighted | Add, name: str) -> str:
-        """A last layer whose output is its accumulator, in its own unit."""
-        inputs = [self.tensors[one] for one in layer.inputs]
-        bare = replace(layer, output=name, requant=None, relu=value.bounds.relu)
-        if isinstance(bare, Add):
-            zeros = inputs[0].zero_point + bare.multipliers[1] * inputs[1].zero_point
-            if inputs[0].scale != inputs[1].scale:
-                raise ModelError(f"tensor {name!r}: unequal scales added and not rounded")
-            tensor = Tensor(value.shape, max(t.bits for t in inputs) + 2, True, inputs[0].scale)
-            return self.emit(replace(bare, bias=-zeros), tensor, value.nodes)
-        if bare.relu and bare.shift is not None:
-            raise ModelError(f"tensor {name!r}: a ReLU of sums with a real bias, not rounded")
-        tensor = self._sums(bare, value.shape)
-        return self.emit(replace(bare, shift=None), tensor, value.nodes)
-
-    def _sums(self, layer: Weighted, shape: tuple[int, ...], exact: bool = False) -> Tensor:
-        """The tensor of a layer's accumulators: 32 or 64 bits, or `exact`ly what they need."""
-        given = self.tensors[layer.inputs[0]]
-        steps = rules.one_scale(given) * np.asarray(layer.weight_scale, np.float64)
-        shift = np.zeros(1) if layer.shift is None else layer.shift
-        within = ranges.of_layer(self._model(layer), layer)
-        low = min(int((within.low + layer.bias).min()), int(within.low.min()))
-        high = max(int((within.high + layer.bias).max()), int(within.high.max()))
-        bits = holding(min(low, -1), high).bits
-        wide = bits if exact else 32 if bits <= 32 else 64
-        return Tensor(shape, wide, True, _one_or_all(steps), shift=_one_or_all(shift))
 
     def _settle_parts(self, value: Pending, name: str) -> str:
         names = [self.settle(part, self.new_name(f"{name}/{i}"))
@@ -377,7 +300,7 @@ class Builder:
         self.tensors[name] = tensor
         relu = self._relu_of(value, target)
         layer = Requantize(name=name, inputs=(made,), output=name, relu=relu, requant=PLACEHOLDER)
-        filled = factors.refill(self._model(layer), layer, self.rule, clip)
+        filled = factors.refill(self.context(layer), layer, self.rule, clip)
         return self.emit(filled, tensor, value.nodes)
 
     def reshaped(self, name: str, shape: tuple[int, ...]) -> str:
@@ -406,7 +329,7 @@ class Builder:
             )
             return self.emit(layer, replace(self.tensors[name], shape=shape))
 
-        return self._once(("spread", name, shape), None, make)
+        return self.once(("spread", name, shape), None, make)
 
     def _moved(self, name: str, how: Hashable, layer: Layer, shape: tuple[int, ...]) -> str:
         def make() -> str:
@@ -414,7 +337,7 @@ class Builder:
             tensor = replace(self.tensors[name], shape=shape)
             return self.emit(replace(layer, name=output, output=output), tensor)
 
-        return self._once(("moved", name, layer.op, how), None, make)
+        return self.once(("moved", name, layer.op, how), None, make)
 
     def copied(self, name: str, wanted: str) -> str:
         """The same integers once more, by the name of another output."""
@@ -433,7 +356,7 @@ class Builder:
             other = self.new_name(f"{name} as {scale:g}*(x-{zero_point})")
             return self.emit(Reshape(name=other, inputs=(name,), output=other), tensor)
 
-        return self._once(("renamed", name, scale, zero_point), None, make)
+        return self.once(("renamed", name, scale, zero_point), None, make)
 
     def _alike(self, value: Pending, target: Target) -> bool:
         """Whether the value's integers are already those that the target asks for."""
@@ -475,7 +398,7 @@ class Builder:
     def _shape_before(self, value: Pending) -> tuple[int, ...]:
         return value.chain[0].before if value.chain else value.shape
 
-    def _model(self, layer: Layer) -> Model:
+    def context(self, layer: Layer) -> Model:
         """Enough of a model for `factors.refill`."""
         return Model("import", self.rule, (), (), self.tensors, (layer,))
 
@@ -507,8 +430,3 @@ def _settling(value: Pending) -> Hashable:
 def _distinct(wanted: str, taken: Any) -> str:
     numbered = (f"{wanted}#{number}" for number in count(2))
     return wanted if wanted not in taken else next(n for n in numbered if n not in taken)
-
-
-def _one_or_all(values: Any) -> float | tuple[float, ...]:
-    listed = tuple(float(v) for v in np.ravel(values))
-    return listed[0] if len(set(listed)) == 1 else listed

@@ -11,6 +11,7 @@ from dataclasses import replace
 
 import numpy as np
 
+from apsim.nn.importers.accumulators import raw_sums
 from apsim.nn.importers.graph import Node
 from apsim.nn.importers.pending import Curve, Pending, Value
 from apsim.nn.importers.walk import Walk
@@ -45,7 +46,7 @@ def sums_curve(walk: Walk, value: Value) -> Curve | None:
     layer = value.layer
     if not isinstance(layer, Weighted) or layer.weight_scale is None:
         return None
-    name = walk.build.raw_sums(layer, value.shape, value.nodes)
+    name = raw_sums(walk.build, layer, value.shape, value.nodes)
     span = walk.build.spans[name]
     had = walk.build.unit(layer.inputs[0]) * np.asarray(layer.weight_scale, np.float64)
     times = had / np.asarray(walk.build.tensors[name].scale, np.float64)

@@ -42,10 +42,15 @@ def padded(chain: Sequence[Chained]) -> bool:
 def check_padding(chain: Sequence[Chained], ends: Ends, rule: str) -> None:
     """Refuse numbers beside a value that would not pass its bounds: before or after is unlike."""
     for step in chain:
-        if step.padded and not ends.lo <= whole(step.fill, ends.target, rule) <= ends.hi:
+        if step.padded and not ends.lo <= _word(step.fill, ends.target, rule) <= ends.hi:
             raise ModelError(
                 f"padding with {step.fill:g}, which the quantization after it makes another number"
             )
+
+
+def _word(real: float, target: Target, rule: str) -> int:
+    """What a quantization makes of a number: saturated, as any."""
+    return int(min(max(whole(real, target, rule), target.lo), target.hi))
 
 
 def placed(step: Chained, tensor: Tensor, ends: Ends | None, rule: str) -> Layer:
@@ -55,7 +60,7 @@ def placed(step: Chained, tensor: Tensor, ends: Ends | None, rule: str) -> Layer
         if not step.padded or zero:
             return step.layer
     if ends is not None:
-        word = int(whole(step.fill, ends.target, rule))
+        word = _word(step.fill, ends.target, rule)
     else:
         word = int(_on_grid(np.array([step.fill]), tensor)[0])
     return replace(step.layer, fill=np.array([word - tensor.zero_point]))  # type: ignore[call-arg]
@@ -97,7 +102,7 @@ def _picked(
     joint: Joint, names: Sequence[str], output: str, tensor: Tensor, ends: Ends
 ) -> Rearrange:
     assert joint.index is not None
-    words = np.zeros(1, np.int64)
+    words: Integers = np.zeros(1, np.int64)
     if joint.fill is not None:
         real = np.asarray(joint.fill, np.float64)
         words = np.clip(rounded(real, ends.target), ends.lo, ends.hi) - tensor.zero_point

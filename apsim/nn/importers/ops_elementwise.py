@@ -13,12 +13,11 @@ from typing import Any
 
 import numpy as np
 
-from apsim.nn.importers.builder import PLACEHOLDER
 from apsim.nn.importers.constants import Const, ConstReal, along, beside, single
 from apsim.nn.importers.curves import combined, curve_of, drawn, is_drawn
 from apsim.nn.importers.graph import Array, Node, Refusal
 from apsim.nn.importers.ops_real import convolution, name_of
-from apsim.nn.importers.pending import Bounds, Joint, Pending, Source, Value
+from apsim.nn.importers.pending import PLACEHOLDER, Bounds, Joint, Pending, Source, Value
 from apsim.nn.importers.walk import ANY, Handler, Walk, handles
 from apsim.nn.importers.weights import add_bias, scale_outputs
 from apsim.nn.model import Add, AvgPool, Floats, MatMul, Multiply, Rearrange, Reshape, Tensor
@@ -144,11 +143,10 @@ def _bounded_by(walk: Walk, node: Node, value: Value, numbers: Array) -> Value:
 
 def _greatest(walk: Walk, node: Node, tensors: Sequence[int]) -> Pending:
     """The greatest of tensors: rounding is monotone, so they are rounded first."""
-    both = len(tensors) == 2 and combined(
-        walk, node, *(walk.value(node, i) for i in tensors),
-        np.minimum if node.op == "Min" else np.maximum,
-    )  # fmt: skip
-    if both:
+    a, b = (walk.value(node, i) for i in tensors[:2])
+    what = np.minimum if node.op == "Min" else np.maximum
+    both = combined(walk, node, a, b, what) if len(tensors) == 2 else None
+    if both is not None:
         return both
     names, shape = _one_shape(walk, node, [walk.tensor(node, i) for i in tensors])
     parts = tuple(Pending(shape, source=name) for name in names)
@@ -208,7 +206,8 @@ def _picked(
         rest = real.shape[1:] if real.ndim > len(shape) else real.shape
         places.append(np.full(shape, -1))
         fills.append(np.broadcast_to(real.reshape(rest), shape))
-    index, fill = (np.where(condition, *pair) for pair in (places, fills))
+    index: Array = np.where(condition, places[0], places[1])
+    fill: Array = np.where(condition, fills[0], fills[1])
     joint = Joint("pick", index=index.astype(np.int64), fill=fill)
     return Pending(shape, parts=tuple(parts), joint=joint, nodes=(node.index,))
 
@@ -345,7 +344,8 @@ def _by_ones(walk: Walk, node: Node, value: Pending) -> Pending:
 
 def _before(node: Node, walk: Walk, value: Pending) -> str:
     """What the file calls a value that a node takes."""
-    return next(name for name in node.inputs if walk.values.get(name) is value)
+    found = (name for name in node.inputs if walk.values.get(name) is value)
+    return next(found, f"{node.outputs[0]} (before)")
 
 
 def _mul(walk: Walk, node: Node) -> Value:

@@ -7,17 +7,16 @@ weights of neighbours are fractions of whole numbers, so their sums are exact.
 from __future__ import annotations
 
 import math
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import replace
 from fractions import Fraction
 
 import numpy as np
 
-from apsim.nn.importers.builder import PLACEHOLDER
 from apsim.nn.importers.constants import ConstReal
 from apsim.nn.importers.graph import Array, Node
 from apsim.nn.importers.ops_real import convolution, line, name_of
-from apsim.nn.importers.pending import Pending, Value
+from apsim.nn.importers.pending import PLACEHOLDER, Pending, Value
 from apsim.nn.importers.walk import Handler, Walk, handles
 from apsim.nn.importers.weights import add_bias
 from apsim.nn.importers.windows import FAR, lifted
@@ -174,7 +173,7 @@ def _neighbours(node: Node, was: int, size: int, scale: float) -> tuple[Array, i
         )
     ratio = Fraction(was, size) if scale == size / was else 1 / Fraction(scale)
     half = Fraction(1, 2)
-    places = {
+    places: dict[str, Callable[[int], Fraction]] = {
         "half_pixel": lambda i: (i + half) * ratio - half,
         "pytorch_half_pixel": lambda i: (i + half) * ratio - half if size > 1 else Fraction(0),
         "asymmetric": lambda i: i * ratio,

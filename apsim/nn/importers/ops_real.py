@@ -6,10 +6,9 @@ import math
 
 import numpy as np
 
-from apsim.nn.importers.builder import PLACEHOLDER
 from apsim.nn.importers.constants import Const, ConstReal
 from apsim.nn.importers.graph import Node
-from apsim.nn.importers.pending import Pending, Value
+from apsim.nn.importers.pending import PLACEHOLDER, Pending, Value
 from apsim.nn.importers.walk import Handler, Walk, handles
 from apsim.nn.importers.weights import add_bias, fold_zero_point, scale_outputs, weight_fields
 from apsim.nn.importers.windows import lifted, window_of

@@ -21,13 +21,15 @@ class Options:
     """`input_scale` is the step of a real input that a layer takes as it is, in `input_bits`
     signed bits.  `softmax` and `norm` are the rules of these operators, the file's own where
     they are empty: "real", "ort-fused" (of softmax alone), or "ap", which gives the AP's own
-    integers and not the file's.
+    integers and not the file's.  `until` names tensors of a TFLite file at which the network
+    ends: what comes behind them is left to the host.
     """
 
     input_scale: float | None = None
     input_bits: int = 8
     softmax: str = ""
     norm: str = ""
+    until: tuple[str, ...] = ()
 
     def __post_init__(self) -> None:
         """Raise `InputError` for what there is not."""
@@ -45,6 +47,12 @@ class Options:
     def asked(self) -> bool:
         """Whether anything is."""
         return self != Options()
+
+    @property
+    def of_onnx(self) -> bool:
+        """Whether anything is that ONNX files alone have: TFLite's have rules of their own."""
+        softmax = "" if self.softmax == "ap" else self.softmax
+        return replace(self, until=(), softmax=softmax) != Options()
 
     @property
     def of_the_file(self) -> Options:

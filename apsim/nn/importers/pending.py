@@ -16,6 +16,7 @@ import math
 from collections.abc import Callable, Hashable, Sequence
 from dataclasses import dataclass, replace
 
+from apsim.nn import rules
 from apsim.nn.importers.constants import Const, ConstReal
 from apsim.nn.model import (
     Flatten,
@@ -30,8 +31,12 @@ from apsim.nn.model import (
     Weighted,
 )
 
-__all__ = ["Bounds", "Chained", "Curve", "Joint", "Missing", "Pending", "Source", "Target", "Value"]
+__all__ = [
+    "PLACEHOLDER", "Bounds", "Chained", "Curve", "Joint", "Missing", "Pending", "Source", "Target",
+    "Value",
+]  # fmt: skip
 
+PLACEHOLDER = rules.requant("onnx-exact", 1.0, lo=0, hi=1)  # made anew by `factors.refill`
 REORDERED = (Flatten, Reshape, Transpose)
 
 

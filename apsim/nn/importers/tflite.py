@@ -16,6 +16,7 @@ import numpy as np
 from apsim.errors import ModelError
 from apsim.nn.importers import (
     tflite_borders,
+    tflite_cut,
     tflite_file,
     tflite_moves,
     tflite_recurrent,
@@ -28,6 +29,7 @@ from apsim.nn.importers import (
 )
 from apsim.nn.importers.graph import Array, blaming
 from apsim.nn.importers.onnx import Imported
+from apsim.nn.importers.options import PLAIN, Options
 from apsim.nn.importers.tflite_file import Operator, TfliteGraph
 from apsim.nn.importers.tflite_lowering import (
     Handler,
@@ -49,20 +51,28 @@ def from_tflite(path: str | os.PathLike[str], *, rule: str = "tflite") -> Model:
     return read_tflite(path, rule=rule).model
 
 
-def read_tflite(path: str | os.PathLike[str], *, rule: str = "tflite") -> Imported:
+def read_tflite(
+    path: str | os.PathLike[str], *, rule: str = "tflite", options: Options = PLAIN
+) -> Imported:
     """Import a TFLite model and say what became of every operator.
 
-    Raises `Blocked`, a `ModelError` with all operators that cannot be imported.
+    `options` says what else is asked for: where the network ends, a softmax by the AP.  Raises
+    `Blocked`, a `ModelError` with all operators that cannot be imported, and `InputError` for
+    a tensor that no operator makes.
     """
     with blaming(path):
-        return _lowered(tflite_file.read(path), rule)
+        file = tflite_file.read(path)
+    kept = tflite_cut.until(file, options.until)
+    with blaming(path):
+        imported = _lowered(kept, rule, options)
+    return replace(imported, fates=tflite_cut.fates(file, kept, imported.fates))
 
 
-def _lowered(file: TfliteGraph, rule: str) -> Imported:
+def _lowered(file: TfliteGraph, rule: str, options: Options) -> Imported:
     """The network of a file: one image of its batch, or all of them where they meet."""
     refusals: list[ModelError] = []
     for batch in batches_of(file):
-        low = Lowering(file, rule, batch)
+        low = Lowering(file, rule, batch, options)
         tflite_borders.prepare(low)
         try:
             return low.run(HANDLERS, tflite_borders.left, tflite_state.states)

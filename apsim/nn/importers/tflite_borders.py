@@ -10,6 +10,7 @@ from __future__ import annotations
 from collections.abc import Callable
 
 from apsim.errors import ModelError
+from apsim.nn.importers import tflite_folding, tflite_reals
 from apsim.nn.importers.tflite_file import Operator, TfliteTensor
 from apsim.nn.importers.tflite_layouts import IN_REALS
 from apsim.nn.importers.tflite_lowering import Lowering
@@ -19,7 +20,11 @@ from apsim.nn.model import Entry
 
 __all__ = ["HANDLERS", "left", "prepare"]
 
-AT_THE_END = ("CUSTOM TFLite_Detection_PostProcess",)  # boxes from integers, in real numbers
+# what a file may end with, and the host then does: choices among results, and real functions
+AT_THE_END = (
+    "CUSTOM TFLite_Detection_PostProcess", "NON_MAX_SUPPRESSION_V4", "NON_MAX_SUPPRESSION_V5",
+    "TOPK_V2", "L2_NORMALIZATION", "LOG_SOFTMAX", "CUSTOM PosenetDecoderOp",
+)  # fmt: skip
 MOVING = (*MOVES, "PAD")
 HEAVY = (
     "CONV_2D", "DEPTHWISE_CONV_2D", "FULLY_CONNECTED", "TRANSPOSE_CONV", "BATCH_MATMUL",
@@ -48,10 +53,17 @@ def prepare(low: Lowering) -> None:
 
 def left(low: Lowering, operator: Operator) -> bool:
     """Whether the operator is one of those that the host does at the end, or moves reals."""
-    if operator.op in AT_THE_END and _ends(low, operator):
-        sources = tuple(i for i in operator.inputs if i >= 0 and i not in low.constants)
-        low.left.update(dict.fromkeys(operator.outputs, sources))
-        low.became[operator.index] = "left to the host: the model ends with this operator's inputs"
+    if tflite_folding.folded(low, operator):
+        return True
+    if operator.op == "CAST" and low.file.tensors[operator.outputs[0]].real:
+        _note_curve(low, operator)
+        _leave(low, operator, "its integers stand for its real numbers")
+        return True
+    behind = any(i in low.left and i not in low.curves for i in operator.inputs)
+    if (operator.op in AT_THE_END or (behind and operator.op == "QUANTIZE")) and (
+        _ends(low, operator)
+    ):  # fmt: skip
+        _leave(low, operator, "the model ends with this operator's inputs")
         return True
     reals = [i for i in operator.inputs if i in low.means or i in low.left]
     if not reals or operator.op == "QUANTIZE":
@@ -71,19 +83,37 @@ def left(low: Lowering, operator: Operator) -> bool:
         return False
     if operator.op in HEAVY:
         raise ModelError(IN_REALS)
-    sources = tuple(dict.fromkeys(j for i in reals for j in low.left.get(i, (i,))))
-    for index in operator.outputs:
-        low.left[index] = sources
-    low.became[operator.index] = "left to the host: real numbers after the last integers"
+    _note_curve(low, operator)
+    _leave(low, operator, "real numbers after the last integers")
     return True
 
 
+def _note_curve(low: Lowering, operator: Operator) -> None:
+    """Keep what a real function makes of every word, for a QUANTIZE behind it."""
+    curve = tflite_reals.curve_of(low, operator)
+    if curve is not None:
+        low.curves[operator.outputs[0]] = curve
+
+
+def _leave(low: Lowering, operator: Operator, why: str) -> None:
+    """The host does the operator; the network ends with the integers that it is made of."""
+    given = [i for i in operator.inputs if i >= 0 and i not in low.constants]
+    sources = tuple(dict.fromkeys(j for i in given for j in low.left.get(i, (i,))))
+    low.left.update(dict.fromkeys(operator.outputs, sources))
+    low.became[operator.index] = f"left to the host: {why}"
+
+
 def _ends(low: Lowering, operator: Operator) -> bool:
-    """Whether nothing takes what an operator gives, and it takes integers of ours."""
-    taken = {i for one in low.file.operators for i in one.inputs}
+    """Whether it takes integers of ours, and what it gives is only moved, and leaves the file."""
     there = (low.constants, low.flat, low.planes, low.padded, low.left)
     known = all(i < 0 or any(i in some for some in there) for i in operator.inputs)
-    return known and not taken.intersection(operator.outputs)
+    behind = set(operator.outputs)
+    for one in low.file.operators[low.file.operators.index(operator) + 1 :]:
+        if behind.intersection(one.inputs):
+            if one.op not in (*MOVING, *AT_THE_END, "QUANTIZE", "DEQUANTIZE", "SOFTMAX"):
+                return False
+            behind.update(one.outputs)
+    return known
 
 
 def _same(one: TfliteTensor, other: TfliteTensor) -> bool:
@@ -95,8 +125,11 @@ def _same(one: TfliteTensor, other: TfliteTensor) -> bool:
 def _quantize(low: Lowering, operator: Operator) -> None:
     """The entry of a real input; what DEQUANTIZE gave, again; or integers at another scale."""
     index, output = operator.inputs[0], operator.outputs[0]
+    if index in low.curves:
+        tflite_reals.quantized(low, operator, low.curves[index])
+        return
     if index in low.left:
-        raise ModelError("a real function inside the network, before this QUANTIZE")
+        raise ModelError("real functions before this QUANTIZE that are none of single words")
     if index not in low.entering:
         WORDS["QUANTIZE"](low, operator)
         return

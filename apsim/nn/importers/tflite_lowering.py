@@ -13,6 +13,7 @@ from __future__ import annotations
 from collections import Counter
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
+from typing import Any
 
 import numpy as np
 
@@ -21,6 +22,7 @@ from apsim.nn import rules
 from apsim.nn.importers.blockers import NO_FORM, Blocked, Blocker
 from apsim.nn.importers.graph import Array, Fate
 from apsim.nn.importers.onnx import Imported
+from apsim.nn.importers.options import PLAIN, Options
 from apsim.nn.importers.tflite_file import Operator, TfliteGraph
 from apsim.nn.importers.tflite_layouts import (
     IN_REALS,
@@ -38,6 +40,7 @@ from apsim.nn.model import (
     Requant,
     State,
     Tensor,
+    Weighted,
 )
 from apsim.nn.model.check import verify
 from apsim.nn.rules import factors
@@ -49,12 +52,12 @@ NEAREST = {  # of operators that have no form here
     "RNN": "UNIDIRECTIONAL_SEQUENCE_LSTM", "UNIDIRECTIONAL_SEQUENCE_RNN":
     "UNIDIRECTIONAL_SEQUENCE_LSTM", "LSTM": "UNIDIRECTIONAL_SEQUENCE_LSTM",
     "BIDIRECTIONAL_SEQUENCE_LSTM": "UNIDIRECTIONAL_SEQUENCE_LSTM", "WHILE": "a network unrolled",
-    "IF": "one branch", "REDUCE_MAX": "MAX_POOL_2D, or MAXIMUM", "REDUCE_MIN": "MINIMUM",
-    "DIV": "MUL by the inverse", "CONV_3D": "CONV_2D", "L2_POOL_2D": "AVERAGE_POOL_2D",
-"SQRT": "RSQRT", "LOG": "EXP",
+    "IF": "one branch", "DIV": "MUL by the inverse", "CONV_3D": "CONV_2D",
+    "L2_POOL_2D": "AVERAGE_POOL_2D",
     "CUSTOM": "built-in operators",
 }  # fmt: skip
 WORDS = ("int8", "uint8", "int16")
+SAME_SCALE = 1e-6  # of a scale, which is nothing but how float32 was printed
 Handler = Callable[["Lowering", Operator], None]
 
 
@@ -84,12 +87,16 @@ class Spaced:
 class Lowering(Layouts):
     """One import: operators in their order, what became of each, and what blocks it."""
 
-    def __init__(self, file: TfliteGraph, rule: str, batch: int) -> None:
+    def __init__(
+        self, file: TfliteGraph, rule: str, batch: int, options: Options = PLAIN
+    ) -> None:  # fmt: skip
         super().__init__(file, rule, batch)
+        self.options = options
         self.inputs: list[str] = []
         self.entries: dict[str, Entry] = {}
         self.spaced: dict[int, Spaced] = {}  # planes cut into a batch, and what came of them
         self.left: dict[int, tuple[int, ...]] = {}  # reals the host computes of these, at the end
+        self.curves: dict[int, Any] = {}  # reals that are functions of single words
         self.stood: dict[int, int] = {}  # reals, and the integers that DEQUANTIZE took
         self.entering: set[int] = set()  # reals that are not yet quantized
         self.variables: dict[int, tuple[str, str]] = {}  # handles
@@ -114,13 +121,19 @@ class Lowering(Layouts):
             self._lower(operator, handlers.get(operator.op), left)
         if self.blockers:
             raise Blocked(self.blockers)
-        outputs = [self.as_file(index) for index in self._ends()]
+        ends = self._ends()
+        outputs = [self.as_file(index) for index in ends]
+        whole = [
+            name for index, name in zip(ends, outputs, strict=True)
+            if not self.batched(self.file.tensors[index].shape)
+        ]  # fmt: skip
         kept = states(self)
         if not self.layers:
             raise ModelError(f"no operator of the file computes an integer tensor: {self._ops()}")
         model = Model(
             self.file.name, self.rule, tuple(self.inputs), tuple(dict.fromkeys(outputs)),
             self.tensors, tuple(self.layers), entries=self.entries, states=kept,
+            unbatched=tuple(dict.fromkeys(whole)),
         )  # fmt: skip
         fates = tuple(self._fate(one) for one in self.file.operators)
         return Imported(verify(model), fates, self._origins())
@@ -164,6 +177,7 @@ class Lowering(Layouts):
             if handler is None:
                 near = NEAREST.get(operator.op.split()[0])
                 hint = f"; nearest supported form: {near}" if near else ""
+                hint += self._cut_before(operator) if operator.op.startswith("CUSTOM") else ""
                 raise ModelError(self._in_reals(operator) or NO_FORM + hint)
             self._require_sound(operator)
             if not self.lost.intersection(operator.inputs):
@@ -173,6 +187,12 @@ class Lowering(Layouts):
         except (ArithmeticError, AttributeError, LookupError, TypeError, ValueError) as error:
             reason = " ".join(str(error).split())[:200] or type(error).__name__
             self._blocked(operator, f"its inputs and options do not go together ({reason})")
+
+    def _cut_before(self, operator: Operator) -> str:
+        """How the network ends before an operator, in the command line's words."""
+        made = {i for one in self.file.operators for i in one.outputs}
+        ends = " ".join(f"--until {self.name(i)!r}" for i in operator.inputs if i in made)
+        return f", or {ends}" if ends else ""
 
     def _in_reals(self, operator: Operator) -> str:
         reals = any(
@@ -263,7 +283,7 @@ class Lowering(Layouts):
         elif relu:
             clip = replace(clip, lo=max(clip.lo, tensor.zero_point))
         self.tensors[name] = tensor
-        if hasattr(layer, "requant"):
+        if isinstance(layer, Weighted) or getattr(layer, "requant", None) is not None:
             layer = self.refilled(replace(layer, requant=PLACEHOLDER), clip)  # type: ignore[call-arg]
         self.emit(layer, tensor)
         if tensor.shape != own:
@@ -288,12 +308,14 @@ class Lowering(Layouts):
             raise operator.refuse("a zero point of 16-bit words", "zero point 0")
 
     def require_alike(self, operator: Operator, inputs: Sequence[int]) -> None:
-        """What is moved keeps its integers, so the scale must be the same on both sides."""
-        kinds = {
-            (kind.scale, kind.zero_point, kind.bits, kind.signed)
-            for kind in (self.kind(i, ()) for i in (*inputs, *operator.outputs))
-        }
-        if len(kinds) > 1:
+        """What is moved keeps its integers, so the scale must be the same on both sides.
+
+        Scales that part in their last bits alone are: the integers keep them as LiteRT does.
+        """
+        kinds = [self.kind(i, ()) for i in (*inputs, *operator.outputs)]
+        words = {(kind.zero_point, kind.bits, kind.signed, kind.scale is None) for kind in kinds}
+        scales = [rules.one_scale(kind) for kind in kinds if kind.scale is not None]
+        if len(words) > 1 or (scales and max(scales) - min(scales) > SAME_SCALE * min(scales)):
             raise operator.refuse("an output of another scale or type than its input",
                                   "equal scales")  # fmt: skip
 

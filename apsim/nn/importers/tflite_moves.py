@@ -125,7 +125,7 @@ def _selected(low: Lowering, operator: Operator) -> Move:
     which, shape = low.constant(operator, 0).astype(bool), _output(low, operator)
     if operator.op == "SELECT" and which.ndim == 1 < len(shape):
         which = which.reshape(-1, *[1] * (len(shape) - 1))
-    return lambda a, b: [np.where(which, a, b)]
+    return lambda a, b: [np.asarray(np.where(which, a, b))]
 
 
 def _gather_nd(low: Lowering, operator: Operator) -> Move:

@@ -56,6 +56,7 @@ def _svdf(low: Lowering, operator: Operator) -> None:
     low.emit(layer, replace(y, shape=(units, 1, 1)))
     index = operator.outputs[0]
     low.settled_as(index, layer.output, low.shape(index))
+    low.became[operator.index] = f"products of a step, and sums over {memory} steps, on the AP"
 
 
 def _weights(low: Lowering, operator: Operator, place: int) -> Array:

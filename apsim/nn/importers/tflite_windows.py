@@ -45,9 +45,7 @@ def pair(operator: Operator, high: str, wide: str) -> tuple[int, int]:
 
 def _pool(low: Lowering, operator: Operator, kind: Any) -> None:
     low.require_words(operator, operator.inputs[0], operator.outputs[0])
-    x, y = low.quantized(operator.inputs[0]), low.quantized(operator.outputs[0])
-    if (x.scale, x.zero_point) != (y.scale, y.zero_point):
-        raise operator.refuse("input and output of unequal scales", "equal scales")
+    low.require_alike(operator, operator.inputs)
     name = low.as_planes(operator.inputs[0])
     kernel = pair(operator, "FilterHeight", "FilterWidth")
     stride = pair(operator, "StrideH", "StrideW")

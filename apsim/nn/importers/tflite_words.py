@@ -28,6 +28,7 @@ from apsim.nn.model import (
 )
 from apsim.nn.model.words import holding
 from apsim.nn.rules import factors, litert, litert_tables
+from apsim.nn.rules.normalize import exponential
 
 __all__ = ["HANDLERS", "joined", "table"]
 
@@ -44,11 +45,14 @@ UNARY: dict[str, tuple[str, ...]] = {
 
 def table(
     low: Lowering, operator: Operator, values: Integers, which: Array | None = None,
-    *, planes: bool | None = None, function: str = "",
+    *, source: int | None = None, function: str = "",
 ) -> None:  # fmt: skip
-    """A layer that looks words up; `which` has the output's shape in the file's layout."""
-    index = operator.inputs[0]
-    planes = low.in_planes(index) if planes is None else planes
+    """A layer that looks words up; `which` has the output's shape in the file's layout.
+
+    `source` is the tensor of the words, the operator's first input where it is not given.
+    """
+    index = operator.inputs[0] if source is None else source
+    planes = low.in_planes(index)
     layer = Table(
         name="", inputs=(low.stand(index, planes),), output="",
         values=np.atleast_2d(values).astype(np.int64), function=function or operator.op.lower(),
@@ -88,14 +92,6 @@ def _operands(low: Lowering, operator: Operator) -> tuple[list[str], bool]:
 
 def _binary(low: Lowering, operator: Operator) -> None:
     """ADD, SUB, MUL, MAXIMUM, MINIMUM, SQUARED_DIFFERENCE."""
-    if all(index in low.constants for index in operator.inputs):
-        folds = {"ADD": np.add, "SUB": np.subtract, "MUL": np.multiply, "MAXIMUM": np.maximum,
-                 "MINIMUM": np.minimum}  # fmt: skip
-        low.constants[operator.outputs[0]] = folds[operator.op](
-            *(low.constants[index] for index in operator.inputs)
-        )
-        low.became[operator.index] = "constant"
-        return
     kinds = [low.quantized(i, *WORDS) for i in (*operator.inputs, *operator.outputs)]
     _require_kinds(operator, kinds)
     names, planes = _operands(low, operator)
@@ -234,13 +230,37 @@ def _softmax(low: Lowering, operator: Operator) -> None:
     if x.bits == out.bits and (out.scale, out.zero_point) != wanted:
         raise operator.refuse(f"an output scale of {out.scale} and zero point {out.zero_point}",
                               f"{wanted[0]} and {wanted[1]}")  # fmt: skip
-    beta = float(operator.options.get("Beta", 0.0))
+    factor = float(operator.options.get("Beta", 0.0)) * rules.one_scale(x)
+    if low.options.softmax == "ap":
+        _softmax_of_the_ap(low, operator, factor)
+        return
     layer = Softmax(
-        name="", inputs=(low.as_file(operator.inputs[0]),), output="",
-        factor=beta * rules.one_scale(x),
+        name="", inputs=(low.as_file(operator.inputs[0]),), output="", factor=factor
     )  # fmt: skip
     low.finish(operator, layer, planes=False)
     low.became[operator.index] = "a host island: softmax by LiteRT's integer rule"
+
+
+def _softmax_of_the_ap(low: Lowering, operator: Operator, factor: float) -> None:
+    """The AP's own softmax, where the user asks for it: other integers than LiteRT's."""
+    name, called = low.as_file(operator.inputs[0]), low.layer_name(operator.outputs[0])
+    x = low.tensors[name]
+    if x.bits != 8:
+        raise operator.refuse(f"words of {x.bits} bits for the AP's own softmax", "8 bits")
+    if not x.signed:
+        zero = x.zero_point - 128
+        clip = rules.requant("dyadic(1,floor)", 1.0, zero_point=zero, lo=-128, hi=127)
+        moved = f"{called} (signed)"
+        layer = Requantize(name=moved, inputs=(name,), output=moved, bias=-x.zero_point,
+                           requant=clip)  # fmt: skip
+        name = low.emit(layer, replace(x, signed=True, zero_point=zero))
+    own = f"{called} (ap)"
+    softmax = Softmax(name=own, inputs=(name,), output=own, factor=factor, rule="ap",
+                      table=exponential(factor, 8))  # fmt: skip
+    low.emit(softmax, Tensor(x.shape, 8, False, 1 / 256))
+    last = Requantize(name="", inputs=(own,), output="", requant=PLACEHOLDER)
+    low.finish(operator, last, planes=False)
+    low.became[operator.index] = "the AP's own softmax, as --rule-softmax ap asks for"
 
 
 def _arg_max(low: Lowering, operator: Operator) -> None:

@@ -41,12 +41,13 @@ def conv_transpose(
     parts = x.reshape(len(x), group, -1, *x.shape[2:]).astype(np.float64)
     lines = weights.reshape(group, -1, *weights.shape[1:]).astype(np.float64)
     for at in itertools.product(*map(range, kernel)):
-        made = np.einsum("ngi...,gio->ngo...", parts, lines[(..., *at)])
-        there = [slice(i * d, i * d + (n - 1) * s + 1, s)
-                 for i, d, n, s in zip(at, wide, x.shape[2:], step, strict=True)]  # fmt: skip
+        tap: Any = (..., *at)
+        made: Any = np.einsum("ngi...,gio->ngo...", parts, np.asarray(lines[tap]))
+        there: Any = [slice(i * d, i * d + (n - 1) * s + 1, s)
+                      for i, d, n, s in zip(at, wide, x.shape[2:], step, strict=True)]  # fmt: skip
         whole[(..., *there)] += made.reshape(len(x), -1, *x.shape[2:])
     text = auto_pad.decode() if isinstance(auto_pad, bytes) else str(auto_pad)
-    cut = _cut(text, x.shape[2:], sizes, step, pads, output_shape)
+    cut: Any = _cut(text, x.shape[2:], sizes, step, pads, output_shape)
     kept = whole[(..., *cut)]
     kept = kept if bias is None else kept + bias.reshape(-1, *ones)
     return np.asarray(kept, x.dtype)

@@ -116,7 +116,7 @@ def softmax(
     powers = np.exp(real - real.max(axis=around, keepdims=True))
     whole = np.floor(1 / np.asarray(np.float32(sy), np.float64))
     steps = powers / powers.sum(axis=around, keepdims=True)
-    return rounding(steps * whole, np.float64(1), zy, x.dtype)
+    return rounding(steps * whole, np.ones(1), zy, x.dtype)
 
 
 def where(

@@ -25,9 +25,12 @@ __all__ = ["decode", "encode"]
 Array = npt.NDArray[Any]
 _LATER: Mapping[str, Any] = {
     "states": (),
+    "unbatched": (),
     "sum_bits": 0,
     "batched": True,
     "steps": (),
+    "thresholds": (),
+    "along": 0,
     "rule": "litert",  # of a softmax: no other rule is called so
     "table": None,
     "grid": (1024, 1024),

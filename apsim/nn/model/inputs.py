@@ -1,4 +1,4 @@
-"""What may enter an integer network: every input, of its shape, within its width.
+"""What may enter an integer network: every input, of its shape, within its width; what leaves it.
 
 The rule: names in messages are those of the model's own file.
 """
@@ -13,7 +13,7 @@ import numpy.typing as npt
 from apsim.errors import InputError
 from apsim.nn.model import Entry, Integers, Model, Tensor
 
-__all__ = ["checked_inputs"]
+__all__ = ["checked_inputs", "in_file"]
 
 
 def checked_inputs(
@@ -48,6 +48,14 @@ def checked_inputs(
         name: np.broadcast_to(values, (most, *values.shape[1:])) if name in whole else values
         for name, values in checked.items()
     }
+
+
+def in_file(model: Model, name: str, values: Integers) -> Integers:
+    """An output [N, ...] as the model's own file gives it.
+
+    That is without a batch axis, of one image, where the file has none.
+    """
+    return values[0] if name in model.unbatched and len(values) == 1 else values
 
 
 def _checked(

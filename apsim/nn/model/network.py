@@ -30,6 +30,7 @@ class Layer:
     """What every layer has; `host` says why the AP does not run it, empty where it does."""
 
     op: ClassVar[str] = "layer"
+    work: ClassVar[str] = "reshape"  # of the host
     name: str
     inputs: tuple[str, ...]
     output: str
@@ -38,7 +39,12 @@ class Layer:
     @property
     def on_host(self) -> str:
         """What the host does where it runs the layer, in words for a report."""
-        return self.host or "reshape"
+        return self.host or self.work
+
+    @property
+    def is_fluid(self) -> bool:
+        """Whether it has widths to be chosen (`Model.at`)."""
+        return False
 
 
 @dataclass(frozen=True, eq=False, kw_only=True)
@@ -66,6 +72,11 @@ class Weighted(Layer):
     real_bias: npt.NDArray[np.float32] | None = None
     shift: Floats | None = None
     sum_bits: int = 0
+
+    @property
+    def is_fluid(self) -> bool:
+        """Always."""
+        return True
 
 
 @dataclass(frozen=True, eq=False, kw_only=True)
@@ -212,9 +223,8 @@ class Table(Layer):
 class Steps(Layer):
     """A function of a wide word by the words where it changes: a table for sums.
 
-    `values[which, n]`, n being how many of the rising `breaks[which]` the word reaches; lines
-    of unequal length end in the greatest integer.  `unit` is the scale (one, or one for each
-    channel) of the words that it was made for, `function` what it is.
+    `values[which, n]`, n being how many of the rising `breaks[which]` the word reaches.  `unit`
+    is the scale of the words that it was made for (each channel's), `function` what it is.
     """
 
     op: ClassVar[str] = "steps"
@@ -258,14 +268,10 @@ class Multiply(Layer):
     """
 
     op: ClassVar[str] = "multiply"
+    work: ClassVar[str] = "arithmetic (products of two words)"
     gain: float = 1.0
     relu: bool = False
     requant: Requant | None = None
-
-    @property
-    def on_host(self) -> str:
-        """What the host computes."""
-        return "arithmetic (products of two words)"
 
 
 @dataclass(frozen=True, eq=False, kw_only=True)
@@ -273,12 +279,8 @@ class Maximum(Layer):
     """The greater of two words of one scale, or where `least` says so the lesser."""
 
     op: ClassVar[str] = "maximum"
+    work: ClassVar[str] = "arithmetic (maximum)"
     least: bool = False
-
-    @property
-    def on_host(self) -> str:
-        """What the host computes."""
-        return "arithmetic (maximum)"
 
 
 @dataclass(frozen=True, eq=False, kw_only=True)
@@ -290,16 +292,12 @@ class Sum(Layer):
     """
 
     op: ClassVar[str] = "sum"
+    work: ClassVar[str] = "arithmetic (sums)"
     axes: tuple[int, ...]
     mean: bool = False
     bias: int = 0
     relu: bool = False
     requant: Requant
-
-    @property
-    def on_host(self) -> str:
-        """What the host computes."""
-        return "arithmetic (sums)"
 
 
 @dataclass(frozen=True, eq=False, kw_only=True)
@@ -311,6 +309,7 @@ class MatMul(Layer):
     """
 
     op: ClassVar[str] = "matmul"
+    work: ClassVar[str] = "arithmetic (products of two tensors)"
     gain: float = 1.0
     transposed: bool = False
     dense: bool = False
@@ -318,9 +317,9 @@ class MatMul(Layer):
     requant: Requant | None = None
 
     @property
-    def on_host(self) -> str:
-        """What the host computes."""
-        return "arithmetic (products of two tensors)"
+    def is_fluid(self) -> bool:
+        """Always."""
+        return True
 
 
 @dataclass(frozen=True, eq=False, kw_only=True)
@@ -329,73 +328,17 @@ class Interpolate(Layer):
 
     `rows` [H', 3] and `columns` [W', 3] hold the lower neighbour, the upper one, and the
     upper one's weight in parts of `grid` (for rows, for columns), of each output row and
-    column; planes are [C, H, W].  Where a specification weighs in float32, `fractions` holds
-    the upper ones' weights.  With a `requant` the sum of `(x - zero point)` times integer
-    weights is divided by the grid and rounded once; TFLite, without one, rounds the words.
+    column; planes are [C, H, W].  `fractions` holds them where they are float32.  With a
+    `requant` the sum of weighed `x - zero point` is divided by the grid and rounded once.
     """
 
     op: ClassVar[str] = "interpolate"
+    work: ClassVar[str] = "arithmetic (bilinear interpolation)"
     rows: Integers
     columns: Integers
     fractions: tuple[Floats, ...] = ()
     grid: tuple[int, int] = (1024, 1024)
     requant: Requant | None = None
-
-    @property
-    def on_host(self) -> str:
-        """What the host computes."""
-        return "arithmetic (bilinear interpolation)"
-
-
-@dataclass(frozen=True, eq=False, kw_only=True)
-class Softmax(Layer):
-    """Probabilities over the last axis, by one of four rules that differ in their integers.
-
-    `factor` is what a step of the input adds to an exponent: its scale, times beta if any.
-
-    "litert": TFLite's integer softmax.  "real": in float64, rounded once to the output (RNE).
-    "ort-fused": the same over floor(1 / output scale), as onnxruntime's QLinearSoftmax.
-    "ap": the AP's own, on integers: `table` holds the exponential of each of the 2**bits
-    differences from the greatest word, which `factor` was taken for; the output is u8, its
-    unit 1/256.  All but "ap" are islands of the host.
-    """
-
-    op: ClassVar[str] = "softmax"
-    factor: float
-    rule: str = "litert"
-    table: Integers | None = None
-
-    @property
-    def on_host(self) -> str:
-        """What the host computes."""
-        return _island("softmax", "integer" if self.rule == "litert" else self.rule)
-
-
-@dataclass(frozen=True, eq=False, kw_only=True)
-class Normalize(Layer):
-    """Words over the last axis, brought to mean 0 and variance 1, or by their mean square alone.
-
-    `kind` is "layer" (less the mean, over the standard deviation) or "rms" (over the root of
-    the mean square).  Rule "ap" is the AP's own, on integers: s8 in units of 1/32, no gamma,
-    beta or epsilon.  Rule "real" is float64 on dequantized words, `* gamma + beta` where they
-    are given (one for each word of the axis), rounded once to the output (RNE): an island.
-    """
-
-    op: ClassVar[str] = "normalize"
-    kind: str = "layer"
-    rule: str = "ap"
-    gamma: Floats | None = None
-    beta: Floats | None = None
-    epsilon: float = 0.0
-
-    @property
-    def on_host(self) -> str:
-        """What the host computes."""
-        return _island("layer norm" if self.kind == "layer" else "RMS norm", self.rule)
-
-
-def _island(what: str, rule: str) -> str:
-    return f"arithmetic ({what})" if rule == "ap" else f"island ({what}, {rule} rule)"
 
 
 @dataclass(frozen=True, eq=False, kw_only=True)
@@ -403,13 +346,9 @@ class ArgMax(Layer):
     """Where along `axis` (the batch not counted) the greatest word stands first, or the least."""
 
     op: ClassVar[str] = "arg_max"
+    work: ClassVar[str] = "arithmetic (arg max)"
     axis: int
     least: bool = False
-
-    @property
-    def on_host(self) -> str:
-        """What the host computes."""
-        return "arithmetic (arg max)"
 
 
 @dataclass(frozen=True, eq=False)
@@ -430,6 +369,7 @@ class Model(Tabular):
     is more than a rounding.  `ranges` holds, for each tensor, the greatest real magnitude that
     a width of 0, 1, ... bits should cover: what `at` quantizes with.  `states` are tensors
     that a streaming network reads at the start of a step and writes for the next one.
+    `unbatched` are outputs that have no batch axis in the model's own file.
     """
 
     name: str
@@ -445,10 +385,11 @@ class Model(Tabular):
     entries: Mapping[str, Entry] = field(default_factory=dict)
     ranges: Mapping[str, tuple[float, ...]] = field(default_factory=dict)
     states: tuple[State, ...] = ()
+    unbatched: tuple[str, ...] = ()
 
     def table(self) -> list[Record]:
         """A record for each layer: its kind, inputs, output shape and widths."""
-        bits = dict(zip((layer.name for layer in self.weighted), self.bits, strict=True))
+        bits = dict(zip((layer.name for layer in self.fluid), self.bits, strict=True))
         return [
             {
                 "layer": layer.name,
@@ -474,15 +415,30 @@ class Model(Tabular):
 
     @property
     def weighted(self) -> tuple[Weighted, ...]:
-        """The layers with weights in running order: those that a list of widths names."""
+        """The layers with weights in running order."""
         return tuple(layer for layer in self.layers if isinstance(layer, Weighted))
 
     @property
+    def fluid(self) -> tuple[Layer, ...]:
+        """The layers that a list of widths names, in running order.
+
+        They are those with weights, products of two tensors, and the AP's own softmax.
+        """
+        return tuple(layer for layer in self.layers if layer.is_fluid)
+
+    @property
     def bits(self) -> tuple[tuple[int, int], ...]:
-        """(input bits, weight bits) of each layer with weights."""
-        return tuple(
-            (self.tensors[layer.inputs[0]].bits, layer.weight_bits) for layer in self.weighted
-        )
+        """A pair for each layer of `fluid`: bits of its input and of its weights.
+
+        A product of two tensors has those of its two inputs, a softmax twice those of its own.
+        """
+        return tuple(self._bits_of(layer) for layer in self.fluid)
+
+    def _bits_of(self, layer: Layer) -> tuple[int, int]:
+        given = self.tensors[layer.inputs[0]].bits
+        if isinstance(layer, Weighted):
+            return given, layer.weight_bits
+        return given, self.tensors[layer.inputs[-1]].bits
 
     def called(self, name: str) -> str:
         """What the model's own file calls an input tensor."""
@@ -498,7 +454,7 @@ class Model(Tabular):
         raise InputError(f"model {self.name!r} has no layer {name!r}; it has {known}")
 
     def at(self, bits: int | Sequence[int | tuple[int, int]]) -> Model:
-        """Give the same network at other widths, one entry for each layer of `weighted`.
+        """Give the same network at other widths, one entry for each layer of `fluid`.
 
         See `precision.at`.
         """

@@ -89,7 +89,7 @@ class Facts:
     outputs: int
     split: int
     latency: int
-    bias: bool
+    bias: bool = False
 
     @property
     def utilization(self) -> float:

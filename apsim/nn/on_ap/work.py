@@ -23,7 +23,7 @@ __all__ = ["MAPPINGS", "grouped", "looked_up", "products", "requantize", "rowwis
 
 Progress = Callable[[int], None]
 TALL = 32  # loads that stand on one array
-MANY = 4  # loads that are worth a program on lanes
+MANY = 1  # loads that are worth a program on lanes
 
 
 def products(

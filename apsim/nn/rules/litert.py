@@ -8,6 +8,7 @@ where each was settled by execution.
 from __future__ import annotations
 
 from collections.abc import Callable
+from functools import cache
 from math import frexp
 
 import numpy as np
@@ -126,8 +127,14 @@ def _table513(function: Callable[[float], float], lo: float, hi: float) -> Integ
     return np.asarray(np.clip(np.array(entries), -32768, 32767), np.int64)
 
 
-_EXP16 = _table513(lambda x: float(np.exp(x)), -10.0, 0.0)
-_ONE_OVER16 = _table513(lambda x: 1 / (1 + x), 0.0, 1.0)
+@cache
+def _exponentials() -> Integers:
+    return _table513(lambda x: float(np.exp(x)), -10.0, 0.0)
+
+
+@cache
+def _reciprocals() -> Integers:
+    return _table513(lambda x: 1 / (1 + x), 0.0, 1.0)
 
 
 def looked_up(table: Integers, v: Integers) -> Integers:
@@ -138,10 +145,10 @@ def looked_up(table: Integers, v: Integers) -> Integers:
 def _softmax16(d: Integers, factor: float) -> Integers:
     m, e = multiplier_of(factor / (10 / 65535))
     z = np.clip(multiplied(d, m, e) + 32767, -32768, 32767)
-    exponential = looked_up(_EXP16, z)
+    exponential = looked_up(_exponentials(), z)
     total = exponential.sum(axis=-1, keepdims=True)
     head = 32 - np.array([int(t).bit_length() for t in total.ravel()]).reshape(total.shape)
     w = ((total << (head - 1)) + (1 << 13)) >> 14
-    c = looked_up(_ONE_OVER16, np.clip(w - 98304, -32768, 32767))
+    c = looked_up(_reciprocals(), np.clip(w - 98304, -32768, 32767))
     q = (exponential * c + (np.int64(1) << (30 - head))) >> (31 - head)
     return np.asarray(np.clip(q, 0, 32767))

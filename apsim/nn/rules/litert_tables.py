@@ -27,7 +27,7 @@ from apsim.nn.rules.litert import (
 )
 from apsim.nn.rules.requantize import one_scale
 
-__all__ = ["FUNCTIONS", "SIGMOID", "sums_of", "table_of"]
+__all__ = ["FUNCTIONS", "REAL", "SIGMOID", "sums_of", "table_of"]
 
 Reals = npt.NDArray[np.float32]
 ONE, HALF = np.float32(1), np.float32(0.5)
@@ -108,7 +108,9 @@ def _interpolated(function: Callable[[Reals], Reals], x: Tensor, y: Tensor) -> I
     own = away(values[:512]).astype(np.float32)
     middles = away(function((points[:512] + step / 2).astype(np.float32)) * unit)
     between = away((values[1:] + own) / np.float32(2)) - middles
-    table = np.append(own - away(between / 2), away(function(ends[1][None]) * unit))
+    table = np.append(
+        own - away(between / 2), away(function(np.array([ends[1]], np.float32)) * unit)
+    )
     return looked_up(np.clip(table, y.lo, y.hi).astype(np.int64), words_of(x))
 
 

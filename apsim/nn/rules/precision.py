@@ -3,8 +3,10 @@
 The rule: real weights and ranges stay as they are; only integers and factors are made
 anew, so switching costs a rounding of the weights and no rebuild of the network.
 
-A list of widths has one entry for each layer with weights: n for n-bit inputs and n-bit
-weights, or a pair (input bits, weight bits).
+A list of widths has one entry for each layer of `Model.fluid`: n for n-bit inputs and n-bit
+weights, or a pair (input bits, weight bits).  A product of two tensors takes its two inputs at
+those widths, the AP's softmax its scores at n bits, its table being made anew.  A layer whose
+tensors and weights keep their widths is the one that it was.
 """
 
 from __future__ import annotations
@@ -16,11 +18,23 @@ import numpy as np
 import numpy.typing as npt
 
 from apsim.errors import InputError, ModelError
-from apsim.nn.model import Entry, Floats, Integers, Layer, Model, Requant, Tensor, Weighted
+from apsim.nn.model import (
+    Entry,
+    Floats,
+    Integers,
+    Layer,
+    Model,
+    Requant,
+    Softmax,
+    Tensor,
+    Weighted,
+)  # fmt: skip
 from apsim.nn.model.check import verify
+from apsim.nn.model.shapes import WIDEST_SCORE
 from apsim.nn.model.words import holding
 from apsim.nn.rules import one_scale, ranges
 from apsim.nn.rules.factors import Clip, clip_in, refill
+from apsim.nn.rules.normalize import exponential
 from apsim.nn.rules.widths import Plan
 
 __all__ = ["Widths", "at", "quantize_weights", "weight_scale", "with_rule"]
@@ -61,15 +75,26 @@ def at(model: Model, bits: Widths) -> Model:
     tensor has no scale to begin from.
     """
     widths = _widths(model, bits)
-    wanted = {layer.name: pair for layer, pair in zip(model.weighted, widths, strict=True)}
-    new = Plan(model, {name: pair[0] for name, pair in wanted.items()}).model_with_tensors()
+    wanted = {layer.name: pair for layer, pair in zip(model.fluid, widths, strict=True)}
+    given = {
+        layer.name: wanted[layer.name][: len(layer.inputs)] for layer in model.fluid
+    }  # fmt: skip
+    new = Plan(model, given).model_with_tensors()
     layers, tensors = [], dict(new.tensors)
+    before = {layer.name: layer for layer in model.layers}
     for layer in new.layers:
+        own = before.get(layer.name)
+        if own is not None and _stays(model, tensors, own, layer, wanted.get(layer.name)):
+            layers.append(layer)
+            continue
         if isinstance(layer, Weighted):
-            old = model.tensors[model.layer(layer.name).inputs[0]]
+            assert own is not None
+            old = model.tensors[own.inputs[0]]
             layer = _reweigh(layer, wanted[layer.name][1], old, tensors[layer.inputs[0]])
             if layer.requant is None:
                 tensors[layer.output] = _accumulator(new, layer, tensors)
+        if isinstance(layer, Softmax) and own is not None:
+            layer = _softmax(layer, model.tensors[own.inputs[0]], tensors[layer.inputs[0]])
         resized = new.replace(tensors=tensors)
         layers.append(refill(resized, layer, new.rule, _clip(model, resized, layer)))
     entries = {
@@ -79,10 +104,31 @@ def at(model: Model, bits: Widths) -> Model:
     return verify(new.replace(layers=tuple(layers), tensors=tensors, entries=entries))
 
 
+def _stays(
+    model: Model, tensors: Mapping[str, Tensor], own: Layer, layer: Layer,
+    wanted: tuple[int, int] | None,
+) -> bool:  # fmt: skip
+    """Whether a layer's tensors and weights keep their widths."""
+    names = (*layer.inputs, layer.output)
+    same = all(model.tensors.get(name) == tensors[name] for name in names)
+    heavy = isinstance(layer, Weighted) and wanted is not None and wanted[1] != layer.weight_bits
+    return same and own.inputs == layer.inputs and not heavy
+
+
+def _softmax(layer: Softmax, old: Tensor, new: Tensor) -> Softmax:
+    """The same softmax of scores that were `old` and are `new`: a step of them is another."""
+    factor = layer.factor * one_scale(new) / one_scale(old)
+    if layer.table is None:
+        return replace(layer, factor=factor)
+    return replace(layer, factor=factor, table=exponential(factor, new.bits))
+
+
 def _entry(entry: Entry, old: Tensor, new: Tensor) -> Entry:
     """How numbers enter the same input at another width: real bounds stay where they are."""
     if old == new:
         return entry
+    if entry.thresholds:
+        raise ModelError(f"input {entry.name!r} enters by thresholds, so it keeps its width")
     step = one_scale(old) / one_scale(new)
 
     def moved(end: int | None, whole: int) -> int | None:
@@ -125,15 +171,20 @@ def _clip(before: Model, after: Model, layer: Layer) -> Clip | None:
 
 
 def _widths(model: Model, bits: Widths) -> list[tuple[int, int]]:
-    count = len(model.weighted)
+    count = len(model.fluid)
     listed = [bits] * count if isinstance(bits, int) else list(bits)
     pairs = [(entry, entry) if isinstance(entry, int) else entry for entry in listed]
     if len(pairs) != count:
-        names = ", ".join(layer.name for layer in model.weighted)
+        names = ", ".join(layer.name for layer in model.fluid)
         raise InputError(f"expected {count} widths, one for each of {names}; got {len(pairs)}")
-    for layer, pair in zip(model.weighted, pairs, strict=True):
+    for layer, pair in zip(model.fluid, pairs, strict=True):
         if not all(_NARROWEST <= width <= _WIDEST for width in pair):
             raise InputError(f"layer {layer.name!r}: widths must lie in 2..16, got {pair}")
+        if isinstance(layer, Softmax) and (pair[0] != pair[1] or pair[0] > WIDEST_SCORE):
+            raise InputError(
+                f"layer {layer.name!r}: wanted one width of its scores, 2 to {WIDEST_SCORE}, "
+                f"got {pair}"
+            )
     return pairs
 
 

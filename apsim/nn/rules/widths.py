@@ -1,9 +1,9 @@
 """Which width each tensor takes when the layers ask for theirs.
 
 The rule: tensors that must share a scale form a group (what pools, reshapes and plain
-additions tie together), and a group takes the greatest width that a layer with weights
-asks of it.  A layer that asks for less than its group gives reads through a
-`Requantize` of its own.
+additions tie together), and a group takes the greatest width that a layer of `Model.fluid`
+asks of it.  What a table, or a softmax or norm of the AP, gives keeps its width.  A layer that
+asks for less than its group gives reads through a `Requantize` of its own.
 """
 
 from __future__ import annotations
@@ -24,13 +24,15 @@ from apsim.nn.model import (
     Maximum,
     MaxPool,
     Model,
+    Normalize,
     Rearrange,
     Relu,
     Requantize,
     Reshape,
+    Softmax,
+    Table,
     Tensor,
     Transpose,
-    Weighted,
 )
 
 __all__ = ["Plan"]
@@ -42,12 +44,14 @@ Group = frozenset[str]
 
 
 class Plan:
-    """The tensors of a model for given input widths of its layers with weights."""
+    """The tensors of a model for given widths of the inputs of its fluid layers."""
 
-    def __init__(self, model: Model, wanted: Mapping[str, int]) -> None:
+    def __init__(self, model: Model, wanted: Mapping[str, tuple[int, ...]]) -> None:
+        """`wanted` has a width for each input of each layer of `Model.fluid`, by its name."""
         self.model = model
         self.wanted = wanted
         self.groups = _groups(model)
+        self.fixed = {layer.output for layer in model.layers if _one_width(layer)}
 
     def model_with_tensors(self) -> Model:
         """The model with its tensors at their new widths and with the adapters it needs.
@@ -56,35 +60,41 @@ class Plan:
         """
         tensors = dict(self.model.tensors)
         for group in dict.fromkeys(self.groups.values()):
-            bits = self._demand(group, set())
+            bits = None if group & self.fixed else self._demand(group, set())
             if bits is not None:
                 tensors.update(self._resized(group, bits))
         layers: list[Layer] = []
         for layer in self.model.layers:
-            adapter = self._adapter(layer, tensors)
-            if adapter is not None:
-                layers.append(adapter)
-                layer = replace(layer, inputs=(adapter.output,))
-            layers.append(layer)
+            adapters = self._adapters(layer, tensors)
+            layers += {adapter.output: adapter for adapter in adapters.values()}.values()
+            names = tuple(
+                adapters[k].output if k in adapters else name for k, name in enumerate(layer.inputs)
+            )
+            layers.append(replace(layer, inputs=names) if adapters else layer)
         return self.model.replace(tensors=tensors, layers=tuple(layers))
 
     def _demand(self, group: Group, seen: set[Group]) -> int | None:
-        """The greatest width asked of a group, by the next layers that have weights."""
+        """The greatest width asked of a group, by the next layers that have widths."""
         if group in seen:
             return None
         seen.add(group)
         consumers = [x for x in self.model.layers if group & set(x.inputs)]
-        for kinds in (Weighted, (AvgPool, Requantize), Add):
-            asked = [self._asked(x, seen) for x in consumers if isinstance(x, kinds)]
+        known = [
+            bits
+            for x in consumers
+            for name, bits in zip(x.inputs, self.wanted.get(x.name, ()), strict=False)
+            if name in group
+        ]
+        if known:
+            return max(known)
+        for kinds in ((AvgPool, Requantize), Add):
+            asked = [
+                self._demand(self.groups[x.output], seen) for x in consumers if isinstance(x, kinds)
+            ]
             known = [bits for bits in asked if bits is not None]
             if known:
                 return max(known)
         return None
-
-    def _asked(self, layer: Layer, seen: set[Group]) -> int | None:
-        if isinstance(layer, Weighted):
-            return self.wanted[layer.name]
-        return self._demand(self.groups[layer.output], seen)
 
     def _resized(self, group: Group, bits: int) -> dict[str, Tensor]:
         """The tensors of a group, all at one scale, `bits` wide.
@@ -112,18 +122,28 @@ class Plan:
         grid = new.hi if tensor.zero_point == 0 else new.hi - new.lo
         return float(np.float32(rules.one_scale(tensor) * steps / grid))
 
-    def _adapter(self, layer: Layer, tensors: dict[str, Tensor]) -> Requantize | None:
-        """A requantization in front of a layer that asks for less than its group gives."""
-        if not isinstance(layer, Weighted):
-            return None
-        name, bits = layer.inputs[0], self.wanted[layer.name]
-        if tensors[name].bits <= bits:
-            return None
-        tensor = tensors[name]
-        output = f"{name}@{bits} for {layer.name}"
+    def _adapters(self, layer: Layer, tensors: dict[str, Tensor]) -> dict[int, Requantize]:
+        """Requantizations before inputs that are asked to be narrower than their groups are."""
+        asked = enumerate(zip(layer.inputs, self.wanted.get(layer.name, ()), strict=False))
+        return {
+            k: self._adapter(layer, name, bits, tensors)
+            for k, (name, bits) in asked
+            if tensors[name].bits > bits
+        }
+
+    def _adapter(
+        self, layer: Layer, name: str, bits: int, tensors: dict[str, Tensor]
+    ) -> Requantize:  # fmt: skip
+        tensor, output = tensors[name], f"{name}@{bits} for {layer.name}"
         tensors[output] = _at_scale(tensor, bits, self._scale(name, self.model.tensors[name], bits))
         requant = rules.requant("onnx-exact", 1.0, lo=0, hi=1)  # made anew by `refill`
         return Requantize(name=output, inputs=(name,), output=output, requant=requant)
+
+
+def _one_width(layer: Layer) -> bool:
+    """Whether a layer's output has the width that it has and no other."""
+    own = isinstance(layer, Softmax) and layer.rule in ("ap", "litert")
+    return own or isinstance(layer, Table) or (isinstance(layer, Normalize) and layer.rule == "ap")
 
 
 def _at_scale(tensor: Tensor, bits: int, scale: float) -> Tensor:

@@ -13,7 +13,7 @@ from apsim.cost.estimate import Cost, estimate
 from apsim.cost.technology import Technology
 from apsim.errors import ApsimError, InputError
 from apsim.nn import runtime
-from apsim.nn.model import Model, Weighted
+from apsim.nn.model import Model
 from apsim.nn.on_ap.chip import Chip
 from apsim.nn.rules import real
 from apsim.nn.runtime import Run
@@ -45,7 +45,7 @@ class Costs:
 
 @dataclass(frozen=True)
 class Executed:
-    """A setting as executed: what one image took, and each layer with weights of it."""
+    """A setting as executed: what one image took, and each layer of it that has widths."""
 
     widths: tuple[int, ...]
     cycles: float
@@ -88,10 +88,10 @@ class Bench:
 
     def costs(self, widths: Sequence[int], watch: Callable[[], None] = lambda: None) -> Costs:
         """Costs by layer and width, from one run at each uniform width."""
-        cycles: dict[str, dict[int, float]] = {layer.name: {} for layer in self.model.weighted}
-        joules: dict[str, dict[int, float]] = {layer.name: {} for layer in self.model.weighted}
+        cycles: dict[str, dict[int, float]] = {layer.name: {} for layer in self.model.fluid}
+        joules: dict[str, dict[int, float]] = {layer.name: {} for layer in self.model.fluid}
         for width in widths:
-            for name, took in self.execute((width,) * len(self.model.weighted)).layers.items():
+            for name, took in self.execute((width,) * len(self.model.fluid)).layers.items():
                 cycles[name][width], joules[name][width] = took
             watch()
         return Costs(cycles, joules)
@@ -125,13 +125,14 @@ class Bench:
         )  # fmt: skip
 
     def _charged(self, run: Run) -> Iterator[tuple[str, Cost]]:
-        """Each layer's cost beside the layer with weights whose width decides it.
+        """Each layer's cost beside the layer whose chosen width decides it.
 
-        What pools, adds and requantizes works at the width of the next layer with weights.
+        What pools, adds and requantizes works at the width of the next such layer.
         """
-        weighted = [isinstance(layer, Weighted) for layer in run.model.layers]
-        last = max(k for k, has in enumerate(weighted) if has)
+        named = {layer.name for layer in self.model.fluid}
+        fluid = [layer.name in named for layer in run.model.layers]
+        last = max(k for k, has in enumerate(fluid) if has)
         for k, layer in enumerate(run.layers):
-            owner = next((j for j in range(k, last) if weighted[j]), last)
+            owner = next((j for j in range(k, last) if fluid[j]), last)
             cost = estimate(layer.counts, layer.activity, self.technology)
             yield run.model.layers[owner].name, cost

@@ -74,12 +74,12 @@ class Judge:
         """Raises `InputError` for an unknown measure or one that wants labels there are not."""
         _check(model, images, measure)
         self.model, self.images, self.measure = model, images, measure
-        self._full = self._logits((widest,) * len(model.weighted))
+        self._full = self._logits((widest,) * len(model.fluid))
         self._base = self._plain(self._full)
         self._scores: dict[tuple[int, ...], Score] = {}
 
     def score(self, widths: Sequence[int]) -> Score:
-        """The network at `widths`, one for each layer with weights."""
+        """The network at `widths`, one for each layer of `fluid`."""
         key = tuple(widths)
         if key not in self._scores:
             logits = self._logits(key)
@@ -118,9 +118,9 @@ def measure(
     no labels); `loss`: mean negative log likelihood; `errors`: share of wrong answers.
     """
     judge = Judge(model, images, measure, max(widths))
-    full = (max(widths),) * len(model.weighted)
+    full = (max(widths),) * len(model.fluid)
     losses: dict[str, dict[int, float]] = {}
-    for k, layer in enumerate(model.weighted):
+    for k, layer in enumerate(model.fluid):
         losses[layer.name] = {}
         for width in widths:
             losses[layer.name][width] = judge.score((*full[:k], width, *full[k + 1 :])).loss

@@ -10,10 +10,11 @@ from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from itertools import product
 from math import prod
+from typing import TypeVar
 
 from apsim.errors import InputError
 from apsim.nn.search.bench import Bench, Costs, Executed
-from apsim.nn.search.front import Choice, Table, Ties, front, total
+from apsim.nn.search.front import Table, Ties, front, total
 from apsim.nn.search.measure import Judge, Score
 
 __all__ = [
@@ -23,7 +24,9 @@ __all__ = [
 
 SEARCHES = ("additive", "walk", "exhaustive")
 MOST = 10_000  # settings that an exhaustive search may measure
-THINNED = 64  # points of a front that are measured, with their neighbours
+THINNED = 64  # points of a front that are measured
+NEIGHBOURS = 512  # of those points that are measured too: all of four layers, some of more
+T = TypeVar("T")
 Widths = tuple[int, ...]
 
 
@@ -205,19 +208,19 @@ def candidate(space: Space, widths: Widths, judge: Judge | None) -> Candidate:
 
 
 def _near_the_front(space: Space) -> Iterator[Widths]:
-    points = _thinned(front(space.losses, space.costs.of(space.kind), space.ties))
+    points = _thinned(front(space.losses, space.costs.of(space.kind), space.ties), THINNED)
     yield from (point.widths for point in points)
-    for point in points:
-        for changed in _neighbours(space, point.widths):
-            if space.tied(changed):
-                yield changed
+    near = (_neighbours(space, point.widths) for point in points)
+    tied = [changed for some in near for changed in some if space.tied(changed)]
+    yield from _thinned(tied, NEIGHBOURS)
 
 
-def _thinned(points: Sequence[Choice]) -> list[Choice]:
-    if len(points) <= THINNED:
+def _thinned(points: Sequence[T], most: int) -> list[T]:
+    """Some of them, evenly from the first to the last."""
+    if len(points) <= most:
         return list(points)
     last = len(points) - 1
-    return [points[round(k * last / (THINNED - 1))] for k in range(THINNED)]
+    return [points[round(k * last / (most - 1))] for k in range(most)]
 
 
 def _neighbours(space: Space, widths: Widths) -> Iterator[Widths]:

@@ -34,7 +34,7 @@ def calibration_images(model: Model, given: str | None) -> Images | None:
         return _some(datasets.calibration(model.name), model, given)
     if given is not None:
         raise InputError(f"--calibration {given}: {model.name} brings no images; name a file")
-    if model.name in synthetic.network_names():
+    if synthetic.is_name(model.name):
         return None
     raise InputError(f"model {model.name!r} brings no images: give some with --calibration FILE")
 
@@ -45,7 +45,7 @@ def test_images(model: Model, path: str | None) -> Images:
         return _from_file(model, path)
     if model.name in datasets.OWNERS:
         return _some(datasets.test(model.name), model, None)
-    if model.name in synthetic.network_names():
+    if synthetic.is_name(model.name):
         drawn = synthetic.inputs(model, 1)
         return Images({model.input: _real(model, model.input, drawn)})
     raise InputError(f"model {model.name!r} brings no images: give some with --input FILE")

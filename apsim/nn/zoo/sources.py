@@ -55,18 +55,13 @@ def model(
         raise InputError(f"--seed: wanted a number from 0 on, got {seed}")
     if shape is not None and Path(name).suffix != ".onnx":
         raise InputError(f"--shape: only ONNX files leave axes open, {name} has its own shape")
-    if options is not None and options.asked and Path(name).suffix != ".onnx":
-        raise InputError(
-            f"--input-scale: only ONNX files take real numbers, {name} takes none"
-            if options.input_scale is not None
-            else f"--rule-softmax and --rule-norm: only ONNX files have them, {name} has its own"
-        )
+    _require_options(name, options)
     if bits is not None and bits.startswith(BUDGET):
         found = scales.with_scales(synthetic.network(name, seed=seed))
         found = found.at(budget_widths(name, bits.removeprefix(BUDGET)))
         return found if rule is None else precision.with_rule(found, rule)
     widths = None if bits is None else parse_bits(bits)
-    if name in synthetic.network_names():
+    if synthetic.is_name(name):
         found = synthetic.network(name, 8 if widths is None else widths, seed=seed)
         return found if rule is None else precision.with_rule(found, rule)
     if name in bundled.BUNDLED or Path(name).suffix not in bundled.SUFFIXES:
@@ -81,10 +76,32 @@ def model(
     return found if widths is None else found.at(widths)
 
 
+def _require_options(name: str, options: Options | None) -> None:
+    """Refuse what is asked of an import where there is none, or of a file that has it not."""
+    if options is None or not options.asked:
+        return
+    suffix = Path(name).suffix
+    if options.until and suffix != ".tflite":
+        raise InputError(f"--until: only TFLite files are cut, {name} is none")
+    if suffix == ".onnx" or (suffix == ".tflite" and not options.of_onnx):
+        return
+    raise InputError(
+        f"--input-scale: only ONNX files take real numbers, {name} takes none"
+        if options.input_scale is not None
+        else f"--rule-softmax and --rule-norm: only ONNX files have them (TFLite files take "
+        f"--rule-softmax ap), {name} has its own"
+    )
+
+
 def _require_known(name: str) -> None:
     """Refuse a name that is no network's and no file's, with the nearest one."""
     known = (*bundled.BUNDLED, *synthetic.network_names())
-    if name in known or Path(name).suffix or (name and Path(name).exists()):
+    if (
+        name in known
+        or synthetic.is_name(name)
+        or Path(name).suffix
+        or (name and Path(name).exists())
+    ):
         return
     near = get_close_matches(name, known, 1)
     hint = f"; did you mean {near[0]!r}?" if near else ""
@@ -141,7 +158,7 @@ def inputs(
         _require_images(wanted, len(own))
         taken = real.quantize(network, own.images[:wanted])
         return {network.input: taken}, own.labels[:wanted]
-    if network.name in synthetic.network_names():
+    if synthetic.is_name(network.name):
         wanted = 1 if images is None else images
         _require_images(wanted)
         return {network.input: synthetic.inputs(network, wanted, seed=seed)}, None

@@ -30,10 +30,12 @@ from apsim.nn.model import (
     Requantize,
     Tensor,
 )
+from apsim.nn.zoo.transformer import random_transformer
 
-__all__ = ["inputs", "network", "network_names"]
+__all__ = ["inputs", "is_name", "network", "network_names"]
 
 RULE = "onnx-exact"
+TRANSFORMER, MOST_TOKENS, MOST_WORDS = "vit:", 4096, 1024
 Row = dict[str, str]
 # About the mean square of integers as a part of 4**bits: uniform, a quarter-range Gaussian,
 # its positive half, the largest of nine, and a mean of many.
@@ -44,8 +46,12 @@ def network(name: str, bits: int | Sequence[int] = 8, *, seed: int = 0) -> Model
     """A network by the name of its layer table, weights and activations of `bits` bits.
 
     `bits` is one width, or one for each convolution and matrix product: its inputs and
-    weights have it.  Raises `InputError` for an unknown name or a wrong number of widths.
+    weights have it.  "vit:T,d" is a transformer of one block and one head, T tokens of d words.
+    Raises `InputError` for an unknown name or a wrong number of widths.
     """
+    if name.startswith(TRANSFORMER):
+        found = random_transformer(*_tokens_and_words(name), seed)
+        return found if bits == 8 else found.at(bits)
     rows = _rows(name)
     weighted = [row for row in rows if row["type"] in ("conv", "fc")]
     widths = [bits] * len(weighted) if isinstance(bits, int) else list(bits)
@@ -60,6 +66,23 @@ def network(name: str, bits: int | Sequence[int] = 8, *, seed: int = 0) -> Model
         name, {row["name"]: w for row, w in zip(weighted, widths, strict=True)}, seed
     )
     return builder.model(rows)
+
+
+def is_name(name: str) -> bool:
+    """Whether a name is one of these networks'."""
+    return name in network_names() or name.startswith(TRANSFORMER)
+
+
+def _tokens_and_words(name: str) -> tuple[int, int]:
+    parts = name.removeprefix(TRANSFORMER).split(",")
+    if len(parts) == 2 and all(part.isascii() and part.isdecimal() for part in parts):
+        tokens, words = (int(part[:9]) for part in parts)
+        if 1 <= tokens <= MOST_TOKENS and 2 <= words <= MOST_WORDS:
+            return tokens, words
+    raise InputError(
+        f"network {name!r}: wanted vit:T,d with 1 to {MOST_TOKENS:,} tokens and 2 to "
+        f"{MOST_WORDS:,} words of a token, such as vit:16,32"
+    )
 
 
 def inputs(model: Model, images: int, *, seed: int = 0) -> Integers:

@@ -32,8 +32,9 @@ from apsim.nn.model import (
     Tensor,
 )
 from apsim.nn.model.check import verify
+from apsim.nn.rules.normalize import exponential
 
-__all__ = ["NORM_UNIT", "PROBABILITY_UNIT", "Size", "vision_transformer"]
+__all__ = ["NORM_UNIT", "PROBABILITY_UNIT", "Size", "random_transformer", "vision_transformer"]
 
 RULE = "onnx-exact"
 NORM_UNIT, PROBABILITY_UNIT = 1 / 32, 1 / 256
@@ -42,10 +43,10 @@ Parts = Mapping[str, Any]
 
 @dataclass(frozen=True)
 class Size:
-    """Images of `side` x `side` in square patches of `patch` x `patch`, each a token of
+    """Images in a `grid` (rows, columns) of patches of `patch` x `patch`, each a token of
     `width` words; `heads` and `hidden` words of an MLP in each of `blocks`."""
 
-    side: int
+    grid: tuple[int, int]
     patch: int
     width: int
     heads: int
@@ -56,7 +57,12 @@ class Size:
     @property
     def tokens(self) -> int:
         """Patches of an image."""
-        return (self.side // self.patch) ** 2
+        return self.grid[0] * self.grid[1]
+
+    @property
+    def image(self) -> tuple[int, int, int]:
+        """Shape of an image."""
+        return 1, self.grid[0] * self.patch, self.grid[1] * self.patch
 
     @property
     def head(self) -> int:
@@ -72,7 +78,7 @@ def vision_transformer(name: str, size: Size, parts: Parts, scales: Mapping[str,
     s_score_i and s_ctx_i (the two products of activations), exp_i and gelu_i (tables).
     `scales` are those of the tensors: image, h (the residual stream), qi, ki, vi, scorei
     (less the root of the head's width), ctxi, ai and gi (before and after GELU) and the
-    integer zeroi, GELU's zero point.  Raises `ModelError` where they do not fit.
+    integer zeroi, GELU's zero point, and logits.  Raises `ModelError` where they do not fit.
     """
     builder = _Builder(size, parts, scales)
     builder.embed()
@@ -86,6 +92,41 @@ def vision_transformer(name: str, size: Size, parts: Parts, scales: Mapping[str,
         ranges={"image": tuple(_covered(bits) * scales["image"] for bits in range(17))},
     )  # fmt: skip
     return verify(model)
+
+
+def random_transformer(tokens: int, width: int, seed: int = 0) -> Model:
+    """One block of one head with seeded random integers: `tokens` tokens of `width` words.
+
+    Factors are such that words of every tensor fill its range and few are clipped.
+    """
+    size = Size((1, tokens), 2, width, 1, 2 * width, 1, 10)
+    draw, parts = np.random.default_rng(seed), {}
+    unit, spread = 0.0625, 30.0  # of words, and about how far they lie apart
+    given = {"e": (4, 148.0), "c": (width, 32.0), "0_q": (width, 32.0), "0_k": (width, 32.0),
+             "0_v": (width, 32.0), "0_a": (width, 32.0), "0_o": (width, spread),
+             "0_b": (2 * width, spread)}  # fmt: skip
+    for key, (length, power) in given.items():
+        outputs = {"c": size.classes, "0_a": size.hidden}.get(key, width)
+        parts[f"w_{key}"] = draw.integers(-64, 65, (outputs, length))
+        places = (tokens, outputs) if key == "e" else (outputs,)
+        parts[f"b_{key}"] = draw.integers(-1000, 1001, places)
+        parts[f"s_{key}"] = np.full(outputs, spread / (37 * power * math.sqrt(length)), np.float32)
+    del parts["s_c"]
+    parts["s_score_0"] = np.float32(1 / (spread * math.sqrt(width)))
+    parts["s_ctx_0"] = np.float32(1 / 128)
+    parts["exp_0"] = exponential(unit, 8)
+    parts["gelu_0"] = _gelu(unit)
+    names = ("image", "h", "q0", "k0", "v0", "score0", "ctx0", "a0", "g0", "logits")
+    scales = dict.fromkeys(names, unit) | {"zero0": 0.0}
+    model = vision_transformer(f"vit:{tokens},{width}", size, parts, scales)
+    return model.replace(about="seeded random weights: no accuracy is meant")
+
+
+def _gelu(unit: float) -> Integers:
+    """GELU of signed 8-bit words in a unit, in the same unit."""
+    x = unit * np.arange(-128, 128)
+    y = [0.5 * each * (1 + math.erf(each / math.sqrt(2))) for each in x]
+    return np.rint(np.array(y) / unit).astype(np.int8)
 
 
 def _covered(bits: int) -> float:
@@ -104,7 +145,7 @@ class _Builder:
     def embed(self) -> None:
         """Patches in row-major order, their pixels too; then a product, a bias a token."""
         size = self.size
-        self.tensors["image"] = Tensor((1, size.side, size.side), 8, False, self.scales["image"])
+        self.tensors["image"] = Tensor(size.image, 8, False, self.scales["image"])
         self._add(
             Rearrange(name="patches", inputs=("image",), output="patches",
                       index=_patches(size), what="patches"),
@@ -177,7 +218,8 @@ class _Builder:
             Sum(name="mean", inputs=("norm",), output="mean", axes=(0,), mean=True, requant=mean),
             Tensor((size.width,), 8, True, NORM_UNIT),
         )
-        self._linear("classifier", "mean", "logits", "c", Tensor((size.classes,), 32, True, 1.0))
+        logits = Tensor((size.classes,), 32, True, float(self.scales["logits"]))
+        self._linear("classifier", "mean", "logits", "c", logits)
 
     def _signed(self, last: int, scale: str, times: float = 1.0) -> Tensor:
         """A tensor of signed words, a token in each row."""
@@ -191,10 +233,11 @@ class _Builder:
         """A product with the weights of a key, or with some rows of them."""
         factor = self.parts.get(f"s_{key}")
         unit = rules.one_scale(tensor) / rules.one_scale(self.tensors[given])
-        scale = np.ones(1) if factor is None else np.asarray(factor, np.float64)[rows] * unit
+        factors = np.ones(1) if factor is None else np.asarray(factor, np.float64)[rows]
         self._add(
             Linear(
-                name=name, inputs=(given,), output=output, weight_bits=8, weight_scale=scale,
+                name=name, inputs=(given,), output=output,
+                weight_bits=8, weight_scale=factors * unit,
                 weights=np.asarray(self.parts[f"w_{key}"], np.int8)[rows],
                 bias=np.asarray(self.parts[f"b_{key}"], np.int64)[..., rows],
                 requant=None if factor is None else _requant(np.asarray(factor)[rows]),
@@ -221,9 +264,9 @@ class _Builder:
 
 def _patches(size: Size) -> Integers:
     """Which pixel stands at each place of each token."""
-    pixels = np.arange(size.side**2).reshape(size.side, size.side)
-    across = size.side // size.patch
-    tiles = pixels.reshape(across, size.patch, across, size.patch).swapaxes(1, 2)
+    rows, columns = size.grid
+    pixels = np.arange(math.prod(size.image))
+    tiles = pixels.reshape(rows, size.patch, columns, size.patch).swapaxes(1, 2)
     return tiles.reshape(size.tokens, size.patch**2)
 
 

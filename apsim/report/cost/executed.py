@@ -237,10 +237,13 @@ def _program(layer: Mapping[str, Any]) -> Mapping[str, Any] | None:
 def _alone(
     layer: Mapping[str, Any], found: Cost, chip: Chip, program: Mapping[str, Any] | None
 ) -> float:
-    """Cycles until the last CAP is done: in rounds of loads, or for a program as it is spread."""
+    """Cycles until the last CAP is done: in rounds of loads, or for a program as it is spread.
+
+    A program's latency is in operations, which take as many cycles as those of the layer's mean.
+    """
     if program is None:
         return _rounds(layer["loads"], chip) * found.cycles
-    return float(program["latency"])
+    return float(program["latency"] * found.cycles / sum(layer["counts"].values()))
 
 
 def _model_cycles(

@@ -8,6 +8,7 @@ from rich.table import Table
 
 from apsim.cost.technology import CHARGES
 from apsim.report.cost.assumed import ACTIVITY, PAPER_LATENCY, SPREAD, cycles_of
+from apsim.report.cost.blocks import operation_lines, operation_rows
 from apsim.report.cost.executed import SOURCES, ExecutedCost, ExecutedLayer
 from apsim.report.cost.files import SCHEMA, energy_columns, layer_table, parameters, scaled
 
@@ -38,6 +39,7 @@ def executed_json(found: ExecutedCost) -> dict[str, Any]:
             "activity": ACTIVITY[found.array],
         },
         **parameters(found.chip, found.technology),
+        "operations": operation_rows(found),
         "layers": executed_rows(found),
         "totals": {
             **found.counts.as_dict(),
@@ -107,6 +109,7 @@ def executed_lines(found: ExecutedCost) -> list[str]:
         "mesh *, reshape *: the mapping model's averages, for what moves is no pass",
         "averages: the paper's, for the same layer on the CAPs, without mesh and reshaping; gap: "
         "executed compare, write and read over them",
+        *operation_lines(found),
     ]
 
 

@@ -30,6 +30,7 @@ def inference_json(found: Inference) -> dict[str, Any]:
         "sources": SOURCES,
         "assumes": {"latency_s": PAPER_LATENCY, "cycles": cycles_of(found.technology)},
         **parameters(found.chip, found.technology),
+        "left_out": dict(found.network.left_out),
         "layers": inference_rows(found),
         "totals": totals(found),
     }
@@ -102,7 +103,15 @@ def inference_lines(found: Inference) -> list[str]:
         f"energies: the paper's averages on random bits ({found.technology.name}); vertical "
         f"additions: {found.chip.vertical_add}, cell writes: {found.chip.cell_writes}, "
         f"kind {found.chip.ap}",
+        *_left_out(found),
     ]
+
+
+def _left_out(found: Inference) -> list[str]:
+    """What the figures do not hold."""
+    rest = [f"{op} {many}" for op, many in found.network.left_out]
+    return [f"not in it, for the paper has no equation: {', '.join(rest)} (layers); "
+            "--activity executed counts what the AP runs of them"] if rest else []  # fmt: skip
 
 
 def _cells(cost: LayerCost, frequency: float) -> tuple[str, ...]:

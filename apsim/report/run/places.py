@@ -9,6 +9,8 @@ from __future__ import annotations
 from math import prod
 from typing import TYPE_CHECKING
 
+from apsim.report.cost.model_rows import MOVES
+
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
@@ -17,7 +19,6 @@ if TYPE_CHECKING:
 __all__ = ["place_lines", "share_line"]
 
 NAMED = 4
-MOVES = ("reshape", "flatten", "transpose", "rearrange", "concat")  # nothing is computed there
 Work = tuple[str, ...]
 
 

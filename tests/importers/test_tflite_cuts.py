@@ -1,0 +1,200 @@
+"""TFLite networks that end before their file does, constants that it computes, and its ends."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+
+pytest.importorskip("tflite")
+pytest.importorskip("flatbuffers")
+
+from apsim.cli import main
+from apsim.errors import InputError, ModelError
+from apsim.nn import exact, importers
+from apsim.nn.importers import Imported, Options
+from tests.helpers.tflite_models import NONE, OperatorSpec, TensorSpec, network
+from tests.helpers.tflite_operators import ints
+
+SUMS = {"FusedActivationFunction": NONE, "PotScaleInt16": False}
+
+
+def words(name: str, *shape: int, scale: float = 0.05, zero: int = 0, **more: Any) -> TensorSpec:
+    return TensorSpec(name, shape, more.pop("dtype", "int8"), [scale], [zero], **more)
+
+
+def saved(
+    folder: Path, specs: list[TensorSpec], operators: list[OperatorSpec], **more: Any
+) -> Path:
+    path = folder / "net.tflite"
+    path.write_bytes(network(specs, operators, **more))
+    return path
+
+
+def summed(folder: Path, *behind: OperatorSpec, specs: tuple[TensorSpec, ...] = (),
+           **more: Any) -> Path:  # fmt: skip
+    """x + x = s, and whatever comes behind (tensors from 2 on)."""
+    first = OperatorSpec("ADD", [0, 0], 1, "AddOptions", SUMS, 2)
+    given = [words("x", 1, 4), words("s", 1, 4, scale=0.1), *specs]
+    return saved(folder, given, [first, *behind], **more)
+
+
+SINE = OperatorSpec("SIN", [1], 2, "", {}, 1)
+
+
+def fates(imported: Imported) -> str:
+    return "\n".join(str(fate) for fate in imported.fates)
+
+
+def test_a_network_ends_where_the_user_says_and_the_rest_is_named(tmp_path: Path) -> None:
+    path = summed(tmp_path, SINE, specs=(words("y", 1, 4),))
+    with pytest.raises(ModelError, match="SIN x1"):
+        importers.read(path)
+    imported = importers.read(path, options=Options(until=("s",)))
+    assert imported.model.outputs == ("s",)
+    assert "operator 1 SIN: left to the host: behind --until" in fates(imported)
+
+
+def test_operators_that_an_end_does_not_need_are_not_imported(tmp_path: Path) -> None:
+    """Even those that cannot be"""
+    other = OperatorSpec("SIN", [0], 2, "", {}, 1)
+    path = summed(tmp_path, other, specs=(words("y", 1, 4),), outputs=[1, 2])
+    assert len(importers.read(path, options=Options(until=("s",))).model.layers) == 1
+
+
+@pytest.mark.parametrize(("name", "hint"), [("sS", "did you mean 's'"), ("x", "'x'")])
+def test_an_end_must_be_a_tensor_that_an_operator_makes(
+    name: str, hint: str, tmp_path: Path
+) -> None:
+    with pytest.raises(InputError, match=f"--until: no operator of 'net' makes a tensor.*{hint}"):
+        importers.read(summed(tmp_path), options=Options(until=(name,)))
+
+
+def test_the_command_line_cuts_and_says_so(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    path = summed(tmp_path, SINE, specs=(words("y", 1, 4),))
+    out = str(tmp_path / "net.npz")
+    assert main(["import", str(path), "-o", out, "--until", "s", "--no-import-check"]) == 0
+    assert "behind --until" in capsys.readouterr().out
+    assert main(["run", "digits", "--until", "s"]) == 2
+    assert "only TFLite files are cut" in capsys.readouterr().err
+
+
+@pytest.mark.parametrize("op", ["L2_NORMALIZATION", "LOG_SOFTMAX"])
+def test_real_functions_at_the_end_are_left_to_the_host_by_name(op: str, tmp_path: Path) -> None:
+    last = OperatorSpec(op, [1], 2, "", {}, 2)
+    imported = importers.read(summed(tmp_path, last, specs=(words("y", 1, 4),)))
+    assert imported.model.outputs == ("s",)
+    assert f"operator 1 {op}: left to the host: the model ends with" in fates(imported)
+    again = OperatorSpec("ADD", [2, 2], 3, "AddOptions", SUMS, 2)
+    inside = summed(tmp_path, last, again, specs=(words("y", 1, 4), words("z", 1, 4)))
+    with pytest.raises(ModelError, match=f"{op} x1"):
+        importers.read(inside)
+
+
+def test_a_subgraph_that_is_no_part_of_the_network_is_named(tmp_path: Path) -> None:
+    specs = [words("x", 1, 4), words("s", 1, 4, scale=0.1)]
+    first = OperatorSpec("ADD", [0, 0], 1, "AddOptions", SUMS, 2)
+    path = saved(tmp_path, specs, [first], others=[(specs, [first])])
+    assert "subgraph 1 of 1 operators: not imported" in fates(importers.read(path))
+
+
+def test_a_shape_that_the_file_computes_is_a_constant(tmp_path: Path) -> None:
+    """RESHAPE to [1, 2 * 3, 2] by SHAPE, STRIDED_SLICE, MUL and PACK"""
+    one = [ints(f"c{i}", [i]) for i in range(4)]
+    scalars = [TensorSpec(n, (), "int32") for n in ("a", "b", "ab")]
+    specs = [words("x", 1, 2, 3, 2), TensorSpec("shape", (4,), "int32"), *one, *scalars,
+             TensorSpec("to", (3,), "int32"), words("y", 1, 6, 2),
+             ints("n1", np.int32(1)), ints("n2", np.int32(2))]  # fmt: skip
+    cut, plain = {"ShrinkAxisMask": 1}, {"FusedActivationFunction": NONE}
+    operators = [
+        OperatorSpec("SHAPE", [0], 1, "", {}, 1),
+        OperatorSpec("STRIDED_SLICE", [1, 3, 4, 3], 6, "StridedSliceOptions", cut, 1),
+        OperatorSpec("STRIDED_SLICE", [1, 4, 5, 3], 7, "StridedSliceOptions", cut, 1),
+        OperatorSpec("MUL", [6, 7], 8, "MulOptions", plain, 1),
+        OperatorSpec("PACK", [11, 8, 12], 9, "PackOptions", {"ValuesCount": 3, "Axis": 0}, 1),
+        OperatorSpec("RESHAPE", [0, 9], 10, "ReshapeOptions", {}, 1),
+    ]
+    imported = importers.read(saved(tmp_path, specs, operators))
+    assert fates(imported).count("constant") == 5
+    x = np.arange(12, dtype=np.int8).reshape(1, 2, 3, 2)
+    assert np.array_equal(exact.run(imported.model, x)["y"], x.reshape(1, 6, 2))
+
+
+def test_a_real_constant_that_the_file_quantizes_is_one_of_integers(tmp_path: Path) -> None:
+    """away(0.07 / 0.1 + 3) == 4"""
+    real = TensorSpec("r", (1,), "float32", data=np.array([0.07], np.float32))
+    quantize = OperatorSpec("QUANTIZE", [2], 3, "QuantizeOptions", {}, 1)
+    most = OperatorSpec("MAXIMUM", [1, 3], 4, "MaximumMinimumOptions", {}, 2)
+    specs = (real, words("q", 1, scale=0.1, zero=3), words("y", 1, 4, scale=0.1, zero=3))
+    first = OperatorSpec("ADD", [0, 0], 1, "AddOptions", SUMS, 2)
+    given = [words("x", 1, 4), words("s", 1, 4, scale=0.1, zero=3), *specs]
+    model = importers.read(saved(tmp_path, given, [first, quantize, most])).model
+    assert exact.run(model, np.full((1, 4), -9))["y"].tolist() == [[4] * 4]
+
+
+def test_constants_with_scales_are_no_shapes(tmp_path: Path) -> None:
+    """The sum of two quantized constants is one of real numbers, not of their integers."""
+    a, b = (words(n, 1, 4, scale=s, data=np.full((1, 4), 10, np.int8)) for n, s in
+            (("a", 0.1), ("b", 0.2)))  # fmt: skip
+    both = OperatorSpec("ADD", [2, 3], 4, "AddOptions", SUMS, 2)
+    last = OperatorSpec("ADD", [1, 4], 5, "AddOptions", SUMS, 2)
+    specs = (a, b, words("ab", 1, 4, scale=0.1), words("y", 1, 4, scale=0.1))
+    model = importers.read(summed(tmp_path, both, last, specs=specs)).model
+    assert exact.run(model, np.zeros((1, 4), np.int8))["y"].tolist() == [[30] * 4]
+
+
+def real_chain(folder: Path, *ops: tuple[str, list[int]], ends: bool = False) -> Path:
+    """x, DEQUANTIZE, operators of real numbers from tensor 1 on; QUANTIZE and ADD unless it `ends`."""
+    specs = [words("x", 1, 4), TensorSpec("r", (1, 4), "float32")]
+    operators = [OperatorSpec("ADD", [0, 0], 2, "AddOptions", SUMS, 2),
+                 OperatorSpec("DEQUANTIZE", [2], 1, "DequantizeOptions", {}, 2)]  # fmt: skip
+    specs.append(words("s", 1, 4, scale=0.1))
+    for op, inputs in ops:
+        specs.append(TensorSpec(f"{op}{len(specs)}", (1, 4), "float32"))
+        operators.append(OperatorSpec(op, inputs, len(specs) - 1, "", {}, 1))
+    if not ends:
+        specs.append(words("y", 1, 4))
+        operators.append(
+            OperatorSpec("QUANTIZE", [len(specs) - 2], len(specs) - 1, "QuantizeOptions", {}, 1)
+        )
+        specs.append(words("z", 1, 4, scale=0.1))
+        both = [len(specs) - 2] * 2
+        operators.append(OperatorSpec("ADD", both, len(specs) - 1, "AddOptions", SUMS, 2))
+    return saved(folder, specs, operators)
+
+
+def test_real_functions_between_words_are_one_table(tmp_path: Path) -> None:
+    """y = away(sqrt(abs(0.1 s)) / 0.05)"""
+    model = importers.read(real_chain(tmp_path, ("ABS", [1]), ("SQRT", [3]))).model
+    assert [layer.op for layer in model.layers] == ["add", "table", "add"]
+    found = exact.run(model, np.array([[0, 10, 40, 60]]))
+    steps = np.sqrt(np.abs(found["s"] * 0.1)) / 0.05
+    assert np.array_equal(found["y"], np.floor(steps + 0.5))
+
+
+def test_real_functions_at_the_end_stay_the_host_s(tmp_path: Path) -> None:
+    assert importers.read(real_chain(tmp_path, ("ABS", [1]), ends=True)).model.outputs == ("s",)
+
+
+@pytest.mark.parametrize(
+    ("ops", "message"),
+    [
+        ([("LOG", [1])], "gives nan at the word -128, of which TFLite's kernel makes no integer"),
+        ([("SOFTMAX", [1])], "real functions before this QUANTIZE that are none of single words"),
+    ],
+)
+def test_a_real_function_that_is_no_table_is_refused(
+    ops: list[tuple[str, list[int]]], message: str, tmp_path: Path
+) -> None:
+    with pytest.raises(ModelError, match=message):
+        importers.read(real_chain(tmp_path, *ops))
+
+
+def test_a_custom_operator_names_where_to_end_before_it(tmp_path: Path) -> None:
+    custom = OperatorSpec("CUSTOM", [1], 2, "", {}, 1)
+    with pytest.raises(ModelError, match="or --until 's'"):
+        importers.read(summed(tmp_path, custom, specs=(words("y", 1, 4),)))
