@@ -27,6 +27,7 @@ from numpy.typing import ArrayLike, NDArray
 
 from apsim import ops
 from apsim.ap_kind import ApKind
+from apsim.arguments import checked
 from apsim.errors import InputError
 from apsim.functions.base import (
     Function,
@@ -38,6 +39,7 @@ from apsim.functions.base import (
     on_any_kind,
 )
 from apsim.layout import Field, Layout
+from apsim.lut.word_table import WIDEST_INPUT
 from apsim.program import Operation
 
 __all__ = ["exponential", "ita_softmax", "layer_norm", "norm_quotient", "rms_norm", "softmax"]
@@ -48,8 +50,11 @@ FLAGS = ("F1", "F2")
 POWER, HALF = 9, 65280  # bits of 256 >> k; ITA's dividend, 255 in units of 1/256
 
 
+@checked
 def exponential(scale: float, bits: int = 8) -> tuple[int, ...]:
     """Table of exp(-scale * k) for words k of `bits` bits, in 8 bits where 255 stands for 1."""
+    if not 1 <= bits <= WIDEST_INPUT:
+        raise InputError(f"exponential: wanted 1 to {WIDEST_INPUT} bits, got {bits}")
     return tuple(math.floor(255 * math.exp(-scale * k) + 0.5) for k in range(1 << bits))
 
 
