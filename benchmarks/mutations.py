@@ -33,17 +33,27 @@ class Mutation:
 
 ENERGY, TERMS = "apsim/cost/energy.py", "tests/cost/test_terms.py"
 LATENCY, DIFFERENCES = "apsim/cost/latency.py", "apsim/closed_form/differences.py"
+PLANS = "apsim/closed_form/weight_plan.py"
 WEIGHTS, BY_WEIGHTS = "apsim/closed_form/weights.py", "tests/closed_form/test_weights.py"
 DIGITS, BY_DIGITS = "apsim/cam/digit_kernel.py", "tests/nn/test_weights_mapping.py"
 CONTROL = Mutation(ENERGY, "", "", TERMS)  # no mistake: the copy passes
 MUTATIONS = (
-    Mutation(WEIGHTS, "3 * self.short - 1", "3 * self.short", BY_WEIGHTS),
-    Mutation(WEIGHTS, "(self.width - self.short) if", "self.width if", BY_WEIGHTS),
-    Mutation(WEIGHTS, "- 2 * self.places", "", BY_WEIGHTS),
+    Mutation(PLANS, "3 * self.short - 1", "3 * self.short", BY_WEIGHTS),
+    Mutation(PLANS, "(width - self.short) if", "width if", BY_WEIGHTS),
+    Mutation(PLANS, "- 2 * self.places", "", BY_WEIGHTS),
+    Mutation(PLANS, "part + (1 << k) >= parts", "part + (1 << k) > parts", BY_WEIGHTS),
+    Mutation(PLANS, "* (k > 0)", "", BY_WEIGHTS),
+    Mutation(WEIGHTS, "- _lengths(before)) * down", "- _lengths(after)) * down", BY_WEIGHTS),
+    Mutation(WEIGHTS, "groups[0] = 1", "pass", BY_DIGITS),
+    Mutation(WEIGHTS, "up = np.maximum(up,", "up = np.minimum(up,", BY_DIGITS),
     Mutation(DIGITS, "ripple = end - bits - k", "ripple = end - bits - k - (k > 0)", BY_DIGITS),
     Mutation("apsim/cam/digits.py", "if (found >= wanted).all():", "if found.any():", BY_DIGITS),
+    Mutation("apsim/cam/digits.py", "1 if plan.common else max", "max", BY_DIGITS),
     Mutation(DIGITS, "cells += alive * short", "cells += short", BY_DIGITS),
-    Mutation(DIGITS, "negative * ((1 << bits) - 1)", "negative * ((1 << bits) - 2)", BY_DIGITS),
+    Mutation(DIGITS, "short_at, negative * size", "short_at, every * size", BY_DIGITS),
+    Mutation(DIGITS, "bounds[t] = presets[o0 + t]", "bounds[t] = 0", BY_DIGITS),
+    Mutation(DIGITS, "ADD if commons[o0 + t] > 0 else SUBTRACT", "ADD", BY_DIGITS),
+    Mutation("apsim/functions/weights.py", "+ offset - plan.least", "+ offset", BY_DIGITS),
     Mutation(
         "apsim/nn/rules/requantize.py", "np.clip(q, -top, top - 1)", "np.clip(q, -top, top)",
         "tests/nn/test_rules.py",

@@ -49,7 +49,7 @@ def _params(name: str, ap: str, full: bool) -> Iterator[Params]:
             return _reductions(full)
         case "dot" | "matmul":
             return _matmuls(name, full)
-        case "softmax" | "layer_norm" | "rms_norm":
+        case "softmax" | "ita_softmax" | "layer_norm" | "rms_norm":
             return _groups(name, full)
         case "weighted_sums":
             return _weighted_sums(full)
@@ -84,7 +84,7 @@ def _weighted_sums(full: bool) -> Iterator[Params]:
         product((1, 2, 3), (1, 5, 18), (2, 4, 8)) if full else ((1, 1, 8), (2, 5, 4), (1, 9, 2))
     )
     kinds = [(*shape, "random") for shape in shapes]
-    kinds += [(2, 4, 4, how) for how in ("lowest", "negative", "zero")]
+    kinds += [(2, 4, 4, how) for how in ("lowest", "negative", "zero")] + [(5, 40, 1, "signs")]
     for (i, j, b, how), m in product(kinds, (1, 2, 4, 8) if full else (1, 4, 8)):
         yield {"M": m, "w": Weights.drawn(i, j, b, how), "columns": 160, "rows": next(rows),
                "signs": next(signs) if m > 1 else "u"}  # fmt: skip
@@ -146,7 +146,7 @@ def _loads(full: bool) -> Iterator[Params]:
 
 def _groups(name: str, full: bool) -> Iterator[Params]:
     """Softmax and norms of any number of words; both ways to broadcast."""
-    small = (1, 4, 5) if name == "softmax" else (1, 4, 11, 32)
+    small = (1, 4, 5) if name.endswith("softmax") else (1, 4, 11, 32)
     sizes = (1, 2, 3, 4, 5, 7, 8, 16, 32, 33, 48, 64) if full else small
     ways = cycle(("group", "rows"))
     for m, size in product((2, 3, 4, 8) if full else (4, 8), sizes):
@@ -156,6 +156,8 @@ def _groups(name: str, full: bool) -> Iterator[Params]:
 
 
 def _exponential(name: str, bits: int) -> Params:
+    if name == "ita_softmax":
+        return {"shift": max(bits - 3, 0)}
     return {"values": Curve.of("exp", bits, "u")} if name == "softmax" else {}
 
 

@@ -134,6 +134,14 @@ def _softmax(p: Params, scores: Integers) -> Any:
     return np.minimum((512 * found + total) // (2 * total), 255)
 
 
+def _ita(p: Params, scores: Integers) -> Any:
+    """(65280 div sum 2**(8 - k)) >> k, k the halves-up rounding of the difference over 2**shift."""
+    step = 1 << p.get("shift", 0)
+    k = (scores.max(1, keepdims=True) - scores + step // 2) // step
+    powers = np.where(k > 8, 0, 256 // 2 ** np.minimum(k, 8))
+    return 65280 // powers.sum(1, keepdims=True) // 2 ** np.minimum(k, 9)
+
+
 def _norm(centred: bool) -> Callable[[Params, Integers], Any]:
     """One rounding of 32 c / R, halves away from zero, at most 127; Python's integers."""
 
@@ -155,11 +163,12 @@ class Weights(tuple[tuple[int, ...], ...]):
 
     @classmethod
     def drawn(cls, outputs: int, words: int, bits: int, how: str = "random") -> Weights:
-        """`random`, `lowest` (-2**(bits-1)), `negative` or `zero`."""
+        """`random`, `lowest` (-2**(bits-1)), `negative`, `zero`, or `signs` (-1 and 1)."""
         low, high = -(1 << (bits - 1)), 1 << (bits - 1)
         rng = np.random.default_rng([outputs, words, bits])
-        below = {"random": high, "lowest": low + 1, "negative": max(low + 1, 0), "zero": 1}[how]
+        below = {"random": high, "lowest": low + 1, "negative": max(low + 1, 0)}.get(how, 1)
         drawn = rng.integers(0 if how == "zero" else low, below, (outputs, words))
+        drawn = 2 * drawn + 1 if how == "signs" else drawn
         found = cls(tuple(line) for line in drawn.tolist())
         found.name = f"{outputs}x{words} {how} {bits} bits"
         return found
@@ -191,6 +200,7 @@ EXPECTED: dict[str, tuple[Callable[..., Operands], Callable[..., Any]]] = {
     "average_pool": (_windows, _means),
     "max_pool": (_windows, lambda p, x: x.max(1)),
     "softmax": (_groups, _softmax),
+    "ita_softmax": (_groups, _ita),
     "layer_norm": (_groups, _norm(centred=True)),
     "rms_norm": (_groups, _norm(centred=False)),
     "weighted_sums": (_pixels, _weighted),

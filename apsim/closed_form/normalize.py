@@ -15,7 +15,7 @@ from apsim.closed_form.kinds import ceil_log2, positive, require_kind, unpaired_
 from apsim.counts import Counts
 from apsim.errors import InputError
 
-__all__ = ["BROADCASTS", "Normalized", "layer_norm", "rms_norm", "softmax"]
+__all__ = ["BROADCASTS", "Normalized", "ita_softmax", "layer_norm", "rms_norm", "softmax"]
 
 PASS = Counts(compare=1, write=1)
 WRITE = Counts(write=1)
@@ -88,11 +88,7 @@ def softmax(
     positive(bits=bits, passes=passes)
     of, width = _Groups(size, groups, ap, broadcast), EXPONENTIAL + ceil_log2(size)
     rest = (
-        WRITE * bits
-        + PASS * bits
-        + of.maxima(bits)
-        + WRITE
-        + PASS * (4 * bits)
+        _differences(of, bits)
         + WRITE
         + PASS * passes
         + PASS * EXPONENTIAL
@@ -102,6 +98,30 @@ def softmax(
         + _rounded(RESULT + 2, RESULT)
     )
     return Normalized(rest + Counts(read=RESULT), of.moves(2), of.broadcasts(2))
+
+
+def ita_softmax(
+    bits: int, size: int, groups: int, passes: int, ap: str, broadcast: str = "group"
+) -> Normalized:
+    """ITA's softmax, likewise: one dividend for all, and a quotient shifted by flags."""
+    positive(bits=bits, passes=passes)
+    of, power = _Groups(size, groups, ap, broadcast), EXPONENTIAL + 1
+    rest = (
+        _differences(of, bits)
+        + WRITE
+        + PASS * passes
+        + PASS * power
+        + of.sums(power)
+        + WRITE
+        + _divided(power + ceil_log2(size), RESULT)
+        + PASS * (RESULT * (RESULT + 1) // 2)
+    )
+    return Normalized(rest + Counts(read=RESULT), of.moves(2), of.broadcasts(2))
+
+
+def _differences(of: _Groups, bits: int) -> Counts:
+    """Words, their copies and the largest of these, its field cleared; and what they differ by."""
+    return WRITE * bits + PASS * bits + of.maxima(bits) + WRITE + PASS * (4 * bits)
 
 
 def layer_norm(

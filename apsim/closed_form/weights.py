@@ -76,9 +76,9 @@ def weights(
     Of the plans with so many words in a `chunk` it is the one of least operations with whole
     ripples, which then end where nothing is left to carry if `stop` says so.  Weights that are
     all -1, 0 or 1 are taken less an offset where that takes a twentieth less.  Presets hold
-    `bias` int[i] where they can without wider accumulators.  `together` is the most outputs of a group, `width` the
-    least bits of an accumulator.  Raises `ProgramError` where no plan fits, with the columns that
-    are wanted.
+    `bias` int[i] where they can without wider accumulators.  `together` is the most outputs of a
+    group, `width` the least bits of an accumulator.  Raises `ProgramError` where no plan fits,
+    with the columns that are wanted.
 
     >>> counts, plan = weights([[-128, 127, 85, -1]], 8, 160, chunks=[2], stop=False)
     >>> counts.compare, counts.write, counts.read, plan.short

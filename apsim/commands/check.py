@@ -32,7 +32,8 @@ __all__ = ["add_parser"]
 KINDS = ("1d", "2d", "2d-seg", "2d-tc", "2d-seg-tc", "opt", "analytic")
 FUNCTIONS = (
     "add", "subtract", "multiply", "relu", "max", "min", "reduce", "dot", "matmul",
-    "average_pool", "max_pool", "table", "softmax", "layer_norm", "rms_norm", "weighted_sums",
+    "average_pool", "max_pool", "table", "softmax", "ita_softmax", "layer_norm", "rms_norm",
+    "weighted_sums",
 )  # fmt: skip
 MAPPED = {"im2col": FUNCTIONS[:-1], "weights": FUNCTIONS[-1:], "auto": FUNCTIONS}
 SCHEMA = "apsim.check/1"

@@ -40,8 +40,8 @@ def add_target(parser: argparse.ArgumentParser, many: str = "+") -> None:
     add = parser.add_argument
     add("target", metavar="TARGET", nargs=many,
         help="add, subtract, multiply, maximum, minimum, relu, reduce, dot, max-pool, "
-        "average-pool, softmax, layer-norm, rms-norm; a LUT by name or file; a saved session "
-        "(.json); MODEL:LAYER, or: run MODEL --layer LAYER")  # fmt: skip
+        "average-pool, softmax, ita-softmax, layer-norm, rms-norm; a LUT by name or file; a saved "
+        "session (.json); MODEL:LAYER, or: run MODEL --layer LAYER")  # fmt: skip
     add("--set", metavar="FIELD=1,2,3", action="append", default=[], help="words of an operand")
     add("--bits", metavar="M", type=int, default=8, help="width of the words (default 8)")
     add("--rows", metavar="N", type=int, help="how many words (default: as given, or 4)")
@@ -50,7 +50,7 @@ def add_target(parser: argparse.ArgumentParser, many: str = "+") -> None:
     add("--engine", default="strict", help="strict (default), dense or fused")
     add("--layer", help="the layer of a network")
     laid = "of a layer: im2col (default), or weights in the program, a group of outputs at a time"
-    add("--mapping", choices=("im2col", "weights"), default="im2col", help=laid)
+    add("--mapping", choices=("im2col", "weights", "auto"), default="im2col", help=laid)
     add("--caps", metavar="N", type=int, default=1, help="CAPs that share its loads (default 1)")
     add("--cap", metavar="N", type=int, default=0, help="which of those CAPs (default 0)")
     add("--load", metavar="N", type=int, default=0, help="which of that CAP's loads (default 0)")

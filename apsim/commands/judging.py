@@ -64,7 +64,8 @@ def options_of(args: argparse.Namespace) -> Options:
 def options_asked_of(args: argparse.Namespace) -> Options | None:
     """The same where anything is asked for; None elsewhere, without a look at the importers."""
     plain = args.input_bits == 8 and args.input_scale is None
-    return None if plain and not args.rule_softmax and not args.rule_norm else options_of(args)
+    more = args.rule_softmax or args.rule_norm or args.until
+    return None if plain and not more else options_of(args)
 
 
 def add_check_option(parser: argparse.ArgumentParser) -> None:

@@ -75,6 +75,11 @@ def _softmax(bits: int, words: int, groups: int, *, kind: str) -> Function:
     return functions.softmax(table, bits, words, groups, kind=kind)
 
 
+def _ita(bits: int, words: int, groups: int, *, kind: str) -> Function:
+    """ITA's softmax of scores that reach -4 ln 2 to 4 ln 2."""
+    return functions.ita_softmax(bits, words, groups, kind=kind, shift=max(bits - 3, 0))
+
+
 OPERATIONS: dict[str, Known] = {
     "add": _known(functions.add, "A", "B"),
     "subtract": _known(functions.subtract, "A", "B"),
@@ -87,6 +92,7 @@ OPERATIONS: dict[str, Known] = {
     "max-pool": _window(functions.max_pool),
     "average-pool": _window(functions.average_pool),
     "softmax": _window(_softmax),
+    "ita-softmax": _window(_ita),
     "layer-norm": _window(functions.layer_norm),
     "rms-norm": _window(functions.rms_norm),
 }

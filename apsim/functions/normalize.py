@@ -8,6 +8,7 @@ those of words that are still wanted as well.  Segments move at once.
 Definitions (s, x signed words; div is the floor of a quotient):
 
     softmax     e = table[max(s) - s],  Z = sum e,     p = min((512 e + Z) div 2Z, 255)
+    ITA's       e = 256 >> k,           Z = sum e,     p = (65280 div Z) >> k
     layer norm  c = d x - sum x,        V = d sum x^2 - (sum x)^2
     RMS norm    c = d x,                V = d sum x^2
     both norms  R = max(floor(sqrt V), 1),  y = sgn(c) min((64 |c| + R) div 2R, 127)
@@ -39,11 +40,12 @@ from apsim.functions.base import (
 from apsim.layout import Field, Layout
 from apsim.program import Operation
 
-__all__ = ["exponential", "layer_norm", "norm_quotient", "rms_norm", "softmax"]
+__all__ = ["exponential", "ita_softmax", "layer_norm", "norm_quotient", "rms_norm", "softmax"]
 
 PROBABILITY, MAGNITUDE = 8, 7  # bits of p, and of |y|
 SOFTMAX_QUOTIENT = PROBABILITY + 2  # 512 e div Z, which is 512 at most
 FLAGS = ("F1", "F2")
+POWER, HALF = 9, 65280  # bits of 256 >> k; ITA's dividend, 255 in units of 1/256
 
 
 def exponential(scale: float, bits: int = 8) -> tuple[int, ...]:
@@ -77,12 +79,7 @@ def softmax(
     layout = _softmax_layout(bits, PROBABILITY + (size - 1).bit_length())
     shared = _Shared(block, kind, broadcast)
     whole = (
-        ops.populate("A")
-        + ops.copy("A", "X", clean=True)
-        + ops.largest("X", other="Y", flags=FLAGS, groups=block, kind=kind, scheme="moves")
-        + ops.clear("Y")
-        + shared.broadcast("X", "Y")
-        + ops.subtract("A", "Y", borrow="C")
+        shared.below_the_largest()
         + ops.table(table, "K", "E", method=method)
         + ops.copy("E", "TE", clean=True)
         + shared.total("T", PROBABILITY)
@@ -112,6 +109,55 @@ def _softmax_layout(bits: int, width: int) -> Layout:
         Field("P", q[1], PROBABILITY),
     )
     return Layout.of(*fields, *parts, overlap=True)
+
+
+@on_any_kind
+def ita_softmax(
+    bits: int,
+    size: int,
+    groups: int,
+    *,
+    kind: ApKind | str = "2d",
+    shift: int = 0,
+    broadcast: str = "group",
+    clear: bool = False,
+) -> Function:
+    """ITA's softmax u8 [groups, size] of signed scores of `bits` bits, in powers of two.
+
+    k is the difference from the largest score, over 2**shift and rounded half up: scores are
+    in units of ln 2 / 2**shift.  Options as those of `softmax`.  Source: ITA, arXiv 2307.03493;
+    its streaming form adds in another order, and is another function.  Raises `InputError` for a
+    shift below 0.
+    """
+    if shift < 0:
+        raise InputError(f"ITA softmax: wanted a shift of 0 or more, got {shift}")
+    kind, block = ApKind.named(kind), ops.Groups(groups, size)
+    powers = tuple(256 >> ((d + (1 << shift) // 2) >> shift) for d in range(1 << bits))
+    shared = _Shared(block, kind, broadcast)
+    whole = (
+        shared.below_the_largest()
+        + ops.table(powers, "K", "E")
+        + ops.copy("E", "TE", clean=True)
+        + shared.total("T", POWER)
+        + shared.broadcast("T", "Z")
+        + ops.preset({"N": HALF})
+        + ops.divide("N", "Z", "Q", carry="C")
+        + ops.shift_by_flags("E", "Q", "P")
+        + ops.read("P")
+    )
+    layout = _ita_layout(bits, POWER + (size - 1).bit_length())
+    return _function("ITA softmax", layout, shared, whole, layout["P"], clear)
+
+
+def _ita_layout(bits: int, width: int) -> Layout:
+    """As a softmax's, with powers of two E and a field for their shifted reciprocals P."""
+    at = _Columns()
+    a, x, y = (at.take(name, bits, "o") for name in "AXY")
+    fields = [a, x, y, *(at.take(name, 1) for name in ("C", *FLAGS)), at.take("E", POWER)]
+    t, d, z = (at.take(name, width) for name in "TDZ")
+    fields += [t, d, z, at.take("N", PROBABILITY + width), at.take("Q", PROBABILITY)]
+    parts = Field("K", y.column, bits), Field("TE", t.column, POWER)
+    return Layout.of(*fields, at.take("P", PROBABILITY), *parts, overlap=True)
 
 
 def norm_quotient(size: int, centred: bool = True) -> int:
@@ -293,6 +339,19 @@ class _Shared:
     groups: ops.Groups
     kind: ApKind
     option: str
+
+    def below_the_largest(self) -> Operation:
+        """Y <- the largest A of the group less A, by way of X."""
+        return (
+            ops.populate("A")
+            + ops.copy("A", "X", clean=True)
+            + ops.largest(
+                "X", other="Y", flags=FLAGS, groups=self.groups, kind=self.kind, scheme="moves"
+            )
+            + ops.clear("Y")
+            + self.broadcast("X", "Y")
+            + ops.subtract("A", "Y", borrow="C")
+        )
 
     def total(self, word: str, bits: int) -> Operation:
         """The sum of `word`, of `bits` bits, in the first row of each group."""

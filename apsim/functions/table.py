@@ -229,7 +229,8 @@ Normal = Callable[[str, Params], normalize_counts.Normalized]
 
 def _normalized(build: Callable[..., Function], counts: Normal) -> Entry:
     def options(p: Params) -> dict[str, Any]:
-        known = {name: p[name] for name in ("values", "broadcast", "method") if name in p}
+        names = ("values", "broadcast", "method", "shift")
+        known = {name: p[name] for name in names if name in p}
         return known | {"bits": p["M"], "size": p["T"], "groups": p["G"]}
 
     def terms(ap: str, p: Params) -> Terms:
@@ -259,6 +260,13 @@ def _grouped(p: Params) -> dict[str, Any]:
 def _softmax_counts(ap: str, p: Params) -> normalize_counts.Normalized:
     passes = _listed(p, Field("K", 0, p["M"]), Field("E", 0, 8))
     return normalize_counts.softmax(**_grouped(p), passes=passes, ap=ap)
+
+
+def _ita_counts(ap: str, p: Params) -> normalize_counts.Normalized:
+    shift = p.get("shift", 0)
+    values = [256 >> ((d + (1 << shift) // 2) >> shift) for d in range(1 << p["M"])]
+    passes = _listed({"values": values}, Field("K", 0, p["M"]), Field("E", 0, 9))
+    return normalize_counts.ita_softmax(**_grouped(p), passes=passes, ap=ap)
 
 
 def _recipe_counts(ap: str, p: Params) -> Counts:
@@ -319,6 +327,7 @@ FUNCTIONS: dict[str, Entry] = {
         lambda p: ("flag_propagation",) if p["scheme"] == "moves" else (),
     ),
     "softmax": _normalized(normalize.softmax, _softmax_counts),
+    "ita_softmax": _normalized(normalize.ita_softmax, _ita_counts),
     "layer_norm": _normalized(
         normalize.layer_norm, lambda ap, p: normalize_counts.layer_norm(**_grouped(p), ap=ap)
     ),

@@ -380,6 +380,8 @@ def _softmax(model: Model, layer: Softmax, inputs: list[Integers]) -> Integers:
     given, output = model.tensors[layer.inputs[0]], model.tensors[layer.output]
     if layer.rule == "litert":
         return litert.softmax(inputs[0], layer.factor, output, given.bits)
+    if layer.halving is not None:
+        return normalize.ita_softmax(inputs[0], layer.halving)
     if layer.table is not None:
         return normalize.softmax(inputs[0], layer.table)
     return normalize.softmax_real(inputs[0], layer.factor, output, layer.rule == "ort-fused")

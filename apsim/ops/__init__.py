@@ -19,6 +19,7 @@ from apsim.ops.division import (
     divide,
     negate_where,
     saturate,
+    shift_by_flags,
     square,
     square_root,
 )
@@ -54,6 +55,7 @@ __all__ = [
     "relu",
     "round_off",
     "saturate",
+    "shift_by_flags",
     "square",
     "square_root",
     "subtract",

@@ -17,7 +17,9 @@ from apsim.layout import Field, Layout
 from apsim.ops.steps import passes, reset
 from apsim.program import Item, Mode, Op, Operation, Step, by_value
 
-__all__ = ["at_least_one", "divide", "negate_where", "saturate", "square", "square_root"]
+__all__ = [
+    "at_least_one", "divide", "negate_where", "saturate", "shift_by_flags", "square", "square_root",
+]  # fmt: skip
 
 
 @by_value
@@ -174,6 +176,30 @@ def saturate(a: str, bits: int) -> Operation:
         return [_pass(((column, 1),), ones, f"{a} over") for column in word.columns[bits:]]
 
     return Operation(f"saturate {a}", build)
+
+
+@by_value
+def shift_by_flags(flags: str, a: str, result: str) -> Operation:
+    """B <- A >> s in rows where flag s is 1, flags from the top column of a field down, one of
+    them at most; B is clean, and 0 where none is.  n (n + 1) / 2 passes for n-bit words.
+
+    Raises `ProgramError` for fewer flags than bits and for words of unequal widths.
+    """
+
+    def build(layout: Layout) -> Iterator[Item]:
+        flag, word, target = layout[flags], layout[a], layout[result]
+        _refuse_signed("shift by flags", flag, word, target)
+        if flag.width < word.width or word.width != target.width:
+            raise ProgramError(
+                f"shift by flags: wanted {result} as wide as {a} and as many flags, got {target}, "
+                f"{word}, {flag}"
+            )
+        for s in range(word.width):
+            for k in range(word.width - s):
+                key = ((flag[-1 - s], 1), (word[k + s], 1))
+                yield _pass(key, ((target[k], 1),), f"{flags}.{-1 - s}: {a}.{k + s} -> .{k}")
+
+    return Operation(f"{result} <- {a} >> {flags}", lambda layout: list(build(layout)))
 
 
 def _pass(key: tuple[tuple[int, int], ...], write: tuple[tuple[int, int], ...], text: str) -> Step:

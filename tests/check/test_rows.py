@@ -18,7 +18,7 @@ SECTION_9 = {
     "first_add", "carry_resolution", "second_compressor", "flag_propagation", "flag_reset",
     "stale_clear", "scratch_clear", "division",
 }  # fmt: skip
-NORMALIZING = ("softmax", "layer_norm", "rms_norm")
+NORMALIZING = ("softmax", "ita_softmax", "layer_norm", "rms_norm")
 TABLED = ("table", "weighted_sums", *NORMALIZING)
 SMALL = Case("matmul", "2d", {"i": 2, "j": 4, "u": 2, "Ma": 2, "Mw": 2, "signs": "uu"})
 

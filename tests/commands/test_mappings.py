@@ -30,12 +30,29 @@ def test_a_run_with_weights_in_the_program(
     assert cli.main(command) == 0
     shown = capsys.readouterr().out
     assert "mapping of each layer:" in shown
-    assert "  classifier: weights (asked for)" in shown
+    assert "  conv1: weights (asked for)\n" in shown
+    assert "  classifier: weights (asked for; with so few pixels im2col takes " in shown
     found = {layer["name"]: layer for layer in _json(path)["layers"]}
     assert found["conv1"]["ap"] == ["weighted sums", "relu"]
     program = found["conv1"]["mapping"]["program"]
     assert program["digits"] > 0
     assert program["bytes"] >= program["digits"]
+
+
+def test_a_binary_network_adds_one_sum_of_all_words(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """Digits of at most half of its weights, in a run that is exact and counted as predicted"""
+    folder, path = ROOT.parent / "shared" / "models", tmp_path / "run.json"
+    if not folder.exists():
+        pytest.skip("the models are not there")
+    command = ["run", str(folder / "qonnx_TFC_1W1A_mnist.onnx"), "--mapping", "weights", "--input",
+               str(folder / "finn_mnist_input_4x1x28x28.npy"), "--json", str(path)]  # fmt: skip
+    assert cli.main(command) == 0
+    assert " common_sum +" in capsys.readouterr().out
+    for layer in _json(path)["layers"]:
+        if layer["mapping"]:
+            assert 0 < layer["mapping"]["program"]["digits"] <= layer["macs"] / 4 / 2
 
 
 def test_the_cost_of_a_run_spreads_its_groups_over_caps(
@@ -117,6 +134,7 @@ def test_swept_and_struck_by_faults(tmp_path: Path, capsys: pytest.CaptureFixtur
         (["run", "digits", "--mapping", "weight"], "invalid choice: 'weight'"),
         (["run", "digits", "--cost", "energy"], "--cost goes with --mapping auto"),
         (["run", "digits", "--mapping", "weights", "--columns", "26"], "a CAP has 26"),
+        (["run", "digits", "--mapping", "im2col", "--cost", "latency"], "auto or weights"),
         (["cost", "digits", "--cost", "energy"], "--cost goes with --mapping auto"),
         (["cost", "digits", "--plot", "x.svg"], "--plot goes with --mapping"),
         (["cost", "x.csv", "--mapping", "auto"], "is a layer table and has no weights"),

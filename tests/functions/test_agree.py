@@ -35,6 +35,7 @@ SMALL = {
 }
 NORMALIZING = {  # their programs are the same on kinds with and without a chain
     "softmax": {"M": 2, "T": 5, "G": 2, "values": (255, 94, 35, 13)},
+    "ita_softmax": {"M": 3, "T": 5, "G": 2, "shift": 1},
     "layer_norm": {"M": 2, "T": 4, "G": 2},
     "rms_norm": {"M": 2, "T": 2, "G": 2},
 }

@@ -16,7 +16,7 @@ from apsim.ap_kind import ApKind
 from apsim.closed_form import normalize as counts
 from apsim.counts import Counts, Phase
 from apsim.errors import InputError, LutError, ProgramError
-from apsim.functions import Function, exponential, layer_norm, rms_norm, softmax
+from apsim.functions import Function, exponential, ita_softmax, layer_norm, rms_norm, softmax
 from apsim.functions.normalize import norm_quotient
 from apsim.functions.table import FUNCTIONS
 from apsim.machine import Machine
@@ -108,6 +108,55 @@ def test_softmax_of_ties_of_one_dominant_score_and_of_the_extremes() -> None:
     assert found[0] == found[2] == found[4] == [32] * 8
     assert found[1] == [255] + [0] * 7
     assert found[3] == [128, 128] + [0] * 6
+
+
+def halved(scores: np.ndarray, shift: int) -> list[list[int]]:
+    """floor(floor(65280 / Z) / 2**k), k = round half up((max - s) / 2**shift), in fractions."""
+    found = []
+    for row in scores.tolist():
+        steps = [math.floor(Fraction(max(row) - s, 1 << shift) + Fraction(1, 2)) for s in row]
+        total = sum(math.floor(Fraction(256, 2**k)) for k in steps)
+        found.append([math.floor(Fraction(65280 // total, 2**k)) for k in steps])
+    return found
+
+
+@pytest.mark.parametrize("kind", KINDS)
+@given(
+    bits=st.integers(2, 8), size=st.integers(1, 20), groups=st.integers(1, 4),
+    shift=st.integers(0, 6), broadcast=st.sampled_from(("group", "rows")), used=st.booleans(),
+    seed=SEED,
+)  # fmt: skip
+@settings(max_examples=6)
+def test_the_softmax_of_ita_halves_an_exact_reciprocal(
+    kind: str, bits: int, size: int, groups: int, shift: int, broadcast: str, used: bool, seed: int
+) -> None:
+    function = ita_softmax(
+        bits, size, groups, kind=kind, shift=shift, broadcast=broadcast, clear=used
+    )
+    scores = words(seed, bits, groups, size)
+    assert values(function, scores, seed if used else None) == halved(scores, shift)
+
+
+ITA = {(16, 4): (1030, 1178, 136), (197, 2): (1582, 2403, 796)}
+
+
+@pytest.mark.parametrize(("sizes", "golden"), ITA.items())
+def test_the_softmax_of_ita_takes_the_golden_counts(
+    sizes: tuple[int, int], golden: tuple[int, int, int]
+) -> None:
+    size, groups = sizes
+    scores = words(size, 8, groups, size)
+    done = functions.run(ita_softmax(8, size, groups, kind="1d"), scores)
+    assert done.counts == Counts(*golden)
+    assert done.values.tolist() == halved(scores, 0)
+    assert counts.ita_softmax(8, size, groups, 9, "1d").whole == done.counts
+
+
+def test_a_norm_of_the_least_variance_that_is_not_0() -> None:
+    """V = 1: two words one apart, R = 1, |y| = 32; V = d - 1: one word one off"""
+    assert values(layer_norm(8, 2, 2), np.array([[7, 8], [-1, -2]])) == [[-32, 32], [32, -32]]
+    spike = np.array([[5] * 7 + [6]])
+    assert values(layer_norm(8, 8, 1), spike) == normal(spike)
 
 
 def test_a_softmax_of_one_word_is_certain() -> None:
@@ -220,6 +269,7 @@ def test_a_function_without_the_option_drives_one_row_in_each_vertical_write() -
         (lambda: softmax(TABLE[:9], 8, 4, 1).program, LutError, "wanted 256 values"),
         (lambda: softmax((300,) * 256, 8, 4, 1).program, LutError, "does not fit field"),
         (lambda: softmax(TABLE, 8, 4, 1, broadcast="all"), ProgramError, "wanted one of group"),
+        (lambda: ita_softmax(8, 4, 1, shift=-1), InputError, "wanted a shift of 0 or more"),
         (lambda: layer_norm(8, 0, 1), InputError, "a norm: wanted groups of one word at least"),
         (lambda: rms_norm(8, 0, 1), InputError, "a norm: wanted groups of one word at least"),
         (lambda: layer_norm(8, 64, 80).require(4800, 100), ProgramError, "needs 5120 rows and"),
@@ -242,7 +292,7 @@ def test_norms_of_as_many_words_as_an_array_has_rows_fit_its_columns(build: obje
 
 @pytest.mark.parametrize("kind", KINDS)
 @pytest.mark.parametrize("broadcast", ["group", "rows"])
-@pytest.mark.parametrize("what", ["softmax", "layer_norm", "rms_norm"])
+@pytest.mark.parametrize("what", ["softmax", "ita_softmax", "layer_norm", "rms_norm"])
 def test_moves_and_broadcasts_are_what_words_are_transferred_for(
     what: str, broadcast: str, kind: str
 ) -> None:

@@ -25,6 +25,7 @@ from tests.helpers.tflite_models import (
 from tests.helpers.tflite_operators import (
     ALL,
     EIGHT,
+    FUSED,
     MAKERS,
     PAIRS,
     SIGNED,
@@ -338,6 +339,52 @@ def svdf(d: Draw, state: str = "int16") -> TfliteCase:
     return TfliteCase("SVDF", content, [d.values((1, features))])
 
 
+REAL_UNARY = {
+    "LOGISTIC": ("", 1), "TANH": ("", 1), "RELU": ("", 1), "RELU6": ("", 1), "ABS": ("", 1),
+    "RELU_N1_TO_1": ("", 1), "NEG": ("NegOptions", 1), "SQUARE": ("SquareOptions", 1),
+    "EXP": ("ExpOptions", 1), "HARD_SWISH": ("HardSwishOptions", 1), "FLOOR": ("", 1),
+    "LEAKY_RELU": ("LeakyReluOptions", 1),
+    "GELU": ("GeluOptions", 1),
+}  # fmt: skip
+REAL_BINARY = {"ADD": "AddOptions", "SUB": "SubOptions", "MUL": "MulOptions", "DIV": "DivOptions",
+               "MAXIMUM": "MaximumMinimumOptions", "MINIMUM": "MaximumMinimumOptions"}  # fmt: skip
+
+
+def real_function(d: Draw) -> TfliteCase:
+    """DEQUANTIZE, some functions of real numbers, QUANTIZE: every word of 16 channels."""
+    shape = (1, 1 << 4, 1 << 4)
+    first, last = d.tensor("x", shape), d.tensor("y", shape, scale=d.scale() * 2)
+    specs = [first, TensorSpec("r0", shape, "float32")]
+    operators = [OperatorSpec("DEQUANTIZE", [0], 1, "DequantizeOptions", {}, 2)]
+    at = real = 1
+    tame = [op for op in REAL_UNARY if op not in ("EXP", "SQUARE")]  # no number beyond 32 bits
+    for i in range(d.size(1, 3)):
+        op = d.one(*(tame if i else REAL_UNARY), *REAL_BINARY, *REAL_BINARY)
+        inputs, options = [at], {}
+        if op in REAL_BINARY:
+            many = d.one((), (1,), (shape[2],))
+            numbers = d.rng.uniform(0.3, 3, many) * d.one(1, -1)
+            specs.append(TensorSpec(f"c{i}", many, "float32", data=np.float32(numbers)))
+            inputs.insert(d.size(0, int(op != "DIV")), len(specs) - 1)
+            inputs = d.one(inputs, inputs, [at, real]) if op in ("MUL", "ADD") else inputs
+            if op == "DIV":
+                inputs = [at, len(specs) - 1]
+            if op in ("ADD", "SUB", "MUL", "DIV"):
+                options = {"FusedActivationFunction": d.one(*FUSED)}
+        if op == "LEAKY_RELU":
+            options = {"Alpha": 0.3}
+        if op == "GELU":
+            options = {"Approximate": d.flag()}
+        specs.append(TensorSpec(f"r{i + 1}", shape, "float32"))
+        kind, version = (REAL_BINARY[op], 1) if op in REAL_BINARY else REAL_UNARY[op]
+        at = len(specs) - 1
+        operators.append(OperatorSpec(op, inputs, at, kind, options, version))
+    specs.append(last)
+    operators.append(OperatorSpec("QUANTIZE", [at], len(specs) - 1, "QuantizeOptions", {}, 1))
+    words = np.arange(d.info.min, d.info.max + 1).astype(d.dtype).reshape(shape)
+    return TfliteCase("DEQUANTIZE", network(specs, operators), [words])
+
+
 RARER: dict[str, tuple[Make, tuple[str, ...]]] = {
     "REDUCE_MAX": (extreme("REDUCE_MAX"), ALL),
     "REDUCE_MIN": (extreme("REDUCE_MIN"), ALL),
@@ -354,6 +401,7 @@ RARER: dict[str, tuple[Make, tuple[str, ...]]] = {
     "RELU_0_TO_1": (unary_at("RELU_0_TO_1", "", 1), EIGHT),
     "GELU of other types": (unary_at("GELU", "GeluOptions", 2), ("uint8", "int16")),
     "SVDF": (svdf, ("int8",)),
+    "DEQUANTIZE, real functions, QUANTIZE": (real_function, EIGHT),
     "SQUEEZE": (squeeze, ALL),
     "EXPAND_DIMS": (expand_dims, ALL),
     "TILE": (tile, ALL),

@@ -15,6 +15,7 @@ from numpy.typing import NDArray
 
 pytest.importorskip("onnx")
 
+import onnx
 from onnx import TensorProto, helper, numpy_helper
 
 from apsim.errors import InputError, ModelError
@@ -22,6 +23,8 @@ from apsim.nn import exact, runtime
 from apsim.nn.importers import Options
 from apsim.nn.importers.onnx import lower
 from apsim.nn.importers.onnx_file import graph_of
+from apsim.nn.judges import cases
+from apsim.nn.judges.held import hold
 from apsim.nn.model import Model, Steps, store
 from apsim.nn.on_ap.chip import Chip
 from apsim.nn.rules import real
@@ -431,6 +434,37 @@ def test_even_thresholds_of_a_real_input_are_a_rounding(first: float) -> None:
     table = (first + np.arange(5.0))[None].astype(np.float32)
     nodes = [node("MultiThreshold", "x t", "y", QONNX, out_scale=0.5, out_bias=-1.0)]
     held(proto(nodes, x, t=table), x)
+
+
+@settings(max_examples=15)
+@given(seed=SEEDS, rows=st.sampled_from([1, 3]))
+def test_any_thresholds_of_a_real_input_are_compared_where_it_enters(seed: int, rows: int) -> None:
+    rng = np.random.default_rng(seed)
+    x = (rng.integers(-40, 40, (4, 3)) / 8).astype(np.float32)
+    table = np.sort(rng.choice(np.arange(-40, 40) / 8, (rows, 5)), axis=1).astype(np.float32)
+    nodes = [node("MultiThreshold", "x t", "y", QONNX, out_scale=0.5, out_bias=-1.0)]
+    model = held(proto(nodes, x, t=table), x)
+    assert model.layers == () and model.inputs == ("x (thresholds)",)
+
+
+def test_an_input_by_thresholds_keeps_its_width_and_is_held(tmp_path: Any) -> None:
+    x, w = drawn(1, 2, 3), np.random.default_rng(1).integers(-9, 9, (3, 4)).astype(np.int8)
+    table = np.array([[-2.0, 0.3, 5.0], [0.0, 0.1, 0.2], [-9.0, -8.0, 7.0]], np.float32)
+    nodes = [node("MultiThreshold", "x t", "a", QONNX), node("DequantizeLinear", "w k wz", "wd"),
+             node("MatMul", "a wd", "r"), *END]  # fmt: skip
+    built = proto(nodes, x, t=table, w=w, k=np.float32(0.5), wz=np.int8(0), **end())
+    model = held(built, x)
+    onnx.save(built, tmp_path / "thresholds.onnx")
+    found = hold(tmp_path / "thresholds.onnx", model, lower(graph_of(built, "case")).origins)
+    assert found.passed and found.by and found.integers > 0
+    for words in ([[0, 1, 2], [3, 0, 1]],):
+        case = cases.given(model, {model.input: np.array(words)})
+        back = real.quantize(model, case.feeds["x"], model.input)
+        assert back.tolist() == words
+    store.save(model, tmp_path / "thresholds.npz")
+    assert np.array_equal(answers(store.load(tmp_path / "thresholds.npz"), x), answers(model, x))
+    with pytest.raises(ModelError, match="enters by thresholds, so it keeps its width"):
+        model.at(4)
 
 
 # onnxruntime's own operators

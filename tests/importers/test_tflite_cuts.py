@@ -145,3 +145,56 @@ def test_constants_with_scales_are_no_shapes(tmp_path: Path) -> None:
     specs = (a, b, words("ab", 1, 4, scale=0.1), words("y", 1, 4, scale=0.1))
     model = importers.read(summed(tmp_path, both, last, specs=specs)).model
     assert exact.run(model, np.zeros((1, 4), np.int8))["y"].tolist() == [[30] * 4]
+
+
+def real_chain(folder: Path, *ops: tuple[str, list[int]], ends: bool = False) -> Path:
+    """x, DEQUANTIZE, operators of real numbers from tensor 1 on; QUANTIZE and ADD unless it `ends`."""
+    specs = [words("x", 1, 4), TensorSpec("r", (1, 4), "float32")]
+    operators = [OperatorSpec("ADD", [0, 0], 2, "AddOptions", SUMS, 2),
+                 OperatorSpec("DEQUANTIZE", [2], 1, "DequantizeOptions", {}, 2)]  # fmt: skip
+    specs.append(words("s", 1, 4, scale=0.1))
+    for op, inputs in ops:
+        specs.append(TensorSpec(f"{op}{len(specs)}", (1, 4), "float32"))
+        operators.append(OperatorSpec(op, inputs, len(specs) - 1, "", {}, 1))
+    if not ends:
+        specs.append(words("y", 1, 4))
+        operators.append(
+            OperatorSpec("QUANTIZE", [len(specs) - 2], len(specs) - 1, "QuantizeOptions", {}, 1)
+        )
+        specs.append(words("z", 1, 4, scale=0.1))
+        both = [len(specs) - 2] * 2
+        operators.append(OperatorSpec("ADD", both, len(specs) - 1, "AddOptions", SUMS, 2))
+    return saved(folder, specs, operators)
+
+
+def test_real_functions_between_words_are_one_table(tmp_path: Path) -> None:
+    """y = away(sqrt(abs(0.1 s)) / 0.05)"""
+    model = importers.read(real_chain(tmp_path, ("ABS", [1]), ("SQRT", [3]))).model
+    assert [layer.op for layer in model.layers] == ["add", "table", "add"]
+    found = exact.run(model, np.array([[0, 10, 40, 60]]))
+    steps = np.sqrt(np.abs(found["s"] * 0.1)) / 0.05
+    assert np.array_equal(found["y"], np.floor(steps + 0.5))
+
+
+def test_real_functions_at_the_end_stay_the_host_s(tmp_path: Path) -> None:
+    assert importers.read(real_chain(tmp_path, ("ABS", [1]), ends=True)).model.outputs == ("s",)
+
+
+@pytest.mark.parametrize(
+    ("ops", "message"),
+    [
+        ([("LOG", [1])], "gives nan at the word -128, of which TFLite's kernel makes no integer"),
+        ([("SOFTMAX", [1])], "real functions before this QUANTIZE that are none of single words"),
+    ],
+)
+def test_a_real_function_that_is_no_table_is_refused(
+    ops: list[tuple[str, list[int]]], message: str, tmp_path: Path
+) -> None:
+    with pytest.raises(ModelError, match=message):
+        importers.read(real_chain(tmp_path, *ops))
+
+
+def test_a_custom_operator_names_where_to_end_before_it(tmp_path: Path) -> None:
+    custom = OperatorSpec("CUSTOM", [1], 2, "", {}, 1)
+    with pytest.raises(ModelError, match="or --until 's'"):
+        importers.read(summed(tmp_path, custom, specs=(words("y", 1, 4),)))

@@ -53,6 +53,20 @@ def test_the_softmax_of_the_ap_is_an_exact_quotient_rounded_once(s: list[int], f
     assert normalize.softmax(np.array(s), normalize.exponential(f, 8)).tolist() == wanted
 
 
+@given(st.lists(words, min_size=1, max_size=9), st.integers(0, 6))
+def test_the_softmax_of_ita_is_in_powers_of_two(s: list[int], shift: int) -> None:
+    """p == floor(floor(65280 / Z) / 2**k), k the difference over 2**shift, halves up."""
+    k = [math.floor((max(s) - each) / 2**shift + 0.5) for each in s]
+    total = sum(256 // 2**one for one in k)
+    assert normalize.ita_softmax(np.array(s), shift).tolist() == [
+        65280 // total // 2**one for one in k
+    ]
+    float32 = float(np.float32(math.log(2) / 2**shift))
+    layer = Softmax(name="s", inputs=("x",), output="y", factor=float32, rule="ita")
+    assert layer.halving == shift
+    assert replace(layer, factor=1.001 * float32).halving is None
+
+
 @given(st.lists(words, min_size=1, max_size=9), st.booleans())
 def test_a_norm_of_the_ap_is_rounded_away_from_zero_over_a_floor_root(
     x: list[int], centred: bool
@@ -175,8 +189,10 @@ ZERO = normalize.exponential(0.0625, 8) * 0
 @pytest.mark.parametrize(
     ("model", "message"),
     [
-        (softmax("float"), "a rule of litert, real, ort-fused, ap, got 'float'"),
+        (softmax("float"), "a rule of litert, real, ort-fused, ap, ita, got 'float'"),
         (softmax("ap", table=None), "a table for rule ap"),
+        (softmax("ita"), r"a factor of ln 2 / 2\*\*k \(rule ita\), got 0.0625"),
+        (softmax("ita", replace(U8, bits=7), factor=math.log(2)), "an output u8"),
         (softmax("real", table=ZERO), "a table for rule ap and for no other"),
         (softmax("ap", table=ZERO), "1 or more at 0, got 0 at 0"),
         (softmax("ap", table=ZERO[:128]), "a table of 256 integers"),

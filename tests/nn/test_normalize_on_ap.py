@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -27,7 +28,11 @@ from apsim.program import Op
 from tests.helpers.on_ap import build_otherwise
 
 KINDS = [kind.value for kind in ApKind]
-WHAT = ("softmax", "layer", "rms")
+WHAT = ("softmax", "ita", "layer", "rms")
+
+
+NAMES = {"softmax": "softmax", "ita": "ITA softmax", "layer": "layer norm", "rms": "RMS norm"}
+ROWS = {"softmax": "softmax", "ita": "ita_softmax", "layer": "layer_norm", "rms": "rms_norm"}
 
 
 def chip(kind: str = "2d", rows: int = 4800, columns: int = 160, **options: Any) -> Chip:
@@ -43,6 +48,9 @@ def network(what: str, shape: tuple[int, ...] = (3, 8), bits: int = 8) -> Model:
     named: Any = {"name": what, "inputs": ("x",), "output": "y"}
     scale = 2.0 ** (4 - bits)
     x = Tensor(shape, bits, True, scale)
+    if what == "ita":
+        layer = Softmax(**named, factor=math.log(2) / (1 << bits // 2), rule="ita")
+        return of_one(layer, x=x, y=Tensor(shape, 8, False, 1 / 256))
     if what == "softmax":
         table = exponential(scale, bits)
         layer = Softmax(**named, factor=scale, rule="ap", table=table)
@@ -126,7 +134,7 @@ def test_a_step_that_is_left_out_shows_in_the_value_or_the_count(
     what: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     model = network(what)
-    name = what if what == "softmax" else f"{what}_norm"
+    name = ROWS[what]
 
     def without_a_pass(function: Any) -> Any:
         def build(layout: Any) -> list[Any]:
@@ -197,7 +205,7 @@ def test_a_run_is_gone_on_with_after_a_softmax_or_norm(what: str, tmp_path: Path
     layer = model.layers[0]
     changes: Any = {"kind": "rms" if what == "layer" else "layer"}
     if isinstance(layer, Softmax):
-        changes = {"table": exponential(0.3, 8)}
+        changes = {"table": exponential(0.3, 8), "rule": "ap"}
     other = replace(model, layers=(replace(layer, **changes),))
     with pytest.raises(InputError, match="belongs to a run of another"):
         runtime.run(other, x, chip(), resume=path)
@@ -211,12 +219,12 @@ def test_a_load_of_a_softmax_or_norm_can_be_debugged(what: str, tmp_path: Path) 
     store.save(model, path)
     load = find_load(str(path), what, "2d")
     x = image_of(model)
-    assert load.function.name == {"layer": "layer norm", "rms": "RMS norm"}.get(what, what)
+    assert load.function.name == NAMES[what]
     session = on_function(load.function, load.data)
     session.go_to(session.end)
     assert session.counts == load.function.program.counts()
     wanted = exact.run(model, x)["y"].ravel()
-    field = load.function.layout["P" if what == "softmax" else "Y"]
+    field = load.function.layout["P" if what in ("softmax", "ita") else "Y"]
     np.testing.assert_array_equal(session.values(field)[: wanted.size], np.abs(wanted))
 
 

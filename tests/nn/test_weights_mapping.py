@@ -414,11 +414,11 @@ def test_the_kernel_takes_the_passes_that_it_is_given() -> None:
 
 
 def test_the_kernel_is_the_python_that_it_is_written_in() -> None:
-    """Under NUMBA_DISABLE_JIT=1: a layer in chunks, on a load that is not full"""
+    """Under NUMBA_DISABLE_JIT=1: layers in chunks, of signs, and in parts, on loads not full"""
     code = (
         "from tests.nn.test_weights_mapping import Layer, assert_right\n"
-        "layer = Layer.random(3, 60)\n"
-        "assert_right(layer, *layer.run())\n"
+        "for layer in Layer.random(3, 60), Layer.of_signs(0, 60), Layer.apart(1, 60):\n"
+        "    assert_right(layer, *layer.run())\n"
     )
     done = subprocess.run(
         [sys.executable, "-c", code], cwd=ROOT, env=os.environ | {"NUMBA_DISABLE_JIT": "1"},
@@ -442,6 +442,8 @@ def test_the_debugger_opens_one_group_of_outputs() -> None:
         assert np.array_equal(session.machine.peek(f"P{k}"), sums[o])
     assert not session.machine.peek("C").any()
     assert session.counts.read == len(outputs) * found.width
+    session = open_target(Wanted("run", model="digits", layer="conv1", mapping="auto"))
+    assert session.machine.layout["P0"].width == found.width
 
 
 def test_a_run_says_how_each_layer_is_laid_out() -> None:

@@ -195,9 +195,35 @@ def test_words_are_kept_within_their_low_bits_and_above_zero() -> None:
     assert on.others_kept("A", "B")
 
 
+@pytest.mark.parametrize("bits", [1, 2, 4])
+def test_a_word_is_shifted_by_the_flag_that_stands(bits: int) -> None:
+    """B <- A >> s in n (n + 1) / 2 passes, s counted from the top flag; 0 without a flag"""
+    words, shift = (a.ravel() for a in np.meshgrid(np.arange(1 << bits), np.arange(bits + 2)))
+    flags = (1 << bits) >> shift
+    on = bench(bits, {"F": (f"u{bits + 1}", flags), "A": (f"u{bits}", words),
+                      "B": (f"u{bits}", 0)})  # fmt: skip
+    on.machine.run(ops.shift_by_flags("F", "A", "B"))
+    wanted = np.where(shift < bits, words >> np.minimum(shift, bits), 0)
+    np.testing.assert_array_equal(on.machine.peek("B"), wanted)
+    assert on.machine.counts == PASS * (bits * (bits + 1) // 2)
+    assert on.others_kept("B")
+
+
+def test_a_square_or_a_shift_into_dirty_columns_is_wrong() -> None:
+    words = np.arange(16)
+    for operation, wanted in (
+        (ops.square("A", "P"), words**2), (ops.shift_by_flags("F", "A", "B"), words >> 1)
+    ):  # fmt: skip
+        on = bench(3, {"A": ("u4", words), "P": ("u8", 1), "B": ("u4", 8), "F": ("u5", 8)})
+        on.machine.run(operation)
+        found = on.machine.peek("P" if operation.name.startswith("square") else "B")
+        assert (found != wanted).any()
+
+
 @pytest.mark.parametrize(
     ("operation", "wanted"),
     [
+        (ops.shift_by_flags("Z", "A", "B"), "wanted B as wide as A and as many flags"),
         (ops.divide("A", "Z", "B", carry="C"), "want 10 columns for A, got 8"),
         (ops.square_root("A", "Z", carry="C"), "wanted 4 columns for A, twice those of Z, got 8"),
         (ops.square("A", "B"), "wanted 16 columns for B, got 8"),

@@ -19,7 +19,8 @@ from apsim.nn.importers.ops_elementwise import plus_constant
 from apsim.nn.importers.ops_quant import quantized, require_finite
 from apsim.nn.importers.pending import Pending, Source, Target, Value
 from apsim.nn.importers.walk import Handler, Walk, handles
-from apsim.nn.model import AvgPool, Floats, Tensor
+from apsim.nn.model import AvgPool, Entry, Floats, Tensor
+from apsim.nn.model.words import holding
 from apsim.nn.rules.rounding import round_real
 
 __all__ = ["HANDLERS"]
@@ -233,19 +234,42 @@ def _counted(walk: Walk, node: Node, thresholds: Array, scale: float, zero: floa
 def _entered(
     walk: Walk, node: Node, thresholds: Array, step: float, scale: float, zero: float
 ) -> Value:
-    """Thresholds of a real input: a rounding down or to the nearest, exact in float32."""
+    """Thresholds of a real input: a rounding, where float32 has it exactly, or a comparison."""
     first, count = float(thresholds[0, 0]), thresholds.shape[1]
     start = 2 * first / step if step > 0 else math.nan
     exact = math.frexp(step)[0] == 0.5 and start % 1 == 0 and abs(start) < 1 << 20
-    if len(thresholds) > 1 or not exact or zero % 1:
-        raise node.refuse("these thresholds of a real input",
-                          "one line, a power of two apart, at steps or half-way")  # fmt: skip
+    if zero % 1:
+        raise node.refuse(f"an out_bias {-zero * scale:g} beside an out_scale {scale:g}",
+                          "a multiple of it")  # fmt: skip
+    if len(thresholds) > 1 or not exact:
+        return _reached(walk, node, thresholds, scale, int(zero))
     rounding = "floor" if start % 2 == 0 else "half-up"
     least = math.ceil(start / 2) - 1  # the word below the first threshold
     target = walk.target(np.array(step), np.zeros(1), least, least + count, node)
     made = quantized(walk, node, walk.value(node, 0), replace(target, rounding=rounding))
     source = walk.interpret(made.source, float(np.float32(scale)), int(zero) + least)
     return replace(made, integer=False, source=source)
+
+
+def _reached(walk: Walk, node: Node, thresholds: Array, scale: float, zero: int) -> Value:
+    """Any thresholds of a real input: they are compared where it enters."""
+    value = walk.value(node, 0)
+    assert isinstance(value, Source)
+    axis = _channels(node, thresholds, 1 + len(value.shape)) - 1
+    lines = np.asarray(thresholds, np.float32)
+    rising = bool((np.diff(lines, axis=1) >= 0).all())
+    if value.steps or value.bounds.any or not rising or (len(lines) > 1 and value.chain):
+        raise node.refuse("thresholds of a real input after arithmetic, clips or moves, or falling",
+                          "rising thresholds of the input itself")  # fmt: skip
+    words = holding(0, thresholds.shape[1])
+    shape = value.chain[0].before if value.chain else value.shape
+    tensor = Tensor(shape, words.bits, False, float(np.float32(scale)), zero)
+    listed = tuple(tuple(line) for line in lines.astype(float).tolist())
+    entry = Entry(value.name, lo=0, along=max(axis, 0), thresholds=listed)
+    name = walk.build.new_name(f"{value.name} (thresholds)")
+    walk.build.add_input(name, tensor, entry)
+    walk.build.fate(node, f"input {name!r} is compared on entry")
+    return Pending(value.shape, source=name, chain=value.chain, nodes=(node.index,))
 
 
 def _channels(node: Node, thresholds: Array, rank: int) -> int:

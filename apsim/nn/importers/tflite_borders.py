@@ -10,7 +10,7 @@ from __future__ import annotations
 from collections.abc import Callable
 
 from apsim.errors import ModelError
-from apsim.nn.importers import tflite_folding
+from apsim.nn.importers import tflite_folding, tflite_reals
 from apsim.nn.importers.tflite_file import Operator, TfliteTensor
 from apsim.nn.importers.tflite_layouts import IN_REALS
 from apsim.nn.importers.tflite_lowering import Lowering
@@ -23,7 +23,7 @@ __all__ = ["HANDLERS", "left", "prepare"]
 # what a file may end with, and the host then does: choices among results, and real functions
 AT_THE_END = (
     "CUSTOM TFLite_Detection_PostProcess", "NON_MAX_SUPPRESSION_V4", "NON_MAX_SUPPRESSION_V5",
-    "TOPK_V2", "L2_NORMALIZATION", "LOG_SOFTMAX",
+    "TOPK_V2", "L2_NORMALIZATION", "LOG_SOFTMAX", "CUSTOM PosenetDecoderOp",
 )  # fmt: skip
 MOVING = (*MOVES, "PAD")
 HEAVY = (
@@ -55,7 +55,11 @@ def left(low: Lowering, operator: Operator) -> bool:
     """Whether the operator is one of those that the host does at the end, or moves reals."""
     if tflite_folding.folded(low, operator):
         return True
-    behind = any(i in low.left for i in operator.inputs)
+    if operator.op == "CAST" and low.file.tensors[operator.outputs[0]].real:
+        _note_curve(low, operator)
+        _leave(low, operator, "its integers stand for its real numbers")
+        return True
+    behind = any(i in low.left and i not in low.curves for i in operator.inputs)
     if (operator.op in AT_THE_END or (behind and operator.op == "QUANTIZE")) and (
         _ends(low, operator)
     ):  # fmt: skip
@@ -79,8 +83,16 @@ def left(low: Lowering, operator: Operator) -> bool:
         return False
     if operator.op in HEAVY:
         raise ModelError(IN_REALS)
+    _note_curve(low, operator)
     _leave(low, operator, "real numbers after the last integers")
     return True
+
+
+def _note_curve(low: Lowering, operator: Operator) -> None:
+    """Keep what a real function makes of every word, for a QUANTIZE behind it."""
+    curve = tflite_reals.curve_of(low, operator)
+    if curve is not None:
+        low.curves[operator.outputs[0]] = curve
 
 
 def _leave(low: Lowering, operator: Operator, why: str) -> None:
@@ -113,8 +125,11 @@ def _same(one: TfliteTensor, other: TfliteTensor) -> bool:
 def _quantize(low: Lowering, operator: Operator) -> None:
     """The entry of a real input; what DEQUANTIZE gave, again; or integers at another scale."""
     index, output = operator.inputs[0], operator.outputs[0]
+    if index in low.curves:
+        tflite_reals.quantized(low, operator, low.curves[index])
+        return
     if index in low.left:
-        raise ModelError("a real function inside the network, before this QUANTIZE")
+        raise ModelError("real functions before this QUANTIZE that are none of single words")
     if index not in low.entering:
         WORDS["QUANTIZE"](low, operator)
         return

@@ -54,6 +54,7 @@ OPTIONS: Mapping[str, tuple[str, tuple[str, ...]]] = {
     "ADD": ("AddOptions", (*_FUSED, "PotScaleInt16")),
     "SUB": ("SubOptions", (*_FUSED, "PotScaleInt16")),
     "MUL": ("MulOptions", _FUSED),
+    "DIV": ("DivOptions", _FUSED),
     "CONCATENATION": ("ConcatenationOptions", ("Axis", *_FUSED)),
     "STRIDED_SLICE": ("StridedSliceOptions", ("BeginMask", "EndMask", "EllipsisMask",
                                               "NewAxisMask", "ShrinkAxisMask", "Offset")),

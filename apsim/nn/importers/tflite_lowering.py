@@ -13,6 +13,7 @@ from __future__ import annotations
 from collections import Counter
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
+from typing import Any
 
 import numpy as np
 
@@ -53,7 +54,7 @@ NEAREST = {  # of operators that have no form here
     "BIDIRECTIONAL_SEQUENCE_LSTM": "UNIDIRECTIONAL_SEQUENCE_LSTM", "WHILE": "a network unrolled",
     "IF": "one branch", "DIV": "MUL by the inverse", "CONV_3D": "CONV_2D",
     "L2_POOL_2D": "AVERAGE_POOL_2D",
-    "CUSTOM": "built-in operators, or --until a tensor before it",
+    "CUSTOM": "built-in operators",
 }  # fmt: skip
 WORDS = ("int8", "uint8", "int16")
 SAME_SCALE = 1e-6  # of a scale, which is nothing but how float32 was printed
@@ -95,6 +96,7 @@ class Lowering(Layouts):
         self.entries: dict[str, Entry] = {}
         self.spaced: dict[int, Spaced] = {}  # planes cut into a batch, and what came of them
         self.left: dict[int, tuple[int, ...]] = {}  # reals the host computes of these, at the end
+        self.curves: dict[int, Any] = {}  # reals that are functions of single words
         self.stood: dict[int, int] = {}  # reals, and the integers that DEQUANTIZE took
         self.entering: set[int] = set()  # reals that are not yet quantized
         self.variables: dict[int, tuple[str, str]] = {}  # handles
@@ -175,6 +177,7 @@ class Lowering(Layouts):
             if handler is None:
                 near = NEAREST.get(operator.op.split()[0])
                 hint = f"; nearest supported form: {near}" if near else ""
+                hint += self._cut_before(operator) if operator.op.startswith("CUSTOM") else ""
                 raise ModelError(self._in_reals(operator) or NO_FORM + hint)
             self._require_sound(operator)
             if not self.lost.intersection(operator.inputs):
@@ -184,6 +187,12 @@ class Lowering(Layouts):
         except (ArithmeticError, AttributeError, LookupError, TypeError, ValueError) as error:
             reason = " ".join(str(error).split())[:200] or type(error).__name__
             self._blocked(operator, f"its inputs and options do not go together ({reason})")
+
+    def _cut_before(self, operator: Operator) -> str:
+        """How the network ends before an operator, in the command line's words."""
+        made = {i for one in self.file.operators for i in one.outputs}
+        ends = " ".join(f"--until {self.name(i)!r}" for i in operator.inputs if i in made)
+        return f", or {ends}" if ends else ""
 
     def _in_reals(self, operator: Operator) -> str:
         reals = any(

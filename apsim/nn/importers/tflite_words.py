@@ -45,11 +45,14 @@ UNARY: dict[str, tuple[str, ...]] = {
 
 def table(
     low: Lowering, operator: Operator, values: Integers, which: Array | None = None,
-    *, planes: bool | None = None, function: str = "",
+    *, source: int | None = None, function: str = "",
 ) -> None:  # fmt: skip
-    """A layer that looks words up; `which` has the output's shape in the file's layout."""
-    index = operator.inputs[0]
-    planes = low.in_planes(index) if planes is None else planes
+    """A layer that looks words up; `which` has the output's shape in the file's layout.
+
+    `source` is the tensor of the words, the operator's first input where it is not given.
+    """
+    index = operator.inputs[0] if source is None else source
+    planes = low.in_planes(index)
     layer = Table(
         name="", inputs=(low.stand(index, planes),), output="",
         values=np.atleast_2d(values).astype(np.int64), function=function or operator.op.lower(),

@@ -72,6 +72,10 @@ def _values(tensor: Tensor, entry: Entry | None, batch: int, draw: Draw) -> Arra
         ends = (tensor.lo, tensor.hi)
         whole = np.rint(draw(*ends, shape))
         return np.asarray(np.clip(whole, *ends), np.int64)
+    if entry.thresholds:
+        lo = min(line[0] for line in entry.thresholds)
+        hi = max(line[-1] for line in entry.thresholds)
+        return np.asarray(draw(lo - 1, hi + 1, shape), np.float32)
     scale = tensor.scale if isinstance(tensor.scale, float) else 1.0
     lo, hi = sorted(
         ((end - tensor.zero_point) * scale - entry.shift) / entry.factor
@@ -113,10 +117,23 @@ def _undone(model: Model, name: str, integers: Integers) -> Array:
     tensor, entry = model.tensors[name], model.entries.get(name)
     if entry is None or entry.rounding == "none":
         return integers
+    if entry.thresholds:
+        return _at_thresholds(tensor, entry, integers)
     values = ((real.dequantize(tensor, integers) - entry.shift) / entry.factor).astype(np.float32)
     if not np.array_equal(real.quantize(model, values, name), integers):
         raise InputError(f"input {entry.name!r}: no real values give these integers, so no judge")
     return values
+
+
+def _at_thresholds(tensor: Tensor, entry: Entry, integers: Integers) -> Array:
+    """Numbers that reach as many thresholds as the words say: the last of them themselves."""
+    lines = np.asarray(entry.thresholds, np.float32)
+    below = np.nextafter(lines[:, :1], np.float32(-np.inf))
+    least = tensor.lo if entry.lo is None else entry.lo
+    reached = np.moveaxis(integers - least, entry.along + 1, -1)
+    which = np.arange(len(lines)) if len(lines) > 1 else np.zeros(reached.shape[-1], int)
+    values = np.concatenate([below, lines], axis=1)[which, reached]
+    return np.moveaxis(values, -1, entry.along + 1)
 
 
 def parts(case: Case, size: int) -> Iterator[Case]:

@@ -15,12 +15,10 @@ from apsim.nn.model.network import (
     MaxPool,
     Model,
     Multiply,
-    Normalize,
     Rearrange,
     Relu,
     Requantize,
     Reshape,
-    Softmax,
     State,
     Steps,
     Sum,
@@ -28,6 +26,7 @@ from apsim.nn.model.network import (
     Transpose,
     Weighted,
 )
+from apsim.nn.model.normalize import Normalize, Softmax
 from apsim.nn.model.origin import Origin
 from apsim.nn.model.tensor import Entry, Floats, Integers, Requant, Tensor
 

@@ -100,6 +100,13 @@ def _entry(model: Model, name: str, entry: Entry) -> None:
     need(entry.rounding in known, place, "a rounding mode", repr(entry.rounding))
     finite = math.isfinite(entry.factor) and entry.factor != 0 and math.isfinite(entry.shift)
     need(finite, place, "a finite factor and shift", (entry.factor, entry.shift))
+    lines = np.array(entry.thresholds, np.float64) if entry.thresholds else np.zeros((1, 1))
+    rising = bool(np.isfinite(lines).all() and (np.diff(lines, axis=1) >= 0).all())
+    need(rising, place, "rising, finite thresholds", "others")
+    shape = model.tensors[name].shape
+    sizes = (1, shape[entry.along]) if entry.along < len(shape) else (1,)
+    need(len(lines) in sizes, place, f"1 line of thresholds, or one for each of {sizes[-1]}",
+         len(lines))  # fmt: skip
     known_steps = all(kind in ("add", "sub", "mul", "div") and math.isfinite(by)
                       for kind, by in entry.steps)  # fmt: skip
     need(known_steps, place, "steps of add, sub, mul and div", entry.steps)

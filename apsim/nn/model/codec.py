@@ -29,6 +29,8 @@ _LATER: Mapping[str, Any] = {
     "sum_bits": 0,
     "batched": True,
     "steps": (),
+    "thresholds": (),
+    "along": 0,
     "rule": "litert",  # of a softmax: no other rule is called so
     "table": None,
     "grid": (1024, 1024),

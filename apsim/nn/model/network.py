@@ -41,6 +41,11 @@ class Layer:
         """What the host does where it runs the layer, in words for a report."""
         return self.host or self.work
 
+    @property
+    def is_fluid(self) -> bool:
+        """Whether it has widths to be chosen (`Model.at`)."""
+        return False
+
 
 @dataclass(frozen=True, eq=False, kw_only=True)
 class Weighted(Layer):
@@ -67,6 +72,11 @@ class Weighted(Layer):
     real_bias: npt.NDArray[np.float32] | None = None
     shift: Floats | None = None
     sum_bits: int = 0
+
+    @property
+    def is_fluid(self) -> bool:
+        """Always."""
+        return True
 
 
 @dataclass(frozen=True, eq=False, kw_only=True)
@@ -306,6 +316,11 @@ class MatMul(Layer):
     relu: bool = False
     requant: Requant | None = None
 
+    @property
+    def is_fluid(self) -> bool:
+        """Always."""
+        return True
+
 
 @dataclass(frozen=True, eq=False, kw_only=True)
 class Interpolate(Layer):
@@ -324,57 +339,6 @@ class Interpolate(Layer):
     fractions: tuple[Floats, ...] = ()
     grid: tuple[int, int] = (1024, 1024)
     requant: Requant | None = None
-
-
-@dataclass(frozen=True, eq=False, kw_only=True)
-class Softmax(Layer):
-    """Probabilities over the last axis, by one of four rules that differ in their integers.
-
-    `factor` is what a step of the input adds to an exponent: its scale, times beta if any.
-
-    "litert": TFLite's integer softmax.  "real": in float64, rounded once to the output (RNE).
-    "ort-fused": the same over floor(1 / output scale), as onnxruntime's QLinearSoftmax.
-    "ap": the AP's own, on integers: `table` holds the exponential of each of the 2**bits
-    differences from the greatest word, which `factor` was taken for; the output is u8, its
-    unit 1/256.  All but "ap" are islands of the host.
-    """
-
-    op: ClassVar[str] = "softmax"
-    factor: float
-    rule: str = "litert"
-    table: Integers | None = None
-
-    @property
-    def on_host(self) -> str:
-        """What the host computes."""
-        return _island("softmax", "integer" if self.rule == "litert" else self.rule)
-
-
-@dataclass(frozen=True, eq=False, kw_only=True)
-class Normalize(Layer):
-    """Words over the last axis, brought to mean 0 and variance 1, or by their mean square alone.
-
-    `kind` is "layer" (less the mean, over the standard deviation) or "rms" (over the root of
-    the mean square).  Rule "ap" is the AP's own, on integers: s8 in units of 1/32, no gamma,
-    beta or epsilon.  Rule "real" is float64 on dequantized words, `* gamma + beta` where they
-    are given (one for each word of the axis), rounded once to the output (RNE): an island.
-    """
-
-    op: ClassVar[str] = "normalize"
-    kind: str = "layer"
-    rule: str = "ap"
-    gamma: Floats | None = None
-    beta: Floats | None = None
-    epsilon: float = 0.0
-
-    @property
-    def on_host(self) -> str:
-        """What the host computes."""
-        return _island("layer norm" if self.kind == "layer" else "RMS norm", self.rule)
-
-
-def _island(what: str, rule: str) -> str:
-    return f"arithmetic ({what})" if rule == "ap" else f"island ({what}, {rule} rule)"
 
 
 @dataclass(frozen=True, eq=False, kw_only=True)
@@ -460,7 +424,7 @@ class Model(Tabular):
 
         They are those with weights, products of two tensors, and the AP's own softmax.
         """
-        return tuple(layer for layer in self.layers if _is_fluid(layer))
+        return tuple(layer for layer in self.layers if layer.is_fluid)
 
     @property
     def bits(self) -> tuple[tuple[int, int], ...]:
@@ -507,11 +471,6 @@ class Model(Tabular):
 
     def __str__(self) -> str:
         return "\n".join([repr(self), *(_line(layer, self.tensors) for layer in self.layers)])
-
-
-def _is_fluid(layer: Layer) -> bool:
-    own_softmax = isinstance(layer, Softmax) and layer.rule == "ap"
-    return own_softmax or isinstance(layer, Weighted | MatMul)
 
 
 def _only(names: Sequence[str], model: str, what: str) -> str:

@@ -52,7 +52,7 @@ LARGEST = 1 << 31  # what strides and the like, and the values of one tensor, st
 FINEST_GRID = 1 << 20  # parts of the way from a neighbour to the next
 WIDEST_FACTOR = 24  # of a product of two words
 WIDEST_SCORE = 12  # of the AP's softmax: its exponential is a table of passes
-SOFTMAX_RULES = ("litert", "real", "ort-fused", "ap")
+SOFTMAX_RULES = ("litert", "real", "ort-fused", "ap", "ita")
 Shape = tuple[int, ...]
 
 
@@ -268,24 +268,32 @@ def _softmax(layer: Softmax, shapes: list[Shape], place: str, model: Model) -> S
     if layer.rule == "litert":
         wide = {8: (8, 16), 16: (16,)}.get(given.bits, ())
         need(output.bits in wide, place, "8 or 16 bits in, and as many out", f"{given} {output}")
+    elif layer.rule == "ita":
+        need(layer.halving is not None, place, "a factor of ln 2 / 2**k (rule ita)", layer.factor)
+        _probabilities(given, output, place)
     elif layer.table is not None:
-        _exponential(layer.table, given, output, place)
+        _exponential(layer.table, given, place)
+        _probabilities(given, output, place)
     else:
         _real_island(given, output, place)
     return shapes[0]
 
 
-def _exponential(table: Integers, given: Tensor, output: Tensor, place: str) -> None:
-    """The table of the AP's softmax: 8 bits, no divisor of 0."""
+def _probabilities(given: Tensor, output: Tensor, place: str) -> None:
+    """Words that the AP's softmax takes and gives."""
     narrow = given.signed and given.bits <= WIDEST_SCORE
     need(narrow, place, f"a signed input of at most {WIDEST_SCORE} bits", given)
+    plain = (output.bits, output.signed, output.zero_point) == (8, False, 0)
+    need(plain, place, "an output u8 with zero point 0", output)
+
+
+def _exponential(table: Integers, given: Tensor, place: str) -> None:
+    """The table of the AP's softmax: 8 bits, no divisor of 0."""
     whole = table.shape == (1 << given.bits,) and table.dtype.kind in "iu"
     need(whole, place, f"a table of {1 << given.bits} integers", f"{table.dtype} {table.shape}")
     came = f"{table[0]} at 0, {table.min()}..{table.max()}"
     sound = table.min() >= 0 and table.max() <= 255 and table[0] >= 1
     need(bool(sound), place, "a table in 0..255, 1 or more at 0", came)
-    plain = (output.bits, output.signed, output.zero_point) == (8, False, 0)
-    need(plain, place, "an output u8 with zero point 0", output)
 
 
 def _real_island(given: Tensor, output: Tensor, place: str) -> None:

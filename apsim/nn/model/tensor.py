@@ -84,6 +84,9 @@ class Entry:
     "mul" or "div", by); empty where it is x * factor, + shift.  `chosen` marks a scale that
     the user gave: the file itself takes the real numbers.
 
+    `thresholds`, one rising line or one for each place `along` an axis (the batch not counted),
+    say instead how many of them a number reaches: `lo` and as many more.
+
     `name` is what the model's own file calls the input.  `rounding` is a mode of `rules.MODES`,
     "sign" (+1 from zero upwards, else -1), or "none" where the file takes integers and gives
     them no real meaning; `zero_first` adds the zero point before rounding, which decides
@@ -99,5 +102,7 @@ class Entry:
     hi: int | None = None
     zero_first: bool = False
     batched: bool = True
+    thresholds: tuple[tuple[float, ...], ...] = ()
+    along: int = 0
     steps: tuple[tuple[str, float], ...] = ()
     chosen: bool = False

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Mapping, Sequence
+from dataclasses import replace
 from typing import TYPE_CHECKING
 
 from apsim import cost
@@ -23,9 +24,16 @@ if TYPE_CHECKING:
 __all__ = ["asked", "cheaper", "cost_of", "facts"]
 
 
-def asked(mapping: str, body: Sequence[Task], on: Setting) -> Choice:
-    """A mapping that was named."""
-    return Choice(mapping, facts=facts(body, on))
+def asked(offers: Mapping[str, Sequence[Task]], on: Setting) -> Choice:
+    """The mapping that was named; another that takes fewer cycles in this batch is a note."""
+    body = offers[on.mapping]
+    cycles = {name: cost_of(some, replace(on, cost="cycles")) for name, some in offers.items()}
+    best = min(cycles, key=lambda name: cycles[name])
+    why = "asked for"
+    if cycles[best] < cycles[on.mapping]:
+        times = cycles[on.mapping] / cycles[best]
+        why += f"; with so few pixels {best} takes {times:.3g} times fewer cycles by forecast"
+    return Choice(on.mapping, why, facts=facts(body, on))
 
 
 def cheaper(

@@ -11,6 +11,7 @@ CAPs is a row of `MAPPINGS` here and a row of `work.MAPPINGS`.
 from __future__ import annotations
 
 from collections.abc import Callable
+from contextlib import suppress
 from dataclasses import dataclass, replace
 from itertools import repeat
 from typing import Any
@@ -180,8 +181,11 @@ def body_of(model: Model, layer: Weighted, on: Setting) -> tuple[Task, ...]:
 def chosen(model: Model, layer: Weighted, on: Setting) -> tuple[Choice, tuple[Task, ...]]:
     """A layer's products by the mapping that is asked for, or by the one that costs less."""
     if on.mapping != "auto":
-        body = body_of(model, layer, on)
-        return choices.asked(on.mapping, body, on), body
+        body = {on.mapping: body_of(model, layer, on)}
+        if on.mapping == "weights":
+            with suppress(ProgramError):
+                body["im2col"] = body_of(model, layer, replace(on, mapping="im2col"))
+        return choices.asked(body, on), body[on.mapping]
     offers: dict[str, tuple[Task, ...]] = {}
     refused: dict[str, str] = {}
     for name in MAPPINGS:
@@ -349,7 +353,9 @@ def _table(model: Model, layer: Table, on: Setting) -> Plan | None:
 
 
 def _softmax(model: Model, layer: Softmax, on: Setting) -> Plan | None:
-    """The AP's own rule; real numbers, and TFLite's fixed point, are islands of the host."""
+    """The AP's own rules; real numbers, and TFLite's fixed point, are islands of the host."""
+    if layer.rule == "ita":
+        return _by_groups(model, layer, "ita_softmax", on, shift=layer.halving)
     if layer.table is None:
         return None
     return _by_groups(model, layer, "softmax", on, values=tuple(layer.table.tolist()))

@@ -27,7 +27,7 @@ from apsim.nn.rules.litert import (
 )
 from apsim.nn.rules.requantize import one_scale
 
-__all__ = ["FUNCTIONS", "SIGMOID", "sums_of", "table_of"]
+__all__ = ["FUNCTIONS", "REAL", "SIGMOID", "sums_of", "table_of"]
 
 Reals = npt.NDArray[np.float32]
 ONE, HALF = np.float32(1), np.float32(0.5)

@@ -14,7 +14,7 @@ import numpy.typing as npt
 from apsim.nn.model import Integers, Normalize, Tensor
 from apsim.nn.rules.requantize import one_scale
 
-__all__ = ["exponential", "norm", "norm_real", "softmax", "softmax_real"]
+__all__ = ["exponential", "ita_softmax", "norm", "norm_real", "softmax", "softmax_real"]
 
 Reals = npt.NDArray[np.float64]
 
@@ -37,6 +37,20 @@ def softmax(scores: Integers, table: Integers) -> Integers:
     e = table.astype(np.int64)[s.max(axis=-1, keepdims=True) - s]
     z = e.sum(axis=-1, keepdims=True)
     return np.asarray(np.minimum((512 * e + z) // (2 * z), 255))
+
+
+def ita_softmax(scores: Integers, shift: int) -> Integers:
+    """Probabilities in units of 1/256 of integers [..., T] whose unit is ln 2 / 2**shift.
+
+    k = (max - s) / 2**shift, rounded half up, e = 256 >> k, p = (65280 div sum e) >> k.
+
+    >>> ita_softmax(np.array([[0, 0, 0, -1], [9, 0, 0, 0]]), 0).tolist()
+    [[72, 72, 72, 36], [255, 0, 0, 0]]
+    """
+    s = np.asarray(scores, np.int64)
+    k = (s.max(axis=-1, keepdims=True) - s + (1 << shift) // 2) >> shift
+    total = (256 >> np.minimum(k, 9)).sum(axis=-1, keepdims=True)
+    return np.asarray((65280 // total) >> np.minimum(k, 9))
 
 
 def norm(words: Integers, centred: bool) -> Integers:

@@ -127,6 +127,8 @@ def _entry(entry: Entry, old: Tensor, new: Tensor) -> Entry:
     """How numbers enter the same input at another width: real bounds stay where they are."""
     if old == new:
         return entry
+    if entry.thresholds:
+        raise ModelError(f"input {entry.name!r} enters by thresholds, so it keeps its width")
     step = one_scale(old) / one_scale(new)
 
     def moved(end: int | None, whole: int) -> int | None:

@@ -38,12 +38,23 @@ def quantize(model: Model, x: npt.ArrayLike, name: str | None = None) -> Integer
     entry = model.entries.get(name, Entry())
     if entry.rounding == "none":
         raise InputError(f"input {called!r} takes integers as they are, got {np.asarray(x).dtype}")
+    if entry.thresholds:
+        return reached(tensor, entry, values)
     steps = _entered(values, entry) / np.float32(one_scale(tensor, f"input {called!r}"))
     early, late = (tensor.zero_point, 0) if entry.zero_first else (0, tensor.zero_point)
     rounded = _rounded(steps + np.float32(early), entry.rounding) + late
     lo = tensor.lo if entry.lo is None else entry.lo
     hi = tensor.hi if entry.hi is None else entry.hi
     return np.asarray(np.clip(rounded, lo, hi), np.int64)
+
+
+def reached(tensor: Tensor, entry: Entry, values: npt.NDArray[np.float32]) -> Integers:
+    """How many thresholds of its line each number [N, ...] reaches, from the least word on."""
+    lines = np.asarray(entry.thresholds, np.float32)
+    shape = [1] * values.ndim
+    shape[entry.along + 1] = -1
+    counts = sum((values >= line.reshape(shape)).astype(np.int64) for line in lines.T)
+    return np.asarray((tensor.lo if entry.lo is None else entry.lo) + counts, np.int64)
 
 
 def _entered(values: npt.NDArray[np.float32], entry: Entry) -> npt.NDArray[np.float32]:

@@ -138,7 +138,8 @@ def mappings_lines(layers: Sequence[LayerMappings], on: Setting) -> list[str]:
     """What the columns mean, and which layers have fewer rows than pay."""
     lines = [
         f"cycles: one CAP, {on.images} image{'s' * (on.images != 1)}; energy: averages over random "
-        f"bits, mesh left out; latency: cycles with loads spread over {on.caps:,} CAPs",
+        "bits, mesh left out; latency: cycles with loads, outputs and parts of sums spread over "
+        f"{on.caps:,} CAPs",
         "rows: share of the rows of a load that hold a pixel, with weights in the program; "
         "program: bytes of its instruction stream, a load: " + NOT_MODELLED,
         "break-even: pixels of a load from which on weights in the program take fewer cycles",

@@ -18,10 +18,11 @@ from apsim.nn.search.outcome import Outcome
 from apsim.nn.search.settings import Candidate, Setting, pareto
 from apsim.report.cost.assumed import ONE_CAP
 
-__all__ = ["fluid_csv", "fluid_json", "fluid_lines", "fluid_plot", "fluid_table"]
+__all__ = ["fluid_csv", "fluid_json", "fluid_lines", "fluid_plot", "fluid_table", "widths_text"]
 
 SCHEMA = "apsim.fluid/2"
 FEW = 8  # layers that are listed by name
+MANY = 24  # layers whose widths are no longer listed in a table
 
 
 def fluid_table(found: Outcome) -> Table:
@@ -47,14 +48,18 @@ def _cells(found: Outcome, one: Setting) -> tuple[str, ...]:
     done, candidate = one.executed, one.candidate
     measured = [] if candidate.measured is None else [f"{candidate.measured.loss:.5f}"]
     return (
-        _kind(found, one), _digits(candidate.widths), f"{candidate.predicted:.5f}", *measured,
+        _kind(found, one), widths_text(candidate.widths), f"{candidate.predicted:.5f}", *measured,
         *([_accuracy(one.test)] if _labels(found) else []), f"{done.cycles:,.0f}",
         f"{done.seconds:.3g}", f"{done.joules:.3g}", f"{done.edp:.3g}",
     )  # fmt: skip
 
 
-def _digits(widths: Sequence[int]) -> str:
-    """Widths of a few layers with commas, of many as HAWQ prints them: a digit each."""
+def widths_text(widths: Sequence[int]) -> str:
+    """Widths of a few layers with commas, of many as HAWQ prints them (a digit each), or their
+    mean where those would fill the screen."""
+    if len(widths) > MANY:
+        one = len(set(widths)) == 1
+        return f"{widths[0]} bits" if one else f"{sum(widths) / len(widths):.2f} bits, mean"
     return (",", "")[len(widths) > FEW].join(map(str, widths))
 
 

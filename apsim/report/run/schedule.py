@@ -12,6 +12,7 @@ from rich.table import Table
 
 from apsim.nn.model import Model
 from apsim.nn.schedule import Batch, Took
+from apsim.report.run.fluid import widths_text
 
 __all__ = ["DROPPED", "schedule_json", "schedule_lines", "schedule_table"]
 
@@ -29,7 +30,7 @@ def schedule_table(model: Model, took: Sequence[Took]) -> Table:
     for k, one in enumerate(took, 1):
         correct = "-" if one.correct is None else f"{one.correct} of {one.batch.images}"
         table.add_row(
-            str(k), str(one.batch.images), _budget(one.batch), ",".join(map(str, one.chosen.bits)),
+            str(k), str(one.batch.images), _budget(one.batch), widths_text(one.chosen.bits),
             f"{one.latency:.3g}", f"{one.energy:.3g}", "yes" if one.kept else "NO", correct,
             f"{1e3 * one.switch_seconds:.1f}",
         )  # fmt: skip

@@ -1,0 +1,101 @@
+"""A small vision transformer, quantized by onnxruntime's own tool, from file to passes."""
+
+from __future__ import annotations
+
+import importlib.util
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+
+pytest.importorskip("onnx")
+pytest.importorskip("onnxruntime")
+
+from apsim import cli
+from apsim.nn import importers, runtime
+from apsim.nn.importers import Imported, Options
+from apsim.nn.on_ap.chip import Chip
+from apsim.nn.rules import real
+from tests.conftest import ROOT
+from tests.helpers.judged import judged
+
+IMAGE, DIM = 8, 16
+
+
+@pytest.fixture(scope="module")
+def script() -> Any:
+    """The module `scripts/make_vit.py`."""
+    spec = importlib.util.spec_from_file_location("make_vit", ROOT / "scripts" / "make_vit.py")
+    assert spec is not None and spec.loader is not None
+    module = importlib.util.module_from_spec(spec)
+    spec.loader.exec_module(module)
+    return module
+
+
+def made(script: Any, folder: Path, per_channel: bool) -> Path:
+    """One block of two heads over five tokens."""
+    script.quantized(script.vit(IMAGE, 4, DIM, 1, 2, 0), folder / "vit.onnx", IMAGE,
+                     per_channel=per_channel)  # fmt: skip
+    return folder / "vit.onnx"
+
+
+@pytest.fixture(scope="module", params=[True, False], ids=["channels", "tensors"])
+def file(script: Any, tmp_path_factory: Any, request: pytest.FixtureRequest) -> Path:
+    """A file whose weights have a scale for each output, or one."""
+    return made(script, Path(tmp_path_factory.mktemp("vit")), request.param)
+
+
+def pictures(script: Any, imported: Imported, count: int) -> Any:
+    return real.quantize(imported.model, script.pictures(IMAGE, count, 3))
+
+
+def test_every_integer_is_the_reference_s(script: Any, file: Path) -> None:
+    imported = importers.read(file)
+    kinds = {layer.op for layer in imported.model.layers}
+    assert {"normalize", "softmax", "matmul", "table", "multiply", "rearrange"} <= kinds
+    for x in pictures(script, imported, 2):
+        found = judged(file, imported, x[None], "reference")
+        assert found.agreed and found.sum("forced") == found.sum("ties") + found.sum("float32")
+        assert found.compared[0] >= 40
+
+
+@pytest.mark.parametrize("judge", ["onnxruntime", "onnxruntime-plain"])
+def test_every_integer_is_onnxruntime_s_by_the_rule_of_its_softmax(
+    script: Any, file: Path, judge: str
+) -> None:
+    """Fused as its QLinearSoftmax; by itself one rounding of the real one"""
+    rule = "ort-fused" if judge == "onnxruntime" else "real"
+    imported = importers.read(file, options=Options(softmax=rule))
+    x = pictures(script, imported, 1)
+    found = judged(file, imported, x, judge)
+    assert found.sum("forced") == found.sum("ties") + found.sum("float32")
+    assert found.compared[0] >= 30
+
+
+@pytest.mark.parametrize("kind", ["1d", "2d", "2d-seg"])
+def test_it_runs_as_passes_that_are_predicted(script: Any, file: Path, kind: str) -> None:
+    imported = importers.read(file)
+    x = pictures(script, imported, 1)
+    done = runtime.run(imported.model, x, Chip.preset("bf-imna-lr", ap=kind))
+    assert done.bit_exact and done.counts_match
+
+
+def test_the_command_takes_the_ap_s_own_rules_by_name_and_says_so(
+    script: Any, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    file = made(script, tmp_path, False)
+    np.save(tmp_path / "x.npy", script.pictures(IMAGE, 1, 3))
+    given = ["run", str(file), "--input", str(tmp_path / "x.npy"), "--threads", "1"]
+    assert cli.main([*given, "--rule-softmax", "ap", "--rule-norm", "ap"]) == 0
+    out = capsys.readouterr().out
+    assert "import: held against onnx's reference evaluator" in out
+    assert "the run itself is under --rule-softmax ap and --rule-norm ap, not under" in out
+    assert cli.main(given) == 0
+    assert "the run itself" not in (out := capsys.readouterr().out)
+    assert "host island (softmax, real rule)" in out
+
+
+def test_rules_of_softmax_are_onnx_files_alone(capsys: pytest.CaptureFixture[str]) -> None:
+    assert cli.main(["run", "digits", "--rule-softmax", "ap"]) == 2
+    assert "--rule-softmax and --rule-norm: only ONNX files have them" in capsys.readouterr().err
