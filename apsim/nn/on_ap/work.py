@@ -23,7 +23,6 @@ __all__ = ["MAPPINGS", "grouped", "looked_up", "products", "requantize", "rowwis
 
 Progress = Callable[[int], None]
 TALL = 32  # loads that stand on one array
-MANY = 1  # loads that are worth a program on lanes
 
 
 def products(
@@ -87,10 +86,11 @@ def grouped(chip: Chip, task: Task, *groups: Integers) -> tuple[Integers, Part]:
 
 
 def _each_load(chip: Chip, loads: Loads, *groups: Integers) -> Integers:
-    """Many loads run side by side where their groups are independent, and the chip not literal."""
+    """Loads run side by side where their groups are independent, and the chip is not literal."""
     _require(loads, len(groups[0]))
-    if loads.fold.loads >= MANY and not chip.literal and len(groups) == 1:
-        chip.require(load := loads.program(loads.fold.size))
+    if not chip.literal and len(groups) == 1:
+        count = loads.fold.size if loads.fold.full else len(groups[0])
+        chip.require(load := loads.program(count))
         if matrix.is_independent(load, matrix.rows_of_a_group(loads.program)):
             batch = matrix.grouped(
                 groups[0], loads.fold, loads.program, engine=chip.engine, threads=chip.threads,
