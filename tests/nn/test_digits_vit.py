@@ -149,12 +149,10 @@ def test_the_table_of_a_softmax_is_made_anew_for_narrower_scores(model: Model) -
 
 
 def test_probabilities_and_norms_are_requantized_before_a_narrower_layer(model: Model) -> None:
-    """Softmax and norms give 8 bits; a layer that wants 4 has a requantization of its own."""
-    narrow = fluid(model, block1_head2_context=(4, 8), block1_up=4)
+    """Softmax and norms give 8 bits; layers that want 4 of the same words share what makes them."""
+    narrow = fluid(model, block1_head2_context=(4, 8), block2_head1_q=4, block2_head2_v=4)
     added = [layer.name for layer in narrow.layers if layer.op == "requantize"]
-    assert added == [
-        "block1.head2.softmax@4 for block1.head2.context", "block1.norm2@4 for block1.up",
-    ]  # fmt: skip
+    assert added == ["block1.head2.softmax@4", "block2.norm1@4"]
     x = real.quantize(narrow, datasets.test("digits-vit").images[:1])
     assert runtime.run(narrow, x, Chip.preset("bf-imna-lr", ap="2d-seg", requant="ap")).passed
 
