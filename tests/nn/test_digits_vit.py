@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import replace
+from typing import Any
 
 import numpy as np
 import pytest
@@ -205,3 +206,13 @@ def test_a_random_transformer_has_the_tokens_and_words_of_its_name() -> None:
     assert model.tensors["block1.head1.q"].shape == (5, 6)
     x = synthetic.inputs(model, 1)
     assert runtime.run(model, x, Chip.preset("bf-imna-lr")).passed
+
+
+@pytest.mark.parametrize("options", [
+    {"requant": "ap"}, {"mapping": "weights"}, {"mapping": "auto", "requant": "ap"},
+    {"broadcast": "rows"}, {"array": "cap"}, {"literal": True, "ap": "2d-seg"},
+])  # fmt: skip
+def test_it_is_exact_however_it_is_run(model: Model, options: dict[str, Any]) -> None:
+    """Two images, so that loads hold tokens of both"""
+    x = real.quantize(model, datasets.test("digits-vit").images[:2])
+    assert runtime.run(model, x, Chip.preset("bf-imna-lr", **options)).passed
