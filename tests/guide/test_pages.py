@@ -21,7 +21,6 @@ from apsim import errors, guide
 from apsim.cli import main
 from apsim.closed_form import realisable
 from apsim.nn.importers.options import NORM_RULES, SOFTMAX_RULES
-from apsim.nn.importers.options import NORM_RULES, SOFTMAX_RULES
 from apsim.nn.rules import FAMILIES
 
 FLAGS = doctest.ELLIPSIS | doctest.NORMALIZE_WHITESPACE
