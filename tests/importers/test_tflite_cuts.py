@@ -17,6 +17,7 @@ from apsim.nn import exact, importers
 from apsim.nn.importers import Imported, Options
 from apsim.nn.importers.tflite import HANDLERS
 from apsim.nn.importers.tflite_versions import NEWEST
+from apsim.nn.model import store
 from tests.helpers.tflite_models import NONE, OperatorSpec, TensorSpec, network
 from tests.helpers.tflite_operators import ints
 
@@ -239,3 +240,23 @@ def test_a_version_that_nobody_knows_yet_is_refused_by_name(tmp_path: Path) -> N
 
 def test_every_operator_that_is_imported_has_a_newest_version() -> None:
     assert set(HANDLERS) <= set(NEWEST)
+
+
+def test_an_output_without_a_batch_axis_has_its_own_shape(tmp_path: Path) -> None:
+    """TRANSPOSE and PAD of the first axis, as LiteRT gives them"""
+    specs = [words("x", 1, 4, 3), ints("axes", [1, 0, 2]), words("y", 4, 1, 3),
+             ints("ends", [[1, 0], [0, 0], [0, 0]]), words("z", 2, 4, 3)]  # fmt: skip
+    operators = [OperatorSpec("TRANSPOSE", [0, 1], 2, "TransposeOptions", {}, 2),
+                 OperatorSpec("PAD", [0, 3], 4, "PadOptions", {}, 2)]  # fmt: skip
+    path = saved(tmp_path, specs, operators, outputs=[2, 4])
+    x = np.arange(12, dtype=np.int8).reshape(1, 4, 3)
+    np.save(tmp_path / "x.npy", x)
+    out = tmp_path / "out.npz"
+    command = ["run", str(path), "--input", str(tmp_path / "x.npy"), "-o", str(out)]
+    assert main([*command, "--no-import-check"]) == 0
+    with np.load(out) as file:
+        assert np.array_equal(file["y"], x.transpose(1, 0, 2))
+        assert np.array_equal(file["z"], np.pad(x, ((1, 0), (0, 0), (0, 0))))
+    model = importers.read(path).model
+    store.save(model, tmp_path / "net.npz")
+    assert store.load(tmp_path / "net.npz").unbatched == ("y", "z")
