@@ -139,6 +139,19 @@ def test_a_real_constant_that_the_file_quantizes_is_one_of_integers(tmp_path: Pa
     assert exact.run(model, np.full((1, 4), -9))["y"].tolist() == [[4] * 4]
 
 
+def test_words_that_the_file_fills_in_are_constants(tmp_path: Path) -> None:
+    """FILL of a quantized zero, as a streaming network begins with"""
+    zero = words("zero", scale=0.1, zero=3, data=np.array(3, np.int8))
+    fill = OperatorSpec("FILL", [2, 3], 4, "FillOptions", {}, 3)
+    most = OperatorSpec("MAXIMUM", [1, 4], 5, "MaximumMinimumOptions", {}, 2)
+    specs = (ints("dims", [1, 4]), zero, words("z", 1, 4, scale=0.1, zero=3),
+             words("y", 1, 4, scale=0.1, zero=3))  # fmt: skip
+    first = OperatorSpec("ADD", [0, 0], 1, "AddOptions", SUMS, 2)
+    given = [words("x", 1, 4), words("s", 1, 4, scale=0.1, zero=3), *specs]
+    model = importers.read(saved(tmp_path, given, [first, fill, most])).model
+    assert exact.run(model, np.full((1, 4), -9))["y"].tolist() == [[3] * 4]
+
+
 def test_constants_with_scales_are_no_shapes(tmp_path: Path) -> None:
     """The sum of two quantized constants is one of real numbers, not of their integers."""
     a, b = (words(n, 1, 4, scale=s, data=np.full((1, 4), 10, np.int8)) for n, s in
