@@ -273,3 +273,31 @@ def test_an_output_without_a_batch_axis_has_its_own_shape(tmp_path: Path) -> Non
     model = importers.read(path).model
     store.save(model, tmp_path / "net.npz")
     assert store.load(tmp_path / "net.npz").unbatched == ("y", "z")
+
+
+BOXES = "CUSTOM TFLite_Detection_PostProcess"
+
+
+@pytest.mark.parametrize("reals", [False, True])
+def test_a_detector_ends_before_its_choice_of_boxes(reals: bool, tmp_path: Path) -> None:
+    """Boxes and scores as words, or as real numbers behind DEQUANTIZE; anchors are constants"""
+    scores = words("p", 1, 4, scale=2.0**-8, zero=-128)
+    anchors = TensorSpec("a", (4,), "float32", data=np.ones(4, np.float32))
+    more = [TensorSpec("rs", (1, 4), "float32"), TensorSpec("rp", (1, 4), "float32")]
+    found = [TensorSpec(n, (1, 2), "float32") for n in ("boxes", "classes")]
+    given = [words("x", 1, 4), words("s", 1, 4, scale=0.1), scores, anchors, *more, *found]
+    operators = [OperatorSpec("ADD", [0, 0], 1, "AddOptions", SUMS, 2),
+                 OperatorSpec("LOGISTIC", [1], 2, "", {}, 1)]  # fmt: skip
+    for i in (0, 1) if reals else ():
+        operators.append(OperatorSpec("DEQUANTIZE", [1 + i], 4 + i, "DequantizeOptions", {}, 2))
+    operators.append(OperatorSpec(BOXES, [4, 5, 3] if reals else [1, 2, 3], [6, 7], "", {}, 1))
+    specs = given if reals else [*given[:4], *more, *found]
+    imported = importers.read(saved(tmp_path, specs, operators, outputs=[6, 7]))
+    assert imported.model.outputs == ("s", "p")
+    assert f"{BOXES}: left to the host" in fates(imported)
+
+
+def test_another_custom_operator_is_refused_by_its_name(tmp_path: Path) -> None:
+    own = OperatorSpec("CUSTOM MyOwn", [1], 2, "", {}, 1)
+    with pytest.raises(ModelError, match=r"CUSTOM MyOwn x1 .* or --until 's'"):
+        importers.read(summed(tmp_path, own, specs=(words("y", 1, 4),)))
