@@ -108,6 +108,20 @@ def test_the_example_of_a_verbs_help_runs(
     assert cli.main(shlex.split(example)[2:]) == 0, capsys.readouterr()
 
 
+@pytest.mark.parametrize("action", ["list", "show", "check", "make", "table"])
+def test_the_example_of_each_action_on_luts_runs(
+    action: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    Path("xor.txt").write_text(" A B D | D\n 0 0 0 | 0\n 0 1 0 | 1\n 1 0 0 | 1\n 1 1 0 | 0\n"
+                               " 0 0 1 | NP\n 0 1 1 | NP\n 1 0 1 | NP\n 1 1 1 | NP\n")  # fmt: skip
+    with pytest.raises(SystemExit, match="0"):
+        cli.main(["lut", action, "--help"])
+    example = capsys.readouterr().out.partition("example: ")[2].strip()
+    assert example.startswith(f"apsim lut {action}")
+    assert cli.main(shlex.split(example)[1:]) == 0, capsys.readouterr()
+
+
 def test_completions_are_printed_for_a_shell(capsys: pytest.CaptureFixture[str]) -> None:
     pytest.importorskip("shtab")
     with pytest.raises(SystemExit, match="0"):

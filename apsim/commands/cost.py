@@ -195,17 +195,13 @@ def _executed(
     args: argparse.Namespace, run: dict[str, Any], chip: Chip, technology: Technology
 ) -> int:
     from apsim.report.cost import executed_tables as tables
+    from apsim.report.cost.blocks import draw_operations
     from apsim.report.cost.executed import cost_run
 
     found = cost_run(run, chip, technology)
     _show(lambda short: tables.executed_table(found, short=short), tables.executed_lines(found))
     _write(args, tables.executed_json(found), tables.executed_rows(found))
-    if args.plot:
-        from apsim.files import write_text
-        from apsim.report.cost.blocks import draw_operations
-
-        write_text(args.plot, draw_operations(found))
-        print(f"wrote {args.plot}")
+    write_text(args.plot, lambda: draw_operations(found))
     return 0
 
 

@@ -15,6 +15,8 @@ from apsim.cli import main
 from apsim.errors import InputError, ModelError
 from apsim.nn import exact, importers
 from apsim.nn.importers import Imported, Options
+from apsim.nn.importers.tflite import HANDLERS
+from apsim.nn.importers.tflite_versions import NEWEST
 from tests.helpers.tflite_models import NONE, OperatorSpec, TensorSpec, network
 from tests.helpers.tflite_operators import ints
 
@@ -148,7 +150,7 @@ def test_constants_with_scales_are_no_shapes(tmp_path: Path) -> None:
 
 
 def real_chain(folder: Path, *ops: tuple[str, list[int]], ends: bool = False) -> Path:
-    """x, DEQUANTIZE, operators of real numbers from tensor 1 on; QUANTIZE and ADD unless it `ends`."""
+    """x, DEQUANTIZE, real operators from tensor 1 on; QUANTIZE and ADD unless it `ends`."""
     specs = [words("x", 1, 4), TensorSpec("r", (1, 4), "float32")]
     operators = [OperatorSpec("ADD", [0, 0], 2, "AddOptions", SUMS, 2),
                  OperatorSpec("DEQUANTIZE", [2], 1, "DequantizeOptions", {}, 2)]  # fmt: skip
@@ -198,3 +200,42 @@ def test_a_custom_operator_names_where_to_end_before_it(tmp_path: Path) -> None:
     custom = OperatorSpec("CUSTOM", [1], 2, "", {}, 1)
     with pytest.raises(ModelError, match="or --until 's'"):
         importers.read(summed(tmp_path, custom, specs=(words("y", 1, 4),)))
+
+
+def test_what_is_computed_of_indices_is_the_host_s(tmp_path: Path) -> None:
+    """The row of the greatest word: FLOOR_DIV of what ARG_MAX gives, which is the network's end"""
+    greatest = OperatorSpec("ARG_MAX", [1, 2], 3, "ArgMaxOptions", {"OutputType": 2}, 2)
+    divided = OperatorSpec("FLOOR_DIV", [3, 4], 5, "", {}, 1)
+    specs = (ints("axis", 1), TensorSpec("at", (1,), "int32"), ints("many", [2]),
+             TensorSpec("row", (1,), "int32"))  # fmt: skip
+    imported = importers.read(summed(tmp_path, greatest, divided, specs=specs))
+    assert imported.model.outputs == ("at",)
+    assert "FLOOR_DIV: left to the host: indices of words" in fates(imported)
+
+
+def test_integers_that_become_real_numbers_by_themselves_are_words(tmp_path: Path) -> None:
+    """CAST of a byte, DIV by 255, QUANTIZE: a table of 256 words"""
+    specs = [TensorSpec("x", (1, 4), "uint8"), TensorSpec("f", (1, 4), "float32"),
+             TensorSpec("c", (), "float32", data=np.array(255, np.float32)),
+             TensorSpec("r", (1, 4), "float32"), words("q", 1, 4, scale=1 / 255, zero=-128),
+             words("y", 1, 4, scale=2 / 255, zero=-128)]  # fmt: skip
+    operators = [
+        OperatorSpec("CAST", [0], 1, "CastOptions", {}, 1),
+        OperatorSpec("DIV", [1, 2], 3, "DivOptions", {"FusedActivationFunction": NONE}, 1),
+        OperatorSpec("QUANTIZE", [3], 4, "QuantizeOptions", {}, 1),
+        OperatorSpec("ADD", [4, 4], 5, "AddOptions", SUMS, 2),
+    ]
+    model = importers.read(saved(tmp_path, specs, operators)).model
+    x = np.array([[0, 7, 128, 255]], np.uint8)
+    assert np.array_equal(exact.run(model, x)["q"], x.astype(np.int64) - 128)
+
+
+def test_a_version_that_nobody_knows_yet_is_refused_by_name(tmp_path: Path) -> None:
+    specs = [words("x", 1, 4), words("s", 1, 4, scale=0.1)]
+    path = saved(tmp_path, specs, [OperatorSpec("ADD", [0, 0], 1, "AddOptions", SUMS, 9)])
+    with pytest.raises(ModelError, match=r"ADD x1 .*version 9; nearest supported form: version 6"):
+        importers.read(path)
+
+
+def test_every_operator_that_is_imported_has_a_newest_version() -> None:
+    assert set(HANDLERS) <= set(NEWEST)

@@ -10,7 +10,7 @@ import pytest
 from apsim.ap_kind import ApKind
 from apsim.errors import InputError, ModelError, ProgramError
 from apsim.nn import exact, runtime
-from apsim.nn.model import Linear, Model, Softmax, check
+from apsim.nn.model import Integers, Linear, Model, Softmax, check
 from apsim.nn.on_ap.chip import Chip, Design
 from apsim.nn.on_ap.execute import macs
 from apsim.nn.rules import real
@@ -27,17 +27,17 @@ def model() -> Model:
 
 
 @pytest.fixture(scope="module")
-def tensors(model: Model) -> dict[str, exact.Integers]:
+def tensors(model: Model) -> dict[str, Integers]:
     """Every tensor of all 360 test images."""
     return exact.run(model, real.quantize(model, datasets.test("digits-vit").images))
 
 
-def test_it_is_right_on_351_of_360_images(tensors: dict[str, exact.Integers]) -> None:
+def test_it_is_right_on_351_of_360_images(tensors: dict[str, Integers]) -> None:
     answers = tensors["logits"].argmax(axis=1)
     assert np.count_nonzero(answers == datasets.test("digits-vit").labels) == 351
 
 
-def test_its_tensors_are_the_golden_ones(tensors: dict[str, exact.Integers]) -> None:
+def test_its_tensors_are_the_golden_ones(tensors: dict[str, Integers]) -> None:
     if not GOLDEN.exists():
         pytest.skip("the golden file of the transformer is not here")
     stored = {"h0": "stream0", "nf": "norm", "mean": "mean"}

@@ -87,6 +87,11 @@ def _swish(node: Node) -> Callable[[Floats], Floats]:
     return lambda x: x * _sigmoid(alpha * x)
 
 
+def _quick_gelu(node: Node) -> Callable[[Floats], Floats]:
+    alpha = _number(node, "alpha", 1.702)
+    return lambda x: x * _sigmoid(alpha * x)
+
+
 def _plain(function: Callable[[Floats], Floats]) -> Parameters:
     return lambda node: function
 
@@ -107,6 +112,7 @@ FUNCTIONS: dict[str, tuple[Parameters, str]] = {
     "Log": (_plain(np.log), ""),
     "Mish": (_plain(lambda x: x * np.tanh(_softplus(x))), ""),
     "Neg": (_plain(np.negative), ""),
+    "QuickGelu": (_quick_gelu, "alpha"),
     "Reciprocal": (_plain(np.reciprocal), ""),
     "Round": (_plain(np.rint), ""),
     "Selu": (_selu, "alpha gamma"),
@@ -160,10 +166,15 @@ def _qlinear(walk: Walk, node: Node) -> Value:
 
 
 HANDLERS: dict[tuple[str, str], Handler] = {
-    **{("", op): handles(_unary, names) for op, (_, names) in FUNCTIONS.items()},
+    **{
+        ("", op): handles(_unary, names)
+        for op, (_, names) in FUNCTIONS.items()
+        if op != "QuickGelu"
+    },
     ("", "Pow"): handles(_power, inputs=2),
     ("", "PRelu"): handles(_prelu, inputs=2),
     (ORT, "QLinearSigmoid"): handles(_qlinear, inputs=5),
     (ORT, "QLinearLeakyRelu"): handles(_qlinear, "alpha", 5),
     (ORT, "Gelu"): handles(_unary),
+    (ORT, "QuickGelu"): handles(_unary, "alpha", alpha=1.702),
 }

@@ -148,6 +148,11 @@ def _greatest(walk: Walk, node: Node, tensors: Sequence[int]) -> Pending:
     both = combined(walk, node, a, b, what) if len(tensors) == 2 else None
     if both is not None:
         return both
+    given = [walk.pending(node, i) for i in tensors]
+    unrounded = any(one.layer is not None or one.parts for one in given)
+    if unrounded and len({one.shape for one in given}) == 1 and not any(o.integer for o in given):
+        joint = Joint("min" if node.op == "Min" else "max")
+        return Pending(given[0].shape, parts=tuple(given), joint=joint, nodes=(node.index,))
     names, shape = _one_shape(walk, node, [walk.tensor(node, i) for i in tensors])
     parts = tuple(Pending(shape, source=name) for name in names)
     kind = "min" if node.op == "Min" else "max"
@@ -384,7 +389,8 @@ def times(walk: Walk, node: Node, value: Value, number: Number) -> Value:
         made = times(walk, _of(walk, node, bare), bare, number)
         assert isinstance(made, Pending)
         return made.clipped(after.lo, after.hi)
-    if isinstance(value, Pending) and isinstance(value.layer, AvgPool | MatMul | Multiply):
+    gaining = isinstance(value, Pending) and isinstance(value.layer, AvgPool | MatMul | Multiply)
+    if gaining and isinstance(value, Pending) and value.reordered and value.factor == 1:
         return _gained(node, value, by)
     if not _laid(walk, node, value, number):
         other = _as_tensor(walk, node, value, number)
@@ -394,6 +400,10 @@ def times(walk: Walk, node: Node, value: Value, number: Number) -> Value:
             return alone
     if alone is not None and not by.all():
         return alone
+    if _unlike(value) and by.size == 1 and math.isfinite(by.item()) and by.item() > 0:
+        assert isinstance(value, Pending)
+        single(node, by, value.shape)  # gives the value no more axes
+        return replace(_noted(value, node), factor=value.factor * float(by.item()))
     scaled = scale_outputs(node, _noted(_channelled(walk, node, value), node), by)
     curve = curve_of(walk, value)
     one = curve is not None and by.size == 1
@@ -416,6 +426,13 @@ def _of(walk: Walk, node: Node, value: Value) -> Node:
     name = walk.build.new_name(f"{node.inputs[0]} (before its bounds)")
     walk.values[name] = value
     return replace(node, inputs=(name, *node.inputs[1:]))
+
+
+def _unlike(value: Value) -> bool:
+    """Whether a value is neither a layer's with weights nor a tensor's: a number is kept beside."""
+    if not isinstance(value, Pending) or value.integer:
+        return False
+    return value.weighted is None and not value.source
 
 
 def _gained(node: Node, value: Pending, by: Array) -> Pending:

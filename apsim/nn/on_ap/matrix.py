@@ -22,7 +22,7 @@ from apsim.counts import Activity, Counts
 from apsim.encoding import GROUPS, OP, PLACE, PORT, SPAN, TABLE, Code
 from apsim.errors import CountError, ProgramError
 from apsim.functions import Function
-from apsim.layout import WIDEST
+from apsim.layout import WIDEST, Field
 from apsim.nn.on_ap.mapping import Fold
 from apsim.nn.on_ap.seconds import Clock
 from apsim.step import Op
@@ -278,7 +278,7 @@ def _operands(
 def _sums(function: Function, words: Words) -> Integers:
     """The integers that were put out, where the words stood if those stood in order."""
     output = function.output
-    plain = not output.signed and output.width < WIDEST
+    plain = type(output) is Field and not output.signed and output.width < WIDEST
     values = words.view(np.int64) if plain else output.decode(words)
     there = values if values.flags.c_contiguous else None
     sums: Integers = np.subtract(values, function.unbias, out=there, order="C")
