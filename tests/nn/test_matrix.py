@@ -16,7 +16,7 @@ from apsim.cam.lanes.regular import Regular
 from apsim.cam.lanes.rows import Walk
 from apsim.encoding import encode
 from apsim.errors import CountError, ProgramError
-from apsim.functions import Function, dot_products, max_pool
+from apsim.functions import Function, dot_products, max_pool, softmax
 from apsim.nn.model.words import Words
 from apsim.nn.on_ap import matrix
 from apsim.nn.on_ap.chip import Chip
@@ -134,6 +134,10 @@ def test_maxima_stand_side_by_side_but_where_the_tag_chain_finds_them() -> None:
     """Groups that use one another's rows of flags run one load after another."""
     found = {kind: matrix.is_independent(max_pool(3, 9, 4, kind=kind), 5) for kind in KINDS}
     assert found == {kind: not ApKind.named(kind).chain for kind in KINDS}
+
+
+def test_groups_that_give_a_word_for_each_of_theirs_are_no_lanes() -> None:
+    assert not matrix.is_independent(softmax([1] * 16, 4, 3, 2), 1)
 
 
 def test_words_that_are_too_wide_to_come_in_as_one_are_no_lanes() -> None:
