@@ -28,8 +28,10 @@ SPELLED = str.maketrans({
 """What stands for a sign where the stream has none; others are escaped."""
 ASKED = {
     f"__{name}__"
-    for name in ("getattr", "getattribute", "get", "eq", "ne", "lt", "hash", "len", "bool", "index", "int",
-                 "float", "contains", "instancecheck", "subclasscheck", "array", "del")
+    for name in (
+        "getattr", "getattribute", "get", "eq", "ne", "lt", "hash", "len", "bool", "index", "int",
+        "float", "contains", "instancecheck", "subclasscheck", "array", "del",
+    )
 }  # fmt: skip
 """Methods that compiled code calls, and of which it may drop what they raise, signals included."""
 SOON = 0.002  # seconds after which a signal that came in one of them comes again
