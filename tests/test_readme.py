@@ -143,5 +143,7 @@ def test_durations_are_those_that_were_measured() -> None:
     figures = json.loads((ROOT / "benchmarks" / "readme.json").read_text())
     said, seconds = commands(TEXT), figures["figures"]["seconds"]
     assert set(said) == set(seconds)
-    assert {one: stated(took) for one, took in seconds.items()} == said
+    named = {one: number for one, number in said.items() if number is not None}
+    assert {one: stated(seconds[one]) for one in named} == named
+    assert len(said) - len(named) <= 1  # sessions show the seconds of their run themselves
     assert figures["machine"]["processor"] and figures["machine"]["cores"]
