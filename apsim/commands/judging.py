@@ -113,7 +113,7 @@ def told(args: argparse.Namespace) -> Held | None:
         print(shown_lines(found.line))
         other = options_of(args).others
         if other:
-            print(f"the run itself is under {other}, not under the file's own rule")
+            print(f"the network is made under {other}, not under the file's own rules")
     return found
 
 

@@ -579,10 +579,10 @@ class Drawn:
         if op.startswith("Global"):
             return self._result(op, [value.name])
         if op == "ReduceMean":
-            op = self.one_of("ReduceMean", "ReduceSum")
+            op = self.one_of("ReduceMean", "ReduceSum", "ReduceMax")
             axes = self.one_of([2, 3], [-1, -2], [3], [1, 2, 3], [1], [1, 3])
             written: dict[str, Any] = {"keepdims": self.size(0, 1)}
-            if self.opset >= (18 if op == "ReduceMean" else 13):
+            if self.opset >= (13 if op == "ReduceSum" else 18):
                 return self._result(op, [value.name, self.const(np.array(axes))], **written)
             return self._result(op, [value.name], axes=axes, **written)
         kernel = [self.size(1, min(3, size)) for size in value.shape[2:]]

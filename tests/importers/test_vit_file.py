@@ -6,7 +6,6 @@ import importlib.util
 from pathlib import Path
 from typing import Any
 
-import numpy as np
 import pytest
 
 pytest.importorskip("onnx")
@@ -15,6 +14,7 @@ pytest.importorskip("onnxruntime")
 from apsim import cli
 from apsim.nn import importers, runtime
 from apsim.nn.importers import Imported, Options
+from apsim.nn.model import store
 from apsim.nn.on_ap.chip import Chip
 from apsim.nn.rules import real
 from tests.conftest import ROOT
@@ -82,18 +82,26 @@ def test_it_runs_as_passes_that_are_predicted(script: Any, file: Path, kind: str
 
 
 def test_the_command_takes_the_ap_s_own_rules_by_name_and_says_so(
-    script: Any, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+    file: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    file = made(script, tmp_path, False)
-    np.save(tmp_path / "x.npy", script.pictures(IMAGE, 1, 3))
-    given = ["run", str(file), "--input", str(tmp_path / "x.npy"), "--threads", "1"]
+    given = ["import", str(file), "-o", str(tmp_path / "vit.npz"), "--quiet"]
     assert cli.main([*given, "--rule-softmax", "ap", "--rule-norm", "ap"]) == 0
     out = capsys.readouterr().out
     assert "import: held against onnx's reference evaluator" in out
-    assert "the run itself is under --rule-softmax ap and --rule-norm ap, not under" in out
+    assert "made under --rule-softmax ap and --rule-norm ap, not under the file's own" in out
+    own = [layer for layer in store.load(tmp_path / "vit.npz").layers if hasattr(layer, "rule")]
+    assert {layer.rule for layer in own} == {"ap"} and len(own) == 4
     assert cli.main(given) == 0
-    assert "the run itself" not in (out := capsys.readouterr().out)
-    assert "host island (softmax, real rule)" in out
+    assert "made under" not in capsys.readouterr().out
+
+
+def test_the_ap_s_own_softmax_runs_as_passes(script: Any, file: Path) -> None:
+    imported = importers.read(file, options=Options(softmax="ap"))
+    x = pictures(script, imported, 1)
+    done = runtime.run(imported.model, x, Chip.preset("bf-imna-lr", ap="2d-seg"))
+    assert done.bit_exact and done.counts_match
+    softmax = next(layer for layer in done.layers if layer.name.endswith("softmax"))
+    assert softmax.counts is not None and softmax.counts.compare > 0
 
 
 def test_rules_of_softmax_are_onnx_files_alone(capsys: pytest.CaptureFixture[str]) -> None:

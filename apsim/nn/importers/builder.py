@@ -136,6 +136,8 @@ class Builder:
         return self.once(key, value, lambda: self._finish(value, name, target))
 
     def _finish(self, value: Pending, name: str, target: Target) -> str:
+        if value.factor != 1:
+            return self._times(value, name, target)
         if value.parts:
             bounds = value.bounds
             names = [
@@ -167,6 +169,21 @@ class Builder:
         self.tensors[name] = tensor
         self._requantized(value, name, target, clip)
         return name
+
+    def _times(self, value: Pending, name: str, target: Target) -> str:
+        """A value times a number: the value at a scale that is so much less, called by its own."""
+        scale, zero = self._one(target), target.tensor.zero_point
+        if target.rounding == "sign":
+            return self.finish(replace(value, factor=1.0), name, target)
+        less = replace(target, tensor=replace(target.tensor, scale=scale / value.factor))
+        bare = replace(value, factor=1.0)
+        made = self.finish(bare, self.new_name(f"{name} (over {value.factor:g})"), less)
+        tensor = replace(self.tensors[made], scale=scale, zero_point=zero)
+        return self.emit(Reshape(name=name, inputs=(made,), output=name), tensor, value.nodes)
+
+    @staticmethod
+    def _one(target: Target) -> float:
+        return rules.one_scale(target.tensor)
 
     def _island(
         self, value: Pending, layer: Layer, name: str, target: Target, clip: factors.Clip
@@ -218,6 +235,8 @@ class Builder:
 
     def _settle(self, value: Pending, name: str) -> str:
         bounds = value.bounds
+        if value.factor != 1:
+            raise ModelError(f"tensor {name!r}: a result times {value.factor:g}, not rounded")
         if value.source and not bounds.any:
             return self._chain(value.source, value.chain, name, value)
         relu_only = bounds.relu and math.isinf(bounds.hi)

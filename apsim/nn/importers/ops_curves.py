@@ -13,7 +13,7 @@ from collections.abc import Callable
 import numpy as np
 
 from apsim.nn.importers.constants import beside
-from apsim.nn.importers.curves import Curve, drawn, function_of
+from apsim.nn.importers.curves import Curve, drawn, function_of, require_room
 from apsim.nn.importers.graph import Node
 from apsim.nn.importers.ops_qlinear import real_input, rounded_output
 from apsim.nn.importers.ops_quant import quantized
@@ -87,6 +87,11 @@ def _swish(node: Node) -> Callable[[Floats], Floats]:
     return lambda x: x * _sigmoid(alpha * x)
 
 
+def _quick_gelu(node: Node) -> Callable[[Floats], Floats]:
+    alpha = _number(node, "alpha", 1.702)
+    return lambda x: x * _sigmoid(alpha * x)
+
+
 def _plain(function: Callable[[Floats], Floats]) -> Parameters:
     return lambda node: function
 
@@ -107,6 +112,7 @@ FUNCTIONS: dict[str, tuple[Parameters, str]] = {
     "Log": (_plain(np.log), ""),
     "Mish": (_plain(lambda x: x * np.tanh(_softplus(x))), ""),
     "Neg": (_plain(np.negative), ""),
+    "QuickGelu": (_quick_gelu, "alpha"),
     "Reciprocal": (_plain(np.reciprocal), ""),
     "Round": (_plain(np.rint), ""),
     "Selu": (_selu, "alpha gamma"),
@@ -146,6 +152,7 @@ def _prelu(walk: Walk, node: Node) -> Value:
         raise node.refuse("slopes beside integers", "DequantizeLinear before it")
     curve = function_of(walk, node, 0)
     by = beside(node, np.asarray(slope, np.float64), value.shape)[..., None]
+    require_room(walk, node, curve, by.size)
     by = by if by.size > 1 else by.reshape(())
     return drawn(node, value, curve.then(lambda x: np.where(x < 0, by * x, x)))
 
@@ -160,10 +167,15 @@ def _qlinear(walk: Walk, node: Node) -> Value:
 
 
 HANDLERS: dict[tuple[str, str], Handler] = {
-    **{("", op): handles(_unary, names) for op, (_, names) in FUNCTIONS.items()},
+    **{
+        ("", op): handles(_unary, names)
+        for op, (_, names) in FUNCTIONS.items()
+        if op != "QuickGelu"
+    },
     ("", "Pow"): handles(_power, inputs=2),
     ("", "PRelu"): handles(_prelu, inputs=2),
     (ORT, "QLinearSigmoid"): handles(_qlinear, inputs=5),
     (ORT, "QLinearLeakyRelu"): handles(_qlinear, "alpha", 5),
     (ORT, "Gelu"): handles(_unary),
+    (ORT, "QuickGelu"): handles(_unary, "alpha", alpha=1.702),
 }

@@ -14,7 +14,7 @@ from typing import Any
 import numpy as np
 
 from apsim.nn.importers.constants import Const, ConstReal, along, beside, single
-from apsim.nn.importers.curves import combined, curve_of, drawn, is_drawn
+from apsim.nn.importers.curves import combined, curve_of, drawn, is_drawn, require_room
 from apsim.nn.importers.graph import Array, Node, Refusal
 from apsim.nn.importers.ops_real import convolution, name_of
 from apsim.nn.importers.pending import PLACEHOLDER, Bounds, Joint, Pending, Source, Value
@@ -25,6 +25,7 @@ from apsim.nn.model.words import holding
 
 __all__ = ["HANDLERS", "add_tensors", "chosen", "multiply_tensors", "plus_constant", "times"]
 
+MOST_PLACES = 1 << 26
 Number = Const | ConstReal
 
 
@@ -105,6 +106,8 @@ def _one_shape(
     if len({len(shape) for shape in shapes}) != 1 or len(whole) != len(shapes[0]):
         raise node.refuse(f"{node.op} of shapes {shapes}",
                           "tensors that broadcast to one shape, of as many axes")  # fmt: skip
+    if math.prod(whole) > MOST_PLACES:
+        raise node.refuse(f"a result of {list(whole)}", f"at most {MOST_PLACES} places")
     return [walk.build.spread(name, whole) for name in names], whole
 
 
@@ -148,6 +151,11 @@ def _greatest(walk: Walk, node: Node, tensors: Sequence[int]) -> Pending:
     both = combined(walk, node, a, b, what) if len(tensors) == 2 else None
     if both is not None:
         return both
+    given = [walk.pending(node, i) for i in tensors]
+    unrounded = any(one.layer is not None or one.parts for one in given)
+    if unrounded and len({one.shape for one in given}) == 1 and not any(o.integer for o in given):
+        joint = Joint("min" if node.op == "Min" else "max")
+        return Pending(given[0].shape, parts=tuple(given), joint=joint, nodes=(node.index,))
     names, shape = _one_shape(walk, node, [walk.tensor(node, i) for i in tensors])
     parts = tuple(Pending(shape, source=name) for name in names)
     kind = "min" if node.op == "Min" else "max"
@@ -184,6 +192,8 @@ def chosen(node: Node, condition: Array, values: Sequence[Value]) -> Pending:
         shape = np.broadcast_shapes(*sizes, *(array.shape[1:] for array in laid))
     except ValueError:
         raise node.refuse("shapes that do not broadcast to one") from None
+    if math.prod(shape) > MOST_PLACES:
+        raise node.refuse(f"a result of {list(shape)}", f"at most {MOST_PLACES} places")
     return _picked(node, np.asarray(laid[0][0], bool), values, shape)
 
 
@@ -250,6 +260,7 @@ def _with_numbers(
         by = beside(node, np.asarray(numbers, np.float64), value.shape)[..., None]
     except Refusal:
         return None
+    require_room(walk, node, curve, by.size)
     number = by if by.size > 1 else float(by.item())
     return drawn(node, value, curve.then(lambda x: what(x, number)))
 
@@ -384,7 +395,8 @@ def times(walk: Walk, node: Node, value: Value, number: Number) -> Value:
         made = times(walk, _of(walk, node, bare), bare, number)
         assert isinstance(made, Pending)
         return made.clipped(after.lo, after.hi)
-    if isinstance(value, Pending) and isinstance(value.layer, AvgPool | MatMul | Multiply):
+    gaining = isinstance(value, Pending) and isinstance(value.layer, AvgPool | MatMul | Multiply)
+    if gaining and isinstance(value, Pending) and value.reordered and value.factor == 1:
         return _gained(node, value, by)
     if not _laid(walk, node, value, number):
         other = _as_tensor(walk, node, value, number)
@@ -394,6 +406,10 @@ def times(walk: Walk, node: Node, value: Value, number: Number) -> Value:
             return alone
     if alone is not None and not by.all():
         return alone
+    if _unlike(value) and by.size == 1 and math.isfinite(by.item()) and by.item() > 0:
+        assert isinstance(value, Pending)
+        single(node, by, value.shape)  # gives the value no more axes
+        return replace(_noted(value, node), factor=value.factor * float(by.item()))
     scaled = scale_outputs(node, _noted(_channelled(walk, node, value), node), by)
     curve = curve_of(walk, value)
     one = curve is not None and by.size == 1
@@ -416,6 +432,13 @@ def _of(walk: Walk, node: Node, value: Value) -> Node:
     name = walk.build.new_name(f"{node.inputs[0]} (before its bounds)")
     walk.values[name] = value
     return replace(node, inputs=(name, *node.inputs[1:]))
+
+
+def _unlike(value: Value) -> bool:
+    """Whether a value is neither a layer's with weights nor a tensor's: a number is kept beside."""
+    if not isinstance(value, Pending) or value.integer:
+        return False
+    return value.weighted is None and not value.source
 
 
 def _gained(node: Node, value: Pending, by: Array) -> Pending:

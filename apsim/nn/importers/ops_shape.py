@@ -14,7 +14,7 @@ from apsim.nn.importers.graph import Array, Node
 from apsim.nn.importers.ops_real import name_of, pool_mean
 from apsim.nn.importers.pending import Chained, Joint, Missing, Pending, Source, Value
 from apsim.nn.importers.walk import ANY, Handler, Walk, handles
-from apsim.nn.model import ArgMax, AvgPool, Flatten, Layer, Reshape, Tensor, Transpose
+from apsim.nn.model import ArgMax, AvgPool, Flatten, Layer, MaxPool, Reshape, Tensor, Transpose
 from apsim.nn.model.words import holding
 
 __all__ = ["HANDLERS", "joined", "left_to_the_host"]
@@ -311,6 +311,27 @@ def _reduced(walk: Walk, node: Node) -> Value:
     return _move(node, value, Flatten if len(result) == 1 else Reshape, result)
 
 
+def _reduced_to_greatest(walk: Walk, node: Node) -> Value:
+    """The greatest over axes: a max pool over a line of what is compared; it keeps the scale."""
+    value = walk.pending(node, 0)
+    shape = value.shape
+    axes = _reduced_axes(walk, node, 1 + len(shape))
+    kept = [axis - 1 for axis in range(1, 1 + len(shape)) if axis not in axes]
+    order = (*kept, *(axis - 1 for axis in axes))
+    turned: Value = value
+    if order != tuple(range(len(shape))):
+        turned = _move(node, value, Transpose, [shape[axis] for axis in order], axes=order)
+    outer = math.prod(shape[axis] for axis in kept)
+    line = _move(node, turned, Reshape, (outer, 1, math.prod(shape) // outer))
+    assert isinstance(line, Pending)
+    words = (1, line.shape[2])
+    most = MaxPool(name=name_of(node), inputs=(), output="", kernel=words, stride=words)
+    result = [1 if axis + 1 in axes else size for axis, size in enumerate(shape)]
+    result = result if node.attribute("keepdims", 1) else [shape[axis] for axis in kept]
+    made = line.then(most, (outer, 1, 1), node.index)
+    return _move(node, made, Flatten if len(result) == 1 else Reshape, result)
+
+
 def _reduced_axes(walk: Walk, node: Node, rank: int) -> list[int]:
     axes = sorted(_axes(walk, node, rank))
     if not axes and not node.attribute("noop_with_empty_axes", 0):
@@ -377,6 +398,7 @@ HANDLERS: dict[tuple[str, str], Handler] = {
     ("", "Shape"): handles(_shape, "end start"),
     ("", "ReduceMean"): handles(_reduced, "axes keepdims", 2),
     ("", "ReduceSum"): handles(_reduced, "axes keepdims", 2),
+    ("", "ReduceMax"): handles(_reduced_to_greatest, "axes keepdims", 2),
     ("", "ArgMax"): handles(_arg_max, "axis keepdims select_last_index"),
     ("", "ArgMin"): handles(_arg_max, "axis keepdims select_last_index"),
     ("", "TopK"): handles(_top_k, "axis k largest sorted", 2, 2),

@@ -143,7 +143,7 @@ class Pending:
     `parts` are values that a `joint` makes one of.  The result passes through
     `chain` and `bounds`.  `integer` marks what the graph itself calls integers.  `nodes`
     are the graph's nodes it was made of.  Before chain and bounds it is also `curve`, where
-    it is a function of one tensor.
+    it is a function of one tensor.  All of it, the bounds too, is times `factor`.
     """
 
     shape: tuple[int, ...]
@@ -156,6 +156,7 @@ class Pending:
     integer: bool = False
     nodes: tuple[int, ...] = ()
     curve: Curve | None = None
+    factor: float = 1.0
 
     @property
     def plain(self) -> bool:
@@ -198,17 +199,18 @@ class Pending:
         """What the value is made of before any bounds: equal for the same values only."""
         joint = self.joint
         of = (self.source, id(self.layer), *map(id, self.parts), joint.how, joint.axis,
-              id(joint.index), id(joint.fill))  # fmt: skip
+              id(joint.index), id(joint.fill), self.factor)  # fmt: skip
         return (*of, *(id(step) for step in self.chain))
 
     def then(self, layer: Layer, shape: Sequence[int], node: int, fill: float = 0.0) -> Pending:
         """The value after a step that keeps its scale."""
-        step = Chained(layer, self.shape, tuple(shape), fill)
+        step = Chained(layer, self.shape, tuple(shape), fill / self.factor)
         return replace(self, chain=(*self.chain, step), shape=step.shape, nodes=(*self.nodes, node))
 
     def clipped(self, lo: float, hi: float, *nodes: int) -> Pending:
         """The value after a clip to lo..hi."""
-        return replace(self, bounds=self.bounds.then(lo, hi), nodes=(*self.nodes, *nodes))
+        bounds = self.bounds.then(lo / self.factor, hi / self.factor)
+        return replace(self, bounds=bounds, nodes=(*self.nodes, *nodes))
 
 
 def _followed(step: Chained, axis: int) -> int:

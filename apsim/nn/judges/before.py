@@ -14,7 +14,17 @@ import numpy as np
 from apsim.nn import exact
 from apsim.nn.judges import ties
 from apsim.nn.judges.reading import Array, Rounding
-from apsim.nn.model import AvgPool, Flatten, Floats, Integers, Layer, Model, Requant, Reshape
+from apsim.nn.model import (
+    AvgPool,
+    Flatten,
+    Floats,
+    Integers,
+    Interpolate,
+    Layer,
+    Model,
+    Requant,
+    Reshape,
+)
 from apsim.nn.model.windows import window_counts
 
 __all__ = ["parted"]
@@ -79,4 +89,6 @@ def _unrounded(model: Model, layer: Layer, tensors: Tensors) -> Floats | None:
     steps = (total * mantissa + offset) * np.exp2(-exponent)
     if isinstance(layer, AvgPool):
         steps = steps / window_counts(layer, *model.tensors[layer.inputs[0]].shape[1:])
+    if isinstance(layer, Interpolate):
+        steps = steps / (layer.grid[0] * layer.grid[1])
     return np.asarray(steps + requant.zero_point, np.float64)

@@ -22,6 +22,7 @@ from apsim.nn.model import (
     AvgPool,
     Floats,
     Integers,
+    Interpolate,
     Layer,
     Model,
     Requantize,
@@ -133,6 +134,8 @@ def _terms(model: Model, layer: Layer, tensors: Tensors) -> tuple[int, float]:
     y = model.tensors[layer.output]
     if isinstance(layer, Weighted):
         return _weighted_terms(model, layer, tensors, y)
+    if isinstance(layer, Interpolate):
+        return 8, 2 * _magnitude(model, layer.inputs[0], tensors) / _step(y) + abs(y.zero_point)
     if isinstance(layer, Add | AvgPool | Requantize):
         sizes = [_magnitude(model, name, tensors) for name in layer.inputs]
         many = layer.kernel[0] * layer.kernel[1] if isinstance(layer, AvgPool) else len(sizes)
@@ -180,6 +183,8 @@ def half_way(model: Model, layer: Layer, tensors: Tensors, where: Array) -> Arra
     counts: Integers = np.ones(1, np.int64)
     if isinstance(layer, AvgPool):
         counts = window_counts(layer, *model.tensors[layer.inputs[0]].shape[1:])
+    if isinstance(layer, Interpolate):
+        counts = np.array([layer.grid[0] * layer.grid[1]])
     parts = [np.broadcast_to(part.reshape(lay), total.shape)[where]
              for part in (requant.mantissa, requant.offset, requant.exponent)]  # fmt: skip
     sums, count = total[where], np.broadcast_to(counts, total.shape)[where]
