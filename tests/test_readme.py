@@ -50,7 +50,7 @@ def ran(arguments: list[str], folder: Path, note: Noted) -> subprocess.Completed
         [sys.executable, "-m", "apsim", *arguments],
         cwd=folder, capture_output=True, text=True, stdin=subprocess.DEVNULL,
     )  # fmt: skip
-    note("seconds", round(time.perf_counter() - start, 2))
+    note(f"seconds of apsim {shlex.join(arguments)}", round(time.perf_counter() - start, 2))
     return done
 
 
@@ -80,12 +80,12 @@ def test_the_python_snippets_run_in_order_and_print_what_they_show(
 
 @pytest.mark.parametrize(("command", "shown"), sessions())
 def test_a_console_command_prints_what_the_readme_shows(
-    command: str, shown: str, folder: Path, record_property: Noted
+    command: str, shown: str, folder: Path, record_testsuite_property: Noted
 ) -> None:
     """output == shown, but for seconds, which no two runs share, and for lines left out (...)."""
     program, *arguments = shlex.split(command)
     assert program == "apsim"
-    done = ran(arguments, folder, record_property)
+    done = ran(arguments, folder, record_testsuite_property)
     assert done.returncode == 0, done.stderr
     came = "".join(f"{line.rstrip()}\n" for line in done.stdout.splitlines())
     if "...\n" in shown:
@@ -115,11 +115,11 @@ def apsim_lines() -> list[str]:
 
 @pytest.mark.parametrize("command", shell_commands())
 def test_a_command_that_the_readme_names_runs(
-    command: str, tmp_path: Path, record_property: Noted
+    command: str, tmp_path: Path, record_testsuite_property: Noted
 ) -> None:
     """exit code == 0, and every file that the command names is written"""
     _, *arguments = shlex.split(command)
-    done = ran(arguments, tmp_path, record_property)
+    done = ran(arguments, tmp_path, record_testsuite_property)
     assert done.returncode == 0, done.stderr
     named = [word for word in arguments if word.endswith((".vcd", ".json", ".html", ".jsonl"))]
     assert all((tmp_path / name).stat().st_size for name in named)
@@ -127,7 +127,7 @@ def test_a_command_that_the_readme_names_runs(
 
 @pytest.mark.parametrize("command", [line for line in apsim_lines() if "model.onnx" in line])
 def test_a_command_for_a_model_of_ones_own_runs(
-    command: str, models_dir: Path, tmp_path: Path, record_property: Noted
+    command: str, models_dir: Path, tmp_path: Path, record_testsuite_property: Noted
 ) -> None:
     """exit code == 0, with the keyword spotter as the user's model"""
     pytest.importorskip("onnx")
@@ -140,7 +140,7 @@ def test_a_command_for_a_model_of_ones_own_runs(
     drawn = np.random.default_rng(0).integers(entry.lo, entry.hi + 1, (1, *entry.shape))
     np.save(tmp_path / "x.npy", real.dequantize(entry, drawn))
     _, *arguments = shlex.split(command)
-    done = ran(arguments, tmp_path, record_property)
+    done = ran(arguments, tmp_path, record_testsuite_property)
     assert done.returncode == 0, done.stderr + done.stdout
     named = [word for word in arguments if word.endswith(".npz")]
     assert all((tmp_path / name).stat().st_size for name in named)
