@@ -136,8 +136,13 @@ def dot_products(
 
 
 def is_independent(function: Function, size: int) -> bool:
-    """Whether groups of `size` rows may stand side by side, their words taken in as one."""
+    """Whether groups of `size` rows, of a result each, may stand side by side.
+
+    Then the words of a row are taken in as one.
+    """
     groups = len(function.places)
+    if function.shape is not None:
+        return False
     try:
         return bool(_program(_taking_in_one(function), groups, size, function.columns).regular)
     except ProgramError:
@@ -280,8 +285,12 @@ def _sums(function: Function, words: Words) -> Integers:
     output = function.output
     plain = type(output) is Field and not output.signed and output.width < WIDEST
     values = words.view(np.int64) if plain else output.decode(words)
-    there = values if values.flags.c_contiguous else None
-    sums: Integers = np.subtract(values, function.unbias, out=there, order="C")
+    if values.flags.c_contiguous:
+        return np.subtract(values, function.unbias, out=values)
+    sums = np.empty(values.shape, np.int64)
+    for first in range(0, values.shape[1], LANE):  # few columns at a time stay near a core
+        some = slice(first, first + LANE)
+        np.subtract(values[:, some], function.unbias, out=sums[:, some])
     return sums
 
 
