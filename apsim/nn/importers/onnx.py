@@ -119,7 +119,7 @@ def _origins(walk: Walk, outputs: Iterable[tuple[str, str]]) -> tuple[Origin, ..
     build, left = walk.build, walk.left
     found = []
     for name, value in walk.values.items():
-        if name not in left and isinstance(value, Pending):
+        if name not in left and isinstance(value, Pending) and not (value.rows and walk.batch != 1):
             made = value.source if value.plain else build.settled(value)
             found += [Origin(made, name)] if made in build.tensors else []
     found += [Origin(made, left.get(name, name)) for name, made in outputs if made in build.copies]
@@ -149,4 +149,8 @@ def _output(walk: Walk, name: str) -> str:
         raise ModelError(f"output {name!r} is never quantized: {QUANTIZE_FIRST}")
     if not isinstance(value, Pending):
         raise ModelError(f"output {name!r} is a constant")
+    if value.rows:
+        raise ModelError(
+            f"output {name!r}: rows of which the batch is a part; reshape it to [N, ...]"
+        )
     return walk.build.settle(value, name)

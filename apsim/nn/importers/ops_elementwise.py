@@ -471,10 +471,10 @@ def _batch_normalization(walk: Walk, node: Node) -> Value:
 
 
 HANDLERS: dict[tuple[str, str], Handler] = {
-    ("", "Add"): handles(_add, inputs=2),
-    ("", "Sub"): handles(_sub, inputs=2),
-    ("", "Mul"): handles(_mul, inputs=2),
-    ("", "Div"): handles(_div, inputs=2),
+    ("", "Add"): handles(_add, inputs=2, rows=True),
+    ("", "Sub"): handles(_sub, inputs=2, rows=True),
+    ("", "Mul"): handles(_mul, inputs=2, rows=True),
+    ("", "Div"): handles(_div, inputs=2, rows=True),
     ("", "Sum"): handles(_sum_of_any, inputs=ANY),
     ("", "Max"): handles(_extreme, inputs=ANY),
     ("", "Min"): handles(_extreme, inputs=ANY),
