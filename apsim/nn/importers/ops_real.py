@@ -112,7 +112,8 @@ def _gemm(walk: Walk, node: Node) -> Value:
 def _matmul(walk: Walk, node: Node) -> Value:
     first, second = walk.value(node, 0), walk.value(node, 1)
     mixed = isinstance(first, Const | ConstReal) or isinstance(second, Pending)
-    if mixed and any(isinstance(one, Pending) and one.rows for one in (first, second)):
+    pair = [one for one in (first, second) if isinstance(one, Pending) and one.rows]
+    if mixed and any(len(one.shape) < 3 for one in pair):
         raise node.refuse("a product that mixes rows of which the batch is a part",
                           "weights as the second factor")  # fmt: skip
     if isinstance(first, Const | ConstReal):

@@ -110,6 +110,10 @@ def _gives_rows(walk: Walk, wanted: Sequence[int], shape: Sequence[int]) -> bool
 def _of_images(walk: Walk, node: Node, value: Pending, wanted: list[int]) -> Value:
     """Rows of which the batch is a part as images again: [N, ...]."""
     whole, rest = math.prod(value.shape), list(wanted[1:])
+    count, each = value.shape[0], math.prod(value.shape[1:])
+    whose = (0, -1, count * (walk.batch or 0))
+    if wanted[:1] and wanted[0] in whose and math.prod(rest) == each and min(rest) > 0:
+        return _move(node, value, Reshape, (count, *rest))  # the rows stay what they are
     known = wanted[0] == -1 or (walk.batch is not None and wanted[0] == walk.batch)
     if wanted[:1] != [-1] and rest.count(-1) == 1 and whole % max(-math.prod(rest), 1) == 0:
         rest[rest.index(-1)] = whole // -math.prod(rest)
@@ -152,13 +156,14 @@ def _transpose(walk: Walk, node: Node) -> Value:
     if constant is not None:
         return constant
     value = _given(walk, node)
-    rank = 1 + len(value.shape)
+    rows = isinstance(value, Pending) and value.rows
+    rank = 1 + len(value.shape) - rows
     order = list(range(rank))[::-1] if written is None else [int(axis) for axis in written]
     if sorted(order) != list(range(rank)):
         raise node.refuse(f"order {order} of {rank} axes", "each axis once")
     if order[0] != 0:
         raise node.refuse(f"order {order}", "an order that keeps the batch axis first")
-    axes = tuple(axis - 1 for axis in order[1:])
+    axes = (*range(rows), *(axis - 1 + rows for axis in order[1:]))
     if axes == tuple(range(len(axes))):
         return value
     return _move(node, value, Transpose, [value.shape[axis] for axis in axes], axes=axes)
@@ -418,7 +423,7 @@ def _place(
 HANDLERS: dict[tuple[str, str], Handler] = {
     ("", "Flatten"): handles(_flatten, "axis"),
     ("", "Reshape"): handles(_reshape, "allowzero shape", 2, rows=True),
-    ("", "Transpose"): handles(_transpose, "perm"),
+    ("", "Transpose"): handles(_transpose, "perm", rows=True),
     ("", "Squeeze"): handles(_squeeze, "axes", 2),
     ("", "Unsqueeze"): handles(_unsqueeze, "axes", 2),
     ("", "Concat"): handles(_concat, "axis", ANY),
