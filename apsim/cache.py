@@ -10,29 +10,35 @@ import os
 import stat
 from pathlib import Path
 
-__all__ = ["folder"]
+__all__ = ["folder", "is_ours"]
 
 
-def folder(name: str) -> Path | None:
+def folder(name: str, *, written: bool = True) -> Path | None:
     """The folder `name` in the user's own cache, made if need be; None where there is none.
 
-    It is given without symbolic links, which somebody might turn elsewhere after the check.
+    One that is `written` must take files.  It is given without symbolic links, which somebody
+    might turn elsewhere after the check.
     """
     root = os.environ.get("XDG_CACHE_HOME") or os.path.expanduser("~/.cache")
     path = Path(os.path.realpath(root)) / "apsim" / name
-    return path if _is_ours_and_writable(path) else None
+    return path if _may_be_used(path, written) else None
 
 
-def _is_ours_and_writable(path: Path) -> bool:
+def _may_be_used(path: Path, written: bool) -> bool:
     """Make the folder; refuse one that is not this user's alone, or lies where others exchange."""
     try:
         path.mkdir(mode=0o700, parents=True, exist_ok=True)
         own = path.lstat()
-        alone = own.st_uid == os.getuid() and not _others_write(own)
         above = all(_is_safe(parent.lstat()) for parent in path.parents)
-        return alone and above and stat.S_ISDIR(own.st_mode) and os.access(path, os.W_OK)
+        usable = not written or os.access(path, os.W_OK)
+        return is_ours(own) and above and stat.S_ISDIR(own.st_mode) and usable
     except OSError:
         return False
+
+
+def is_ours(status: os.stat_result) -> bool:
+    """Whether nobody but this user could have written it."""
+    return status.st_uid == os.getuid() and not _others_write(status)
 
 
 def _is_safe(parent: os.stat_result) -> bool:

@@ -15,6 +15,7 @@ from typing import Any, ParamSpec, SupportsIndex
 import numpy as np
 from numpy.typing import NDArray
 
+from apsim.arguments import checked
 from apsim.counts import Counts, Phase
 from apsim.encoding import Code, encode
 from apsim.layout import Layout
@@ -158,7 +159,11 @@ Arguments = ParamSpec("Arguments")
 
 
 def by_value(make: Callable[Arguments, Operation]) -> Callable[Arguments, Operation]:
-    """Of equal arguments make one operation, so that its programs are made once as well."""
+    """Of equal arguments make one operation, so that its programs are made once as well.
+
+    Arguments of another kind than `make` names are refused: `InputError`.
+    """
+    make = checked(make)
     known = lru_cache(KEPT, typed=True)(make)
 
     @wraps(make)

@@ -111,7 +111,7 @@ def startup(checkouts: tuple[Path, Path], core: int, rounds: int) -> Iterator[Re
     Python's own bytecode is there before, as an installation leaves it.
     """
     run = ["run", "digits", "--images", "1"]
-    first, later, helped = ([[], []] for _ in range(3))
+    first, later, helped = (list[list[float]]([[], []]) for _ in range(3))
     with tempfile.TemporaryDirectory() as bytecode:
         for number in range(rounds + 1):
             for k, checkout in enumerate(checkouts):

@@ -6,6 +6,7 @@ APSIM_GOLDEN=write puts the output that comes now below every console command.
 from __future__ import annotations
 
 import doctest
+import json
 import os
 import re
 import shlex
@@ -18,6 +19,7 @@ import pytest
 
 from apsim import nn
 from apsim.nn.rules import real
+from benchmarks.readme import commands, stated
 from tests.conftest import ROOT
 
 README = ROOT / "README.md"
@@ -131,3 +133,15 @@ def test_a_command_for_a_model_of_ones_own_runs(
     assert done.returncode == 0, done.stderr + done.stdout
     named = [word for word in arguments if word.endswith(".npz")]
     assert all((tmp_path / name).stat().st_size for name in named)
+
+
+def test_durations_are_those_that_were_measured() -> None:
+    """every `apsim` command of the README, none else, is in the benchmark; seconds rounded up
+
+    `python -m benchmarks.readme --clone --model FILE --json benchmarks/readme.json` measures them.
+    """
+    figures = json.loads((ROOT / "benchmarks" / "readme.json").read_text())
+    said, seconds = commands(TEXT), figures["figures"]["seconds"]
+    assert set(said) == set(seconds)
+    assert {one: stated(took) for one, took in seconds.items()} == said
+    assert figures["machine"]["processor"] and figures["machine"]["cores"]

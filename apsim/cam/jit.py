@@ -15,7 +15,6 @@ import gc
 import hashlib
 import os
 import pickle
-import stat
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
 from pathlib import Path
@@ -32,6 +31,8 @@ from numba.core import (
 )  # fmt: skip
 
 # isort: on
+from apsim import cache
+
 __all__ = [
     "PLAIN", "Compiled", "Operation", "cache_folder", "kernel", "plain", "sources_digest",
 ]  # fmt: skip
@@ -185,7 +186,7 @@ class _Kept(caching._Cache):
 def _read(folder: int, name: str) -> bytes:
     """The bytes of one of our own files; OSError if it is another's, or damaged."""
     with open(os.open(name, os.O_RDONLY | os.O_NOFOLLOW, dir_fd=folder), "rb") as file:
-        _ours(os.fstat(file.fileno()))
+        _require_ours(os.fstat(file.fileno()))
         kept = file.read()
     if hashlib.sha256(kept[DIGEST:]).digest() != kept[:DIGEST]:
         raise OSError("damaged")
@@ -214,7 +215,7 @@ def _folder() -> Iterator[int]:
         raise OSError("nothing is kept")
     handle = os.open(path, os.O_RDONLY | os.O_DIRECTORY | os.O_NOFOLLOW)
     try:
-        _ours(os.fstat(handle))
+        _require_ours(os.fstat(handle))
         yield handle
     finally:
         os.close(handle)
@@ -222,29 +223,13 @@ def _folder() -> Iterator[int]:
 
 def cache_folder() -> Path | None:
     """The user's own folder for compiled code, made if need be; None where there is none."""
-    root = os.environ.get("XDG_CACHE_HOME") or os.path.expanduser("~/.cache")
-    folder = Path(os.path.abspath(root)) / "apsim" / f"kernels-{sources_digest()}"
-    try:
-        folder.mkdir(mode=0o700, parents=True, exist_ok=True)
-        for parent in folder.resolve().parents:
-            _safe(parent.stat())
-        _ours(folder.lstat())
-    except OSError:
-        return None
-    return folder
+    return cache.folder(f"kernels-{sources_digest()}", written=False)
 
 
-def _ours(status: os.stat_result) -> None:
+def _require_ours(status: os.stat_result) -> None:
     """Refuse what is not this user's alone to write."""
-    if status.st_uid != os.getuid() or status.st_mode & (stat.S_IWGRP | stat.S_IWOTH):
+    if not cache.is_ours(status):
         raise OSError("another could have written this")
-
-
-def _safe(status: os.stat_result) -> None:
-    """Refuse a parent in which another user could exchange a folder."""
-    others = status.st_mode & (stat.S_IWGRP | stat.S_IWOTH) and not status.st_mode & stat.S_ISVTX
-    if status.st_uid not in (0, os.getuid()) or others:
-        raise OSError("another could exchange what is in this")
 
 
 def _digest_now() -> str:

@@ -82,13 +82,18 @@ class _Groups:
 
 
 def softmax(
-    bits: int, size: int, groups: int, passes: int, ap: str, broadcast: str = "group"
-) -> Normalized:
-    """Softmax of `groups` groups of `size` scores of `bits` bits, by a table of `passes` passes."""
+    bits: int, size: int, groups: int, passes: int, ap: str, broadcast: str = "group",
+    masked: bool = False,
+) -> Normalized:  # fmt: skip
+    """Softmax of `groups` groups of `size` scores of `bits` bits, by a table of `passes` passes.
+
+    A mask is a column written, and a pass that clears its words and one their exponentials.
+    """
     positive(bits=bits, passes=passes)
     of, width = _Groups(size, groups, ap, broadcast), EXPONENTIAL + ceil_log2(size)
     rest = (
-        _differences(of, bits)
+        (WRITE + PASS * 2) * masked
+        + _differences(of, bits)
         + WRITE
         + PASS * passes
         + PASS * EXPONENTIAL

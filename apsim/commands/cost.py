@@ -82,6 +82,8 @@ def _run(args: argparse.Namespace) -> int:
     chip = chip if args.ap is None else replace(chip, ap=args.ap)
     if args.write_voltage is not None:
         technology = technology.at_write_voltage(args.write_voltage)
+    if args.images is not None and args.images < 1:
+        raise InputError(f"--images: wanted 1 or more, got {args.images}")
     if args.input is not None and args.activity != "executed":
         raise InputError("--input: only a run takes inputs; add --activity executed")
     if args.array is not None and args.activity != "executed":
@@ -195,17 +197,13 @@ def _executed(
     args: argparse.Namespace, run: dict[str, Any], chip: Chip, technology: Technology
 ) -> int:
     from apsim.report.cost import executed_tables as tables
+    from apsim.report.cost.blocks import draw_operations
     from apsim.report.cost.executed import cost_run
 
     found = cost_run(run, chip, technology)
     _show(lambda short: tables.executed_table(found, short=short), tables.executed_lines(found))
     _write(args, tables.executed_json(found), tables.executed_rows(found))
-    if args.plot:
-        from apsim.files import write_text
-        from apsim.report.cost.blocks import draw_operations
-
-        write_text(args.plot, draw_operations(found))
-        print(f"wrote {args.plot}")
+    write_text(args.plot, lambda: draw_operations(found))
     return 0
 
 

@@ -28,17 +28,27 @@ def add_parser(subparsers: argparse._SubParsersAction[argparse.ArgumentParser]) 
         "lut", help="list, show, check or make look-up tables", description=__doc__.split("\n")[0]
     )
     actions = parser.add_subparsers(metavar="ACTION", dest="action", required=True)
-    listing = actions.add_parser("list", help="all LUTs that are known by name")
+    listing = actions.add_parser(
+        "list", help="all LUTs that are known by name", epilog="example: apsim lut list"
+    )
     add_csv(listing, "the list")
     listing.set_defaults(run=_list)
-    show = actions.add_parser("show", help="one LUT: its table, passes and what is proved of them")
+    show = actions.add_parser(
+        "show",
+        help="one LUT: its table, passes and what is proved of them",
+        epilog="example: apsim lut show add --kernel",
+    )
     show.add_argument("lut", metavar="NAME", help="a LUT's name, or the path of its file")
     show.add_argument(
         "--kernel", action="store_true", help="print the Python that numba compiles for it"
     )
     add_csv(show, "the passes")
     show.set_defaults(run=_show)
-    check = actions.add_parser("check", help="prove LUT files sound by replaying their passes")
+    check = actions.add_parser(
+        "check",
+        help="prove LUT files sound by replaying their passes",
+        epilog="example: apsim lut check add sub",
+    )
     check.add_argument("luts", metavar="FILE", nargs="*", help="files or names (default: all)")
     add_csv(check, "what is proved of each")
     check.set_defaults(run=_check)
@@ -75,6 +85,7 @@ def _add_make(actions: argparse._SubParsersAction[argparse.ArgumentParser]) -> N
         description="Order the passes of a truth table so that they carry it out in place. "
         "The file holds a bare table (` A B | B`, a row for each state, NP where a state is "
         "not possible, x where any bit will do), or a LUT file whose passes are not looked at.",
+        epilog="example: apsim lut make --truth xor.txt -o xor.toml",
     )
     make.add_argument("--truth", metavar="FILE", required=True, help="the truth table")
     make.add_argument("--name", help="the new LUT's name (default: the file's)")

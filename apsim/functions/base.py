@@ -6,16 +6,18 @@ and rows become results; every operation that it needs is in the program.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import suppress
 from dataclasses import dataclass, field, replace
 from functools import cached_property, partial, wraps
+from inspect import signature
 from typing import Any, ParamSpec
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
 from apsim.ap_kind import ApKind
+from apsim.arguments import checked
 from apsim.counts import Activity, Counts, Phase
 from apsim.errors import InputError, ProgramError
 from apsim.layout import Field, Layout
@@ -38,6 +40,8 @@ __all__ = [
 Words = NDArray[np.uint64]
 Patterns = NDArray[np.unsignedinteger[Any]]  # words, in no wider type than they need
 P = ParamSpec("P")
+SIZES = {"bits", "rows", "words", "groups", "length", "count", "i", "j", "u", "window", "windows"}
+MOST = 1 << 30  # rows and the like that a function is built for
 
 
 @dataclass(frozen=True)
@@ -131,8 +135,12 @@ class Function:
 def on_any_kind(build: Callable[P, Function]) -> Callable[P, Function]:
     """A builder whose functions know how they would be built on another AP kind."""
 
+    takes, build = signature(build), checked(build)
+
     @wraps(build)
     def built(*args: P.args, **options: P.kwargs) -> Function:
+        _require_sizes(build.__name__, takes.bind(*args, **options).arguments)
+
         def elsewhere(kind: ApKind) -> Function:
             return build(*args, **(options | {"kind": kind}))  # type: ignore[arg-type]
 
@@ -142,6 +150,14 @@ def on_any_kind(build: Callable[P, Function]) -> Callable[P, Function]:
     return built
 
 
+def _require_sizes(name: str, given: Mapping[str, Any]) -> None:
+    for size in SIZES & given.keys():
+        least = int(size != "bits")  # of fields' widths layouts know more
+        if isinstance(given[size], int) and not least <= given[size] <= MOST:
+            raise InputError(f"{name}: {size}: wanted 1 to {MOST:,}, got {given[size]}")
+
+
+@checked
 def run(
     function: Function, *operands: ArrayLike, engine: str = "strict", machine: Machine | None = None
 ) -> Result:

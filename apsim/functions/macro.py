@@ -11,6 +11,7 @@ from numpy.typing import ArrayLike
 
 from apsim import ops
 from apsim.ap_kind import ApKind
+from apsim.arguments import checked
 from apsim.functions.base import Function, Words, clear_scratch, expect_shape, in_rows, on_any_kind
 from apsim.functions.sums import merge_layout, product_layout
 from apsim.ops.reduction import carry_rows
@@ -129,6 +130,7 @@ def matmul(
     )  # fmt: skip
 
 
+@checked
 def dot(bits: int, j: int, **options: object) -> Function:
     """The dot product of two vectors of j words: `matmul` with i = u = 1."""
     return dot_products(bits, 1, j, **options)  # type: ignore[arg-type]

@@ -20,13 +20,14 @@ from __future__ import annotations
 
 import math
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
 from apsim import ops
 from apsim.ap_kind import ApKind
+from apsim.arguments import checked
 from apsim.errors import InputError
 from apsim.functions.base import (
     Function,
@@ -38,6 +39,7 @@ from apsim.functions.base import (
     on_any_kind,
 )
 from apsim.layout import Field, Layout
+from apsim.lut.word_table import WIDEST_INPUT
 from apsim.program import Operation
 
 __all__ = ["exponential", "ita_softmax", "layer_norm", "norm_quotient", "rms_norm", "softmax"]
@@ -48,8 +50,11 @@ FLAGS = ("F1", "F2")
 POWER, HALF = 9, 65280  # bits of 256 >> k; ITA's dividend, 255 in units of 1/256
 
 
+@checked
 def exponential(scale: float, bits: int = 8) -> tuple[int, ...]:
     """Table of exp(-scale * k) for words k of `bits` bits, in 8 bits where 255 stands for 1."""
+    if not 1 <= bits <= WIDEST_INPUT:
+        raise InputError(f"exponential: wanted 1 to {WIDEST_INPUT} bits, got {bits}")
     return tuple(math.floor(255 * math.exp(-scale * k) + 0.5) for k in range(1 << bits))
 
 
@@ -63,6 +68,7 @@ def softmax(
     kind: ApKind | str = "2d",
     broadcast: str = "group",
     method: str | None = None,
+    masked: bool = False,
     clear: bool = False,
 ) -> Function:
     """Probabilities u8 [groups, size] of signed scores [groups, size] of `bits` bits.
@@ -70,17 +76,21 @@ def softmax(
     `values` is the table of the exponential, one of 8 bits for each of the 2**bits differences
     from the largest score (`exponential`), `method` how its passes are found (`ops.table`);
     `broadcast` is a key of `ops.rows.BROADCASTS`;
-    `clear` clears scratch first, in one write, for used arrays.  Raises `InputError` for a
-    table that lets the divisor be 0.
+    `clear` clears scratch first, in one write, for used arrays.  `masked` functions take a flag
+    [groups, size] beside each score, 1 where it has no part (a write and two passes more).
+    Raises `InputError` for a table that lets the divisor be 0, and where a group is all masked.
     """
     kind, block, table = ApKind.named(kind), ops.Groups(groups, size), tuple(values)
     if not table or table[0] < 1:
         raise InputError(f"softmax: wanted a table that is 1 or more at 0, got {table[:1]}")
-    layout = _softmax_layout(bits, PROBABILITY + (size - 1).bit_length())
+    layout = _softmax_layout(bits, PROBABILITY + (size - 1).bit_length(), masked)
     shared = _Shared(block, kind, broadcast)
+    exponentials = ops.table(table, "K", "E", method=method)
+    if masked:
+        exponentials = exponentials + ops.clear_where("L", "E")
     whole = (
-        shared.below_the_largest()
-        + ops.table(table, "K", "E", method=method)
+        shared.below_the_largest(masked)
+        + exponentials
         + ops.copy("E", "TE", clean=True)
         + shared.total("T", PROBABILITY)
         + shared.broadcast("T", "Z")
@@ -89,18 +99,33 @@ def softmax(
         + _rounded("Q", "H", PROBABILITY)
         + ops.read("P")
     )
-    return _function("softmax", layout, shared, whole, layout["P"], clear)
+    made = _function("softmax", layout, shared, whole, layout["P"], clear)
+    return _with_mask(made, shared.groups, clear) if masked else made
 
 
-def _softmax_layout(bits: int, width: int) -> Layout:
-    """A scores, X their copy, Y what is moved, the largest score and then differences (K);
-    E exponentials, T their sum, D what is added, Z the divisor, N and Q the division."""
+def _with_mask(function: Function, block: ops.Groups, clear: bool) -> Function:
+    """The same with a flag beside each score, of which it clears nothing."""
+    shape, scores = (block.count, block.size), function.arrange
+
+    def arrange(a: ArrayLike, flags: ArrayLike) -> list[Patterns]:
+        mask = expect_shape("mask", flags, shape)
+        if mask.astype(bool).all(axis=1).any() or not np.isin(mask, (0, 1)).all():
+            raise InputError("softmax: wanted a mask of 0 and 1, with a 0 in each group")
+        return [*scores(a), in_rows(mask.astype(np.uint64), block.rows)]
+
+    return replace(function, inputs=("A", "L"), arrange=arrange)
+
+
+def _softmax_layout(bits: int, width: int, masked: bool) -> Layout:
+    """A scores, L flags of those that are masked, X a copy of A, Y what is moved, the largest
+    score and then differences (K); E exponentials, T their sum, D what is added, Z the divisor,
+    N and Q the division."""
     at = _Columns()
     a, x, y = (at.take(name, bits, "o") for name in "AXY")
     c, f1, f2 = (at.take(name, 1) for name in ("C", *FLAGS))
     e, t, d, z = (at.take(*one) for one in (("E", 8), ("T", width), ("D", width), ("Z", width)))
     n, q = at.take("N", SOFTMAX_QUOTIENT + width), at.take("Q", SOFTMAX_QUOTIENT)
-    fields = a, x, y, c, f1, f2, e, t, d, z, n, q
+    fields = [a, x, y, c, f1, f2, e, t, d, z, n, q, *([at.take("L", 1)] if masked else [])]
     parts = (
         Field("K", y.column, bits),
         Field("TE", t.column, PROBABILITY),
@@ -340,10 +365,13 @@ class _Shared:
     kind: ApKind
     option: str
 
-    def below_the_largest(self) -> Operation:
-        """Y <- the largest A of the group less A, by way of X."""
+    def below_the_largest(self, masked: bool = False) -> Operation:
+        """Y <- the largest A of the group less A, by way of X; A is least where L masks it."""
+        populated = ops.populate("A")
+        if masked:
+            populated = ops.populate("A", "L") + ops.clear_where("L", "A")
         return (
-            ops.populate("A")
+            populated
             + ops.copy("A", "X", clean=True)
             + ops.largest(
                 "X", other="Y", flags=FLAGS, groups=self.groups, kind=self.kind, scheme="moves"

@@ -229,7 +229,7 @@ Normal = Callable[[str, Params], normalize_counts.Normalized]
 
 def _normalized(build: Callable[..., Function], counts: Normal) -> Entry:
     def options(p: Params) -> dict[str, Any]:
-        names = ("values", "broadcast", "method", "shift")
+        names = ("values", "broadcast", "method", "shift", "masked")
         known = {name: p[name] for name in names if name in p}
         return known | {"bits": p["M"], "size": p["T"], "groups": p["G"]}
 
@@ -258,8 +258,8 @@ def _grouped(p: Params) -> dict[str, Any]:
 
 
 def _softmax_counts(ap: str, p: Params) -> normalize_counts.Normalized:
-    passes = _listed(p, Field("K", 0, p["M"]), Field("E", 0, 8))
-    return normalize_counts.softmax(**_grouped(p), passes=passes, ap=ap)
+    passes, masked = _listed(p, Field("K", 0, p["M"]), Field("E", 0, 8)), p.get("masked", False)
+    return normalize_counts.softmax(**_grouped(p), passes=passes, ap=ap, masked=masked)
 
 
 def _ita_counts(ap: str, p: Params) -> normalize_counts.Normalized:

@@ -383,7 +383,7 @@ def _softmax(model: Model, layer: Softmax, inputs: list[Integers]) -> Integers:
     if layer.halving is not None:
         return normalize.ita_softmax(inputs[0], layer.halving)
     if layer.table is not None:
-        return normalize.softmax(inputs[0], layer.table)
+        return normalize.softmax(inputs[0], layer.table, layer.mask)
     return normalize.softmax_real(inputs[0], layer.factor, output, layer.rule == "ort-fused")
 
 

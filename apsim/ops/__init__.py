@@ -16,6 +16,7 @@ from apsim.ops.arithmetic import (
 from apsim.ops.constants import add_constant_multiple, add_short, constant_multiple, preset
 from apsim.ops.division import (
     at_least_one,
+    clear_where,
     divide,
     negate_where,
     saturate,
@@ -39,6 +40,7 @@ __all__ = [
     "at_least_one",
     "broadcast",
     "clear",
+    "clear_where",
     "constant_multiple",
     "copy",
     "divide",

@@ -18,7 +18,8 @@ from apsim.ops.steps import passes, reset
 from apsim.program import Item, Mode, Op, Operation, Step, by_value
 
 __all__ = [
-    "at_least_one", "divide", "negate_where", "saturate", "shift_by_flags", "square", "square_root",
+    "at_least_one", "clear_where", "divide", "negate_where", "saturate", "shift_by_flags",
+    "square", "square_root",
 ]  # fmt: skip
 
 
@@ -163,6 +164,17 @@ def at_least_one(a: str) -> Operation:
         return [_pass(zeros, ((word[0], 1),), f"{a} = 0 -> 1")]
 
     return Operation(f"{a} at least 1", build)
+
+
+@by_value
+def clear_where(flag: str, a: str) -> Operation:
+    """All columns of A <- 0 in rows whose flag is 1: one pass."""
+
+    def build(layout: Layout) -> list[Item]:
+        zeros = tuple((column, 0) for column in layout[a].columns)
+        return [_pass(((layout[flag][0], 1),), zeros, f"{flag} -> {a} = 0")]
+
+    return Operation(f"clear {a} where {flag}", build)
 
 
 @by_value

@@ -46,6 +46,8 @@ FLAG_ROWS = {"prefix": 4, "chain": 2}  # of one pair of words
 def flag_rows(kind: ApKind | str, scheme: str, groups: Groups) -> int:
     """Rows that `largest` needs beside the words, for flags and their shifted copies."""
     kind = ApKind.named(kind)
+    if scheme not in SCHEMES:
+        raise ProgramError(f"wanted a scheme of {', '.join(SCHEMES)}, got {scheme!r}")
     if scheme == "moves" or groups.size == 1:
         return 0
     return FLAG_ROWS[scheme] * (groups.count * (groups.size // 2) if kind.segmented else 1)

@@ -10,6 +10,7 @@ from collections.abc import Callable, Sequence
 from math import isfinite
 from typing import Any
 
+from apsim.arguments import checked
 from apsim.counts import Phase
 from apsim.errors import LutError, ProgramError
 from apsim.layout import Field, Layout
@@ -19,6 +20,7 @@ from apsim.program import Gate, Item, Mode, Op, Operation, Step
 __all__ = ["patterns_of", "table"]
 
 
+@checked
 def table(
     function: Callable[[int], int] | Sequence[int], x: str, y: str, *, method: str | None = None
 ) -> Operation:

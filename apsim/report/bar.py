@@ -47,6 +47,7 @@ class Working:
         self.task = self.progress.add_task(shown(what), total=total or None)
         self.total, self.done, self.begun = total, 0.0, time.monotonic()
         self.expected, self.settled = expected, not total
+        self.first: tuple[float, float] | None = None  # when something was done, and how much
 
     def advance(self, by: float, what: str | None = None) -> None:
         """So much more is done, of `what`."""
@@ -59,20 +60,30 @@ class Working:
             self.progress.update(self.task, completed=done)
         else:
             self.progress.update(self.task, completed=done, description=shown(what))
-        self._measure(time.monotonic() - self.begun)
+        self._measure(time.monotonic())
 
     def turn(self, what: str, total: float) -> Callable[[], None]:
         """Another kind of work begins, so much of it; gives what is told each part that is done."""
         self.total, self.done, self.begun = total, 0.0, time.monotonic()
-        self.settled = not total
+        self.settled, self.first = not total, None
         self.progress.reset(self.task, total=total or None, description=shown(what))
         return lambda: self.advance(1)
 
-    def _measure(self, passed: float) -> None:
-        """Say once how long it will take, where that is long and was not said already."""
-        if self.settled or passed < SETTLED or not self.done:
+    def _measure(self, now: float) -> None:
+        """Say once how long it will take, where that is long and was not said already.
+
+        The pace is that of what comes after the first part, which may hold a compiler's time.
+        """
+        if self.settled or not self.done:
             return
-        whole, self.settled = passed * self.total / self.done, True
+        if self.first is None:
+            self.first = now, self.done
+            return
+        passed, done = now - self.first[0], self.done - self.first[1]
+        if passed < SETTLED or not done:
+            return
+        whole = now - self.begun + passed * (self.total - self.done) / done
+        self.settled = True
         if not whole / NEAR < self.expected < whole * NEAR:
             self._say(whole, "")
 

@@ -110,6 +110,42 @@ def test_softmax_of_ties_of_one_dominant_score_and_of_the_extremes() -> None:
     assert found[3] == [128, 128] + [0] * 6
 
 
+@pytest.mark.parametrize("kind", KINDS)
+@given(size=st.integers(2, 12), groups=st.integers(1, 4), used=st.booleans(), seed=SEED)
+@settings(max_examples=6)
+def test_a_masked_word_is_as_if_it_were_not_there(
+    kind: str, size: int, groups: int, used: bool, seed: int
+) -> None:
+    """p of the others == softmax of the others alone, p of the masked == 0"""
+    function = softmax(TABLE, 8, size, groups, kind=kind, masked=True, clear=used)
+    scores, rng = words(seed, 8, groups, size), np.random.default_rng(seed)
+    mask = rng.integers(0, 2, (groups, size))
+    mask[np.arange(groups), rng.integers(0, size, groups)] = 0
+    machine = Machine(function.rows, function.layout)
+    if used:
+        machine.cam.poke(rng.random((machine.rows, machine.cam.columns)) < 0.5)
+    found = functions.run(function, scores, mask, machine=machine).values
+    assert not (found * mask).any()
+    for p, s, hidden in zip(found, scores, mask.astype(bool), strict=True):
+        assert p[~hidden].tolist() == probabilities(s[None, ~hidden])[0]
+
+
+def test_a_mask_takes_a_write_and_two_passes() -> None:
+    open_to_all, masked = (
+        softmax(TABLE, 8, 5, 2, kind="1d", masked=way).program.counts() for way in (False, True)
+    )
+    assert masked - open_to_all == Counts(compare=2, write=3)
+    taken = counts.softmax(8, 5, 2, 66, "1d", masked=True).whole
+    assert taken == masked
+
+
+@pytest.mark.parametrize("mask", [[[1, 1], [0, 0]], [[2, 0], [0, 0]]])
+def test_a_mask_that_leaves_nothing_is_refused(mask: list[list[int]]) -> None:
+    function = softmax(TABLE, 8, 2, 2, masked=True)
+    with pytest.raises(InputError, match="wanted a mask of 0 and 1, with a 0 in each group"):
+        functions.run(function, np.zeros((2, 2), int), np.array(mask))
+
+
 def halved(scores: np.ndarray, shift: int) -> list[list[int]]:
     """floor(floor(65280 / Z) / 2**k), k = round half up((max - s) / 2**shift), in fractions."""
     found = []

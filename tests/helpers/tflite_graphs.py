@@ -76,7 +76,7 @@ def conv(g: Graph, x: int) -> None:
     plane = tuple(
         n if padding == SAME else n - k + 1 for n, k in zip(shape[1:3], kernel, strict=True)
     )
-    y = g.new((1, *plane, outs), scale=d.scale() * 2)
+    y = g.new((shape[0], *plane, outs), scale=d.scale() * 2)
     options = CONV | {"Padding": padding, "FusedActivationFunction": d.one(NONE, RELU)}
     kind = "Conv2DOptions"
     if depthwise:
@@ -170,9 +170,58 @@ def concatenation(g: Graph, x: int) -> None:
     g.add("CONCATENATION", [x, x], [g.new(out, like=x)], "ConcatenationOptions", options)
 
 
+def extreme(g: Graph, x: int) -> None:
+    shape, op, axes = g.shape(x), g.d.one("REDUCE_MAX", "REDUCE_MIN"), g.d.one([1], [1, 2], [3])
+    out = tuple(1 if i in axes else n for i, n in enumerate(shape))
+    y = g.new(out, like=x)
+    g.add(op, [x, g.constant(axes)], [y], "ReducerOptions", {"KeepDims": True})
+
+
+def tile(g: Graph, x: int) -> None:
+    many = [1, g.d.size(1, 2), 1, g.d.size(1, 2)]
+    out = tuple(n * m for n, m in zip(g.shape(x), many, strict=True))
+    g.add("TILE", [x, g.constant(many)], [g.new(out, like=x)], "TileOptions")
+
+
+def reverse(g: Graph, x: int) -> None:
+    y = g.new(g.shape(x), like=x)
+    g.add("REVERSE_V2", [x, g.constant(g.d.one([1], [2], [3]))], [y], "ReverseV2Options")
+
+
+def batches(g: Graph, x: int) -> None:
+    """A plane cut into a batch, a convolution or none, and laid together again."""
+    shape, size = g.shape(x), (1, 2)
+    if shape[2] % 2 or g.d.dtype != "int8":
+        return
+    at = g.new((2, shape[1], shape[2] // 2, shape[3]), like=x)
+    inputs = [g.constant(size), g.constant([[0, 0], [0, 0]])]
+    g.add("SPACE_TO_BATCH_ND", [x, *inputs], [at], "SpaceToBatchNDOptions")
+    g.ends.remove(at)
+    if g.d.flag():
+        conv(g, at)
+        at = g.ends.pop()
+    back = (1, g.shape(at)[1], 2 * g.shape(at)[2], g.shape(at)[3])
+    g.add("BATCH_TO_SPACE_ND", [at, *inputs], [g.new(back, like=at)], "BatchToSpaceNDOptions")
+
+
+def real(g: Graph, x: int) -> None:
+    """DEQUANTIZE, TANH or a product with a number for each channel, QUANTIZE."""
+    shape = g.shape(x)
+    a, b = (g.tensor(TensorSpec(f"r{len(g.specs) + i}", shape, "float32")) for i in (0, 1))
+    g.add("DEQUANTIZE", [x], [a], "DequantizeOptions")
+    if g.d.flag():
+        g.add("TANH", [a], [b], "", {}, 1)
+    else:
+        numbers = np.float32(g.d.rng.uniform(-2, 2, shape[3]))
+        c = g.tensor(TensorSpec(f"c{len(g.specs)}", (shape[3],), "float32", data=numbers))
+        g.add("MUL", [a, c], [b], "MulOptions", {"FusedActivationFunction": RELU}, 1)
+    del g.ends[-2:]
+    g.add("QUANTIZE", [b], [g.new(shape)], "QuantizeOptions", {}, 1)
+
+
 STEPS: tuple[Step, ...] = (
     conv, conv, pool, pad, transpose, slices, split, reshape, resize, function, two, mean,
-    concatenation,
+    concatenation, extreme, tile, reverse, batches, real,
 )  # fmt: skip
 MOST = 3000  # words of a tensor
 

@@ -550,7 +550,8 @@ def lstm(d: Draw) -> TfliteCase:
     state = TensorSpec("state", (1, units), "int8", y.scale, y.zero, variable=True)
     cell = TensorSpec("cell", (1, units), "int16", [2.0**-power], [0], variable=True)
     inner = [TensorSpec(f"i{i}", (0,), "float32") for i in range(4)]
-    inner.append(TensorSpec("hidden", (0,), "int8", y.scale, y.zero))
+    hidden = d.one((y.scale, y.zero), ([y.scale[0] * 1.07], [d.size(-20, 20)]))
+    inner.append(TensorSpec("hidden", (0,), "int8", *hidden))
     specs = [x, *own, *again, *biases, state, cell, *inner, y]
     inputs = [0, *range(1, 9), -1, -1, -1, *range(9, 13), -1, -1, 13, 14, *[-1] * 4]
     options = {"FusedActivationFunction": 4, "CellClip": d.one(0.0, 10.0), "ProjClip": 0.0,

@@ -15,6 +15,9 @@ from apsim.cli import main
 from apsim.errors import InputError, ModelError
 from apsim.nn import exact, importers
 from apsim.nn.importers import Imported, Options
+from apsim.nn.importers.tflite import HANDLERS
+from apsim.nn.importers.tflite_versions import NEWEST
+from apsim.nn.model import store
 from tests.helpers.tflite_models import NONE, OperatorSpec, TensorSpec, network
 from tests.helpers.tflite_operators import ints
 
@@ -136,6 +139,19 @@ def test_a_real_constant_that_the_file_quantizes_is_one_of_integers(tmp_path: Pa
     assert exact.run(model, np.full((1, 4), -9))["y"].tolist() == [[4] * 4]
 
 
+def test_words_that_the_file_fills_in_are_constants(tmp_path: Path) -> None:
+    """FILL of a quantized zero, as a streaming network begins with"""
+    zero = words("zero", scale=0.1, zero=3, data=np.array(3, np.int8))
+    fill = OperatorSpec("FILL", [2, 3], 4, "FillOptions", {}, 3)
+    most = OperatorSpec("MAXIMUM", [1, 4], 5, "MaximumMinimumOptions", {}, 2)
+    specs = (ints("dims", [1, 4]), zero, words("z", 1, 4, scale=0.1, zero=3),
+             words("y", 1, 4, scale=0.1, zero=3))  # fmt: skip
+    first = OperatorSpec("ADD", [0, 0], 1, "AddOptions", SUMS, 2)
+    given = [words("x", 1, 4), words("s", 1, 4, scale=0.1, zero=3), *specs]
+    model = importers.read(saved(tmp_path, given, [first, fill, most])).model
+    assert exact.run(model, np.full((1, 4), -9))["y"].tolist() == [[3] * 4]
+
+
 def test_constants_with_scales_are_no_shapes(tmp_path: Path) -> None:
     """The sum of two quantized constants is one of real numbers, not of their integers."""
     a, b = (words(n, 1, 4, scale=s, data=np.full((1, 4), 10, np.int8)) for n, s in
@@ -148,7 +164,7 @@ def test_constants_with_scales_are_no_shapes(tmp_path: Path) -> None:
 
 
 def real_chain(folder: Path, *ops: tuple[str, list[int]], ends: bool = False) -> Path:
-    """x, DEQUANTIZE, operators of real numbers from tensor 1 on; QUANTIZE and ADD unless it `ends`."""
+    """x, DEQUANTIZE, real operators from tensor 1 on; QUANTIZE and ADD unless it `ends`."""
     specs = [words("x", 1, 4), TensorSpec("r", (1, 4), "float32")]
     operators = [OperatorSpec("ADD", [0, 0], 2, "AddOptions", SUMS, 2),
                  OperatorSpec("DEQUANTIZE", [2], 1, "DequantizeOptions", {}, 2)]  # fmt: skip
@@ -198,3 +214,90 @@ def test_a_custom_operator_names_where_to_end_before_it(tmp_path: Path) -> None:
     custom = OperatorSpec("CUSTOM", [1], 2, "", {}, 1)
     with pytest.raises(ModelError, match="or --until 's'"):
         importers.read(summed(tmp_path, custom, specs=(words("y", 1, 4),)))
+
+
+def test_what_is_computed_of_indices_is_the_host_s(tmp_path: Path) -> None:
+    """The row of the greatest word: FLOOR_DIV of what ARG_MAX gives, which is the network's end"""
+    greatest = OperatorSpec("ARG_MAX", [1, 2], 3, "ArgMaxOptions", {"OutputType": 2}, 2)
+    divided = OperatorSpec("FLOOR_DIV", [3, 4], 5, "", {}, 1)
+    specs = (ints("axis", 1), TensorSpec("at", (1,), "int32"), ints("many", [2]),
+             TensorSpec("row", (1,), "int32"))  # fmt: skip
+    imported = importers.read(summed(tmp_path, greatest, divided, specs=specs))
+    assert imported.model.outputs == ("at",)
+    assert "FLOOR_DIV: left to the host: indices of words" in fates(imported)
+
+
+def test_integers_that_become_real_numbers_by_themselves_are_words(tmp_path: Path) -> None:
+    """CAST of a byte, DIV by 255, QUANTIZE: a table of 256 words"""
+    specs = [TensorSpec("x", (1, 4), "uint8"), TensorSpec("f", (1, 4), "float32"),
+             TensorSpec("c", (), "float32", data=np.array(255, np.float32)),
+             TensorSpec("r", (1, 4), "float32"), words("q", 1, 4, scale=1 / 255, zero=-128),
+             words("y", 1, 4, scale=2 / 255, zero=-128)]  # fmt: skip
+    operators = [
+        OperatorSpec("CAST", [0], 1, "CastOptions", {}, 1),
+        OperatorSpec("DIV", [1, 2], 3, "DivOptions", {"FusedActivationFunction": NONE}, 1),
+        OperatorSpec("QUANTIZE", [3], 4, "QuantizeOptions", {}, 1),
+        OperatorSpec("ADD", [4, 4], 5, "AddOptions", SUMS, 2),
+    ]
+    model = importers.read(saved(tmp_path, specs, operators)).model
+    x = np.array([[0, 7, 128, 255]], np.uint8)
+    assert np.array_equal(exact.run(model, x)["q"], x.astype(np.int64) - 128)
+
+
+def test_a_version_that_nobody_knows_yet_is_refused_by_name(tmp_path: Path) -> None:
+    specs = [words("x", 1, 4), words("s", 1, 4, scale=0.1)]
+    path = saved(tmp_path, specs, [OperatorSpec("ADD", [0, 0], 1, "AddOptions", SUMS, 9)])
+    with pytest.raises(ModelError, match=r"ADD x1 .*version 9; nearest supported form: version 6"):
+        importers.read(path)
+
+
+def test_every_operator_that_is_imported_has_a_newest_version() -> None:
+    assert set(HANDLERS) <= set(NEWEST)
+
+
+def test_an_output_without_a_batch_axis_has_its_own_shape(tmp_path: Path) -> None:
+    """TRANSPOSE and PAD of the first axis, as LiteRT gives them"""
+    specs = [words("x", 1, 4, 3), ints("axes", [1, 0, 2]), words("y", 4, 1, 3),
+             ints("ends", [[1, 0], [0, 0], [0, 0]]), words("z", 2, 4, 3)]  # fmt: skip
+    operators = [OperatorSpec("TRANSPOSE", [0, 1], 2, "TransposeOptions", {}, 2),
+                 OperatorSpec("PAD", [0, 3], 4, "PadOptions", {}, 2)]  # fmt: skip
+    path = saved(tmp_path, specs, operators, outputs=[2, 4])
+    x = np.arange(12, dtype=np.int8).reshape(1, 4, 3)
+    np.save(tmp_path / "x.npy", x)
+    out = tmp_path / "out.npz"
+    command = ["run", str(path), "--input", str(tmp_path / "x.npy"), "-o", str(out)]
+    assert main([*command, "--no-import-check"]) == 0
+    with np.load(out) as file:
+        assert np.array_equal(file["y"], x.transpose(1, 0, 2))
+        assert np.array_equal(file["z"], np.pad(x, ((1, 0), (0, 0), (0, 0))))
+    model = importers.read(path).model
+    store.save(model, tmp_path / "net.npz")
+    assert store.load(tmp_path / "net.npz").unbatched == ("y", "z")
+
+
+BOXES = "CUSTOM TFLite_Detection_PostProcess"
+
+
+@pytest.mark.parametrize("reals", [False, True])
+def test_a_detector_ends_before_its_choice_of_boxes(reals: bool, tmp_path: Path) -> None:
+    """Boxes and scores as words, or as real numbers behind DEQUANTIZE; anchors are constants"""
+    scores = words("p", 1, 4, scale=2.0**-8, zero=-128)
+    anchors = TensorSpec("a", (4,), "float32", data=np.ones(4, np.float32))
+    more = [TensorSpec("rs", (1, 4), "float32"), TensorSpec("rp", (1, 4), "float32")]
+    found = [TensorSpec(n, (1, 2), "float32") for n in ("boxes", "classes")]
+    given = [words("x", 1, 4), words("s", 1, 4, scale=0.1), scores, anchors, *more, *found]
+    operators = [OperatorSpec("ADD", [0, 0], 1, "AddOptions", SUMS, 2),
+                 OperatorSpec("LOGISTIC", [1], 2, "", {}, 1)]  # fmt: skip
+    for i in (0, 1) if reals else ():
+        operators.append(OperatorSpec("DEQUANTIZE", [1 + i], 4 + i, "DequantizeOptions", {}, 2))
+    operators.append(OperatorSpec(BOXES, [4, 5, 3] if reals else [1, 2, 3], [6, 7], "", {}, 1))
+    specs = given if reals else [*given[:4], *more, *found]
+    imported = importers.read(saved(tmp_path, specs, operators, outputs=[6, 7]))
+    assert imported.model.outputs == ("s", "p")
+    assert f"{BOXES}: left to the host" in fates(imported)
+
+
+def test_another_custom_operator_is_refused_by_its_name(tmp_path: Path) -> None:
+    own = OperatorSpec("CUSTOM MyOwn", [1], 2, "", {}, 1)
+    with pytest.raises(ModelError, match=r"CUSTOM MyOwn x1 .* or --until 's'"):
+        importers.read(summed(tmp_path, own, specs=(words("y", 1, 4),)))

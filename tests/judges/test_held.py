@@ -72,7 +72,7 @@ def test_a_damaged_memory_is_none(tmp_path: Path, own_cache: Path, text: str) ->
 def test_without_a_folder_of_our_own_it_is_just_done_again(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(cache, "_is_ours_and_writable", lambda _: False)
+    monkeypatch.setattr(cache, "_may_be_used", lambda *_: False)
     path = conv_net(tmp_path / "net.onnx")
     assert not taken(path).remembered and not taken(path).remembered
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import replace
+from typing import Any
 
 import numpy as np
 import pytest
@@ -10,13 +11,14 @@ import pytest
 from apsim.ap_kind import ApKind
 from apsim.errors import InputError, ModelError, ProgramError
 from apsim.nn import exact, runtime
-from apsim.nn.model import Linear, Model, Softmax, check
+from apsim.nn.model import Integers, Linear, Model, Softmax, check
 from apsim.nn.on_ap.chip import Chip, Design
 from apsim.nn.on_ap.execute import macs
 from apsim.nn.rules import real
 from apsim.nn.rules.normalize import exponential
 from apsim.nn.zoo import bundled, datasets, synthetic
 from tests.conftest import ROOT
+from tests.helpers.by_hand import transformer
 
 GOLDEN = ROOT.parent / "shared" / "design" / "golden" / "digits_vit.npz"
 
@@ -27,17 +29,17 @@ def model() -> Model:
 
 
 @pytest.fixture(scope="module")
-def tensors(model: Model) -> dict[str, exact.Integers]:
+def tensors(model: Model) -> dict[str, Integers]:
     """Every tensor of all 360 test images."""
     return exact.run(model, real.quantize(model, datasets.test("digits-vit").images))
 
 
-def test_it_is_right_on_351_of_360_images(tensors: dict[str, exact.Integers]) -> None:
+def test_it_is_right_on_351_of_360_images(tensors: dict[str, Integers]) -> None:
     answers = tensors["logits"].argmax(axis=1)
     assert np.count_nonzero(answers == datasets.test("digits-vit").labels) == 351
 
 
-def test_its_tensors_are_the_golden_ones(tensors: dict[str, exact.Integers]) -> None:
+def test_its_tensors_are_the_golden_ones(tensors: dict[str, Integers]) -> None:
     if not GOLDEN.exists():
         pytest.skip("the golden file of the transformer is not here")
     stored = {"h0": "stream0", "nf": "norm", "mean": "mean"}
@@ -57,6 +59,16 @@ def test_its_tensors_are_the_golden_ones(tensors: dict[str, exact.Integers]) -> 
         assert np.array_equal(golden["logits"], tensors["logits"][:8])
         assert np.array_equal(golden["logits_argmax_all"], tensors["logits"].argmax(axis=1))
         assert np.array_equal(golden["x"], tensors["patches"][:8])
+
+
+@pytest.mark.parametrize("image", [0, 117])
+def test_lists_of_python_integers_give_every_tensor_of_an_image(
+    model: Model, tensors: dict[str, Integers], image: int
+) -> None:
+    rows = transformer(model, tensors["image"][image].ravel().tolist())
+    for name, lines in rows.items():
+        words = [word for line in lines for word in line]
+        assert words == tensors[name][image].ravel().tolist(), name
 
 
 def test_an_image_takes_297280_multiplications(model: Model) -> None:
@@ -138,12 +150,10 @@ def test_the_table_of_a_softmax_is_made_anew_for_narrower_scores(model: Model) -
 
 
 def test_probabilities_and_norms_are_requantized_before_a_narrower_layer(model: Model) -> None:
-    """Softmax and norms give 8 bits; a layer that wants 4 has a requantization of its own."""
-    narrow = fluid(model, block1_head2_context=(4, 8), block1_up=4)
+    """Softmax and norms give 8 bits; layers that want 4 of the same words share what makes them."""
+    narrow = fluid(model, block1_head2_context=(4, 8), block2_head1_q=4, block2_head2_v=4)
     added = [layer.name for layer in narrow.layers if layer.op == "requantize"]
-    assert added == [
-        "block1.head2.softmax@4 for block1.head2.context", "block1.norm2@4 for block1.up",
-    ]  # fmt: skip
+    assert added == ["block1.head2.softmax@4", "block2.norm1@4"]
     x = real.quantize(narrow, datasets.test("digits-vit").images[:1])
     assert runtime.run(narrow, x, Chip.preset("bf-imna-lr", ap="2d-seg", requant="ap")).passed
 
@@ -196,3 +206,13 @@ def test_a_random_transformer_has_the_tokens_and_words_of_its_name() -> None:
     assert model.tensors["block1.head1.q"].shape == (5, 6)
     x = synthetic.inputs(model, 1)
     assert runtime.run(model, x, Chip.preset("bf-imna-lr")).passed
+
+
+@pytest.mark.parametrize("options", [
+    {"requant": "ap"}, {"mapping": "weights"}, {"mapping": "auto", "requant": "ap"},
+    {"broadcast": "rows"}, {"array": "cap"}, {"literal": True, "ap": "2d-seg"},
+])  # fmt: skip
+def test_it_is_exact_however_it_is_run(model: Model, options: dict[str, Any]) -> None:
+    """Two images, so that loads hold tokens of both"""
+    x = real.quantize(model, datasets.test("digits-vit").images[:2])
+    assert runtime.run(model, x, Chip.preset("bf-imna-lr", **options)).passed

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from typing import Any
 
 import numpy as np
@@ -10,10 +11,12 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from apsim.ap_kind import ApKind
+from apsim.cam.lanes import LaneProgram, kernel
 from apsim.cam.lanes.regular import Regular
+from apsim.cam.lanes.rows import Walk
 from apsim.encoding import encode
-from apsim.errors import ProgramError
-from apsim.functions import Function, dot_products, max_pool
+from apsim.errors import CountError, ProgramError
+from apsim.functions import Function, dot_products, max_pool, softmax
 from apsim.nn.model.words import Words
 from apsim.nn.on_ap import matrix
 from apsim.nn.on_ap.chip import Chip
@@ -109,10 +112,32 @@ def test_windows_on_lanes_are_the_literal_loads(
     assert taken[0] == taken[1]
 
 
+@pytest.mark.parametrize("which", range(3))
+def test_a_pool_that_leaves_out_a_block_is_found_out(
+    which: int, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """counted == predicted, or the run fails: whatever operation of a walk is left out"""
+    prepare = LaneProgram.prepare
+
+    def shorter(self: LaneProgram, words: int, *, fused: bool) -> Walk:
+        walk = prepare(self, words, fused=fused)
+        counted = np.flatnonzero(walk.ops[:, kernel.MANY_ROWS] > 1)
+        return replace(walk, ops=np.delete(walk.ops, counted[which % len(counted)], axis=0))
+
+    monkeypatch.setattr(LaneProgram, "prepare", shorter)
+    chip = Chip.preset("bf-imna-lr", rows=20)
+    with pytest.raises(CountError):
+        on_ap.window_maxima(chip, np.arange(90).reshape(10, 9) % 16, Words(4, False))
+
+
 def test_maxima_stand_side_by_side_but_where_the_tag_chain_finds_them() -> None:
     """Groups that use one another's rows of flags run one load after another."""
     found = {kind: matrix.is_independent(max_pool(3, 9, 4, kind=kind), 5) for kind in KINDS}
     assert found == {kind: not ApKind.named(kind).chain for kind in KINDS}
+
+
+def test_groups_that_give_a_word_for_each_of_theirs_are_no_lanes() -> None:
+    assert not matrix.is_independent(softmax([1] * 16, 4, 3, 2), 1)
 
 
 def test_words_that_are_too_wide_to_come_in_as_one_are_no_lanes() -> None:

@@ -191,6 +191,9 @@ ZERO = normalize.exponential(0.0625, 8) * 0
     [
         (softmax("float"), "a rule of litert, real, ort-fused, ap, ita, got 'float'"),
         (softmax("ap", table=None), "a table for rule ap"),
+        (softmax("ap", mask=np.ones((2, 4), int)), "a mask of 0 and 1 with a 0 in each line"),
+        (softmax("ap", mask=np.zeros(3, int)), r"a mask that broadcasts to \[2, 4\]"),
+        (softmax("real", mask=np.zeros(4, int)), "a mask for rule ap and for no other, got real"),
         (softmax("ita"), r"a factor of ln 2 / 2\*\*k \(rule ita\), got 0.0625"),
         (softmax("ita", replace(U8, bits=7), factor=math.log(2)), "an output u8"),
         (softmax("real", table=ZERO), "a table for rule ap and for no other"),

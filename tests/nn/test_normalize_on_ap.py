@@ -18,7 +18,7 @@ from apsim.debug.layer_load import find_load, image_of
 from apsim.debug.targets import on_function
 from apsim.errors import InputError, ProgramError
 from apsim.nn import exact, runtime
-from apsim.nn.model import Layer, MatMul, Model, Normalize, Softmax, Tensor, store
+from apsim.nn.model import Layer, Linear, MatMul, Model, Normalize, Softmax, Tensor, store
 from apsim.nn.on_ap import plan
 from apsim.nn.on_ap.chip import Chip, Design
 from apsim.nn.on_ap.execute import execute
@@ -104,6 +104,35 @@ def test_groups_that_do_not_fit_one_cap_are_dealt_to_several(what: str) -> None:
     each = [(loads.program(groups).program.counts(), times) for groups, times in loads.fold.sizes()]
     assert [times for _, times in each] == [3, 1]
     assert done.counts == sum((counts * times for counts, times in each), Counts())
+
+
+@pytest.mark.parametrize("kind", KINDS)
+def test_a_causal_mask_leaves_later_words_out(kind: str) -> None:
+    """p[t, u > t] == 0 and each line is the softmax of its first words; 2 C and 3 W a load more"""
+    model = network("softmax", (2, 6, 6))
+    mask = np.triu(np.ones((6, 6), np.int64), 1)
+    masked = replace(model, layers=(replace(model.layers[0], mask=mask),))  # type: ignore[call-arg]
+    x = words(model, 3)
+    done, open_to_all = (runtime.run(net, x, chip(kind, 70)) for net in (masked, model))
+    assert done.passed
+    table = model.layers[0].table  # type: ignore[attr-defined]
+    for line, (row, p) in enumerate(
+        zip(x.reshape(-1, 6).tolist(), done.outputs.reshape(-1, 6).tolist(), strict=True)
+    ):
+        first = row[: line % 6 + 1]
+        e = [int(table[max(first) - s]) for s in first]
+        assert p[: len(first)] == [min((512 * k + sum(e)) // (2 * sum(e)), 255) for k in e]
+    assert not (done.outputs * mask).any()
+    loads = done.layers[0].loads
+    assert done.counts - open_to_all.counts == Counts(compare=2, write=3) * loads
+
+
+@pytest.mark.parametrize("what", WHAT)
+def test_groups_of_one_word_run_on_loads_of_any_number(what: str) -> None:
+    """Rows that know nothing of each other, as loads of the emulator side by side"""
+    model = network(what, (16, 1))
+    done = runtime.run(model, words(model, 12), chip("1d", 9))
+    assert done.passed
 
 
 @pytest.mark.parametrize("what", WHAT)
@@ -259,6 +288,21 @@ def test_a_product_of_two_activations_is_populated_for_each_head_of_each_image(k
     programs = [(task.loads[0].program(g).program, n) for g, n in task.loads[0].fold.sizes()]
     populated = sum(program.counts_by_phase()[Phase.POPULATE].write * n for program, n in programs)
     assert populated == loads * (8 + 8)
+
+
+@pytest.mark.parametrize("mapping", ["im2col", "weights", "auto"])
+def test_a_bias_for_each_place_is_added_under_every_mapping(mapping: str) -> None:
+    """y[t] == W x[t] + b[t]: positions of tokens, which no program's presets hold"""
+    rng = np.random.default_rng(0)
+    weights, bias = rng.integers(-8, 8, (3, 4)), rng.integers(-99, 99, (5, 3))
+    layer = Linear(
+        name="embed", inputs=("x",), output="y", weights=weights, bias=bias, weight_bits=4
+    )
+    model = of_one(layer, x=Tensor((5, 4), 8, False, 1.0), y=Tensor((5, 3), 32, True, 1.0))
+    x = rng.integers(0, 256, (2, 5, 4))
+    done = runtime.run(model, x, chip(mapping=mapping))
+    np.testing.assert_array_equal(done.outputs, x @ weights.T + bias)
+    assert done.passed
 
 
 class Listening(Chip):

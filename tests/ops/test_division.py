@@ -173,6 +173,15 @@ def test_negation_where_a_sign_says_so(bits: int) -> None:
     assert on.others_kept("A", "C")
 
 
+def test_a_word_is_cleared_where_a_flag_stands() -> None:
+    words = np.arange(16)
+    on = bench(2, {"A": ("u4", words), "F": ("u1", words & 1)})
+    on.machine.run(ops.clear_where("F", "A"))
+    np.testing.assert_array_equal(on.machine.peek("A"), np.where(words & 1, 0, words))
+    assert on.machine.counts == PASS
+    assert on.others_kept("A")
+
+
 def test_half_a_word_is_rounded_up_by_its_lowest_bit() -> None:
     """Q >> 1 <- (Q + 1) >> 1 in 2 (q - 1) passes, where that fits"""
     words = np.arange(255)

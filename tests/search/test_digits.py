@@ -16,6 +16,7 @@ from apsim.errors import InputError
 from apsim.nn import search
 from apsim.nn.on_ap.chip import Chip
 from apsim.nn.zoo import calibration
+from apsim.report.run.fluid import widths_text
 
 SENSITIVITY = {  # KL x 1e5 on the 360 calibration images, widths 2..7, measured here once
     "conv1": (13343, 900, 1892, 199, 21, 5),
@@ -169,3 +170,22 @@ def test_an_exhaustive_search_has_an_end() -> None:
     space = search.Space(tuple("abcde"), losses, search.Costs(losses, losses))
     with pytest.raises(InputError, match="16,807 settings, wanted 10,000 at most"):
         search.candidates(space, "exhaustive", None)
+
+
+def test_no_more_settings_of_many_layers_are_measured_than_of_few() -> None:
+    """64 points of the front and 512 of their neighbours, whatever 24 layers have."""
+    names = [f"layer{k}" for k in range(24)]
+    widths = range(2, 9)
+    losses = {name: {w: (k + 1) * 4.0**-w for w in widths} for k, name in enumerate(names)}
+    costs = {name: {w: float(w * w) for w in widths} for name in names}
+    space = search.Space(tuple(names), losses, search.Costs(costs, costs))
+    found = [one.widths for one in search.candidates(space, "additive", None)]
+    assert 64 < len(found) == len(set(found)) <= 64 + 512
+    assert {(2,) * 24, (8,) * 24} <= set(found)
+
+
+def test_widths_of_many_layers_are_shown_by_their_mean() -> None:
+    assert widths_text((8, 4, 8)) == "8,4,8"
+    assert widths_text((8,) * 9) == "888888888"
+    assert widths_text((8,) * 25) == "8 bits"
+    assert widths_text((8,) * 24 + (2,)) == "7.76 bits, mean"

@@ -64,6 +64,9 @@ def _surveyed(path: Path, name: str) -> Surveyed:
         return _refused(error, name, str(error).removeprefix(f"{path}: "))
     except MemoryError:
         return Surveyed(name, "not read", reason="not enough memory")
+    except Exception as error:  # a defect here costs one line, not the files after it
+        reason = f"apsim failed: {type(error).__name__}: {' '.join(str(error).split())[:200]}"
+        return Surveyed(name, "not read", reason=reason)
     return Surveyed(name, "imports", len(model.layers))
 
 

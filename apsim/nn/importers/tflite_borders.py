@@ -11,7 +11,7 @@ from collections.abc import Callable
 
 from apsim.errors import ModelError
 from apsim.nn.importers import tflite_folding, tflite_reals
-from apsim.nn.importers.tflite_file import Operator, TfliteTensor
+from apsim.nn.importers.tflite_file import Operator
 from apsim.nn.importers.tflite_layouts import IN_REALS
 from apsim.nn.importers.tflite_lowering import Lowering
 from apsim.nn.importers.tflite_moves import MOVES
@@ -26,11 +26,11 @@ AT_THE_END = (
     "TOPK_V2", "L2_NORMALIZATION", "LOG_SOFTMAX", "CUSTOM PosenetDecoderOp",
 )  # fmt: skip
 MOVING = (*MOVES, "PAD")
-HEAVY = (
+HEAVY = frozenset((
     "CONV_2D", "DEPTHWISE_CONV_2D", "FULLY_CONNECTED", "TRANSPOSE_CONV", "BATCH_MATMUL",
     "CONV_3D", "UNIDIRECTIONAL_SEQUENCE_LSTM", "LSTM", "SVDF", "RNN",
     "UNIDIRECTIONAL_SEQUENCE_RNN",
-)  # fmt: skip
+))  # fmt: skip
 
 
 def prepare(low: Lowering) -> None:
@@ -65,6 +65,9 @@ def left(low: Lowering, operator: Operator) -> bool:
     ):  # fmt: skip
         _leave(low, operator, "the model ends with this operator's inputs")
         return True
+    if _of_indices(low, operator):
+        _leave(low, operator, "indices of words, not words")
+        return True
     reals = [i for i in operator.inputs if i in low.means or i in low.left]
     if not reals or operator.op == "QUANTIZE":
         return False
@@ -88,6 +91,25 @@ def left(low: Lowering, operator: Operator) -> bool:
     return True
 
 
+def _of_indices(low: Lowering, operator: Operator) -> bool:
+    """Whether it computes with what ARG_MAX gave, and nothing comes of it but results."""
+    if operator.op in ("ARG_MAX", "ARG_MIN") or low.indices.intersection(operator.inputs):
+        low.indices.update(operator.outputs)
+        known = operator.op in ("ARG_MAX", "ARG_MIN", *MOVING)
+        return not known and not HEAVY.intersection(_behind(low, operator))
+    return False
+
+
+def _behind(low: Lowering, operator: Operator) -> set[str]:
+    """The kinds of operator that something of an operator's outputs comes to."""
+    reached, kinds = set(operator.outputs), set()
+    for one in low.file.operators[low.file.operators.index(operator) + 1 :]:
+        if reached.intersection(one.inputs):
+            kinds.add(one.op)
+            reached.update(one.outputs)
+    return kinds
+
+
 def _note_curve(low: Lowering, operator: Operator) -> None:
     """Keep what a real function makes of every word, for a QUANTIZE behind it."""
     curve = tflite_reals.curve_of(low, operator)
@@ -107,19 +129,8 @@ def _ends(low: Lowering, operator: Operator) -> bool:
     """Whether it takes integers of ours, and what it gives is only moved, and leaves the file."""
     there = (low.constants, low.flat, low.planes, low.padded, low.left)
     known = all(i < 0 or any(i in some for some in there) for i in operator.inputs)
-    behind = set(operator.outputs)
-    for one in low.file.operators[low.file.operators.index(operator) + 1 :]:
-        if behind.intersection(one.inputs):
-            if one.op not in (*MOVING, *AT_THE_END, "QUANTIZE", "DEQUANTIZE", "SOFTMAX"):
-                return False
-            behind.update(one.outputs)
-    return known
-
-
-def _same(one: TfliteTensor, other: TfliteTensor) -> bool:
-    return (one.type, one.scale.tolist(), one.zero.tolist()) == (
-        other.type, other.scale.tolist(), other.zero.tolist(),
-    )  # fmt: skip
+    ends = {*MOVING, *AT_THE_END, "QUANTIZE", "DEQUANTIZE", "SOFTMAX"}
+    return known and _behind(low, operator) <= ends
 
 
 def _quantize(low: Lowering, operator: Operator) -> None:
@@ -134,7 +145,7 @@ def _quantize(low: Lowering, operator: Operator) -> None:
         WORDS["QUANTIZE"](low, operator)
         return
     meant = low.file.tensors[output]
-    if _same(low.means[index], meant):
+    if tflite_folding.same_words(low.means[index], meant):
         low.flat[output] = low.as_file(index)
         low.became[operator.index] = f"the entry of input {low.flat[output]!r}"
     elif index in low.file.inputs:

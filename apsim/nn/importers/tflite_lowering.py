@@ -19,6 +19,7 @@ import numpy as np
 
 from apsim.errors import ModelError
 from apsim.nn import rules
+from apsim.nn.importers import tflite_versions
 from apsim.nn.importers.blockers import NO_FORM, Blocked, Blocker
 from apsim.nn.importers.graph import Array, Fate
 from apsim.nn.importers.onnx import Imported
@@ -96,6 +97,7 @@ class Lowering(Layouts):
         self.entries: dict[str, Entry] = {}
         self.spaced: dict[int, Spaced] = {}  # planes cut into a batch, and what came of them
         self.left: dict[int, tuple[int, ...]] = {}  # reals the host computes of these, at the end
+        self.indices: set[int] = set()  # what ARG_MAX gave, and what came of it
         self.curves: dict[int, Any] = {}  # reals that are functions of single words
         self.stood: dict[int, int] = {}  # reals, and the integers that DEQUANTIZE took
         self.entering: set[int] = set()  # reals that are not yet quantized
@@ -172,6 +174,7 @@ class Lowering(Layouts):
         left: Callable[[Lowering, Operator], bool],
     ) -> None:
         try:
+            tflite_versions.require(operator)
             if left(self, operator):
                 return
             if handler is None:

@@ -55,14 +55,18 @@ def _between(lo: float, hi: float) -> Callable[[Reals], Reals]:
 
 
 def _hard_swish(x: Reals) -> Reals:
-    return x * np.minimum(SIX, np.maximum(ZERO, x + np.float32(3))) / SIX
+    return np.asarray(x * np.minimum(SIX, np.maximum(ZERO, x + np.float32(3))) / SIX, np.float32)
+
+
+def _inverse_root(x: Reals) -> Reals:
+    return np.asarray(ONE / np.sqrt(x), np.float32)
 
 
 FUSED = (lambda x: x, _between(0, np.inf), _between(-1, 1), _between(0, 6))
 UNARY: dict[str, Callable[[Reals], Reals]] = {
     "LOGISTIC": _logistic, "TANH": c_library.function("tanhf"), "RELU": FUSED[1],
     "RELU_N1_TO_1": FUSED[2], "RELU6": FUSED[3], "RELU_0_TO_1": _between(0, 1), "ABS": np.abs,
-    "NEG": np.negative, "SQRT": np.sqrt, "RSQRT": lambda x: ONE / np.sqrt(x), "SQUARE": np.square,
+    "NEG": np.negative, "SQRT": np.sqrt, "RSQRT": _inverse_root, "SQUARE": np.square,
     "EXP": c_library.function("expf"), "LOG": c_library.function("logf"),
     "ELU": litert_tables.REAL["ELU"], "HARD_SWISH": _hard_swish, "FLOOR": np.floor,
     "CEIL": np.ceil, "ROUND": np.rint,
@@ -109,7 +113,8 @@ def _taken(low: Lowering, index: int) -> Curve | Reals | None:
         values = low.constants[index]
         return values if values.dtype == np.float32 else None
     if index in low.curves:
-        return low.curves[index]
+        curve: Curve = low.curves[index]
+        return curve
     if index not in low.means or index in low.left or index in low.entering:
         return None
     x = low.quantized(index)
@@ -161,7 +166,10 @@ def _together(function: Callable[[Reals, Reals], Reals], a: Any, b: Any) -> Curv
 
 
 def quantized(low: Lowering, operator: Operator, curve: Curve) -> None:
-    """QUANTIZE of a curve: away(f(v / sy)) + zy of every word; raises `ModelError` for no number."""
+    """QUANTIZE of a curve: away(f(v / sy)) + zy of every word.
+
+    Raises `ModelError` for a word that gives no number, or one beyond 32 bits.
+    """
     y = low.quantized(operator.outputs[0], "int8", "uint8", "int16")
     x = low.kind(curve.source, ())
     with np.errstate(over="ignore"):
@@ -169,8 +177,8 @@ def quantized(low: Lowering, operator: Operator, curve: Curve) -> None:
     wrong = ~(np.abs(steps) < np.float32(1 << 31))
     if wrong.any():
         at = tuple(int(n) for n in np.argwhere(wrong)[0])
-        raise ModelError(f"a real function that gives {curve.values[at]} at the word {at[1] + x.lo}, "
-                         "of which TFLite's kernel makes no integer")  # fmt: skip
+        raise ModelError(f"a real function that gives {curve.values[at]} at the word "
+                         f"{at[1] + x.lo}, of which TFLite's kernel makes no integer")  # fmt: skip
     values = np.clip(away(steps) + y.zero_point, y.lo, y.hi)
     shape = low.file.tensors[operator.outputs[0]].shape
     which = np.broadcast_to(curve.which, shape) if len(values) > 1 else None

@@ -22,6 +22,7 @@ from apsim.nn.model import (
     Multiply,
     Rearrange,
     Requant,
+    Reshape,
     Table,
     Tensor,
 )
@@ -44,6 +45,7 @@ class _Cell:
     units: int
     cell_bits: int  # the cell's scale is 2 ** -cell_bits
     state: Tensor
+    own: Tensor  # what the kernel makes of the state, before it takes it as the state's words
     hidden: float
 
     def emit(self, what: str, layer: Layer, tensor: Tensor) -> str:
@@ -131,12 +133,11 @@ def _cell(low: Lowering, operator: Operator, state: Tensor) -> _Cell:
     inner = low.file.tensors[operator.intermediates[4]] if len(operator.intermediates) > 4 else None
     if inner is None or inner.scale.size != 1:
         raise operator.refuse("no scale of the hidden state", "an intermediate with one")
-    if (float(inner.scale[0]), int(inner.zero[0])) != (state.scale, state.zero_point):
-        raise operator.refuse("a hidden state at another scale than the output", "equal scales")
+    own = replace(state, scale=float(inner.scale[0]), zero_point=int(inner.zero[0]))
     unit = np.float32(2.0**-15) / np.float32(inner.scale[0])
     hidden = float(np.float32(unit * np.float32(2.0**-15)))
     return _Cell(low, low.layer_name(operator.outputs[0]), low.shape(operator.inputs[18])[-1],
-                 -int(power), state, hidden)  # fmt: skip
+                 -int(power), state, own, hidden)  # fmt: skip
 
 
 def _gates(
@@ -211,13 +212,16 @@ def _most(cell: _Cell, operator: Operator) -> int:
 
 
 def _hidden(cell: _Cell, what: str, a: str, b: str) -> str:
-    """The new state: the cell behind its output gate, in the output's own words."""
-    state = replace(cell.state, shape=(cell.units,))
+    """The new state: the cell behind its output gate, its integers taken as the state's."""
+    made, state = (replace(one, shape=(cell.units,)) for one in (cell.own, cell.state))
     requant: Requant = rules.requant(
-        "tflite", cell.hidden, zero_point=state.zero_point, lo=state.lo, hi=state.hi
+        "tflite", cell.hidden, zero_point=made.zero_point, lo=made.lo, hi=made.hi
     )
     layer = Multiply(name="", inputs=(a, b), output="", requant=requant)
-    return cell.emit(what, layer, state)
+    if made == state:
+        return cell.emit(what, layer, state)
+    own = cell.emit(f"{what}, its own scale", layer, made)
+    return cell.emit(what, Reshape(name="", inputs=(own,), output=""), state)
 
 
 HANDLERS: dict[str, Handler] = {"UNIDIRECTIONAL_SEQUENCE_LSTM": _lstm}

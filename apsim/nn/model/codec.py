@@ -33,6 +33,7 @@ _LATER: Mapping[str, Any] = {
     "along": 0,
     "rule": "litert",  # of a softmax: no other rule is called so
     "table": None,
+    "mask": None,
     "grid": (1024, 1024),
 }  # fields that older files do not have
 

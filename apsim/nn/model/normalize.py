@@ -27,13 +27,15 @@ class Softmax(Layer):
     "ap": the AP's own, on integers: `table` holds the exponential of each of the 2**bits
     differences from the greatest word, which `factor` was taken for; the output is u8, its
     unit 1/256.  "ita": ITA's powers of two on integers, `factor` being ln 2 / 2**k; the output
-    likewise.  All but "ap" and "ita" are islands of the host.
+    likewise.  All but "ap" and "ita" are islands of the host.  `mask`, of rule "ap" alone, is 1
+    where a word has no part in its line (0 in the output), and broadcasts to the input's shape.
     """
 
     op: ClassVar[str] = "softmax"
     factor: float
     rule: str = "litert"
     table: Integers | None = None
+    mask: Integers | None = None
 
     @property
     def is_fluid(self) -> bool:

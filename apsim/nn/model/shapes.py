@@ -265,6 +265,8 @@ def _softmax(layer: Softmax, shapes: list[Shape], place: str, model: Model) -> S
     need(bool(shapes[0]), place, "an input of at least one axis", list(shapes[0]))
     need((layer.table is not None) == (layer.rule == "ap"), place,
          "a table for rule ap and for no other", layer.rule)  # fmt: skip
+    if layer.mask is not None:
+        _mask(layer.mask, layer.rule, shapes[0], place)
     if layer.rule == "litert":
         wide = {8: (8, 16), 16: (16,)}.get(given.bits, ())
         need(output.bits in wide, place, "8 or 16 bits in, and as many out", f"{given} {output}")
@@ -277,6 +279,16 @@ def _softmax(layer: Softmax, shapes: list[Shape], place: str, model: Model) -> S
     else:
         _real_island(given, output, place)
     return shapes[0]
+
+
+def _mask(mask: Integers, rule: str, shape: Shape, place: str) -> None:
+    """Words that have no part: of the AP's own rule, some left in each line."""
+    need(rule == "ap", place, "a mask for rule ap and for no other", rule)
+    ends = zip(reversed(mask.shape), reversed(shape), strict=False)
+    fits = mask.ndim <= len(shape) and all(size in (1, whole) for size, whole in ends)
+    need(fits, place, f"a mask that broadcasts to {list(shape)}", list(mask.shape))
+    sound = np.isin(mask, (0, 1)).all() and not np.broadcast_to(mask, shape).all(axis=-1).any()
+    need(bool(sound), place, "a mask of 0 and 1 with a 0 in each line", "another")
 
 
 def _probabilities(given: Tensor, output: Tensor, place: str) -> None:

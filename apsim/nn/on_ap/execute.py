@@ -305,7 +305,11 @@ def _table(job: Job[Table], x: Integers) -> Executed:
 
 def _by_groups(job: Job[Softmax | Normalize], x: Integers) -> Executed:
     """Words of the last axis, a group each."""
-    values, part = work.grouped(job.chip, job.plan.body[0], x.reshape(-1, x.shape[-1]))
+    operands = [x]
+    if isinstance(job.layer, Softmax) and job.layer.mask is not None:
+        operands.append(np.broadcast_to(job.layer.mask, x.shape))
+    lines = (some.reshape(-1, x.shape[-1]) for some in operands)
+    values, part = work.grouped(job.chip, job.plan.body[0], *lines)
     return job.done(values.reshape(x.shape), part)
 
 

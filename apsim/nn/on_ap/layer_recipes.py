@@ -6,6 +6,7 @@ The rule: None where no integer arithmetic gives the layer's rule, which leaves 
 from __future__ import annotations
 
 from dataclasses import replace
+from typing import Any
 
 import numpy as np
 
@@ -44,7 +45,7 @@ def of_sums(
     """
     within, bias = ranges.of_layer(model, layer), np.atleast_1d(getattr(layer, "bias", 0))
     rule: Requant | None = layer.requant or AS_IT_IS
-    if bias.ndim > 1:
+    if bias.ndim > 1 and rule is not None:
         places = bias.size // bias.shape[-1]
         within = Range(np.tile(within.low, places), np.tile(within.high, places))
         rule, bias = _at_every_place(rule, places), bias.ravel()
@@ -55,7 +56,7 @@ def of_sums(
 
 def _at_every_place(rule: Requant, places: int) -> Requant:
     """A rule of one factor, or one for each channel, over `places` times as many channels."""
-    per_channel = {
+    per_channel: dict[str, Any] = {
         name: np.tile(values, places)
         for name in ("scale", "mantissa", "exponent", "offset")
         if (values := getattr(rule, name)).size > 1

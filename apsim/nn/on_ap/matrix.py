@@ -22,7 +22,7 @@ from apsim.counts import Activity, Counts
 from apsim.encoding import GROUPS, OP, PLACE, PORT, SPAN, TABLE, Code
 from apsim.errors import CountError, ProgramError
 from apsim.functions import Function
-from apsim.layout import WIDEST
+from apsim.layout import WIDEST, Field
 from apsim.nn.on_ap.mapping import Fold
 from apsim.nn.on_ap.seconds import Clock
 from apsim.step import Op
@@ -136,8 +136,13 @@ def dot_products(
 
 
 def is_independent(function: Function, size: int) -> bool:
-    """Whether groups of `size` rows may stand side by side, their words taken in as one."""
+    """Whether groups of `size` rows, of a result each, may stand side by side.
+
+    Then the words of a row are taken in as one.
+    """
     groups = len(function.places)
+    if function.shape is not None:
+        return False
     try:
         return bool(_program(_taking_in_one(function), groups, size, function.columns).regular)
     except ProgramError:
@@ -278,10 +283,14 @@ def _operands(
 def _sums(function: Function, words: Words) -> Integers:
     """The integers that were put out, where the words stood if those stood in order."""
     output = function.output
-    plain = not output.signed and output.width < WIDEST
+    plain = type(output) is Field and not output.signed and output.width < WIDEST
     values = words.view(np.int64) if plain else output.decode(words)
-    there = values if values.flags.c_contiguous else None
-    sums: Integers = np.subtract(values, function.unbias, out=there, order="C")
+    if values.flags.c_contiguous:
+        return np.subtract(values, function.unbias, out=values)
+    sums = np.empty(values.shape, np.int64)
+    for first in range(0, values.shape[1], LANE):  # few columns at a time stay near a core
+        some = slice(first, first + LANE)
+        np.subtract(values[:, some], function.unbias, out=sums[:, some])
     return sums
 
 

@@ -144,8 +144,8 @@ def _weights(layer: Weighted, outputs: int, act: Words, on: Setting) -> tuple[Ta
             for some, mine in zip(lines, repeat(None) if bias is None else bias, strict=False)
         )
 
-    if on.requant == "ap":  # whose recipes add the bias
-        return made(None)
+    if on.requant == "ap" or np.ndim(layer.bias) > 1:
+        return made(None)  # recipes add the bias, or the host does where places have their own
     body = made(np.broadcast_to(layer.bias, len(layer.weights)).reshape(groups, -1))
     return body if tasks.hold_bias(body) else made(None)
 
@@ -358,7 +358,10 @@ def _softmax(model: Model, layer: Softmax, on: Setting) -> Plan | None:
         return _by_groups(model, layer, "ita_softmax", on, shift=layer.halving)
     if layer.table is None:
         return None
-    return _by_groups(model, layer, "softmax", on, values=tuple(layer.table.tolist()))
+    values: dict[str, Any] = {"values": tuple(layer.table.tolist())}
+    if layer.mask is not None:
+        values["masked"] = True
+    return _by_groups(model, layer, "softmax", on, **values)
 
 
 def _normalize(model: Model, layer: Normalize, on: Setting) -> Plan | None:

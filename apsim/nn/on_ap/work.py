@@ -23,7 +23,6 @@ __all__ = ["MAPPINGS", "grouped", "looked_up", "products", "requantize", "rowwis
 
 Progress = Callable[[int], None]
 TALL = 32  # loads that stand on one array
-MANY = 1  # loads that are worth a program on lanes
 
 
 def products(
@@ -76,28 +75,31 @@ def _merged(chip: Chip, merge: Loads, pieces: list[Loads], sums: list[Integers])
     return total - (length << (product - 1) if "s" in pieces[0]["signs"] else 0)
 
 
-def grouped(chip: Chip, task: Task, groups: Integers) -> tuple[Integers, Part]:
-    """A function of groups of words [K, S], one load after another: a word for each group [K], or
-    for each of its words [K, S]."""
+def grouped(chip: Chip, task: Task, *groups: Integers) -> tuple[Integers, Part]:
+    """A function of groups of words [K, S] of each operand, one load after another.
+
+    Gives a word for each group [K], or for each of its words [K, S].
+    """
     watch = Watch(chip)
-    values = _each_load(chip, task.loads[0], groups)
+    values = _each_load(chip, task.loads[0], *groups)
     return values, watch.part(task)
 
 
-def _each_load(chip: Chip, loads: Loads, groups: Integers) -> Integers:
-    """Many loads run side by side where their groups are independent, and the chip not literal."""
-    _require(loads, len(groups))
-    if loads.fold.loads >= MANY and not chip.literal:
-        chip.require(load := loads.program(loads.fold.size))
+def _each_load(chip: Chip, loads: Loads, *groups: Integers) -> Integers:
+    """Loads run side by side where their groups are independent, and the chip is not literal."""
+    _require(loads, len(groups[0]))
+    if not chip.literal and len(groups) == 1:
+        count = loads.fold.size if loads.fold.full else len(groups[0])
+        chip.require(load := loads.program(count))
         if matrix.is_independent(load, matrix.rows_of_a_group(loads.program)):
             batch = matrix.grouped(
-                groups, loads.fold, loads.program, engine=chip.engine, threads=chip.threads,
+                groups[0], loads.fold, loads.program, engine=chip.engine, threads=chip.threads,
                 clock=chip.clock,
             )  # fmt: skip
             chip.note(batch.counts, batch.activity, batch.loads)
             return batch.sums
     return joined(chip, [
-        one_load(chip, loads.program(len(load)), groups[load.start : load.stop])
+        one_load(chip, loads.program(len(load)), *(some[load.start : load.stop] for some in groups))
         for load in loads.fold.ranges()
     ])  # fmt: skip
 

@@ -25,8 +25,10 @@ def exponential(factor: float, bits: int) -> Integers:
     return np.array([math.floor(255 * math.exp(-factor * d) + 0.5) for d in differences], np.uint8)
 
 
-def softmax(scores: Integers, table: Integers) -> Integers:
+def softmax(scores: Integers, table: Integers, mask: Integers | None = None) -> Integers:
     """Probabilities in units of 1/256 of integers [..., T]; `table` as of `exponential`.
+
+    Words whose `mask` is 1 are as if they were not there, and get 0.
 
     e = table[max - s], Z = sum e, p = min((512 e + Z) div 2Z, 255).
 
@@ -34,7 +36,12 @@ def softmax(scores: Integers, table: Integers) -> Integers:
     [[85, 85, 85], [255, 0, 0]]
     """
     s = np.asarray(scores, np.int64)
-    e = table.astype(np.int64)[s.max(axis=-1, keepdims=True) - s]
+    if mask is None:
+        e = table.astype(np.int64)[s.max(axis=-1, keepdims=True) - s]
+    else:
+        hidden = np.broadcast_to(mask, s.shape).astype(bool)
+        most = np.where(hidden, np.iinfo(np.int64).min, s).max(axis=-1, keepdims=True)
+        e = np.where(hidden, 0, table.astype(np.int64)[np.where(hidden, 0, most - s)])
     z = e.sum(axis=-1, keepdims=True)
     return np.asarray(np.minimum((512 * e + z) // (2 * z), 255))
 

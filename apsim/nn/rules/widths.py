@@ -3,7 +3,8 @@
 The rule: tensors that must share a scale form a group (what pools, reshapes and plain
 additions tie together), and a group takes the greatest width that a layer of `Model.fluid`
 asks of it.  What a table, or a softmax or norm of the AP, gives keeps its width.  A layer that
-asks for less than its group gives reads through a `Requantize` of its own.
+asks for less than its group gives reads through a `Requantize`, which those that ask for the
+same share.
 """
 
 from __future__ import annotations
@@ -64,9 +65,12 @@ class Plan:
             if bits is not None:
                 tensors.update(self._resized(group, bits))
         layers: list[Layer] = []
+        made: set[str] = set()
         for layer in self.model.layers:
             adapters = self._adapters(layer, tensors)
-            layers += {adapter.output: adapter for adapter in adapters.values()}.values()
+            for adapter in adapters.values():
+                layers += [adapter] if adapter.output not in made else []
+                made.add(adapter.output)
             names = tuple(
                 adapters[k].output if k in adapters else name for k, name in enumerate(layer.inputs)
             )
@@ -134,7 +138,9 @@ class Plan:
     def _adapter(
         self, layer: Layer, name: str, bits: int, tensors: dict[str, Tensor]
     ) -> Requantize:  # fmt: skip
-        tensor, output = tensors[name], f"{name}@{bits} for {layer.name}"
+        tensor, output = tensors[name], f"{name}@{bits}"
+        if output in self.model.tensors:
+            output += f" for {layer.name}"
         tensors[output] = _at_scale(tensor, bits, self._scale(name, self.model.tensors[name], bits))
         requant = rules.requant("onnx-exact", 1.0, lo=0, hi=1)  # made anew by `refill`
         return Requantize(name=output, inputs=(name,), output=output, requant=requant)

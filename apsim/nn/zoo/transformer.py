@@ -100,7 +100,7 @@ def random_transformer(tokens: int, width: int, seed: int = 0) -> Model:
     Factors are such that words of every tensor fill its range and few are clipped.
     """
     size = Size((1, tokens), 2, width, 1, 2 * width, 1, 10)
-    draw, parts = np.random.default_rng(seed), {}
+    draw, parts = np.random.default_rng(seed), dict[str, Any]()
     unit, spread = 0.0625, 30.0  # of words, and about how far they lie apart
     given = {"e": (4, 148.0), "c": (width, 32.0), "0_q": (width, 32.0), "0_k": (width, 32.0),
              "0_v": (width, 32.0), "0_a": (width, 32.0), "0_o": (width, spread),
