@@ -63,7 +63,7 @@ def test_every_integer_is_the_reference_s(script: Any, file: Path) -> None:
     for x in pictures(script, imported, 2):
         found = judged(file, imported, x[None], "reference")
         assert found.agreed and found.sum("forced") == found.sum("ties") + found.sum("float32")
-        assert found.compared[0] >= 40
+        assert found.compared[0] >= 25
 
 
 @pytest.mark.parametrize("judge", ["onnxruntime", "onnxruntime-plain"])
@@ -76,7 +76,7 @@ def test_every_integer_is_onnxruntime_s_by_the_rule_of_its_softmax(
     x = pictures(script, imported, 1)
     found = judged(file, imported, x, judge)
     assert found.sum("forced") == found.sum("ties") + found.sum("float32")
-    assert found.compared[0] >= 30
+    assert found.compared[0] >= 25
 
 
 @pytest.mark.parametrize("kind", ["1d", "2d", "2d-seg"])

@@ -23,6 +23,7 @@ from apsim.nn.importers import (
     ops_quant,
     ops_real,
     ops_shape,
+    ops_where,
 )
 from apsim.nn.importers.graph import Fate, Graph, Node, Refusal, all_refused, blaming
 from apsim.nn.importers.options import PLAIN, Options
@@ -34,7 +35,8 @@ from apsim.nn.model.check import verify
 __all__ = ["Imported", "from_onnx", "lower", "read_onnx"]
 
 HANDLERS: Mapping[tuple[str, str], Handler] = {
-    **ops_real.HANDLERS, **ops_elementwise.HANDLERS, **ops_islands.HANDLERS, **ops_planes.HANDLERS,
+    **ops_real.HANDLERS, **ops_elementwise.HANDLERS, **ops_islands.HANDLERS,
+    **ops_planes.HANDLERS, **ops_where.HANDLERS,
     **ops_shape.HANDLERS, **ops_quant.HANDLERS, **ops_qlinear.HANDLERS,
     **ops_qonnx.HANDLERS, **ops_moves.HANDLERS, **ops_curves.HANDLERS,
 }  # fmt: skip
