@@ -17,7 +17,7 @@ import os
 import sys
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager, suppress
-from typing import NoReturn
+from typing import Any, NoReturn
 
 from apsim import process
 from apsim.errors import ApsimError, InputError, MissingExtra, shown, shown_lines
@@ -57,7 +57,23 @@ FEW_LOOKS = 500_000, 20, 20
 
 
 class _Parser(argparse.ArgumentParser):
-    """A parser whose errors read like apsim's own: one message, exit code 2."""
+    """A parser whose errors read like apsim's own: one message, exit code 2.
+
+    Options are spelled in full, for a part of one may soon be a part of two.
+    """
+
+    def __init__(self, **how: Any) -> None:
+        super().__init__(**{"allow_abbrev": False} | how)
+
+    def _check_value(self, action: argparse.Action, value: Any) -> None:
+        """A choice that there is not is answered as any other name: what there is, what is near."""
+        if action.choices is None or value in action.choices:
+            return
+        known = [str(choice) for choice in action.choices]
+        near = difflib.get_close_matches(str(value), known, n=1, cutoff=0.5)
+        hint = f"; did you mean {near[0]!r}?" if near else ""
+        wanted = f"wanted one of {', '.join(known)}, got {value!r}{hint}"
+        raise argparse.ArgumentError(action, wanted)
 
     def error(self, message: str) -> NoReturn:
         self.exit(2, f"apsim: error: {shown(message)} (see: {self.prog} --help)\n")
@@ -94,10 +110,21 @@ def main(argv: Sequence[str] | None = None) -> int:
         return BROKEN_PIPE
     except MemoryError as error:
         return _say(f"apsim: error: not enough memory: {error}".rstrip(": "), 2)
+    except ModuleNotFoundError as error:
+        if (error.name or "apsim").partition(".")[0] == "apsim":
+            return _say(_defect(error), DEFECT)
+        return _say(f"apsim: error: {_missing(error.name)}", 2)
     except Exception as error:
         if os.environ.get("APSIM_TRACEBACK") == "1":
             raise
         return _say(_defect(error), DEFECT)
+
+
+def _missing(package: str | None) -> str:
+    return (
+        f"this Python ({sys.executable}) lacks the package {package!r}; install apsim with what it "
+        "needs: pip install . in its checkout"
+    )
 
 
 def _say(line: str, code: int) -> int:

@@ -93,6 +93,34 @@ def test_the_nearest_option_is_named(capsys: pytest.CaptureFixture[str]) -> None
     assert "(see: apsim run --help)" in said
 
 
+def test_a_python_without_what_apsim_needs_is_named(
+    verb: Callable[..., None], capsys: pytest.CaptureFixture[str]
+) -> None:
+    """one line, exit code 2; a module of apsim's own that is not there is a defect"""
+
+    def lacking(name: str) -> int:
+        raise ModuleNotFoundError(f"No module named {name!r}", name=name)
+
+    verb(lambda: lacking("rich.table"))
+    assert cli.main(["probe"]) == 2
+    assert "lacks the package 'rich.table'; install apsim" in capsys.readouterr().err
+    verb(lambda: lacking("apsim.nosuch"))
+    assert cli.main(["probe"]) == 70
+
+
+def test_the_nearest_choice_is_named_and_options_are_spelled_in_full(
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    for command, message in (
+        (["run", "--mapping", "wieghts"], "got 'wieghts'; did you mean 'weights'?"),
+        (["lut", "lst"], "wanted one of list, show, check, make, table, got 'lst'; did you mean"),
+        (["paper", "--htm", "x"], "unrecognized arguments: --htm x; did you mean --html?"),
+    ):
+        with pytest.raises(SystemExit, match="2"):
+            cli.main(command)
+        assert message in capsys.readouterr().err
+
+
 @pytest.mark.parametrize("name", cli.VERBS)
 def test_the_example_of_a_verbs_help_runs(
     name: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]

@@ -181,6 +181,6 @@ def _show(rows: Sequence[Row]) -> None:
         shown.add_row(*line.cells(), style=style)
     console.fit(shown, DROPPED)
     for ap, text in table.hardware(rows):
-        print(f"{ap:10} {text}")
+        console.say(f"{ap:10} {text}")
     for name, text in table.reasons(rows):
-        print(f"{name}: {text}")
+        console.say(f"{name}: {text}")

@@ -8,6 +8,7 @@ Example: `apsim guide costs`
 from __future__ import annotations
 
 import argparse
+import re
 from pathlib import Path
 
 from apsim.commands.options import wrote
@@ -59,7 +60,8 @@ def _show(text: str, plain: bool) -> None:
         return
     from rich.markdown import Markdown
 
-    console.print(Markdown(text, code_theme="ansi_dark"))
+    other = re.sub(r"\[[^\]]*\]\(([\w-]+)\.md\)", r"`apsim guide \1`", text)
+    console.print(Markdown(other, code_theme="ansi_dark", hyperlinks=False))
 
 
 def _write(found: object, path: Path, force: bool) -> int:

@@ -180,25 +180,28 @@ def _may_replace(folder: Path) -> bool:
 
 def _show(made: Export, outcome: Outcome) -> None:
     """What a simulator said, in a line, and where it failed."""
+    from apsim.report.screen import screen
+
+    say = screen().say
     load, writes = made.load, f"{outcome.writes} writes"
     if made.write_clocks != 1:
         writes = f"{made.write_clocks} x {writes}"
     verdict = "PASS" if outcome.passed else "FAIL"
-    print(
+    say(
         f"{outcome.simulator} {outcome.version}: {verdict}  {outcome.clocks} clocks = "
         f"{outcome.compares} compares + {writes} + {outcome.reads} reads; "
         f"{outcome.toggles} toggles, {made.expected.flips} flips; "
         f"{load.rows} rows x {load.columns} columns"
     )
     speed = outcome.ran_clocks / outcome.run_seconds
-    print(
+    say(
         f"  built in {outcome.build_seconds:.1f} s, ran {outcome.ran_clocks} clocks in "
         f"{outcome.run_seconds:.2f} s ({speed:,.0f} clocks a second)"
     )
     for clock, step, pc, what in outcome.failures:
         known = 0 <= pc < len(made.code.listing)
         listed = shown(made.code.listing[pc].step) if known else "no word"
-        print(f"  clock {clock}, step {step}: {what} differ after word {pc}: {listed}")
+        say(f"  clock {clock}, step {step}: {what} differ after word {pc}: {listed}")
 
 
 def _as_json(made: Export, outcomes: list[Outcome]) -> dict[str, Any]:

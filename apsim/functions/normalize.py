@@ -152,10 +152,10 @@ def ita_softmax(
     k is the difference from the largest score, over 2**shift and rounded half up: scores are
     in units of ln 2 / 2**shift.  Options as those of `softmax`.  Source: ITA, arXiv 2307.03493;
     its streaming form adds in another order, and is another function.  Raises `InputError` for a
-    shift below 0.
+    shift that is not 0 to 32.
     """
-    if shift < 0:
-        raise InputError(f"ITA softmax: wanted a shift of 0 or more, got {shift}")
+    if not 0 <= shift <= 32:
+        raise InputError(f"ITA softmax: wanted a shift of 0 to 32, got {shift}")
     kind, block = ApKind.named(kind), ops.Groups(groups, size)
     powers = tuple(256 >> ((d + (1 << shift) // 2) >> shift) for d in range(1 << bits))
     shared = _Shared(block, kind, broadcast)

@@ -62,8 +62,8 @@ def test_the_equations_alone_are_printed_as_such(
 @pytest.mark.parametrize(
     ("options", "message"),
     [
-        (["--ap", "3d"], "invalid choice: '3d'"),
-        (["--function", "divide"], "invalid choice: 'divide'"),
+        (["--ap", "3d"], "got '3d'; did you mean "),
+        (["--function", "divide"], "got 'divide'"),
         (["--ap", "1d", "--tag-chain"], "--tag-chain: wanted --ap 2d or 2d-seg, got 1d"),
         (["--ap", "opt", "--function", "subtract"], "no subtract on opt: nothing to check"),
         (["--ap", "analytic", "--ap", "2d"], "--ap analytic prints equations: no other kind"),

@@ -131,7 +131,7 @@ def test_swept_and_struck_by_faults(tmp_path: Path, capsys: pytest.CaptureFixtur
 @pytest.mark.parametrize(
     ("command", "what"),
     [
-        (["run", "digits", "--mapping", "weight"], "invalid choice: 'weight'"),
+        (["run", "digits", "--mapping", "weight"], "got 'weight'; did you mean 'weights'?"),
         (["run", "digits", "--cost", "energy"], "--cost goes with --mapping auto"),
         (["run", "digits", "--mapping", "weights", "--columns", "26"], "a CAP has 26"),
         (["run", "digits", "--mapping", "im2col", "--cost", "latency"], "auto or weights"),

@@ -305,7 +305,7 @@ def test_a_function_without_the_option_drives_one_row_in_each_vertical_write() -
         (lambda: softmax(TABLE[:9], 8, 4, 1).program, LutError, "wanted 256 values"),
         (lambda: softmax((300,) * 256, 8, 4, 1).program, LutError, "does not fit field"),
         (lambda: softmax(TABLE, 8, 4, 1, broadcast="all"), ProgramError, "wanted one of group"),
-        (lambda: ita_softmax(8, 4, 1, shift=-1), InputError, "wanted a shift of 0 or more"),
+        (lambda: ita_softmax(8, 4, 1, shift=-1), InputError, "wanted a shift of 0 to 32"),
         (lambda: layer_norm(8, 0, 1), InputError, "a norm: wanted groups of one word at least"),
         (lambda: rms_norm(8, 0, 1), InputError, "a norm: wanted groups of one word at least"),
         (lambda: layer_norm(8, 64, 80).require(4800, 100), ProgramError, "needs 5120 rows and"),

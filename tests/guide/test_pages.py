@@ -20,6 +20,7 @@ import pytest
 from apsim import errors, guide
 from apsim.cli import main
 from apsim.closed_form import realisable
+from apsim.nn.importers.options import NORM_RULES, SOFTMAX_RULES
 from apsim.nn.rules import FAMILIES
 
 FLAGS = doctest.ELLIPSIS | doctest.NORMALIZE_WHITESPACE
@@ -187,6 +188,8 @@ def test_the_reference_has_every_rule_term_and_error() -> None:
     for name, reason in realisable.REASONS.items():
         assert f"`{name}`" in text and " ".join(reason.split()) in text
     assert all(rule in text for rule in FAMILIES)
+    assert all(f"`{rule}`" in text for rule in (*SOFTMAX_RULES, *NORM_RULES))
+    assert all(f"`{rule}`" in text for rule in (*SOFTMAX_RULES, *NORM_RULES))
     kinds = [one for one in vars(errors).values() if isinstance(one, type)]
     known = [one.__name__ for one in kinds if issubclass(one, errors.ApsimError)]
     assert all(f"`{name}`" in text for name in known)

@@ -116,8 +116,12 @@ class Builder:
         return tflite.OperatorEnd(self.b)
 
     def code(self, spec: OperatorSpec) -> int:
-        number = getattr(tflite.BuiltinOperator, spec.op)
+        op, _, custom = spec.op.partition(" ")
+        number = getattr(tflite.BuiltinOperator, op)
+        called = self.b.CreateString(custom) if custom else 0
         tflite.OperatorCodeStart(self.b)
+        if custom:
+            tflite.OperatorCodeAddCustomCode(self.b, called)
         tflite.OperatorCodeAddDeprecatedBuiltinCode(self.b, min(number, 127))
         tflite.OperatorCodeAddBuiltinCode(self.b, number)
         tflite.OperatorCodeAddVersion(self.b, spec.version)

@@ -601,3 +601,30 @@ def test_a_real_input_gets_words_of_the_width_that_is_asked_for(bits: int) -> No
 def test_options_that_there_are_none_of_are_refused(wrong: Any, why: str) -> None:
     with pytest.raises(InputError, match=why):
         Options(**wrong)
+
+
+@pytest.mark.parametrize(
+    ("middle", "more", "why"),
+    [
+        ([node("ConvTranspose", "a wd", "r", strides=[1, 1 << 40])], {}, "strides"),
+        ([node("ConvTranspose", "a wd", "r", strides=[1 << 24, 1 << 24])], {}, "a result of"),
+        ([node("ConvTranspose", "a wd", "r", group=5)], {}, "5 groups of 2 channels"),
+        ([node("Resize", "a - - n", "r", mode="linear")], {"n": np.array([1, 2, 1 << 40, 3])},
+         "a result of"),
+        ([node("Resize", "a - n", "r", mode="linear")],
+         {"n": np.array([1, 1, np.nan, 1], np.float32)}, "scales"),
+        ([node("LayerNormalization", "a g", "r", axis=-1, epsilon=0.0)],
+         {"g": np.ones(4, np.float32)}, "epsilon"),
+        ([node("MultiThreshold", "a g", "r", QONNX, out_scale=0.0)],
+         {"g": np.ones((1, 3), np.float32)}, "a positive out_scale"),
+        ([node("Where", "c a k", "r")], {"c": np.array(True), "k": np.float32(np.nan)},
+         "a number to choose that is none"),
+        ([node("Log", "a", "r")], {}, "log of -65.5 is no number"),
+    ],
+)  # fmt: skip
+def test_what_cannot_be_is_refused_by_name(middle: list[Any], more: Any, why: str) -> None:
+    x, w = drawn(1, 1, 2, 3, 4), np.ones((2, 1, 2, 2), np.int8)
+    nodes = [*two()[:2], node("DequantizeLinear", "w wk zb", "wd"), *middle, *END]
+    built = proto(nodes, x, w=w, wk=np.float32(0.5), **more, **both(), **end())
+    with pytest.raises(ModelError, match=rf"node [34] .*{why}"):
+        imported(built)

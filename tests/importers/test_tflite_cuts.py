@@ -17,6 +17,7 @@ from apsim.nn import exact, importers
 from apsim.nn.importers import Imported, Options
 from apsim.nn.importers.tflite import HANDLERS
 from apsim.nn.importers.tflite_versions import NEWEST
+from apsim.nn.model import store
 from tests.helpers.tflite_models import NONE, OperatorSpec, TensorSpec, network
 from tests.helpers.tflite_operators import ints
 
@@ -138,6 +139,19 @@ def test_a_real_constant_that_the_file_quantizes_is_one_of_integers(tmp_path: Pa
     assert exact.run(model, np.full((1, 4), -9))["y"].tolist() == [[4] * 4]
 
 
+def test_words_that_the_file_fills_in_are_constants(tmp_path: Path) -> None:
+    """FILL of a quantized zero, as a streaming network begins with"""
+    zero = words("zero", scale=0.1, zero=3, data=np.array(3, np.int8))
+    fill = OperatorSpec("FILL", [2, 3], 4, "FillOptions", {}, 3)
+    most = OperatorSpec("MAXIMUM", [1, 4], 5, "MaximumMinimumOptions", {}, 2)
+    specs = (ints("dims", [1, 4]), zero, words("z", 1, 4, scale=0.1, zero=3),
+             words("y", 1, 4, scale=0.1, zero=3))  # fmt: skip
+    first = OperatorSpec("ADD", [0, 0], 1, "AddOptions", SUMS, 2)
+    given = [words("x", 1, 4), words("s", 1, 4, scale=0.1, zero=3), *specs]
+    model = importers.read(saved(tmp_path, given, [first, fill, most])).model
+    assert exact.run(model, np.full((1, 4), -9))["y"].tolist() == [[3] * 4]
+
+
 def test_constants_with_scales_are_no_shapes(tmp_path: Path) -> None:
     """The sum of two quantized constants is one of real numbers, not of their integers."""
     a, b = (words(n, 1, 4, scale=s, data=np.full((1, 4), 10, np.int8)) for n, s in
@@ -239,3 +253,51 @@ def test_a_version_that_nobody_knows_yet_is_refused_by_name(tmp_path: Path) -> N
 
 def test_every_operator_that_is_imported_has_a_newest_version() -> None:
     assert set(HANDLERS) <= set(NEWEST)
+
+
+def test_an_output_without_a_batch_axis_has_its_own_shape(tmp_path: Path) -> None:
+    """TRANSPOSE and PAD of the first axis, as LiteRT gives them"""
+    specs = [words("x", 1, 4, 3), ints("axes", [1, 0, 2]), words("y", 4, 1, 3),
+             ints("ends", [[1, 0], [0, 0], [0, 0]]), words("z", 2, 4, 3)]  # fmt: skip
+    operators = [OperatorSpec("TRANSPOSE", [0, 1], 2, "TransposeOptions", {}, 2),
+                 OperatorSpec("PAD", [0, 3], 4, "PadOptions", {}, 2)]  # fmt: skip
+    path = saved(tmp_path, specs, operators, outputs=[2, 4])
+    x = np.arange(12, dtype=np.int8).reshape(1, 4, 3)
+    np.save(tmp_path / "x.npy", x)
+    out = tmp_path / "out.npz"
+    command = ["run", str(path), "--input", str(tmp_path / "x.npy"), "-o", str(out)]
+    assert main([*command, "--no-import-check"]) == 0
+    with np.load(out) as file:
+        assert np.array_equal(file["y"], x.transpose(1, 0, 2))
+        assert np.array_equal(file["z"], np.pad(x, ((1, 0), (0, 0), (0, 0))))
+    model = importers.read(path).model
+    store.save(model, tmp_path / "net.npz")
+    assert store.load(tmp_path / "net.npz").unbatched == ("y", "z")
+
+
+BOXES = "CUSTOM TFLite_Detection_PostProcess"
+
+
+@pytest.mark.parametrize("reals", [False, True])
+def test_a_detector_ends_before_its_choice_of_boxes(reals: bool, tmp_path: Path) -> None:
+    """Boxes and scores as words, or as real numbers behind DEQUANTIZE; anchors are constants"""
+    scores = words("p", 1, 4, scale=2.0**-8, zero=-128)
+    anchors = TensorSpec("a", (4,), "float32", data=np.ones(4, np.float32))
+    more = [TensorSpec("rs", (1, 4), "float32"), TensorSpec("rp", (1, 4), "float32")]
+    found = [TensorSpec(n, (1, 2), "float32") for n in ("boxes", "classes")]
+    given = [words("x", 1, 4), words("s", 1, 4, scale=0.1), scores, anchors, *more, *found]
+    operators = [OperatorSpec("ADD", [0, 0], 1, "AddOptions", SUMS, 2),
+                 OperatorSpec("LOGISTIC", [1], 2, "", {}, 1)]  # fmt: skip
+    for i in (0, 1) if reals else ():
+        operators.append(OperatorSpec("DEQUANTIZE", [1 + i], 4 + i, "DequantizeOptions", {}, 2))
+    operators.append(OperatorSpec(BOXES, [4, 5, 3] if reals else [1, 2, 3], [6, 7], "", {}, 1))
+    specs = given if reals else [*given[:4], *more, *found]
+    imported = importers.read(saved(tmp_path, specs, operators, outputs=[6, 7]))
+    assert imported.model.outputs == ("s", "p")
+    assert f"{BOXES}: left to the host" in fates(imported)
+
+
+def test_another_custom_operator_is_refused_by_its_name(tmp_path: Path) -> None:
+    own = OperatorSpec("CUSTOM MyOwn", [1], 2, "", {}, 1)
+    with pytest.raises(ModelError, match=r"CUSTOM MyOwn x1 .* or --until 's'"):
+        importers.read(summed(tmp_path, own, specs=(words("y", 1, 4),)))

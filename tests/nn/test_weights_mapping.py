@@ -81,7 +81,7 @@ class Layer:
         """Laid out for so many CAPs, some with biases; least and greatest words among others."""
         layer, rng = cls.random(seed, pixels), np.random.default_rng(seed)
         layer.x[0], layer.x[-1] = layer.x.min(), layer.x.max()
-        bias = rng.integers(-50, 50, len(layer.w)) if seed % 2 else None
+        bias = rng.integers(-50, 50, len(layer.w)) if seed % 3 else None
         return replace(layer, caps=int(rng.choice([1, 16, 64, 300])), bias=bias)
 
     @property
@@ -119,7 +119,7 @@ def test_random_layers_are_exact_and_counted(seeds: range) -> None:
         assert_right(layer, *layer.run())
 
 
-@pytest.mark.parametrize("seeds", [range(5), pytest.param(range(5, 1005), marks=pytest.mark.long)])
+@pytest.mark.parametrize("seeds", [range(3), pytest.param(range(3, 1003), marks=pytest.mark.long)])
 @pytest.mark.parametrize("make", [Layer.random, Layer.of_signs, Layer.apart])
 def test_every_engine_does_the_same(make: Callable[[int, int], Layer], seeds: range) -> None:
     """sums, counts, and all five numbers of the activity: fused == strict == dense"""
@@ -136,10 +136,10 @@ def test_every_engine_does_the_same(make: Callable[[int, int], Layer], seeds: ra
 
 
 def test_sums_of_signs_and_sums_in_parts_are_among_those() -> None:
-    plans = [plan for seed in range(5) for plan in Layer.of_signs(seed, 80).task.plans]
+    plans = [plan for seed in range(3) for plan in Layer.of_signs(seed, 80).task.plans]
     assert any(plan.offsets for plan in plans)
-    assert any(len(Layer.apart(seed, 80).task.plans) > 2 for seed in range(5))
-    assert any(Layer.apart(seed, 80).task.plan.raised for seed in range(5))
+    assert any(len(Layer.apart(seed, 80).task.plans) > 2 for seed in range(3))
+    assert any(Layer.apart(seed, 80).task.plan.raised for seed in range(3))
 
 
 @pytest.mark.parametrize("engine", ["fused", "strict", "dense"])

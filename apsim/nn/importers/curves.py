@@ -12,12 +12,16 @@ from dataclasses import replace
 import numpy as np
 
 from apsim.nn.importers.accumulators import raw_sums
+from apsim.nn.importers.drawing import MOST_WORDS
 from apsim.nn.importers.graph import Node
 from apsim.nn.importers.pending import Curve, Pending, Value
 from apsim.nn.importers.walk import Walk
 from apsim.nn.model import Floats, Table, Weighted
 
-__all__ = ["Curve", "combined", "curve_of", "drawn", "function_of", "is_drawn", "sums_curve"]
+__all__ = [
+    "Curve", "combined", "curve_of", "drawn", "function_of", "is_drawn", "require_room",
+    "sums_curve",
+]  # fmt: skip
 
 NO_VALUES = np.zeros((1, 1), np.int64)  # made when the target is known
 ARITHMETIC = ("Add", "Sub", "Mul", "Div", "Sum", "Max", "Min")
@@ -68,6 +72,14 @@ def function_of(walk: Walk, node: Node, index: int) -> Curve:
     value = walk.value(node, index)
     curve = curve_of(walk, value) or sums_curve(walk, value)
     return curve or Curve(walk.tensor(node, index), times=1.0)
+
+
+def require_room(walk: Walk, node: Node, curve: Curve, places: int) -> None:
+    """Refuse a function that differs in so many places that its tables would be too large."""
+    bits = walk.build.tensors[curve.tensor].bits
+    if places << bits > MOST_WORDS:
+        raise node.refuse(f"a function that differs in {places} places of {bits}-bit words",
+                          f"at most {MOST_WORDS >> bits} places")  # fmt: skip
 
 
 def drawn(node: Node, value: Pending, curve: Curve) -> Pending:

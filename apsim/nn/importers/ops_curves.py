@@ -13,7 +13,7 @@ from collections.abc import Callable
 import numpy as np
 
 from apsim.nn.importers.constants import beside
-from apsim.nn.importers.curves import Curve, drawn, function_of
+from apsim.nn.importers.curves import Curve, drawn, function_of, require_room
 from apsim.nn.importers.graph import Node
 from apsim.nn.importers.ops_qlinear import real_input, rounded_output
 from apsim.nn.importers.ops_quant import quantized
@@ -152,6 +152,7 @@ def _prelu(walk: Walk, node: Node) -> Value:
         raise node.refuse("slopes beside integers", "DequantizeLinear before it")
     curve = function_of(walk, node, 0)
     by = beside(node, np.asarray(slope, np.float64), value.shape)[..., None]
+    require_room(walk, node, curve, by.size)
     by = by if by.size > 1 else by.reshape(())
     return drawn(node, value, curve.then(lambda x: np.where(x < 0, by * x, x)))
 

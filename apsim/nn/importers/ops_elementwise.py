@@ -14,7 +14,7 @@ from typing import Any
 import numpy as np
 
 from apsim.nn.importers.constants import Const, ConstReal, along, beside, single
-from apsim.nn.importers.curves import combined, curve_of, drawn, is_drawn
+from apsim.nn.importers.curves import combined, curve_of, drawn, is_drawn, require_room
 from apsim.nn.importers.graph import Array, Node, Refusal
 from apsim.nn.importers.ops_real import convolution, name_of
 from apsim.nn.importers.pending import PLACEHOLDER, Bounds, Joint, Pending, Source, Value
@@ -25,6 +25,7 @@ from apsim.nn.model.words import holding
 
 __all__ = ["HANDLERS", "add_tensors", "chosen", "multiply_tensors", "plus_constant", "times"]
 
+MOST_PLACES = 1 << 26
 Number = Const | ConstReal
 
 
@@ -105,6 +106,8 @@ def _one_shape(
     if len({len(shape) for shape in shapes}) != 1 or len(whole) != len(shapes[0]):
         raise node.refuse(f"{node.op} of shapes {shapes}",
                           "tensors that broadcast to one shape, of as many axes")  # fmt: skip
+    if math.prod(whole) > MOST_PLACES:
+        raise node.refuse(f"a result of {list(whole)}", f"at most {MOST_PLACES} places")
     return [walk.build.spread(name, whole) for name in names], whole
 
 
@@ -189,6 +192,8 @@ def chosen(node: Node, condition: Array, values: Sequence[Value]) -> Pending:
         shape = np.broadcast_shapes(*sizes, *(array.shape[1:] for array in laid))
     except ValueError:
         raise node.refuse("shapes that do not broadcast to one") from None
+    if math.prod(shape) > MOST_PLACES:
+        raise node.refuse(f"a result of {list(shape)}", f"at most {MOST_PLACES} places")
     return _picked(node, np.asarray(laid[0][0], bool), values, shape)
 
 
@@ -255,6 +260,7 @@ def _with_numbers(
         by = beside(node, np.asarray(numbers, np.float64), value.shape)[..., None]
     except Refusal:
         return None
+    require_room(walk, node, curve, by.size)
     number = by if by.size > 1 else float(by.item())
     return drawn(node, value, curve.then(lambda x: what(x, number)))
 

@@ -122,6 +122,10 @@ def _normalized(walk: Walk, node: Node, kind: str) -> Value:
         if walk.has(node, i) else None for i in (1, 2)
     )  # fmt: skip
     epsilon = float(np.float32(node.attribute("epsilon", 1e-5)))
+    if not 0 < epsilon < math.inf:
+        raise node.refuse(f"an epsilon of {epsilon:g}", "a positive finite epsilon")
+    if any(part is not None and not np.isfinite(part).all() for part in (gamma, beta)):
+        raise node.refuse("a gamma or beta that is NaN or infinite", "finite ones")
     if walk.options.norm == "ap":
         return _norm_of_the_ap(walk, node, x, kind)
     layer = Normalize(name=name_of(node), inputs=(x,), output="", kind=kind, rule="real",

@@ -25,6 +25,7 @@ from apsim.nn.model import Interpolate, Rearrange, Reshape
 __all__ = ["HANDLERS", "interpolated"]
 
 MOST_PLACES = 1 << 26
+LONGEST = 1 << 16  # of a line of linear weights
 
 
 def _conv_transpose(walk: Walk, node: Node) -> Value:
@@ -97,8 +98,9 @@ def _places(node: Node, axis: int, size: int, kernel: int) -> Array:
     reach = dilation * (kernel - 1) + 1
     whole = (size - 1) * stride + reach + more
     before, wanted = _cut(node, axis, size * stride, whole)
-    if wanted < 1 or wanted > FAR:
-        raise node.refuse(f"a result of {wanted} places along axis {axis + 2}")
+    if wanted < 1 or wanted + reach > MOST_PLACES:
+        raise node.refuse(f"a result of {wanted} places along axis {axis + 2}",
+                          f"1 to {MOST_PLACES - reach}")  # fmt: skip
     at = np.arange(wanted + reach - 1) + before - (reach - 1)
     there = (at >= 0) & (at % stride == 0) & (at // stride < size)
     return np.where(there, at // stride, -1)
@@ -154,8 +156,8 @@ def _weighed(
     if len(shape) != 3 or sizes[0] != shape[0] or scales[0] != 1:
         raise node.refuse(f"linear weights from {list(shape)} to {list(sizes)}",
                           "the last two axes of [N, C, H, W]")  # fmt: skip
-    if math.prod(sizes) > MOST_PLACES or min(sizes) < 1:
-        raise node.refuse(f"a result of {list(sizes)}")
+    if math.prod(sizes) > MOST_PLACES or max(sizes[1:]) > LONGEST or min(sizes) < 1:
+        raise node.refuse(f"a result of {list(sizes)}", f"lines of 1 to {LONGEST} places")
     (rows, tall), (columns, wide) = (
         _neighbours(node, shape[axis], sizes[axis], scales[axis]) for axis in (1, 2)
     )

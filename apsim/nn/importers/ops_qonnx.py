@@ -13,7 +13,7 @@ from dataclasses import replace
 import numpy as np
 
 from apsim.nn.importers.constants import Const, ConstReal, collapsed, spread
-from apsim.nn.importers.curves import drawn, function_of
+from apsim.nn.importers.curves import drawn, function_of, require_room
 from apsim.nn.importers.graph import Array, Node
 from apsim.nn.importers.ops_elementwise import plus_constant
 from apsim.nn.importers.ops_quant import quantized, require_finite
@@ -214,6 +214,7 @@ def _counted(walk: Walk, node: Node, thresholds: Array, scale: float, zero: floa
     if value.integer:
         raise node.refuse("thresholds of integers, whose scale is not given", "DequantizeLinear")
     curve = function_of(walk, node, 0)
+    require_room(walk, node, curve, len(thresholds))
     axis = _channels(node, thresholds, 1 + len(value.shape))
     lay = [1] * (1 + len(value.shape))
     lay[max(axis - 1, 0)] = len(thresholds)

@@ -28,6 +28,7 @@ __all__ = [
     "pool_mean", "product_of",
 ]  # fmt: skip
 
+MOST_PLACES = 1 << 26
 WINDOW = "auto_pad ceil_mode dilations kernel_shape pads strides"
 
 
@@ -168,6 +169,8 @@ def product_of(walk: Walk, node: Node, a: str, b: str, gain: float = 1.0) -> Pen
         lead = np.broadcast_shapes(left[:-2], right[:-2])
     except ValueError:
         raise refused from None
+    if math.prod(lead) * max(math.prod(left[-2:]), math.prod(right[-2:])) > MOST_PLACES:
+        raise refused
     pair = [walk.build.spread(n, (*lead, *s[-2:])) for n, s in ((a, left), (b, right))]
     layer = MatMul(name=name_of(node), inputs=(pair[0], pair[1]), output="", gain=gain,
                    requant=PLACEHOLDER)  # fmt: skip

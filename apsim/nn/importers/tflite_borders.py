@@ -11,7 +11,7 @@ from collections.abc import Callable
 
 from apsim.errors import ModelError
 from apsim.nn.importers import tflite_folding, tflite_reals
-from apsim.nn.importers.tflite_file import Operator, TfliteTensor
+from apsim.nn.importers.tflite_file import Operator
 from apsim.nn.importers.tflite_layouts import IN_REALS
 from apsim.nn.importers.tflite_lowering import Lowering
 from apsim.nn.importers.tflite_moves import MOVES
@@ -133,12 +133,6 @@ def _ends(low: Lowering, operator: Operator) -> bool:
     return known and _behind(low, operator) <= ends
 
 
-def _same(one: TfliteTensor, other: TfliteTensor) -> bool:
-    return (one.type, one.scale.tolist(), one.zero.tolist()) == (
-        other.type, other.scale.tolist(), other.zero.tolist(),
-    )  # fmt: skip
-
-
 def _quantize(low: Lowering, operator: Operator) -> None:
     """The entry of a real input; what DEQUANTIZE gave, again; or integers at another scale."""
     index, output = operator.inputs[0], operator.outputs[0]
@@ -151,7 +145,7 @@ def _quantize(low: Lowering, operator: Operator) -> None:
         WORDS["QUANTIZE"](low, operator)
         return
     meant = low.file.tensors[output]
-    if _same(low.means[index], meant):
+    if tflite_folding.same_words(low.means[index], meant):
         low.flat[output] = low.as_file(index)
         low.became[operator.index] = f"the entry of input {low.flat[output]!r}"
     elif index in low.file.inputs:

@@ -16,7 +16,7 @@ from apsim.nn.importers.tflite_file import Operator, TfliteTensor
 from apsim.nn.importers.tflite_lowering import Lowering
 from apsim.nn.rules.litert import away
 
-__all__ = ["folded"]
+__all__ = ["folded", "same_words"]
 
 Fold = Callable[..., Any]
 BOUNDS = {"int8": (-128, 127), "uint8": (0, 255), "int16": (-32768, 32767)}
@@ -75,10 +75,19 @@ def folded(low: Lowering, operator: Operator) -> bool:
     values = [low.constants[i] for i in operator.inputs]
     if operator.op in ("QUANTIZE", "DEQUANTIZE"):
         return _of_reals(low, operator, tensors[0], tensors[1], values[0])
-    if operator.op not in FOLDS or any(one.real or one.scale.size for one in tensors):
+    plain = not any(one.real or one.scale.size for one in tensors)
+    filled = operator.op == "FILL" and same_words(tensors[1], tensors[2])
+    if operator.op not in FOLDS or not (plain or filled):
         return False
     _note(low, operator, FOLDS[operator.op](low, operator)(*values))
     return True
+
+
+def same_words(one: TfliteTensor, other: TfliteTensor) -> bool:
+    """Whether integers mean the same in two tensors."""
+    return (one.type, one.scale.tolist(), one.zero.tolist()) == (
+        other.type, other.scale.tolist(), other.zero.tolist(),
+    )  # fmt: skip
 
 
 def _of_reals(

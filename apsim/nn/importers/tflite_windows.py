@@ -56,8 +56,10 @@ def _pool(low: Lowering, operator: Operator, kind: Any) -> None:
     )
     if kind is MaxPool and operator.option("FusedActivationFunction"):
         _activated(low, operator, layer)
-        return
-    low.finish(operator, layer, planes=True)
+    elif kind is AvgPool and low.tensors[name].scale != low.quantized(operator.outputs[0]).scale:
+        raise operator.refuse("a mean at a scale that parts in its last bits", "equal scales")
+    else:
+        low.finish(operator, layer, planes=True)
 
 
 def _activated(low: Lowering, operator: Operator, layer: MaxPool) -> None:

@@ -136,9 +136,7 @@ def _multiply(low: Lowering, operator: Operator, names: list[str], planes: bool)
 
 
 def _maximum(low: Lowering, operator: Operator, names: list[str], planes: bool) -> None:
-    ours = [*(low.tensors[name] for name in names), low.quantized(operator.outputs[0])]
-    if len({(one.scale, one.zero_point) for one in ours}) > 1:
-        raise operator.refuse("words of unequal scales", "equal scales")
+    low.require_alike(operator, operator.inputs)
     layer = Maximum(name="", inputs=tuple(names), output="", least=operator.op == "MINIMUM")
     low.finish(operator, layer, planes)
 

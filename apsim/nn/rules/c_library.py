@@ -16,7 +16,7 @@ from functools import cache
 import numpy as np
 import numpy.typing as npt
 
-__all__ = ["NAMES", "function"]
+__all__ = ["NAMES", "ROUNDED", "function"]
 
 Reals = npt.NDArray[np.float32]
 LIBRARIES = ("libm.so.6", "libm.so", "libSystem.B.dylib", "ucrtbase.dll")

@@ -148,7 +148,7 @@ class Plan:
 
 def _one_width(layer: Layer) -> bool:
     """Whether a layer's output has the width that it has and no other."""
-    own = isinstance(layer, Softmax) and layer.rule in ("ap", "litert")
+    own = isinstance(layer, Softmax) and layer.rule in ("ap", "ita", "litert")
     return own or isinstance(layer, Table) or (isinstance(layer, Normalize) and layer.rule == "ap")
 
 
