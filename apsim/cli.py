@@ -52,7 +52,7 @@ WIDE = "240"  # columns of a terminal that are enough for every table
 BROKEN_PIPE = 141
 DEFECT = 70
 
-FEW_LOOKS = 250_000, 20, 20
+FEW_LOOKS = 500_000, 20, 20
 """Thresholds of the garbage collector: at the usual ones it takes a tenth of a short run."""
 
 
