@@ -167,7 +167,7 @@ def main() -> None:
         for side in sides:
             side.close()
     if "startup" in args.only:
-        for result in startup(checkouts, args.core, 3):
+        for result in startup(checkouts, args.core, max(args.rounds // 6, 2)):
             print(result, flush=True)
 
 
