@@ -344,6 +344,19 @@ def test_attention_within_patches_as_mobile_nets_have_it() -> None:
     held(proto(nodes, x, **more, **both(0.5, 0.25), **end(1 / 64, -128)), x)
 
 
+def test_planes_are_unfolded_into_patches_as_mobile_nets_do_it() -> None:
+    """[N, C, H, W] as [N * C * h, 2, w, 2], turned, as [N, C, h * w, 4], as [N * 4, h * w, C]"""
+    x, w = drawn(2, 2, 3, 4, 6), np.random.default_rng(1).integers(-9, 9, (3, 5)).astype(np.int8)
+    shapes = {"s1": [12, 2, 3, 2], "s2": [2, 3, 6, 4], "s3": [8, 6, 3], "s4": [2, 4, 6, 5]}
+    turn = [0, 2, 1, 3]
+    nodes = [*two()[:2], node("Reshape", "a s1", "f"), node("Transpose", "f", "g", perm=turn),
+             node("Reshape", "g s2", "h"), node("Transpose", "h", "i", perm=[0, 3, 2, 1]),
+             node("Reshape", "i s3", "j"), node("DequantizeLinear", "w k wz", "wd"),
+             node("MatMul", "j wd", "m"), node("Reshape", "m s4", "r"), *END]  # fmt: skip
+    more = {name: np.array(shape) for name, shape in shapes.items()}
+    held(proto(nodes, x, w=w, k=np.float32(0.25), wz=np.int8(0), **more, **both(), **end(2.0)), x)
+
+
 @pytest.mark.parametrize(
     ("middle", "why"),
     [([node("Transpose", "f", "r", perm=[1, 0])], "keeps the batch axis first"),

@@ -98,30 +98,28 @@ def _reshape(walk: Walk, node: Node) -> Value:
 
 
 def _gives_rows(walk: Walk, wanted: Sequence[int], shape: Sequence[int]) -> bool:
-    """Whether a shape [N * rows, ...] puts the leading axes to the batch, and keeps the others."""
-    rest = math.prod(wanted[1:])
-    ends = [math.prod(shape[i:]) for i in range(1, len(shape))]
-    if len(wanted) < 2 or min(wanted[1:]) < 1 or rest not in ends:
+    """Whether a shape [N * rows, ...] cuts each image into whole rows."""
+    rest, whole = math.prod(wanted[1:]), math.prod(shape)
+    if len(wanted) < 2 or min(wanted[1:]) < 1 or whole % rest:
         return False
-    count = math.prod(shape) // rest
-    return wanted[0] == -1 or (walk.batch is not None and wanted[0] == walk.batch * count)
+    return wanted[0] == -1 or (walk.batch is not None and wanted[0] == walk.batch * whole // rest)
 
 
 def _of_images(walk: Walk, node: Node, value: Pending, wanted: list[int]) -> Value:
-    """Rows of which the batch is a part as images again: [N, ...]."""
+    """Rows of which the batch is a part as images again, [N, ...], or as other rows."""
     whole, rest = math.prod(value.shape), list(wanted[1:])
-    count, each = value.shape[0], math.prod(value.shape[1:])
-    whose = (0, -1, count * (walk.batch or 0))
-    if wanted[:1] and wanted[0] in whose and math.prod(rest) == each and min(rest) > 0:
-        return _move(node, value, Reshape, (count, *rest))  # the rows stay what they are
+    if wanted[:1] == [0] and rest and math.prod(rest) == math.prod(value.shape[1:]):
+        return _move(node, value, Reshape, (value.shape[0], *rest))
     known = wanted[0] == -1 or (walk.batch is not None and wanted[0] == walk.batch)
-    if wanted[:1] != [-1] and rest.count(-1) == 1 and whole % max(-math.prod(rest), 1) == 0:
+    if wanted[0] != -1 and rest.count(-1) == 1 and whole % max(-math.prod(rest), 1) == 0:
         rest[rest.index(-1)] = whole // -math.prod(rest)
-    if not known or math.prod(rest) != whole or min(rest, default=0) < 1:
+    if known and math.prod(rest) == whole and min(rest, default=0) > 0:
+        moved = _move(node, value, Flatten if len(rest) == 1 else Reshape, rest)
+        assert isinstance(moved, Pending)
+        return replace(moved, rows=False)
+    if not _gives_rows(walk, wanted, value.shape):
         raise node.refuse(f"shape {wanted} for [N * {value.shape[0]}, ...]", "[N, ...]")
-    moved = _move(node, replace(value, rows=False), Flatten if len(rest) == 1 else Reshape, rest)
-    assert isinstance(moved, Pending)
-    return replace(moved, rows=False)
+    return _move(node, value, Reshape, (whole // math.prod(rest), *rest))
 
 
 def _wanted(walk: Walk, node: Node) -> tuple[list[int], bool]:
