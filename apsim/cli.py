@@ -52,7 +52,7 @@ WIDE = "240"  # columns of a terminal that are enough for every table
 BROKEN_PIPE = 141
 DEFECT = 70
 
-FEW_LOOKS = 250_000, 20, 20
+FEW_LOOKS = 500_000, 20, 20
 """Thresholds of the garbage collector: at the usual ones it takes a tenth of a short run."""
 
 
@@ -110,14 +110,16 @@ def main(argv: Sequence[str] | None = None) -> int:
         return BROKEN_PIPE
     except MemoryError as error:
         return _say(f"apsim: error: not enough memory: {error}".rstrip(": "), 2)
-    except ModuleNotFoundError as error:
-        if (error.name or "apsim").partition(".")[0] == "apsim":
-            return _say(_defect(error), DEFECT)
-        return _say(f"apsim: error: {_missing(error.name)}", 2)
     except Exception as error:
+        if isinstance(error, ModuleNotFoundError) and not _is_own(error):
+            return _say(f"apsim: error: {_missing(error.name)}", 2)
         if os.environ.get("APSIM_TRACEBACK") == "1":
             raise
         return _say(_defect(error), DEFECT)
+
+
+def _is_own(error: ModuleNotFoundError) -> bool:
+    return (error.name or "apsim").partition(".")[0] == "apsim"
 
 
 def _missing(package: str | None) -> str:

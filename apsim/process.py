@@ -26,6 +26,15 @@ SPELLED = str.maketrans({
     "’": "'", "│": "|", "─": "-", "┃": "|", "━": "-", "█": "#", "▀": "#", "▄": "#", "•": "*",
 })  # fmt: skip
 """What stands for a sign where the stream has none; others are escaped."""
+ASKED = {
+    f"__{name}__"
+    for name in (
+        "getattr", "getattribute", "get", "eq", "ne", "lt", "hash", "len", "bool", "index", "int",
+        "float", "contains", "instancecheck", "subclasscheck", "array", "del",
+    )
+}  # fmt: skip
+"""Methods that compiled code calls, and of which it may drop what they raise, signals included."""
+SOON = 0.002  # seconds after which a signal that came in one of them comes again
 
 
 class Terminated(KeyboardInterrupt):
@@ -43,7 +52,7 @@ def prepare() -> None:
     for stream in (sys.stdout, sys.stderr):
         if hasattr(stream, "reconfigure"):
             stream.reconfigure(errors="apsim.spelled")
-    for number in WORDS:
+    for number in (*WORDS, signal.SIGALRM):
         if signal.getsignal(number) is not signal.SIG_IGN:
             try:
                 signal.signal(number, _answer)
@@ -72,10 +81,13 @@ def _spelled(error: UnicodeError) -> tuple[str, int]:
 
 def _answer(number: int, frame: FrameType | None) -> None:
     global _number
-    _number = number
+    _number = _number if number == signal.SIGALRM else number
     if _is_importing(frame):  # half-imported modules are no state to unwind from
         leave()
-    raise KeyboardInterrupt if number == signal.SIGINT else Terminated
+    if frame is not None and frame.f_code.co_name in ASKED:
+        signal.setitimer(signal.ITIMER_REAL, SOON)
+        return
+    raise KeyboardInterrupt if _number == signal.SIGINT else Terminated
 
 
 def _unraisable(lost: UnraisableHookArgs) -> None:
@@ -107,7 +119,7 @@ def leave(*_: object) -> None:
 def ended_by(*kept: object) -> str:
     """The last line of a process that was asked to end, and what it kept; then no more is asked."""
     if signal.getsignal(signal.SIGINT) is _answer:
-        for number in WORDS:
+        for number in (*WORDS, signal.SIGALRM):
             signal.signal(number, signal.SIG_IGN)
     return "; ".join([f"apsim: {WORDS[signal.Signals(_number)]}", *map(str, kept)])
 

@@ -203,6 +203,29 @@ def test_a_signal_within_a_callback_of_the_interpreter_is_not_lost(number: int, 
     assert (done.returncode, done.stdout, done.stderr) == (128 + number, "", f"apsim: {word}\n")
 
 
+@pytest.mark.parametrize("number", [2, 15])
+def test_a_signal_whose_error_compiled_code_drops_comes_again(number: int) -> None:
+    """numpy asks an operand for `__array_ufunc__` and forgets what that raises, as Ctrl-C may be"""
+    code = (
+        "import signal, numpy\n"
+        "from apsim import process\n"
+        "class Meta(type):\n"
+        "    def __getattr__(cls, name):\n"
+        "        if name == '__array_ufunc__':\n"
+        f"            signal.raise_signal({number})\n"
+        "        raise AttributeError(name)\n"
+        "class Thing(metaclass=Meta): pass\n"
+        "process.prepare()\n"
+        "try:\n"
+        "    numpy.int64(1) == Thing()\n"
+        "    while True: pass\n"
+        "except KeyboardInterrupt:\n"
+        "    print('answered', process.code())\n"
+    )
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, timeout=60)
+    assert (done.stdout, done.stderr) == (f"answered {128 + number}\n", "")
+
+
 @pytest.mark.parametrize(("number", "word"), [(2, "interrupted"), (15, "terminated")])
 def test_a_signal_before_anything_is_imported_is_answered(number: int, word: str) -> None:
     code = (

@@ -177,7 +177,8 @@ MISTAKES: dict[str, tuple[tuple[str, ...], str]] = {
     "an unknown engine": (
         (*SMALL, "--engine", "warp"), "unknown engine 'warp': wanted one of dense, strict, fused"),
     "an unknown chip": ((*SMALL, "--chip", "bf-imna-rl"), "neither.*'bf-imna-lr'?"),
-    "an unknown kind": ((*SMALL, "--ap", "3d"), "wanted one of 1d, 2d, 2d-seg, 2d-tc, 2d-seg-tc, got '3d'"),
+    "an unknown kind": (
+        (*SMALL, "--ap", "3d"), "wanted one of 1d, 2d, 2d-seg, 2d-tc, 2d-seg-tc, got '3d'"),
     "a tag chain on 1d": ((*SMALL, "--ap", "1d", "--tag-chain"), "1d AP has no column tags"),
     "too few columns": (
         (*SMALL, "--columns", "18"),

@@ -464,6 +464,21 @@ class Drawn:
             given.append(self.const(self.rng.choice([0.5, 1.25, -3, 0], sizes).astype(Float)))
         return self._result("Gemm", given, **written)
 
+    def rows(self, value: Value) -> Value:
+        """A product over rows of which the batch is a part, as preprocessing tools write it."""
+        last, count = value.shape[-1], int(np.prod(value.shape[:-1]))
+        wanted = self.const(np.array(self.one_of([-1, last], [count, last]), np.int64))
+        x = self._result("Reshape", [value.name, wanted])
+        outs = self.size(1, 4)
+        x = self._result("Gemm", [x.name, self.weights((last, outs), 1), self.const(
+            self.rng.choice([0.5, -2, 0], outs).astype(Float))])  # fmt: skip
+        if self.chance(0.5):
+            x = self._linear_quantized(self.clips(x), 2)
+        back = self.one_of([value.shape[0], -1], [*value.shape[:-1], outs], [-1, outs, count])
+        if int(np.prod(back)) not in (count * outs, -value.shape[0]):
+            back = [*value.shape[:-1], outs]
+        return self._result("Reshape", [x.name, self.const(np.array(back, np.int64))])
+
     def _result(self, op: str, given: list[str], **written: Any) -> Value:
         return Value(self.node(op, given, **written), self.shape_of_last())
 
@@ -678,8 +693,10 @@ class Drawn:
 
     def step(self, value: Value, values: list[Value]) -> Value:
         """One more layer, quantized again where it needs to be."""
-        kind, rank = self.size(0, 16), len(value.shape)
+        kind, rank = self.size(0, 17), len(value.shape)
         other = values[self.size(0, len(values) - 1)]
+        if kind == 17 and rank in (3, 4) and value.shape[-1] > 0:
+            return self._linear_quantized(self.rows(value), 2)
         if kind == 16 and rank >= 2:
             return self._linear_quantized(self.island(value), 0)
         if kind == 15:

@@ -1,7 +1,8 @@
 """Random ONNX graphs: every integer is the reference evaluator's, or the graph is refused by name.
 
 Constants of every shape that broadcasts, attributes other than the defaults, up to three clips,
-branches, renamed and unnamed tensors, opsets 10 to 23.
+branches, renamed and unnamed tensors, opsets 10 to 23; attention, softmax, layer norm, choices,
+transposed convolutions, linear resizing, thresholds, rows of which the batch is a part.
 """
 
 from __future__ import annotations
@@ -88,7 +89,7 @@ def judged(seeds: range) -> collections.Counter[str]:
 
 def test_three_hundred_graphs_equal_the_reference_or_are_refused() -> None:
     found = judged(range(300))
-    assert found["equal"] >= 90 and found["tie"] <= 15, found
+    assert found["equal"] >= 130 and found["tie"] <= 15, found
 
 
 @pytest.mark.long

@@ -316,6 +316,70 @@ def test_a_number_times_what_no_layer_of_weights_made(
     held(built, x)
 
 
+@pytest.mark.parametrize("first", [-1, 6])
+@pytest.mark.parametrize("back", [[2, 3, 5], [-1, 3, 5], [2, -1, 5], [2, 15]])
+def test_rows_of_which_the_batch_is_a_part(first: int, back: list[int]) -> None:
+    """[N, T, K] as [N * T, K], Gemm, and back, as preprocessing tools write it"""
+    x, w = drawn(1, 2, 3, 4), np.random.default_rng(1).integers(-9, 9, (4, 5)).astype(np.int8)
+    nodes = [*two()[:2], node("Reshape", "a to", "f"), node("DequantizeLinear", "w k wz", "wd"),
+             node("Gemm", "f wd bias", "g"), node("Relu", "g", "h"),
+             node("Reshape", "h back", "r"), *END]  # fmt: skip
+    held(
+        proto(nodes, x, to=np.array([first, 4]), back=np.array(back), w=w, k=np.float32(0.25),
+              wz=np.int8(0), bias=np.array([1, 0, -2, 3, 1], np.float32), **both(), **end(2.0)),
+        x,
+    )  # fmt: skip
+
+
+def test_attention_within_patches_as_mobile_nets_have_it() -> None:
+    """[N, P, T, D] as [N * P, T, D]: norm, product with itself, softmax, and back"""
+    x = drawn(2, 2, 3, 4, 8)
+    more = {"to": np.array([6, 4, 8]), "back": np.array([2, 3, 4, 4]), "g": np.ones(8, np.float32)}
+    nodes = [*two()[:2], node("Reshape", "a to", "f"),
+             node("LayerNormalization", "f g", "n", axis=2, epsilon=0.125),
+             node("QuantizeLinear", "n sb zb", "qb"), node("DequantizeLinear", "qb sb zb", "b"),
+             node("Transpose", "b", "t", perm=[0, 2, 1]), node("MatMul", "b t", "m"),
+             node("QuantizeLinear", "m sb zb", "qm"), node("DequantizeLinear", "qm sb zb", "u"),
+             node("Softmax", "u", "p", axis=-1), node("Reshape", "p back", "r"), *END]  # fmt: skip
+    held(proto(nodes, x, **more, **both(0.5, 0.25), **end(1 / 64, -128)), x)
+
+
+def test_planes_are_unfolded_into_patches_as_mobile_nets_do_it() -> None:
+    """[N, C, H, W] as [N * C * h, 2, w, 2], turned, as [N, C, h * w, 4], as [N * 4, h * w, C]"""
+    x, w = drawn(2, 2, 3, 4, 6), np.random.default_rng(1).integers(-9, 9, (3, 5)).astype(np.int8)
+    shapes = {"s1": [12, 2, 3, 2], "s2": [2, 3, 6, 4], "s3": [8, 6, 3], "s4": [2, 4, 6, 5]}
+    turn = [0, 2, 1, 3]
+    nodes = [*two()[:2], node("Reshape", "a s1", "f"), node("Transpose", "f", "g", perm=turn),
+             node("Reshape", "g s2", "h"), node("Transpose", "h", "i", perm=[0, 3, 2, 1]),
+             node("Reshape", "i s3", "j"), node("DequantizeLinear", "w k wz", "wd"),
+             node("MatMul", "j wd", "m"), node("Reshape", "m s4", "r"), *END]  # fmt: skip
+    more = {name: np.array(shape) for name, shape in shapes.items()}
+    held(proto(nodes, x, w=w, k=np.float32(0.25), wz=np.int8(0), **more, **both(), **end(2.0)), x)
+
+
+@pytest.mark.parametrize(
+    ("middle", "why"),
+    [([node("Transpose", "f", "r", perm=[1, 0])], "keeps the batch axis first"),
+     ([node("MatMul", "f f", "r")], "mixes rows"),
+     ([node("Slice", "f one two", "r")], "by an operator that knows axes"),
+     ([node("Add", "f plane", "r")], "more axes than the rows")],
+)  # fmt: skip
+def test_what_would_mix_rows_of_images_is_refused(middle: list[Any], why: str) -> None:
+    x = drawn(1, 2, 4, 8)
+    more = {"to": np.array([8, 8]), "one": np.array([0]), "two": np.array([1]),
+            "plane": np.zeros((1, 8, 8), np.float32)}  # fmt: skip
+    nodes = [*two()[:2], node("Reshape", "a to", "f"), *middle, *END]
+    with pytest.raises(ModelError, match=why):
+        imported(proto(nodes, x, **more, **both(), **end()))
+
+
+def test_rows_that_are_given_out_are_refused() -> None:
+    x = drawn(1, 2, 4, 8)
+    nodes = [*two()[:2], node("Reshape", "a to", "y")]
+    with pytest.raises(ModelError, match="output 'y': rows of which the batch is a part"):
+        imported(proto(nodes, x, to=np.array([8, 8]), **both()))
+
+
 # larger planes
 
 

@@ -26,10 +26,17 @@ from tests.helpers.tflite_transformer import blocks  # noqa: E402
 NOT_IN_REFERENCE = ("ELU", "SUM")  # the default one judges
 SMALL = ("REDUCE_MAX", "REDUCE_MIN", "EXPAND_DIMS", "SQUEEZE", "GATHER_ND", "SVDF",
          "SUM at another scale")  # fmt: skip
-SMALLER = ("SPACE_TO_DEPTH", "CAST", "BATCH_TO_SPACE_ND alone", "GATHER of batches")
-SOME = dict.fromkeys(UNARY, 8) | dict.fromkeys(RARER, 20) | dict.fromkeys(SMALL, 100) | {
+SMALLER = (
+    "SPACE_TO_DEPTH",
+    "CAST",
+    "ARG_MIN",
+    "REVERSE_V2",
+    "BATCH_TO_SPACE_ND alone",
+    "GATHER of batches",
+)
+SOME = dict.fromkeys(UNARY, 8) | dict.fromkeys(RARER, 32) | dict.fromkeys(SMALL, 130) | {
     "STRIDED_SLICE": 160, "SLICE": 120, "SUM": 60, "MEAN": 60, "UNIDIRECTIONAL_SEQUENCE_LSTM": 25,
-    **dict.fromkeys(SMALLER, 50),
+    **dict.fromkeys(SMALLER, 70),
 }  # cases, 40 of the others  # fmt: skip
 
 

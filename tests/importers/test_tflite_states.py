@@ -19,7 +19,7 @@ from apsim.errors import InputError
 from apsim.nn import exact, importers, runtime, streaming
 from apsim.nn.judges import kinds
 from apsim.nn.on_ap.chip import Chip
-from tests.helpers.tflite_models import TfliteCase
+from tests.helpers.tflite_models import RELU, OperatorSpec, TensorSpec, TfliteCase, network
 from tests.helpers.tflite_operators import Draw
 from tests.helpers.tflite_rarer_operators import svdf
 
@@ -101,6 +101,42 @@ def test_an_svdf_remembers_what_its_kernel_does(
 
     one()
     assert len(varied) > 200  # and not at the ends of the range alone
+
+
+def small() -> tuple[TfliteCase, list[Array]]:
+    """Six units of rank 2 over three steps, four features, an int8 state; six calls."""
+    rng = np.random.default_rng(5)
+    w, t = (rng.integers(-127, 128, shape).astype(np.int8) for shape in ((12, 4), (12, 3)))
+    b = rng.integers(-900, 900, 6).astype(np.int32)
+    specs = [
+        TensorSpec("x", (1, 4), "int8", [0.05], [-7]),
+        TensorSpec("w", w.shape, "int8", [0.004], [0], w),
+        TensorSpec("t", t.shape, "int8", [0.01], [0], t),
+        TensorSpec("b", (6,), "int32", [0.0002], [0], b),
+        TensorSpec("state", (1, 36), "int8", [0.02], [31], variable=True),
+        TensorSpec("y", (1, 6), "int8", [0.05], [-9]),
+    ]
+    options = {"Rank": 2, "FusedActivationFunction": RELU}
+    operator = OperatorSpec("SVDF", [0, 1, 2, 3, 4], 5, "SVDFOptions", options, 3)
+    given = rng.integers(-40, 30, (CALLS, 1, 4)).astype(np.int8)
+    return TfliteCase("SVDF", network(specs, [operator]), list(given)), list(given)
+
+
+BY_MICRO = (
+    (-13, -13, -10, -5, -7, -5),
+    (10, 0, -28, -30, -22, -9),
+    (-18, -9, -44, -34, -58, 30),
+    (-15, -23, -100, 12, -32, -20),
+    (3, -11, -105, -32, -48, -9),
+    (-20, -26, -48, 0, -39, 2),
+)
+
+
+def test_a_state_of_8_bits_is_as_tflite_micro_had_it(folder: Path) -> None:
+    """Recorded; with tflite-micro installed it is asked again"""
+    case, given = small()
+    found = np.concatenate(ours(case, given, folder))
+    assert found.tolist() == [list(line) for line in BY_MICRO]
 
 
 def drawn(state: str) -> tuple[TfliteCase, list[Array]]:

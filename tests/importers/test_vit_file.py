@@ -11,6 +11,9 @@ import pytest
 pytest.importorskip("onnx")
 pytest.importorskip("onnxruntime")
 
+import onnx
+from onnxruntime.quantization.shape_inference import quant_pre_process
+
 from apsim import cli
 from apsim.nn import importers, runtime
 from apsim.nn.importers import Imported, Options
@@ -33,17 +36,20 @@ def script() -> Any:
     return module
 
 
-def made(script: Any, folder: Path, per_channel: bool) -> Path:
-    """One block of two heads over five tokens."""
-    script.quantized(script.vit(IMAGE, 4, DIM, 1, 2, 0), folder / "vit.onnx", IMAGE,
-                     per_channel=per_channel)  # fmt: skip
-    return folder / "vit.onnx"
-
-
-@pytest.fixture(scope="module", params=[True, False], ids=["channels", "tensors"])
+@pytest.fixture(scope="module", params=["channels", "tensors", "preprocessed"])
 def file(script: Any, tmp_path_factory: Any, request: pytest.FixtureRequest) -> Path:
-    """A file whose weights have a scale for each output, or one."""
-    return made(script, Path(tmp_path_factory.mktemp("vit")), request.param)
+    """One block of two heads over five tokens; weights with a scale for each output, or one.
+
+    Preprocessed by onnxruntime's tool, its linear layers are Gemm of rows of all images.
+    """
+    folder = Path(tmp_path_factory.mktemp("vit"))
+    model = script.vit(IMAGE, 4, DIM, 1, 2, 0)
+    if request.param == "preprocessed":
+        onnx.save(model, folder / "float.onnx")
+        quant_pre_process(folder / "float.onnx", folder / "more.onnx", skip_symbolic_shape=True)
+        model = onnx.load(folder / "more.onnx")
+    script.quantized(model, folder / "vit.onnx", IMAGE, per_channel=request.param != "tensors")
+    return folder / "vit.onnx"
 
 
 def pictures(script: Any, imported: Imported, count: int) -> Any:
@@ -57,7 +63,7 @@ def test_every_integer_is_the_reference_s(script: Any, file: Path) -> None:
     for x in pictures(script, imported, 2):
         found = judged(file, imported, x[None], "reference")
         assert found.agreed and found.sum("forced") == found.sum("ties") + found.sum("float32")
-        assert found.compared[0] >= 40
+        assert found.compared[0] >= 25
 
 
 @pytest.mark.parametrize("judge", ["onnxruntime", "onnxruntime-plain"])
@@ -70,7 +76,7 @@ def test_every_integer_is_onnxruntime_s_by_the_rule_of_its_softmax(
     x = pictures(script, imported, 1)
     found = judged(file, imported, x, judge)
     assert found.sum("forced") == found.sum("ties") + found.sum("float32")
-    assert found.compared[0] >= 30
+    assert found.compared[0] >= 25
 
 
 @pytest.mark.parametrize("kind", ["1d", "2d", "2d-seg"])

@@ -18,7 +18,7 @@ from apsim.debug.layer_load import find_load, image_of
 from apsim.debug.targets import on_function
 from apsim.errors import InputError, ProgramError
 from apsim.nn import exact, runtime
-from apsim.nn.model import Layer, Linear, MatMul, Model, Normalize, Softmax, Tensor, store
+from apsim.nn.model import Layer, Linear, MatMul, Model, Normalize, Softmax, Tensor, check, store
 from apsim.nn.on_ap import plan
 from apsim.nn.on_ap.chip import Chip, Design
 from apsim.nn.on_ap.execute import execute
@@ -125,6 +125,19 @@ def test_a_causal_mask_leaves_later_words_out(kind: str) -> None:
     assert not (done.outputs * mask).any()
     loads = done.layers[0].loads
     assert done.counts - open_to_all.counts == Counts(compare=2, write=3) * loads
+
+
+@pytest.mark.parametrize("what", ["softmax", "ita", "layer"])
+@pytest.mark.parametrize("kind", ["1d", "2d-seg-tc"])
+def test_unsigned_words_are_taken_as_they_are(what: str, kind: str) -> None:
+    """A softmax or layer norm of words and of words less a constant is the same"""
+    signed = network(what)
+    tensors = {**signed.tensors, "x": Tensor((3, 8), 8, False, 1 / 16, 3)}
+    model = replace(signed, tensors=tensors)
+    x = words(model, 4)
+    done = runtime.run(check.verify(model), x, chip(kind))
+    assert done.passed
+    np.testing.assert_array_equal(done.outputs, exact.run(signed, x - 128)["y"])
 
 
 @pytest.mark.parametrize("what", WHAT)

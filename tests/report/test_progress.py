@@ -41,6 +41,8 @@ def test_an_interrupted_run_says_what_it_leaves() -> None:
     assert bar.left_by(None) == (
         "nothing was kept; with --checkpoint FILE an interrupted run can be resumed"
     )
+    cap = Bar(MODEL, len(X), Chip.preset("lr", array="cap"))
+    assert cap.left_by(None) == "nothing was kept"
     assert bar.left_by("c") == "no further layer was done; c is as it was"
     bar.finish(MODEL.layers[0], None)  # type: ignore[arg-type]
     assert bar.left_by("c") == "layers done are kept; go on with: --resume c"

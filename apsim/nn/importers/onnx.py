@@ -23,6 +23,7 @@ from apsim.nn.importers import (
     ops_quant,
     ops_real,
     ops_shape,
+    ops_where,
 )
 from apsim.nn.importers.graph import Fate, Graph, Node, Refusal, all_refused, blaming
 from apsim.nn.importers.options import PLAIN, Options
@@ -34,7 +35,8 @@ from apsim.nn.model.check import verify
 __all__ = ["Imported", "from_onnx", "lower", "read_onnx"]
 
 HANDLERS: Mapping[tuple[str, str], Handler] = {
-    **ops_real.HANDLERS, **ops_elementwise.HANDLERS, **ops_islands.HANDLERS, **ops_planes.HANDLERS,
+    **ops_real.HANDLERS, **ops_elementwise.HANDLERS, **ops_islands.HANDLERS,
+    **ops_planes.HANDLERS, **ops_where.HANDLERS,
     **ops_shape.HANDLERS, **ops_quant.HANDLERS, **ops_qlinear.HANDLERS,
     **ops_qonnx.HANDLERS, **ops_moves.HANDLERS, **ops_curves.HANDLERS,
 }  # fmt: skip
@@ -119,7 +121,7 @@ def _origins(walk: Walk, outputs: Iterable[tuple[str, str]]) -> tuple[Origin, ..
     build, left = walk.build, walk.left
     found = []
     for name, value in walk.values.items():
-        if name not in left and isinstance(value, Pending):
+        if name not in left and isinstance(value, Pending) and not (value.rows and walk.batch != 1):
             made = value.source if value.plain else build.settled(value)
             found += [Origin(made, name)] if made in build.tensors else []
     found += [Origin(made, left.get(name, name)) for name, made in outputs if made in build.copies]
@@ -149,4 +151,8 @@ def _output(walk: Walk, name: str) -> str:
         raise ModelError(f"output {name!r} is never quantized: {QUANTIZE_FIRST}")
     if not isinstance(value, Pending):
         raise ModelError(f"output {name!r} is a constant")
+    if value.rows:
+        raise ModelError(
+            f"output {name!r}: rows of which the batch is a part; reshape it to [N, ...]"
+        )
     return walk.build.settle(value, name)

@@ -176,6 +176,6 @@ HANDLERS: dict[tuple[str, str], Handler] = {
     ("", "PRelu"): handles(_prelu, inputs=2),
     (ORT, "QLinearSigmoid"): handles(_qlinear, inputs=5),
     (ORT, "QLinearLeakyRelu"): handles(_qlinear, "alpha", 5),
-    (ORT, "Gelu"): handles(_unary),
+    (ORT, "Gelu"): handles(_unary, rows=True),
     (ORT, "QuickGelu"): handles(_unary, "alpha", alpha=1.702),
 }

@@ -23,7 +23,7 @@ from apsim.nn.importers.weights import add_bias, scale_outputs
 from apsim.nn.model import Add, AvgPool, Floats, MatMul, Multiply, Rearrange, Reshape, Tensor
 from apsim.nn.model.words import holding
 
-__all__ = ["HANDLERS", "add_tensors", "chosen", "multiply_tensors", "plus_constant", "times"]
+__all__ = ["HANDLERS", "add_tensors", "multiply_tensors", "numbers_of", "plus_constant", "times"]
 
 MOST_PLACES = 1 << 26
 Number = Const | ConstReal
@@ -53,7 +53,7 @@ def _sum(walk: Walk, node: Node, sign: int) -> Value:
 
 def _less_than_constant(walk: Walk, node: Node, number: Number, value: Value) -> Value:
     """c - x = -x + c."""
-    turned = _with_numbers(walk, node, value, _numbers(number), lambda x, c: c - x)
+    turned = _withnumbers_of(walk, node, value, numbers_of(number), lambda x, c: c - x)
     if turned is not None and (is_drawn(value) or not _laid(walk, node, value, number)):
         return turned
     less = scale_outputs(node, _noted(_channelled(walk, node, value), node), np.array(-1.0))
@@ -73,7 +73,7 @@ def _sum_of_any(walk: Walk, node: Node) -> Value:
     numbers = [value for value in values if isinstance(value, Number)]
     if not numbers:
         return add_tensors(walk, node, [walk.tensor(node, i) for i in tensors])
-    total = Const(np.asarray(sum(_numbers(one) for one in numbers)))
+    total = Const(np.asarray(sum(numbers_of(one) for one in numbers)))
     if len(tensors) > 1:
         raise node.refuse(f"a sum of {len(tensors)} tensors and constants", "Add for the constants")
     return plus_constant(walk, node, values[tensors[0]], total, 1)
@@ -121,7 +121,7 @@ def _extreme(walk: Walk, node: Node) -> Value:
     if isinstance(value, Pending) and value.integer and len(values) > len(tensors):
         raise node.refuse(f"{node.op} of integers and constants", "Clip")
     for number in (one for one in values if isinstance(one, Number)):
-        value = _bounded_by(walk, node, value, _numbers(number))
+        value = _bounded_by(walk, node, value, numbers_of(number))
     return value
 
 
@@ -131,7 +131,7 @@ def _bounded_by(walk: Walk, node: Node, value: Value, numbers: Array) -> Value:
         raise node.refuse("a bound that is no number")
     if isinstance(value, Pending) and numbers.size > 1 and (numbers != numbers.ravel()[0]).any():
         what: Callable[[Floats, Any], Floats] = np.minimum if least else np.maximum
-        made = _with_numbers(walk, node, value, numbers, what)
+        made = _withnumbers_of(walk, node, value, numbers, what)
         if made is None:
             raise node.refuse("a bound for each place of what is not rounded yet",
                               "QuantizeLinear and DequantizeLinear before it")  # fmt: skip
@@ -166,69 +166,13 @@ def _greatest(walk: Walk, node: Node, tensors: Sequence[int]) -> Pending:
     return Pending(shape, source=made, nodes=(node.index,))
 
 
-def _where(walk: Walk, node: Node) -> Value:
-    """Where a constant condition holds the first value, else the second."""
-    values = [walk.value(node, 1), walk.value(node, 2)]
-    if any(isinstance(one, Source) for one in values):
-        walk.pending(node, 1 if isinstance(values[0], Source) else 2)  # refused, or quantized
-        values = [walk.value(node, 1), walk.value(node, 2)]
-    if any(isinstance(one, Pending) and one.integer for one in values):
-        raise node.refuse("a choice among integers, whose scale is not given", "DequantizeLinear")
-    return chosen(node, walk.constant(node, 0), values)
-
-
-def chosen(node: Node, condition: Array, values: Sequence[Value]) -> Pending:
-    """One of two values in each place: words of tensors are moved, numbers stand beside them."""
-    ranks = [1 + len(one.shape) for one in values if isinstance(one, Pending)]
-    arrays = [condition, *(_numbers(one) for one in values if isinstance(one, Number))]
-    rank = max(*ranks, *(array.ndim for array in arrays))
-    if min(ranks) != rank:
-        raise node.refuse(f"tensors of {ranks} axes beside constants of more", "as many axes")
-    sizes = [one.shape for one in values if isinstance(one, Pending)]
-    laid = [array.reshape((*[1] * (rank - array.ndim), *array.shape)) for array in arrays]
-    if any(array.shape[0] != 1 for array in laid):
-        raise node.refuse("a choice that differs from one input to another", "one for all")
-    try:
-        shape = np.broadcast_shapes(*sizes, *(array.shape[1:] for array in laid))
-    except ValueError:
-        raise node.refuse("shapes that do not broadcast to one") from None
-    if math.prod(shape) > MOST_PLACES:
-        raise node.refuse(f"a result of {list(shape)}", f"at most {MOST_PLACES} places")
-    return _picked(node, np.asarray(laid[0][0], bool), values, shape)
-
-
-def _picked(
-    node: Node, condition: Array, values: Sequence[Value], shape: tuple[int, ...]
-) -> Pending:
-    parts: list[Pending] = []
-    places, fills, ahead = [], [], 0
-    for one in values:
-        if isinstance(one, Pending):
-            words = np.arange(math.prod(one.shape)).reshape(one.shape) + ahead
-            places.append(np.broadcast_to(words, shape))
-            fills.append(np.zeros(shape))
-            parts.append(one)
-            ahead += math.prod(one.shape)
-            continue
-        real = np.asarray(_numbers(one), np.float64)
-        if np.isnan(real).any():
-            raise node.refuse("a number to choose that is none")
-        rest = real.shape[1:] if real.ndim > len(shape) else real.shape
-        places.append(np.full(shape, -1))
-        fills.append(np.broadcast_to(real.reshape(rest), shape))
-    index: Array = np.where(condition, places[0], places[1])
-    fill: Array = np.where(condition, fills[0], fills[1])
-    joint = Joint("pick", index=index.astype(np.int64), fill=fill)
-    return Pending(shape, parts=tuple(parts), joint=joint, nodes=(node.index,))
-
-
 def plus_constant(walk: Walk, node: Node, value: Value, added: Number, sign: int) -> Value:
     """A value with a constant added, or subtracted where `sign` is -1."""
-    numbers = _numbers(added)
+    numbers = numbers_of(added)
     if isinstance(value, Source):
         return _stepped(node, value, "add" if sign > 0 else "sub", numbers)
     what: Callable[[Floats, Any], Floats] = np.add if sign > 0 else np.subtract
-    alone = _with_numbers(walk, node, value, numbers, what)
+    alone = _withnumbers_of(walk, node, value, numbers, what)
     if alone is not None and is_drawn(value):
         return alone
     if not _laid(walk, node, value, added):
@@ -249,7 +193,7 @@ def _still(value: Pending, alone: Pending | None, by: float = math.nan) -> Pendi
     return replace(value, curve=curve)
 
 
-def _with_numbers(
+def _withnumbers_of(
     walk: Walk, node: Node, value: Value, numbers: Array, what: Callable[[Floats, Any], Floats]
 ) -> Pending | None:
     """A function of one tensor with numbers applied; None where the value is none."""
@@ -271,7 +215,7 @@ def _laid(walk: Walk, node: Node, value: Value, number: Number) -> bool:
         return True
     axis = value.channel_axis if value.weighted is not None else 1
     try:
-        along(node, _numbers(number), value.shape, axis)
+        along(node, numbers_of(number), value.shape, axis)
     except Refusal:
         return False
     return True
@@ -315,7 +259,7 @@ def _stepped(node: Node, value: Source, kind: str, by: Array) -> Source:
     return replace(value, steps=(*value.steps, (kind, number)))
 
 
-def _numbers(value: Value) -> Array:
+def numbers_of(value: Value) -> Array:
     """The real numbers of a constant."""
     assert isinstance(value, Number)
     return value.array if isinstance(value, Const) else value.real
@@ -369,7 +313,7 @@ def _mul(walk: Walk, node: Node) -> Value:
     if not isinstance(second, Number):
         return multiply_tensors(walk, node, walk.tensor(node, 0), walk.tensor(node, 1))
     if isinstance(first, Source):
-        return _stepped(node, first, "mul", _numbers(second))
+        return _stepped(node, first, "mul", numbers_of(second))
     return times(walk, node, first, second)
 
 
@@ -386,8 +330,8 @@ def _div(walk: Walk, node: Node) -> Value:
 
 def times(walk: Walk, node: Node, value: Value, number: Number) -> Value:
     """A value times a constant."""
-    by = np.asarray(_numbers(number), np.float64)
-    alone = _with_numbers(walk, node, value, by, np.multiply)
+    by = np.asarray(numbers_of(number), np.float64)
+    alone = _withnumbers_of(walk, node, value, by, np.multiply)
     if alone is not None and is_drawn(value):
         return alone
     bare, after = _before_bounds(value, by)
@@ -471,13 +415,12 @@ def _batch_normalization(walk: Walk, node: Node) -> Value:
 
 
 HANDLERS: dict[tuple[str, str], Handler] = {
-    ("", "Add"): handles(_add, inputs=2),
-    ("", "Sub"): handles(_sub, inputs=2),
-    ("", "Mul"): handles(_mul, inputs=2),
-    ("", "Div"): handles(_div, inputs=2),
+    ("", "Add"): handles(_add, inputs=2, rows=True),
+    ("", "Sub"): handles(_sub, inputs=2, rows=True),
+    ("", "Mul"): handles(_mul, inputs=2, rows=True),
+    ("", "Div"): handles(_div, inputs=2, rows=True),
     ("", "Sum"): handles(_sum_of_any, inputs=ANY),
     ("", "Max"): handles(_extreme, inputs=ANY),
     ("", "Min"): handles(_extreme, inputs=ANY),
-    ("", "Where"): handles(_where, inputs=3),
     ("", "BatchNormalization"): handles(_batch_normalization, "epsilon momentum", 5),
 }

@@ -51,11 +51,12 @@ def _qlinear_softmax(walk: Walk, node: Node) -> Value:
 def _probabilities(walk: Walk, node: Node, x: str, rule: str, opset: int = 0) -> Pending:
     """Softmax over one axis, which is brought to the last place and back."""
     shape = walk.build.tensors[x].shape
-    rank = 1 + len(shape)
+    rows = _rows(walk, node)
+    rank = 1 + len(shape) - rows
     axis = int(node.attribute("axis", -1))
     if not -rank <= axis < rank or axis % rank == 0:
         raise node.refuse(f"axis {axis} of {rank} axes", "an axis from 1 on")
-    along = axis % rank - 1
+    along = axis % rank - 1 + rows
     if (opset or walk.graph.opset) < COERCED and along < len(shape) - 1:
         flat = (*shape[:along], math.prod(shape[along:]))
         value = _over_the_last(walk, node, walk.build.reshaped(x, flat), rule)
@@ -68,6 +69,12 @@ def _probabilities(walk: Walk, node: Node, x: str, rule: str, opset: int = 0) ->
     turned = tuple(axes.index(n) for n in range(len(shape)))
     back_axes = Transpose(name=f"{name_of(node)} (axes)", inputs=(), output="", axes=turned)
     return value.then(back_axes, shape, node.index)
+
+
+def _rows(walk: Walk, node: Node) -> int:
+    """Axes that the file has fewer: rows of which the batch is a part."""
+    value = walk.value(node, 0)
+    return int(isinstance(value, Pending) and value.rows)
 
 
 def _over_the_last(walk: Walk, node: Node, x: str, rule: str) -> Pending:
@@ -112,7 +119,7 @@ def _rms_normalization(walk: Walk, node: Node) -> Value:
 def _normalized(walk: Walk, node: Node, kind: str) -> Value:
     x = walk.tensor(node, 0)
     shape = walk.build.tensors[x].shape
-    axis, rank = int(node.attribute("axis", -1)), 1 + len(shape)
+    axis, rank = int(node.attribute("axis", -1)), 1 + len(shape) - _rows(walk, node)
     if axis % rank != rank - 1 or not -rank <= axis < rank or rank < 2:
         raise node.refuse(f"axis {axis} of {rank} axes", "the last one")
     if int(node.attribute("stash_type", 1)) != 1:
@@ -153,11 +160,14 @@ def _norm_of_the_ap(walk: Walk, node: Node, x: str, kind: str) -> Value:
     return value
 
 
+NORM = "axis epsilon stash_type"
 HANDLERS: dict[tuple[str, str], Handler] = {
-    ("", "Softmax"): handles(_softmax, "axis"),
+    ("", "Softmax"): handles(_softmax, "axis", rows=True),
     ("", "LogSoftmax"): handles(_softmax, "axis"),
-    ("", "LayerNormalization"): handles(_layer_normalization, "axis epsilon stash_type", 3),
-    ("", "RMSNormalization"): handles(_rms_normalization, "axis epsilon stash_type", 2),
+    ("", "LayerNormalization"): handles(
+        _layer_normalization, "axis epsilon stash_type", 3, rows=True
+    ),
+    ("", "RMSNormalization"): handles(_rms_normalization, NORM, 2),
     ("", "SimplifiedLayerNormalization"): handles(
         _rms_normalization, "axis epsilon stash_type", 2, axis=-1, epsilon=1e-5
     ),

@@ -10,7 +10,6 @@ from apsim.nn.importers.constants import Const, ConstReal, spread
 from apsim.nn.importers.graph import Array, Node
 from apsim.nn.importers.ops_elementwise import (
     add_tensors,
-    chosen,
     multiply_tensors,
     plus_constant,
     times,
@@ -18,6 +17,7 @@ from apsim.nn.importers.ops_elementwise import (
 from apsim.nn.importers.ops_quant import dequantized, quantized
 from apsim.nn.importers.ops_real import WINDOW, convolution, matrix_product, pool_mean, product_of
 from apsim.nn.importers.ops_shape import joined
+from apsim.nn.importers.ops_where import chosen
 from apsim.nn.importers.pending import Pending, Target, Value
 from apsim.nn.importers.walk import ANY, Handler, Walk, handles
 from apsim.nn.importers.weights import add_bias, scale_outputs

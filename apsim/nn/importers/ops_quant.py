@@ -191,13 +191,13 @@ def _relu(walk: Walk, node: Node) -> Value:
     return _bounded(walk, node, 0.0, math.inf)
 
 
-QUANTIZE = handles(_quantize_linear, "axis block_size output_dtype saturate", 3)
-DEQUANTIZE = handles(_dequantize_linear, "axis block_size", 3)
+QUANTIZE = handles(_quantize_linear, "axis block_size output_dtype saturate", 3, rows=True)
+DEQUANTIZE = handles(_dequantize_linear, "axis block_size", 3, rows=True)
 HANDLERS: dict[tuple[str, str], Handler] = {
     ("", "QuantizeLinear"): QUANTIZE,
     ("", "DequantizeLinear"): DEQUANTIZE,
     (ORT, "QuantizeLinear"): QUANTIZE,
     (ORT, "DequantizeLinear"): DEQUANTIZE,
-    ("", "Clip"): handles(_clip, "max min", 3),
-    ("", "Relu"): handles(_relu),
+    ("", "Clip"): handles(_clip, "max min", 3, rows=True),
+    ("", "Relu"): handles(_relu, rows=True),
 }

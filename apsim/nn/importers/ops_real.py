@@ -94,7 +94,8 @@ def _gemm(walk: Walk, node: Node) -> Value:
     if node.attribute("transA", 0):
         raise node.refuse("a transposed first operand", "Gemm with transA = 0")
     x = walk.tensor(node, 0)
-    if len(walk.build.tensors[x].shape) != 1:
+    value_in = walk.pending(node, 0)
+    if len(walk.build.tensors[x].shape) != 1 + value_in.rows:
         raise node.refuse(f"an input with {1 + len(walk.build.tensors[x].shape)} axes", "2 axes")
     flip = not node.attribute("transB", 0)
     value = matrix_product(walk, node, x, walk.value(node, 1), flip)
@@ -110,6 +111,11 @@ def _gemm(walk: Walk, node: Node) -> Value:
 
 def _matmul(walk: Walk, node: Node) -> Value:
     first, second = walk.value(node, 0), walk.value(node, 1)
+    mixed = isinstance(first, Const | ConstReal) or isinstance(second, Pending)
+    pair = [one for one in (first, second) if isinstance(one, Pending) and one.rows]
+    if mixed and any(len(one.shape) < 3 for one in pair):
+        raise node.refuse("a product that mixes rows of which the batch is a part",
+                          "weights as the second factor")  # fmt: skip
     if isinstance(first, Const | ConstReal):
         return _constant_first(walk, node, first, second)
     if isinstance(second, Pending):
@@ -276,8 +282,8 @@ CHANNELS_LAST = "qonnx.custom_op.channels_last"
 CONV = "auto_pad dilations group kernel_shape pads strides"
 HANDLERS: dict[tuple[str, str], Handler] = {
     ("", "Conv"): handles(_conv, CONV, 3),
-    ("", "Gemm"): handles(_gemm, "alpha beta transA transB", 3),
-    ("", "MatMul"): handles(_matmul, inputs=2),
+    ("", "Gemm"): handles(_gemm, "alpha beta transA transB", 3, rows=True),
+    ("", "MatMul"): handles(_matmul, inputs=2, rows=True),
     ("", "MaxPool"): handles(_max_pool, f"{WINDOW} storage_order"),
     ("", "GlobalMaxPool"): handles(_global_max_pool),
     ("", "AveragePool"): handles(_average_pool, f"{WINDOW} count_include_pad"),

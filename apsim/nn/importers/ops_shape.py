@@ -73,12 +73,19 @@ def _reshape(walk: Walk, node: Node) -> Value:
     if constant is not None:
         return constant
     value = _given(walk, node)
+    if isinstance(value, Pending) and value.rows:
+        return _of_images(walk, node, value, wanted)
     if 0 in wanted and node.attribute("allowzero", 0):
         raise node.refuse(f"shape {wanted} with allowzero = 1", "sizes of at least 1")
     refused = node.refuse(
         f"shape {wanted} for [N, {', '.join(map(str, value.shape))}]", KEEPS_BATCH
     )
     if not wanted or not _keeps_batch(walk, wanted, batch, value.shape):
+        if isinstance(value, Pending) and _gives_rows(walk, wanted, value.shape):
+            count = math.prod(value.shape) // math.prod(wanted[1:])
+            merged = _move(node, value, Reshape, (count, *wanted[1:]))
+            assert isinstance(merged, Pending)
+            return replace(merged, rows=True)
         raise refused
     shape = list(_with_kept(wanted, (0, *value.shape))[1:])
     whole = math.prod(value.shape)
@@ -88,6 +95,31 @@ def _reshape(walk: Walk, node: Node) -> Value:
     if math.prod(shape) != whole or any(size < 1 for size in shape):
         raise refused
     return _move(node, value, Flatten if len(shape) == 1 else Reshape, shape)
+
+
+def _gives_rows(walk: Walk, wanted: Sequence[int], shape: Sequence[int]) -> bool:
+    """Whether a shape [N * rows, ...] cuts each image into whole rows."""
+    rest, whole = math.prod(wanted[1:]), math.prod(shape)
+    if len(wanted) < 2 or min(wanted[1:]) < 1 or whole % rest:
+        return False
+    return wanted[0] == -1 or (walk.batch is not None and wanted[0] == walk.batch * whole // rest)
+
+
+def _of_images(walk: Walk, node: Node, value: Pending, wanted: list[int]) -> Value:
+    """Rows of which the batch is a part as images again, [N, ...], or as other rows."""
+    whole, rest = math.prod(value.shape), list(wanted[1:])
+    if wanted[:1] == [0] and rest and math.prod(rest) == math.prod(value.shape[1:]):
+        return _move(node, value, Reshape, (value.shape[0], *rest))
+    known = wanted[0] == -1 or (walk.batch is not None and wanted[0] == walk.batch)
+    if wanted[0] != -1 and rest.count(-1) == 1 and whole % max(-math.prod(rest), 1) == 0:
+        rest[rest.index(-1)] = whole // -math.prod(rest)
+    if known and math.prod(rest) == whole and min(rest, default=0) > 0:
+        moved = _move(node, value, Flatten if len(rest) == 1 else Reshape, rest)
+        assert isinstance(moved, Pending)
+        return replace(moved, rows=False)
+    if not _gives_rows(walk, wanted, value.shape):
+        raise node.refuse(f"shape {wanted} for [N * {value.shape[0]}, ...]", "[N, ...]")
+    return _move(node, value, Reshape, (whole // math.prod(rest), *rest))
 
 
 def _wanted(walk: Walk, node: Node) -> tuple[list[int], bool]:
@@ -122,13 +154,14 @@ def _transpose(walk: Walk, node: Node) -> Value:
     if constant is not None:
         return constant
     value = _given(walk, node)
-    rank = 1 + len(value.shape)
+    rows = isinstance(value, Pending) and value.rows
+    rank = 1 + len(value.shape) - rows
     order = list(range(rank))[::-1] if written is None else [int(axis) for axis in written]
     if sorted(order) != list(range(rank)):
         raise node.refuse(f"order {order} of {rank} axes", "each axis once")
     if order[0] != 0:
         raise node.refuse(f"order {order}", "an order that keeps the batch axis first")
-    axes = tuple(axis - 1 for axis in order[1:])
+    axes = (*range(rows), *(axis - 1 + rows for axis in order[1:]))
     if axes == tuple(range(len(axes))):
         return value
     return _move(node, value, Transpose, [value.shape[axis] for axis in axes], axes=axes)
@@ -387,14 +420,14 @@ def _place(
 
 HANDLERS: dict[tuple[str, str], Handler] = {
     ("", "Flatten"): handles(_flatten, "axis"),
-    ("", "Reshape"): handles(_reshape, "allowzero shape", 2),
-    ("", "Transpose"): handles(_transpose, "perm"),
+    ("", "Reshape"): handles(_reshape, "allowzero shape", 2, rows=True),
+    ("", "Transpose"): handles(_transpose, "perm", rows=True),
     ("", "Squeeze"): handles(_squeeze, "axes", 2),
     ("", "Unsqueeze"): handles(_unsqueeze, "axes", 2),
     ("", "Concat"): handles(_concat, "axis", ANY),
-    ("", "Identity"): handles(_same),
-    ("", "Dropout"): handles(_dropout, "ratio seed", 3),
-    ("", "Cast"): handles(_cast, "to"),
+    ("", "Identity"): handles(_same, rows=True),
+    ("", "Dropout"): handles(_dropout, "ratio seed", 3, rows=True),
+    ("", "Cast"): handles(_cast, "to", rows=True),
     ("", "Shape"): handles(_shape, "end start"),
     ("", "ReduceMean"): handles(_reduced, "axes keepdims", 2),
     ("", "ReduceSum"): handles(_reduced, "axes keepdims", 2),

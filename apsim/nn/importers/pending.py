@@ -143,7 +143,8 @@ class Pending:
     `parts` are values that a `joint` makes one of.  The result passes through
     `chain` and `bounds`.  `integer` marks what the graph itself calls integers.  `nodes`
     are the graph's nodes it was made of.  Before chain and bounds it is also `curve`, where
-    it is a function of one tensor.  All of it, the bounds too, is times `factor`.
+    it is a function of one tensor.  All of it, the bounds too, is times `factor`.  `rows`
+    says that the file has no batch axis beside the first one here, but all their rows in one.
     """
 
     shape: tuple[int, ...]
@@ -157,6 +158,7 @@ class Pending:
     nodes: tuple[int, ...] = ()
     curve: Curve | None = None
     factor: float = 1.0
+    rows: bool = False
 
     @property
     def plain(self) -> bool:

@@ -44,20 +44,22 @@ ANY = 1 << 30
 class Handler:
     """What an operator means here, and how much of it: the first `inputs` and `outputs`, and
     the attributes of these names at any value.  `defaults` are those of an operator that
-    onnx itself has no schema of."""
+    onnx itself has no schema of; `rows` marks one that takes each row of a value by itself."""
 
     meaning: Meaning
     attributes: tuple[str, ...] = ()
     inputs: int = 1
     outputs: int = 1
     defaults: Mapping[str, Any] = field(default_factory=dict)
+    rows: bool = False
 
 
 def handles(
-    meaning: Meaning, attributes: str = "", inputs: int = 1, outputs: int = 1, **defaults: Any
+    meaning: Meaning, attributes: str = "", inputs: int = 1, outputs: int = 1, *,
+    rows: bool = False, **defaults: Any,
 ) -> Handler:  # fmt: skip
     """A line of a table of handlers; `attributes` are names with blanks between them."""
-    return Handler(meaning, tuple(attributes.split()), inputs, outputs, defaults)
+    return Handler(meaning, tuple(attributes.split()), inputs, outputs, defaults, rows)
 
 
 class Walk:
@@ -96,7 +98,10 @@ class Walk:
             if any(isinstance(value, Missing) for value in given):
                 raise Refusal(node, "")
             self._check_inputs(node, handler)
+            rows = self._of_rows(node, handler, given)
             results = self._results(node, handler)
+            if rows and node.op != "Reshape":
+                results = [replace(r, rows=True) if isinstance(r, Pending) else r for r in results]
         except Refusal as refusal:
             if refusal.why:
                 self.blockers.append(refusal)
@@ -108,6 +113,19 @@ class Walk:
         self.values.update(
             (name, value) for name, value in zip(node.outputs, results, strict=False) if name
         )
+
+    def _of_rows(self, node: Node, handler: Handler, given: Sequence[Value | None]) -> bool:
+        """Whether a node takes rows of which the batch is a part; refused where it may not."""
+        found = [value.rows for value in given if isinstance(value, Pending)]
+        if any(found) and not (handler.rows and all(found)):
+            raise node.refuse("rows of which the batch is a part, by an operator that knows axes",
+                              "Reshape to [N, ...] before it")  # fmt: skip
+        ranks = [len(value.shape) for value in given if isinstance(value, Pending)]
+        arrays = [value.array if isinstance(value, Const) else value.integers for value in given
+                  if isinstance(value, Const | ConstReal)]  # fmt: skip
+        if any(found) and any(array.ndim > max(ranks) for array in arrays):
+            raise node.refuse("a constant of more axes than the rows beside it have")
+        return any(found)
 
     def _results(self, node: Node, handler: Handler) -> Sequence[Value]:
         try:

@@ -297,8 +297,7 @@ def _mask(mask: Integers, rule: str, shape: Shape, place: str) -> None:
 
 def _probabilities(given: Tensor, output: Tensor, place: str) -> None:
     """Words that the AP's softmax takes and gives."""
-    narrow = given.signed and given.bits <= WIDEST_SCORE
-    need(narrow, place, f"a signed input of at most {WIDEST_SCORE} bits", given)
+    need(given.bits <= WIDEST_SCORE, place, f"an input of at most {WIDEST_SCORE} bits", given)
     plain = (output.bits, output.signed, output.zero_point) == (8, False, 0)
     need(plain, place, "an output u8 with zero point 0", output)
     need(output.scale in (None, 1 / 256), place, "an output in units of 1/256", output.scale)
@@ -332,9 +331,10 @@ def _normalize(layer: Normalize, shapes: list[Shape], place: str, model: Model) 
 
 def _norm_on_ap(layer: Normalize, given: Tensor, output: Tensor, place: str) -> None:
     size = given.shape[-1]
-    need(given.signed and 2 * given.bits + 2 * size.bit_length() <= 62, place,
-         "a signed input whose squares sum up to 62 bits", given)  # fmt: skip
-    need(layer.kind == "layer" or given.zero_point == 0, place, "zero point 0", given.zero_point)
+    need(2 * given.bits + 2 * size.bit_length() <= 62, place,
+         "an input whose squares sum up to 62 bits", given)  # fmt: skip
+    plain = given.signed and given.zero_point == 0
+    need(layer.kind == "layer" or plain, place, "a signed input with zero point 0", given)
     plain = (output.bits, output.signed, output.zero_point) == (8, True, 0)
     need(plain, place, "an output s8 with zero point 0", output)
     need(output.scale in (None, 1 / 32), place, "an output in units of 1/32", output.scale)

@@ -305,7 +305,8 @@ def _table(job: Job[Table], x: Integers) -> Executed:
 
 def _by_groups(job: Job[Softmax | Normalize], x: Integers) -> Executed:
     """Words of the last axis, a group each."""
-    operands = [x]
+    # of words in offset binary an unsigned one is the pattern, and no mean or maximum minds
+    operands = [x if job.act.signed else x - (1 << (job.act.bits - 1))]
     if isinstance(job.layer, Softmax) and job.layer.mask is not None:
         operands.append(np.broadcast_to(job.layer.mask, x.shape))
     lines = (some.reshape(-1, x.shape[-1]) for some in operands)

@@ -16,6 +16,7 @@ from apsim.report.paper.figures import Point, Series
 __all__ = ["draw_figures", "draw_fronts", "svg_pyplot"]
 
 DECADE = 10
+MANY = 1000  # points that are drawn as a picture
 COLORS = ("#2563a8", "#d9822b", "#3a8f5c", "#a3456f", "#6b6b6b", "#8a6fc2", "#b0a12d", "#44a3a3")
 CROWDED = ("ISAAC", "PUMA", "BF-IMNA_16b")  # labels that others would cover stand on the left
 LEAST_SHARE = 0.005  # parts below half a percent are drawn as one
@@ -198,10 +199,18 @@ def draw_fronts(
         color = COLORS[number % len(COLORS)]
         x = [p[1] for p in points if p[0] == name]
         y = [p[2] for p in points if p[0] == name]
-        axis.scatter(x, y, s=6, alpha=0.3, color=color, linewidths=0, rasterized=True)
+        axis.scatter(x, y, s=14, alpha=0.7, facecolors="none", edgecolors=color, linewidths=0.8,
+                     label=f"{name}, all points", rasterized=len(x) > MANY)  # fmt: skip
         edge = sorted(front)
         line = "o-" if joined else "o"
-        axis.plot([p[0] for p in edge], [p[1] for p in edge], line, ms=3, color=color, label=name)
+        axis.plot(
+            [p[0] for p in edge],
+            [p[1] for p in edge],
+            line,
+            ms=4,
+            color=color,
+            label=f"{name}, front",
+        )
     spans = [p[1] for p in points] or [1.0], [p[2] for p in points] or [1.0]
     scales = ["log" if max(span) > DECADE * min(span) > 0 else "linear" for span in spans]
     axis.set(xscale=scales[0], yscale=scales[1], xlabel=labels[0], ylabel=labels[1])

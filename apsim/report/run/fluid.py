@@ -205,7 +205,7 @@ def _draw(axes: Any, found: Outcome, points: list[Candidate], **style: Any) -> N
     for x, one in zip(across, points, strict=True):
         if len(one.widths) <= FEW:
             name = ",".join(map(str, one.widths))
-            axes.annotate(name, (x, one.loss), fontsize=6)
+            axes.annotate(name, (x, one.loss), (6, 4), textcoords="offset points", fontsize=7)
 
 
 def _cost(found: Outcome, one: Setting) -> float:

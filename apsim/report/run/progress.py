@@ -48,7 +48,7 @@ class Bar(Watcher):
     def __init__(self, model: Model, images: int, chip: Chip | None = None) -> None:
         seconds = 0.0 if chip is None else expected(model, images, chip)
         self.working = Working(model.name, multiplications(model, images), seconds)
-        self._done = 0
+        self._done, self._kept = 0, chip is None or chip.array == "load"
 
     def advance(self, layer: Layer, multiplications: int) -> None:
         """See `runtime.Watcher`."""
@@ -60,6 +60,8 @@ class Bar(Watcher):
 
     def left_by(self, path: str | None) -> str:
         """What an interrupted run leaves behind."""
+        if path is None and not self._kept:
+            return "nothing was kept"
         if path is None:
             return "nothing was kept; with --checkpoint FILE an interrupted run can be resumed"
         if self._done:
