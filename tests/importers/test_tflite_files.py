@@ -271,3 +271,46 @@ def test_a_file_of_the_host_alone_and_a_batch_of_several_say_what_blocks_them(
     bias = TensorSpec("b", (4,), "int32", [0.001], [0], np.zeros(4, np.int32))
     with pytest.raises(ModelError, match="a bias of type int32 where QuantizedBiasType is 0"):
         importers.read(convolution(tmp_path, x=x, y=y, bias=bias))
+
+
+REDUCED = (words("x", 1, 4, 2, 3), ints("axes", [1]), words("y", 1, 2, 3))
+
+
+@pytest.mark.parametrize(
+    ("op", "specs", "kind", "options", "message"),
+    [
+        ("ADD", (words("x", 1, 2), words("b", 1, 2), words("y", 1, 3, 2)), "AddOptions", {},
+         r"shape \[1, 3, 2\] where \[1, 2\] comes out"),
+        ("REDUCE_MAX", REDUCED, "ReducerOptions", {"KeepDims": True},
+         r"shape \[1, 2, 3\] where \[1, 1, 2, 3\] comes out"),
+        ("MEAN", REDUCED, "ReducerOptions", {"KeepDims": True},
+         r"shape \[1, 2, 3\] where \[1, 1, 2, 3\] comes out"),
+        ("EXPAND_DIMS", (words("x", 1, 2, 3), ints("axis", 3), words("y", 1, 2, 1, 3)),
+         "ExpandDimsOptions", {}, r"shape \[1, 2, 1, 3\] where \[1, 2, 3, 1\] comes out"),
+        ("RESHAPE", (words("x", 1, 6), ints("shape", [-1, 3, 2]), words("y", 1, 2, 3)),
+         "ReshapeOptions", {}, r"shape \[1, 2, 3\] where \[1, 3, 2\] comes out"),
+        ("PRELU", (words("x", 1, 2, 2, 4, dtype="uint8"),
+                   words("a", 4, data=np.ones(4, np.int8)), words("y", 1, 2, 2, 4)), "", {},
+         "different types"),
+        ("PAD", (words("x", 1, 2, data=np.ones((1, 2), np.int8)), ints("ends", [[0, 0], [1, 1]]),
+                 words("y", 1, 4)), "PadOptions", {}, "constants alone"),
+        ("MAXIMUM", tuple(words(n, 1, 2, data=np.ones((1, 2), np.int8)) for n in "ab")
+         + (words("y", 1, 2),), "MaximumMinimumOptions", {}, "constants alone"),
+        ("LEAKY_RELU", (words("x", 1, 2, scale=1e7), words("y", 1, 2, scale=1e-3)),
+         "LeakyReluOptions", {"Alpha": 0.5}, "words scaled up by 1e.10, .* leave 32 bits"),
+        ("MEAN", (words("x", 1, 4, 3), ints("axes", [1]), words("y", 1, 3, scale=1e-9)),
+         "ReducerOptions", {}, "sums of up to 512 scaled up by .* leave 32 bits"),
+    ],
+)  # fmt: skip
+def test_operators_that_contradict_their_outputs_or_leave_the_kernels_range_are_refused(
+    op: str, specs: tuple[TensorSpec, ...], kind: str, options: dict[str, Any], message: str,
+    tmp_path: Path,
+) -> None:  # fmt: skip
+    path = saved(case(op, list(specs), 1, kind, options, 1, []).content, tmp_path)
+    with pytest.raises(Blocked, match=message):
+        importers.read(path)
+
+
+def test_sums_of_a_convolution_scaled_beyond_32_bits_are_refused(tmp_path: Path) -> None:
+    with pytest.raises(Blocked, match="sums of up to .* leave 32 bits"):
+        importers.read(convolution(tmp_path, y=words("y", 1, 2, 2, 4, scale=1e-11)))

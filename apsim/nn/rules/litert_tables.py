@@ -160,6 +160,9 @@ def _hard_swish(op: str, x: Tensor, y: Tensor, alpha: float) -> Integers:
     (m, e), (n, f) = ((min((a + (1 << 15)) >> 16, 32767), b) for a, b in (outer, relu))
     if e > 0:
         raise ModelError("an output scale so fine that LiteRT does not take it")
+    if min(e, f) < -15:
+        raise ModelError("scales so fine that LiteRT's kernel shifts its 16-bit words by more "
+                         "than 15")  # fmt: skip
     h = words_of(x) * 128
     product = high_multiply(h, m, 15)
     r = np.clip(h << (f - 1), -32768, 32767) if f > 0 else h
