@@ -348,7 +348,7 @@ class Lowering(Layouts):
             return
         up = requant.scale if requant.rule == "tflite-16x8" else up
         model = Model("import", self.rule, (), (), self.tensors, (layer,))
-        reach = ranges.of_layer(model, layer).shifted(getattr(layer, "bias", 0))
+        reach = ranges.of_layer(model, layer).shifted(np.asarray(getattr(layer, "bias", 0)))
         most = np.maximum(np.abs(reach.low), np.abs(reach.high)).astype(float)
         if (most * up > litert.TOP).any():
             raise ModelError(f"sums of up to {most.max():,.0f} scaled up by "

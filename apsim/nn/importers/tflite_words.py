@@ -67,6 +67,8 @@ def table(
 def _unary(low: Lowering, operator: Operator) -> None:
     x = low.quantized(operator.inputs[0], *UNARY[operator.op])
     y = low.quantized(operator.outputs[0], low.file.tensors[operator.inputs[0]].type)
+    if x.bits == 16 and (x.zero_point or y.zero_point):
+        raise operator.refuse("a zero point of 16-bit words", "zero point 0")
     alpha = float(operator.options.get("Alpha", 0.0))
     op = "GELU_TANH" if operator.op == "GELU" and operator.option("Approximate") else operator.op
     table(low, operator, litert_tables.table_of(op, x, y, alpha))
