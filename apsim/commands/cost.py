@@ -164,7 +164,11 @@ def _images(args: argparse.Namespace, model: Model) -> tuple[dict[str, Any], Any
 def _averages(args: argparse.Namespace, found: Inference) -> int:
     from apsim.report.cost import inference_tables as tables
 
-    _show(lambda short: tables.inference_table(found, short=short), tables.inference_lines(found))
+    _show(
+        lambda short: tables.inference_table(found, short=short),
+        tables.inference_lines(found),
+        tables.DROPPED,
+    )
     _write(args, tables.inference_json(found), tables.inference_rows(found))
     return 0
 
@@ -201,15 +205,17 @@ def _executed(
     from apsim.report.cost.executed import cost_run
 
     found = cost_run(run, chip, technology)
-    _show(lambda short: tables.executed_table(found, short=short), tables.executed_lines(found))
+    _show(
+        lambda short: tables.executed_table(found, short=short),
+        tables.executed_lines(found),
+        tables.DROPPED,
+    )
     _write(args, tables.executed_json(found), tables.executed_rows(found))
     write_text(args.plot, lambda: draw_operations(found))
     return 0
 
 
-def _show(
-    table: Callable[[bool], Table], lines: Sequence[str], dropped: Sequence[str] = ()
-) -> None:
+def _show(table: Callable[[bool], Table], lines: Sequence[str], dropped: Sequence[str]) -> None:
     from apsim.report.screen import screen
 
     console = screen()
