@@ -202,7 +202,7 @@ def draw(title: str, layers: Sequence[LayerMappings]) -> str:
         axis.set_yscale("log")
         axis.set_ylabel(unit)
     axes[0].set_title(title)
-    axes[0].legend()
+    axes[0].legend(loc="upper left", bbox_to_anchor=(1, 1))  # beside the bars, whatever they are
     axes[1].set_xticks(range(len(layers)), [layer.name for layer in layers], rotation=90)
     text = io.StringIO()
     figure.savefig(text, format="svg", bbox_inches="tight")
