@@ -175,6 +175,7 @@ def _averages(args: argparse.Namespace, found: Inference) -> int:
 
 def _mappings(args: argparse.Namespace, chip: Chip) -> int:
     from apsim.ap_kind import ApKind
+    from apsim.nn.on_ap.chip import design_of
     from apsim.nn.on_ap.tasks import Setting
     from apsim.nn.zoo import sources
     from apsim.report.cost import mappings
@@ -184,7 +185,8 @@ def _mappings(args: argparse.Namespace, chip: Chip) -> int:
     model = sources.model(args.net, bits=args.bits)
     images = 1 if args.images is None else args.images
     on = Setting(ApKind.named(chip.ap), chip.rows, images, mapping=args.mapping,
-                 cost=args.cost or "energy", caps=chip.caps)  # fmt: skip
+                 columns=design_of(chip).columns, cost=args.cost or "energy",
+                 caps=design_of(chip).shared)  # fmt: skip
     layers = mappings.compare(model, on)
     title = f"{model.name}, batch of {images}, {chip.ap} AP, CAPs of {chip.rows} rows"
     _show(
