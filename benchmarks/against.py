@@ -50,10 +50,10 @@ def _shown(seconds: float) -> str:
 class Side:
     """A process that runs what it is told in one checkout, on one core."""
 
-    def __init__(self, checkout: Path, core: int, cache: str) -> None:
+    def __init__(self, checkout: Path, core: int, cache: str, cpu: bool) -> None:
         environment = os.environ | {"PYTHONPATH": str(checkout), "XDG_CACHE_HOME": cache}
         self.process = subprocess.Popen(
-            [sys.executable, "-P", str(SIDE)], cwd=checkout, env=environment,
+            [sys.executable, "-P", str(SIDE), *["--cpu"] * cpu], cwd=checkout, env=environment,
             stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True,
             preexec_fn=lambda: os.sched_setaffinity(0, {core}),
         )  # fmt: skip
@@ -152,12 +152,13 @@ def main() -> None:
         "--only", nargs="*", choices=("kernels", "networks", "startup"),
         default=["kernels", "networks", "startup"],
     )  # fmt: skip
+    parser.add_argument("--cpu", action="store_true", help="CPU seconds, for a busy machine")
     args = parser.parse_args()
     checkouts = HERE.parent, args.path.resolve()
     print(f"{'':44} {'here':>15} {'there':>15}")
     with tempfile.TemporaryDirectory() as one, tempfile.TemporaryDirectory() as other:
         caches = zip(checkouts, (one, other), strict=True)
-        sides = tuple(Side(checkout, args.core, cache) for checkout, cache in caches)
+        sides = tuple(Side(checkout, args.core, cache, args.cpu) for checkout, cache in caches)
         if "kernels" in args.only:
             for result in kernels(sides, args.rounds):  # type: ignore[arg-type]
                 print(result, flush=True)

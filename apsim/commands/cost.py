@@ -83,7 +83,7 @@ def _run(args: argparse.Namespace) -> int:
     if args.write_voltage is not None:
         technology = technology.at_write_voltage(args.write_voltage)
     if args.images is not None and args.images < 1:
-        raise InputError(f"--images: wanted 1 or more, got {args.images}")
+        raise InputError(f"--images: wanted at least 1, got {args.images}")
     if args.input is not None and args.activity != "executed":
         raise InputError("--input: only a run takes inputs; add --activity executed")
     if args.array is not None and args.activity != "executed":

@@ -224,7 +224,7 @@ REFUSED = [
     (["alexnet", "--chip", "xr"], "neither a TOML file nor a bundled table of chips"),
     (["alexnet", "--tech", "dram"], "did you mean"),
     (["alexnet", "--bits", "wide"], "bits 'wide': wanted a width"),
-    (["alexnet", "--batch", "0"], "batch must be at least 1, got 0"),
+    (["alexnet", "--batch", "0"], "--images: wanted at least 1, got 0"),
     (["alexnet", "--bits", "9"], "conv1: operands and results take 36 columns"),
     (["digits", "--activity", "executed", "--images", "361"], "--images: wanted 1 to 360, got 361"),
     (["resnet18", "--activity", "executed", "--batch", "0"], "--images: wanted at least 1, got 0"),

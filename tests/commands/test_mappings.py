@@ -39,6 +39,17 @@ def test_a_run_with_weights_in_the_program(
     assert program["bytes"] >= program["digits"]
 
 
+@pytest.mark.parametrize("mapping", ["weights", "auto"])
+def test_a_product_of_two_activations_is_im2col_and_says_so(
+    mapping: str, capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert cli.main(["run", "vit:3,4", "--images", "1", "--mapping", mapping]) == 0
+    said = capsys.readouterr().out
+    for layer in ("scores", "context"):
+        why = "im2col (a product of two activations, which no program can hold)"
+        assert f"  block1.head1.{layer}: {why}\n" in said
+
+
 def test_a_binary_network_adds_one_sum_of_all_words(
     tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:

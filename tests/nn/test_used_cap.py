@@ -80,6 +80,17 @@ def test_a_network_is_exact_on_any_cells_and_takes_the_same_counts(kind: str, re
     assert used.activity.written > plain.activity.written
 
 
+def test_a_transformer_is_exact_on_any_cells() -> None:
+    """products of data, softmax and norms as passes: counts are those of zeroed arrays"""
+    model = sources.model("digits-vit")
+    x, _ = sources.inputs(model, 1, None)
+    plain = nn.Chip.preset("lr", engine="fused")
+    used = nn.Chip.preset("lr", engine="fused", array="cap")
+    used.used.cells = np.random.default_rng(2).random((4800, 400)) < 0.5
+    assert nn.run(model, x, used).passed and nn.run(model, x, plain).passed
+    assert used.counts == plain.counts
+
+
 def test_weights_in_the_program_run_on_a_cap_in_use() -> None:
     model = networks.small_network()
     x = networks.integers_in(model.tensors[model.input], 1, seed=3)
