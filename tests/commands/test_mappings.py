@@ -104,6 +104,7 @@ def test_both_mappings_side_by_side(
     assert 24 < float(rows["classifier"]["break_even_rows"]) < 25
     found = _json(tmp_path / "m.json")
     assert found["schema"] == "apsim.mappings/1"
+    assert all(f"{name}: {what}" in shown for name, what in found["assumes"].items())
     assert [row["layer"] for row in found["layers"]] == list(rows)
     assert Path(files[2]).read_text().count("<svg") == 1
 

@@ -134,12 +134,20 @@ def _shown(cost: float | None, unit: str) -> str:
     return scaled(cost, unit) if unit else f"{cost:,.0f}"
 
 
+def _assumes(on: Setting) -> dict[str, str]:
+    """What each cost is, in the words of the table and of the JSON."""
+    caps = "unlimited" if on.caps == UNLIMITED else f"{on.caps:,}"
+    return {
+        "cycles": f"one CAP, {on.images} image{'s' * (on.images != 1)}",
+        "energy": "averages over random bits, mesh left out",
+        "latency": f"cycles with loads, outputs and parts of sums spread over {caps} CAPs",
+    }
+
+
 def mappings_lines(layers: Sequence[LayerMappings], on: Setting) -> list[str]:
     """What the columns mean, and which layers have fewer rows than pay."""
     lines = [
-        f"cycles: one CAP, {on.images} image{'s' * (on.images != 1)}; energy: averages over random "
-        "bits, mesh left out; latency: cycles with loads, outputs and parts of sums spread over "
-        f"{'unlimited' if on.caps == UNLIMITED else f'{on.caps:,}'} CAPs",
+        "; ".join(f"{cost}: {what}" for cost, what in _assumes(on).items()),
         "rows: share of the rows of a load that hold a pixel, with weights in the program; "
         "program: bytes of its instruction stream, a load: " + NOT_MODELLED,
         "break-even: pixels of a load from which on weights in the program take fewer cycles",
@@ -183,6 +191,7 @@ def mappings_json(model: Model, layers: Sequence[LayerMappings], on: Setting) ->
         "mapping": on.mapping,
         "cost": on.cost,
         "activity": "averages over random bits; neither mesh nor broadcast",
+        "assumes": _assumes(on),
         "layers": mappings_rows(layers),
         "totals": totals,
     }
