@@ -192,7 +192,7 @@ def test_integers_of_the_file_itself_are_held_against_a_judge_too(
 
 
 def test_open_axes_run_at_the_given_shape(folder: Path, capsys: pytest.CaptureFixture[str]) -> None:
-    assert main([*OPEN, "--shape", "1,2,4,4"]) == 0
+    assert main([*OPEN, "--shape", "1,2,4,4", "--wide"]) == 0
     assert "2x3x3" in capsys.readouterr().out
 
 

@@ -216,3 +216,16 @@ def test_types_of_islands_are_told() -> None:
     with pytest.raises(ModelError, match=r"node 1 LayerNormalization .*axis 1 of 3 axes"):
         imported(proto)
     assert helper.np_dtype_to_tensor_dtype(x.dtype) == TensorProto.INT8
+
+
+@pytest.mark.parametrize("step", [0.03, 0.003])
+def test_an_epsilon_above_the_square_of_a_step_is_not_left_out_in_silence(step: float) -> None:
+    """Beside words of 0.03 an epsilon of 1e-5 is nothing, beside words of 0.003 it counts"""
+    x = np.arange(-8, 8, dtype=np.int8).reshape(1, 1, 16)
+    proto = quantized_node("LayerNormalization", x, (step, 1 / 32), (0, 0), axis=-1,
+                           more={"g": np.ones(16, np.float32)}, epsilon=1e-5)  # fmt: skip
+    if step**2 > 1e-5:
+        assert np.abs(ours(proto, x, Options(norm="ap")) - theirs(proto, x, True)).max() <= 1
+    else:
+        with pytest.raises(ModelError, match=r"an epsilon of 1e-05, where the AP's norm has none"):
+            imported(proto, Options(norm="ap"))

@@ -364,15 +364,16 @@ def test_latency_splits_sums_over_caps_and_is_what_was_executed() -> None:
 
 
 def test_auto_takes_what_fits_and_says_what_does_not() -> None:
+    """exactly enough columns for weights, where im2col has none, and one less for either"""
     model = sources.model("digits")
-    on = Setting(_chip().kind, 4800, mapping="auto", columns=26)
+    on = Setting(_chip().kind, 4800, mapping="auto", columns=27)
     choice, body = plan.chosen(model, model.layers[0], on)  # type: ignore[arg-type]
-    assert choice.mapping == "im2col"
-    assert "wants 1 + M + W = 1 + 8 + 18 = 27 columns, a CAP has 26" in choice.why
-    assert body[0].name == "multiply-accumulate"
-    choice, _ = plan.chosen(model, model.layers[0], replace(on, columns=27))  # type: ignore[arg-type]
+    assert body[0].name == "weighted sums"
+    assert "im2col: dot products on the 2d AP needs 4798 rows and 41 columns" in choice.why
     assert choice.facts is not None
     assert choice.facts.columns == 27
+    with pytest.raises(ProgramError, match=r"41 columns; .*= 1 \+ 8 \+ 18 = 27 columns, .* has 26"):
+        plan.chosen(model, model.layers[0], replace(on, columns=26))  # type: ignore[arg-type]
 
 
 def test_a_column_too_few_is_refused_by_the_layers_name() -> None:

@@ -10,11 +10,12 @@ from apsim.cost import Inference, LayerCost
 from apsim.report.cost.assumed import PAPER_LATENCY, cycles_of
 from apsim.report.cost.files import SCHEMA, energy_columns, layer_table, parameters, scaled
 
-__all__ = ["inference_json", "inference_lines", "inference_rows", "inference_table"]
+__all__ = ["DROPPED", "inference_json", "inference_lines", "inference_rows", "inference_table"]
 
 NAMES = ("layer", "kind", "a/w", "steps", "rows used", "cycles", "latency", "energy", "compare",
          "write", "read", "mesh", "reshape")  # fmt: skip
 LONG = ("kind", "steps", "rows used", "cycles")
+DROPPED = ("reshape", "mesh", "read", "write", "compare", "a/w")  # of the short one, in this order
 SOURCES = dict.fromkeys(("compare", "write", "read", "mesh", "reshape"), "the paper's averages")
 
 

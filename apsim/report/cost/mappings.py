@@ -18,7 +18,7 @@ from apsim.errors import ModelError, ProgramError
 from apsim.nn.model import Model, Weighted
 from apsim.nn.on_ap import choices, plan
 from apsim.nn.on_ap.layer_run import Facts
-from apsim.nn.on_ap.tasks import Setting, Task
+from apsim.nn.on_ap.tasks import UNLIMITED, Setting, Task
 from apsim.report.cost.files import layer_table, scaled
 from apsim.report.run.mappings import NOT_MODELLED
 
@@ -71,7 +71,7 @@ def _layer(model: Model, layer: Weighted, on: Setting) -> LayerMappings:
     bodies: dict[str, Any] = {}
     for name in plan.MAPPINGS:
         try:
-            bodies[name] = plan.body_of(model, layer, replace(on, mapping=name))
+            bodies[name] = plan.fitting(model, layer, replace(on, mapping=name))
         except ProgramError:
             bodies[name] = None
     choice, _ = plan.chosen(model, layer, on)
@@ -139,7 +139,7 @@ def mappings_lines(layers: Sequence[LayerMappings], on: Setting) -> list[str]:
     lines = [
         f"cycles: one CAP, {on.images} image{'s' * (on.images != 1)}; energy: averages over random "
         "bits, mesh left out; latency: cycles with loads, outputs and parts of sums spread over "
-        f"{on.caps:,} CAPs",
+        f"{'unlimited' if on.caps == UNLIMITED else f'{on.caps:,}'} CAPs",
         "rows: share of the rows of a load that hold a pixel, with weights in the program; "
         "program: bytes of its instruction stream, a load: " + NOT_MODELLED,
         "break-even: pixels of a load from which on weights in the program take fewer cycles",
@@ -179,7 +179,7 @@ def mappings_json(model: Model, layers: Sequence[LayerMappings], on: Setting) ->
         "ap": on.kind.value,
         "rows": on.rows,
         "columns": on.columns,
-        "caps": on.caps,
+        "caps": None if on.caps == UNLIMITED else on.caps,
         "mapping": on.mapping,
         "cost": on.cost,
         "activity": "averages over random bits; neither mesh nor broadcast",
@@ -202,7 +202,7 @@ def draw(title: str, layers: Sequence[LayerMappings]) -> str:
         axis.set_yscale("log")
         axis.set_ylabel(unit)
     axes[0].set_title(title)
-    axes[0].legend()
+    axes[0].legend(loc="upper left", bbox_to_anchor=(1, 1))  # beside the bars, whatever they are
     axes[1].set_xticks(range(len(layers)), [layer.name for layer in layers], rotation=90)
     text = io.StringIO()
     figure.savefig(text, format="svg", bbox_inches="tight")
