@@ -5,6 +5,7 @@ Judges: ONNX's reference evaluator, and onnxruntime for its own operators.
 
 from __future__ import annotations
 
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -732,3 +733,14 @@ def test_what_evaluators_read_unalike_or_gives_nothing_is_refused(middle: Any, w
     nodes = [node("DequantizeLinear", "x sa za", "a"), middle, *END]
     with pytest.raises(ModelError, match=why):
         imported(proto(nodes, x, **more, **both(), **end()))
+
+
+@pytest.mark.parametrize("axes", [1, 2])
+def test_a_judge_takes_a_global_maximum_over_all_axes(axes: int, tmp_path: Path) -> None:
+    """onnx's evaluator takes it over the second and third of a line, and gives another shape"""
+    x = np.ones((1, 2, *[5] * axes), np.int8)
+    nodes = [node("DequantizeLinear", "x sa za", "a"), node("GlobalMaxPool", "a", "r"), *END]
+    path = tmp_path / "net.onnx"
+    path.write_bytes(proto(nodes, x, **both(), **end()).SerializeToString())
+    found = hold(path, imported(onnx.load(path)), ())
+    assert found.by and found.passed and not found.differ

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import json
+import os
 from pathlib import Path
 from typing import Any
 
@@ -358,3 +360,18 @@ def test_sums_without_a_bias_are_kept_in_as_many_bits_as_the_option_says(tmp_pat
     assert not np.array_equal(found[0], found[1])
     with pytest.raises(Blocked, match="QuantizedBiasType 7 for 16-bit words"):
         importers.read(saved(transposed_convolution(7), tmp_path))
+
+
+def test_a_survey_lists_what_cannot_be_read_and_names_of_any_bytes(tmp_path: Path) -> None:
+    """A link to nothing, bytes that are no text, a line end: a line for each, JSON and CSV"""
+    content = convolution(tmp_path).read_bytes()
+    for name in (b"a\xff.tflite", b"b\n.tflite"):
+        (tmp_path / os.fsdecode(name)).write_bytes(content)
+    (tmp_path / "gone.onnx").symlink_to(tmp_path / "nowhere.onnx")
+    told = ["--json", str(tmp_path / "s.json"), "--csv", str(tmp_path / "s.csv")]
+    assert main(["import", "--survey", str(tmp_path), *told]) == 0
+    found = {one["path"]: one["verdict"] for one in json.loads(
+        (tmp_path / "s.json").read_text())["files"]}  # fmt: skip
+    assert found == {"a\\udcff.tflite": "imports", "b\\n.tflite": "imports",
+                     "gone.onnx": "not read", "net.tflite": "imports"}  # fmt: skip
+    assert len((tmp_path / "s.csv").read_text().splitlines()) == 5
