@@ -10,10 +10,13 @@ from pathlib import Path
 
 import pytest
 
-from apsim import nn
+from apsim import cost, nn
 from apsim.cli import VERBS, main, parser
+from apsim.cost import precision
+from apsim.cost.precision import LISTS
 from apsim.explore.points import evaluate
 from apsim.explore.spec import spec_of
+from apsim.nn.zoo import sources
 
 SHARED = {
     "--chip": "lr|ir|FILE",
@@ -34,6 +37,23 @@ def shown() -> Iterator[tuple[str, argparse.Action]]:
         for action in parser(verb)._actions:
             if action.help != argparse.SUPPRESS:
                 yield verb, action
+
+
+@pytest.mark.parametrize("name", LISTS)
+def test_a_published_list_of_widths_is_the_same_list_in_every_verb(name: str) -> None:
+    """what costs are of == what a run has, layer by layer; near names are named"""
+    network = cost.network("resnet18")
+    pairs = zip(network.layers, precision.assign(network, name), strict=True)
+    executed = sources.model("resnet18", bits=name).bits
+    assert executed == tuple(widths for layer, widths in pairs if layer.gemm)
+
+
+@pytest.mark.parametrize("verb", ["run", "cost", "faults"])
+def test_a_list_that_is_not_published_is_refused(
+    verb: str, capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert main([verb, "resnet18", "--bits", "hawq-lo"]) == 2
+    assert "did you mean hawq-low?" in capsys.readouterr().err
 
 
 @pytest.mark.parametrize("option", SHARED)

@@ -16,7 +16,7 @@ from apsim import cost
 from apsim.closed_form import latency
 from apsim.cost.technology import Technology
 from apsim.nn.on_ap.layer_run import Choice, Facts
-from apsim.nn.on_ap.tasks import Loads, Setting, Task, WeightedSums, hold_bias
+from apsim.nn.on_ap.tasks import UNLIMITED, Loads, Setting, Task, WeightedSums, hold_bias
 
 if TYPE_CHECKING:
     from apsim.closed_form import WeightPlan
@@ -63,6 +63,7 @@ def facts(body: Sequence[Task], on: Setting) -> Facts | None:
         sum(plan.digits for plan in plans), sum(plan.instructions for plan in plans),
         fold.groups, fold.loads * on.rows, first.together, len(sums[0].plans),
         latency(sums[0].plans, fold.loads * len(sums), on.caps), hold_bias(body),
+        None if on.caps == UNLIMITED else on.caps,
     )  # fmt: skip
 
 

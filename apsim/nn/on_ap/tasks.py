@@ -29,12 +29,15 @@ from apsim.nn.on_ap.mapping import Fold, chunks, fold_groups, fold_sums, fold_wi
 from apsim.nn.rules.recipes import Share
 
 __all__ = [
-    "Loads", "Requantization", "Setting", "Task", "WeightedSums", "add", "extremes", "hold_bias",
-    "looked_up", "multiply", "normalized", "products", "relu", "requantized", "weighted_sums",
-    "window_maxima", "window_sums",
+    "UNLIMITED", "Loads", "Requantization", "Setting", "Task", "WeightedSums", "add", "extremes",
+    "hold_bias", "looked_up", "multiply", "normalized", "products", "relu", "requantized",
+    "weighted_sums", "window_maxima", "window_sums",
 ]  # fmt: skip
 
 Sizes = tuple[tuple[str, Any], ...]
+
+UNLIMITED = 1 << 40
+"""CAPs of a chip that has as many as a layer needs."""
 
 
 @dataclass(frozen=True)
