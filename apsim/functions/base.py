@@ -130,7 +130,9 @@ class Function:
         values = self.output.decode(out[:, here] if self.ports > 1 else out[0, here])
         if np.any(self.unbias):
             wide = values.dtype == np.uint64
-            values = signed_words(values, self.unbias) if wide else values - self.unbias
+            values = (
+                signed_words(values.view(np.uint64), self.unbias) if wide else values - self.unbias
+            )
         return values if self.shape is None else values.reshape(self.shape)
 
 
