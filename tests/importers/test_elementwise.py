@@ -744,3 +744,18 @@ def test_a_judge_takes_a_global_maximum_over_all_axes(axes: int, tmp_path: Path)
     path.write_bytes(proto(nodes, x, **both(), **end()).SerializeToString())
     found = hold(path, imported(onnx.load(path)), ())
     assert found.by and found.passed and not found.differ
+
+
+@pytest.mark.parametrize("ap", ["2d", "2d-seg"])
+def test_sums_whose_products_have_64_bits_are_the_twin_s(ap: str) -> None:
+    """A sum of three at scales that part in their last bits: words of 64 columns, offset binary"""
+    x = drawn(1, 1, 5)
+    third = [node("QuantizeLinear", "x sc zc", "qc"), node("DequantizeLinear", "qc sc zc", "c")]
+    nodes = [*two(), *third, node("Sum", "a b c", "r"), *END]
+    scales = both(0.031, 1 / 3) | {
+        "sc": np.float32(0.11), "za": np.uint8(0), "zb": np.uint8(255), "zc": np.int8(5),
+    }  # fmt: skip
+    model = imported(proto(nodes, x, **scales, **end(0.013, 0)))
+    feeds = {name: real.quantize(model, x, name) for name in model.inputs}
+    done = runtime.run(model, feeds, Chip.preset("bf-imna-lr", ap=ap))
+    assert done.bit_exact and done.counts_match

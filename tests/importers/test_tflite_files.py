@@ -375,3 +375,25 @@ def test_a_survey_lists_what_cannot_be_read_and_names_of_any_bytes(tmp_path: Pat
     assert found == {"a\\udcff.tflite": "imports", "b\\n.tflite": "imports",
                      "gone.onnx": "not read", "net.tflite": "imports"}  # fmt: skip
     assert len((tmp_path / "s.csv").read_text().splitlines()) == 5
+
+
+@pytest.mark.parametrize(("scale", "zero"), [(0.3, 0), (0.05, -9)])
+def test_a_variable_read_as_another_kind_than_was_assigned_is_refused(
+    scale: float, zero: int, tmp_path: Path
+) -> None:
+    """LiteRT keeps its integers alone: what they mean is what the reader says"""
+    name, first = {"SharedName": "s"}, words("v", 1, 4, data=np.full((1, 4), 5, np.int8))
+    handle = OperatorSpec("VAR_HANDLE", [], 0, "VarHandleOptions", name, 1)
+    assign = OperatorSpec("ASSIGN_VARIABLE", [0, 1], [], "AssignVariableOptions", {}, 1)
+    specs = [TensorSpec("h", (), "resource"), words("x", 1, 4), words("r", 1, 4),
+             words("a", 1, 4, scale=scale, zero=zero), words("y", 1, 4)]  # fmt: skip
+    operators = [
+        OperatorSpec("CALL_ONCE", [], [], "CallOnceOptions", {"InitSubgraphIndex": 1}, 1), handle,
+        OperatorSpec("READ_VARIABLE", [0], 2, "ReadVariableOptions", {}, 1), assign,
+        OperatorSpec("READ_VARIABLE", [0], 3, "ReadVariableOptions", {}, 1),
+        OperatorSpec("RELU", [3], 4, "", {}, 2),
+    ]  # fmt: skip
+    content = network(specs, operators, [([TensorSpec("h", (), "resource"), first],
+                                          [handle, assign])])  # fmt: skip
+    with pytest.raises(Blocked, match=r"READ_VARIABLE x1 .*a state .* assigned to, or read as"):
+        importers.read(saved(content, tmp_path))
