@@ -156,15 +156,29 @@ def test_whole_ripples_are_executed_as_the_design_page_counts_them(
     w: list[int], bits: int, chunk: int, counts: tuple[int, int, int], engine: str
 ) -> None:
     weights = np.array([w])
-    _, found = closed(weights, bits, 160, [chunk], stop=False)
-    x = np.random.default_rng(0).integers(0, 1 << bits, (70, len(w)))
+    x, part, sums = _summed(weights, bits, chunk, engine)
+    assert part.counts == Counts(*counts)
+    assert np.array_equal(sums, weights @ x.T)
+
+
+def _summed(w: Array, bits: int, chunk: int, engine: str) -> tuple[Array, Part, Array]:
+    """70 random pixels, and what sums of whole ripples over chunks of so many words do and give."""
+    _, found = closed(w, bits, 160, [chunk], stop=False)
+    x = np.random.default_rng(0).integers(0, 1 << bits, (70, w.shape[1]))
     task = tasks.WeightedSums(
         name="weighted sums", loads=(), plans=(found,), fold=fold_words(70, 70), words="u"
     )
     chip = _chip(engine, literal=engine != "fused")
-    sums, part = work.MAPPINGS["weights"](chip, task, x, weights, lambda _: None)
-    assert part.counts == Counts(*counts)
-    assert np.array_equal(sums, weights @ x.T)
+    sums, part = work.MAPPINGS["weights"](chip, task, x, w, lambda _: None)
+    return x, part, sums
+
+
+@pytest.mark.parametrize("chunk", [0, 2, 3])
+def test_sums_in_chunks_do_the_same_on_every_engine(chunk: int) -> None:
+    """all five numbers of the activity: fused == strict == dense"""
+    w = np.array([[-128, 127, 85, -1, 3], [0, 0, 6, -7, 0]])
+    done = {engine: _summed(w, 8, chunk, engine)[1] for engine in ("fused", "strict", "dense")}
+    assert len({(part.counts, part.activity) for part in done.values()}) == 1
 
 
 @pytest.mark.parametrize("pixels", [1, 63, 64, 65, 511, 512, 513, 1537])
@@ -208,6 +222,16 @@ def test_counts_depend_on_no_range_of_groups(chunk: int, zeros: float) -> None:
     assert all(one.counts == counts * 2 for one in ran)
     assert len({one.activity for one in ran}) == 1
     assert all(np.array_equal(ran[0].planes, one.planes) for one in ran)
+
+
+def test_a_sum_of_all_words_is_made_before_every_group_that_adds_it() -> None:
+    """A range of groups begins with the first, which makes the sum, whatever is asked for."""
+    rng = np.random.default_rng(0)
+    layer = Layer(rng.integers(0, 16, (70, 11)), np.full((320, 11), 1), Words(4, False), 50)
+    layer.w[rng.random(layer.w.shape) < 0.1] = -1
+    plan = layer.task.plan
+    assert plan.offsets and plan.groups >= 2 * digits.FEWEST
+    assert_right(layer, *layer.run())
 
 
 HARD = {
