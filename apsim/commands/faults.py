@@ -167,13 +167,18 @@ def _faults(args: argparse.Namespace) -> list[Any]:
     return given or [Faults(write_error=0.021, seed=args.seed)]
 
 
+def _many(number: int, what: str) -> str:
+    return f"{number} {what}{'s' * (number != 1)}"
+
+
 def _table(
     args: argparse.Namespace, found: Sequence[Study], technology: Technology, scaled: Technology
 ) -> Table:
     from rich.table import Table
 
     first = found[0]
-    title = f"{args.model}, {first.images} images, {args.repeats} trials each, {args.ap} AP"
+    trials = f"{_many(args.repeats, 'trial')} each"
+    title = f"{args.model}, {_many(first.images, 'image')}, {trials}, {args.ap} AP"
     if first.clean_correct is not None:
         title += f"; without faults {first.clean_correct} of {first.images} right"
     table = Table(title=title, title_justify="left")

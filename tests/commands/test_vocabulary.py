@@ -10,7 +10,7 @@ from pathlib import Path
 
 import pytest
 
-from apsim import cost, nn
+from apsim import cost, explore, nn
 from apsim.cli import VERBS, main, parser
 from apsim.cost import precision
 from apsim.cost.precision import LISTS
@@ -146,3 +146,19 @@ def test_budgets_that_cannot_be_are_refused(bits: str, tmp_path: Path) -> None:
     path = tmp_path / "s.toml"
     path.write_text(f'kind = "run"\n[axes]\nmodel = ["digits"]\nbits = ["{bits}"]\n')
     assert main(["explore", str(path)]) == 2
+
+
+def test_help_names_every_sweep_that_comes_with_the_package() -> None:
+    shown = " ".join(parser("explore").format_help().split())
+    names = [path.stem for path in Path(explore.__file__).parent.glob("specs/*.toml")]
+    assert names and all(name in shown for name in names)
+
+
+@pytest.mark.parametrize("option", ["--mapping weights", "--caps 2", "--cap 1", "--load 1"])
+@pytest.mark.parametrize("verb", ["debug add", "trace add --jsonl x.jsonl"])
+def test_what_only_a_layer_has_is_refused_for_an_operation(
+    verb: str, option: str, capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert main([*verb.split(), *option.split()]) == 2
+    wanted = f"{option.split()[0]} goes with a layer of a network: MODEL:LAYER"
+    assert wanted in capsys.readouterr().err

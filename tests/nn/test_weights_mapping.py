@@ -332,6 +332,22 @@ def test_auto_is_never_worse_than_the_better_of_both(by: str, images: int) -> No
         assert taken["classifier"] == "im2col"
 
 
+@pytest.mark.parametrize(("rows", "taken"), [(64, "weights"), (4800, "im2col")])
+def test_auto_knows_that_all_rows_of_a_used_cap_take_part(rows: int, taken: str) -> None:
+    """16 pixels of conv2 in 64 or 4,800 rows, executed on CAPs in use: energy(auto) == the least"""
+    model = sources.model("digits", bits="2")
+    x, _ = sources.inputs(model, 1, None)
+    spent, sram = {}, cost.technology("sram")
+    for name in ("im2col", "weights", "auto"):
+        chip = _chip(mapping=name, cost="energy", array="cap", rows=rows)
+        ran = nn.run(model, x, chip)
+        assert ran.passed
+        spent[name] = cost.estimate(ran.counts, chip.activity, sram).energy.total
+    assert spent["auto"] <= min(spent["im2col"], spent["weights"])
+    layers = {layer.name: layer.choice for layer in ran.layers}
+    assert layers["conv2"] is not None and layers["conv2"].mapping == taken
+
+
 @given(st.one_of(conv2d_cases(widest=8), linear_cases(widest=8)), st.sampled_from(COSTS))
 @settings(max_examples=40, deadline=None)
 def test_auto_is_never_worse_on_random_layers(case: Case, by: str) -> None:

@@ -47,7 +47,8 @@ class Setting:
     `requant` is who turns accumulators into activations, "host" or "ap"; `mapping` is how
     products are laid over rows (a row of `plan.MAPPINGS`, or "auto": what costs less in `cost`).
     `columns` are those of a CAP, of which there are `caps`; `broadcast` is how a word comes to
-    all rows of its group, a key of `ops.rows.BROADCASTS`.
+    all rows of its group, a key of `ops.rows.BROADCASTS`.  `array` is what a load runs on, rows
+    that hold data ("load") or all of a CAP's ("cap").
     """
 
     kind: ApKind
@@ -59,6 +60,7 @@ class Setting:
     cost: str = "energy"
     caps: int = 4096
     broadcast: str = "group"
+    array: str = "load"
 
 
 @dataclass(frozen=True)
