@@ -161,10 +161,24 @@ def _run(argv: list[str]) -> int:
         args, extra = whole.parse_known_args(argv)
         if extra:
             verbs[args.verb].error(_unknown_option(extra, verbs[args.verb]))
-        if getattr(args, "wide", False):
-            os.environ["COLUMNS"] = WIDE
-        code: int = args.run(args)
+        with _columns(WIDE if getattr(args, "wide", False) else None):
+            code: int = args.run(args)
         return code
+
+
+@contextmanager
+def _columns(wanted: str | None) -> Iterator[None]:
+    """Within this, output is so wide; where `wanted` is None, as wide as it was."""
+    before = os.environ.get("COLUMNS")
+    if wanted is not None:
+        os.environ["COLUMNS"] = wanted
+    try:
+        yield
+    finally:
+        if before is not None:
+            os.environ["COLUMNS"] = before
+        elif wanted is not None:
+            os.environ.pop("COLUMNS", None)
 
 
 def parser(verb: str) -> argparse.ArgumentParser:

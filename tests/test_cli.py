@@ -336,3 +336,16 @@ def test_a_signal_while_a_module_is_imported_is_answered_at_once(
     )  # fmt: skip
     assert (done.returncode, done.stderr) == (code, f"apsim: {word}\n")
     assert {item.name for item in tmp_path.iterdir()} <= {"slow.py", "__pycache__"}
+
+
+def test_a_wide_command_leaves_the_next_one_as_narrow_as_before(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """The output of a command is the same before and after the same command with --wide"""
+    monkeypatch.delenv("COLUMNS", raising=False)
+    said = []
+    for wide in ([], ["--wide"], []):
+        assert cli.main(["cost", "digits", *wide]) == 0
+        said.append(capsys.readouterr().out)
+    assert said[0] == said[2] != said[1]
+    assert "COLUMNS" not in os.environ
