@@ -24,6 +24,7 @@ from apsim.nn.model import (
     Integers,
     Layer,
     Model,
+    Rearrange,
     Requant,
     Softmax,
     Tensor,
@@ -95,6 +96,8 @@ def at(model: Model, bits: Widths) -> Model:
                 tensors[layer.output] = _accumulator(new, layer, tensors)
         if isinstance(layer, Softmax) and own is not None:
             layer = _softmax(layer, model.tensors[own.inputs[0]], tensors[layer.inputs[0]])
+        if isinstance(layer, Rearrange):
+            layer = _filled(layer, model.tensors[layer.output], tensors[layer.output])
         resized = new.replace(tensors=tensors)
         layers.append(refill(resized, layer, new.rule, _clip(model, resized, layer)))
     entries = {
@@ -121,6 +124,14 @@ def _softmax(layer: Softmax, old: Tensor, new: Tensor) -> Softmax:
     if layer.table is None:
         return replace(layer, factor=factor)
     return replace(layer, factor=factor, table=exponential(factor, new.bits))
+
+
+def _filled(layer: Rearrange, old: Tensor, new: Tensor) -> Rearrange:
+    """The same move; numbers that it puts beside words are rounded to the new step, as words."""
+    if old == new or not layer.fill.any():
+        return layer
+    words = np.rint(layer.fill * (one_scale(old) / one_scale(new))).astype(np.int64)
+    return replace(layer, fill=np.clip(words, new.lo - new.zero_point, new.hi - new.zero_point))
 
 
 def _entry(entry: Entry, old: Tensor, new: Tensor) -> Entry:
