@@ -71,7 +71,7 @@ def space_of(bench: Bench, widths: tuple[int, ...]) -> Space:
 def settings(bench: Bench) -> Iterator[tuple[str, tuple[int, ...]]]:
     """Every row's name with the widths of all layers."""
     for budget in PAPER:
-        yield budget, tuple(sources.budget_widths(bench.model.name, budget))
+        yield budget, tuple(sources.budget_widths(bench.model.name, f"hawq:{budget}"))
     network = cost_network(bench.model.name)
     for part, budget in zip(PARTS, ("high", "medium", "low"), strict=True):
         pairs = zip(network.layers, assign(network, HAWQ[budget], slots="hawq"), strict=True)

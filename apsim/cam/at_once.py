@@ -26,8 +26,8 @@ MOST_TRIED = 6  # lines whose states are all tried
 class AtOnce:
     """A key for each pass, on the cells as they were.
 
-    Where `differ` names two lines, some pass matches just where these differ and the cells
-    hold `shared`; the keys are what tells the passes apart there.
+    Where `differ` names two lines, one pass alone matches just where these differ and the
+    cells hold `shared`, and none elsewhere; the keys are what tells the passes apart there.
     """
 
     keys: tuple[Key, ...]
@@ -63,9 +63,11 @@ def _holds(cells: Sequence[int], key: Iterable[tuple[int, int]]) -> bool:
 
 
 def _together(keys: Sequence[Key], states: Sequence[State]) -> AtOnce | None:
-    """The same with the rows that any pass matches, where two lines tell them."""
+    """The same with the rows that just one pass matches, where two lines tell them."""
     found = [{state for state in states if _holds(state, key)} for key in keys]
     matched = set[State]().union(*found)
+    if len(matched) < sum(map(len, found)):
+        return None
     shared = tuple(sorted(set(keys[0]).intersection(*keys)))
     for x, y in combinations(range(len(states[0])), 2):
         if matched == {state for state in states if state[x] != state[y] and _holds(state, shared)}:

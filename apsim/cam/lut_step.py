@@ -183,7 +183,7 @@ def _in_turn(one: LutStep, names: str, alive: bool) -> Iterator[str]:
 
 
 def _at_once(one: LutStep, found: AtOnce, names: str, alive: bool) -> Iterator[str]:
-    """All tags, then all writes; a line that flips where any pass matches does so once."""
+    """All tags, then all writes; a line that flips in each pass does so where one matches."""
     among, lines = ["living"] * alive, set[int]()
     if found.differ:
         differ = " ^ ".join(names[line] for line in found.differ)

@@ -16,7 +16,7 @@ from apsim.closed_form.micro import passes, tree
 from apsim.counts import Counts
 from apsim.errors import InputError
 
-__all__ = ["LABELS", "REASONS", "terms"]
+__all__ = ["LABELS", "OF_WEIGHTS", "REASONS", "terms"]
 
 REASONS = {
     "first_add": "the first row of a group meets no carry: a half adder and a clean carry row",
@@ -26,6 +26,7 @@ REASONS = {
     "first level two words",
     "stale_clear": "a lone row would add the stale word beside it",
     "table": "a table of passes for a function of a word: the paper has no such function",
+    "minimum": "the smaller of two words: the paper has maxima alone",
     "flag_propagation": "flags do not cross columns: a parallel prefix spreads them, or rows are "
     "moved and Table IV runs horizontally in place of the vertical passes",
     "flag_reset": "Eq. (14) resets flag rows one by one, a run resets them at once",
@@ -51,8 +52,13 @@ REASONS = {
     "smaller_lut": "below the paper: LUTs with fewer passes than the printed ones",
 }
 
-LABELS = ("scratch_clear", "requantization", "table")
+LABELS = ("scratch_clear", "requantization", "table", "minimum")
 """Terms that are labels whatever the case; a function's row may name others for its sizes."""
+
+OF_WEIGHTS = (
+    "digits", "ripple", "merge", "preset", "populate", "read_out", "stopped", "common_sum",
+)  # fmt: skip
+"""Labels as well: the count of weights in the program is the sum of these, and nothing else."""
 
 
 def terms(

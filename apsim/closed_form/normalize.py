@@ -89,7 +89,8 @@ def softmax(
 
     A mask is a column written, and a pass that clears its words and one their exponentials.
     """
-    positive(bits=bits, passes=passes)
+    positive(bits=bits)
+    positive(0, passes=passes)  # none, for a table of one value
     of, width = _Groups(size, groups, ap, broadcast), EXPONENTIAL + ceil_log2(size)
     rest = (
         (WRITE + PASS * 2) * masked
@@ -109,7 +110,8 @@ def ita_softmax(
     bits: int, size: int, groups: int, passes: int, ap: str, broadcast: str = "group"
 ) -> Normalized:
     """ITA's softmax, likewise: one dividend for all, and a quotient shifted by flags."""
-    positive(bits=bits, passes=passes)
+    positive(bits=bits)
+    positive(0, passes=passes)  # none, for a table of one value
     of, power = _Groups(size, groups, ap, broadcast), EXPONENTIAL + 1
     rest = (
         _differences(of, bits)

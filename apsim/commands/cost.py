@@ -53,7 +53,8 @@ def add_parser(subparsers: argparse._SubParsersAction[argparse.ArgumentParser]) 
     add_chip(parser)
     add_technology(parser)
     add("--ap", choices=KINDS, help="AP kind (default: the chip's)")
-    add("--bits", metavar="B", help="8, 8/4 (activations/weights), 8,4,... or hawq-high, ...")
+    widths = "widths: 8, 8,4,8 or hawq-low, ...; of averages also 8/4 (activations/weights)"
+    add("--bits", metavar="B", help=widths)
     add("--images", type=int, metavar="N", help="images in a batch (default 1)")
     add_also(parser, "--batch", "images", type=int)
     add("--write-voltage", type=float, metavar="V", help="volts of cell writes (default: V_DD)")
@@ -164,13 +165,18 @@ def _images(args: argparse.Namespace, model: Model) -> tuple[dict[str, Any], Any
 def _averages(args: argparse.Namespace, found: Inference) -> int:
     from apsim.report.cost import inference_tables as tables
 
-    _show(lambda short: tables.inference_table(found, short=short), tables.inference_lines(found))
+    _show(
+        lambda short: tables.inference_table(found, short=short),
+        tables.inference_lines(found),
+        tables.DROPPED,
+    )
     _write(args, tables.inference_json(found), tables.inference_rows(found))
     return 0
 
 
 def _mappings(args: argparse.Namespace, chip: Chip) -> int:
     from apsim.ap_kind import ApKind
+    from apsim.nn.on_ap.chip import design_of
     from apsim.nn.on_ap.tasks import Setting
     from apsim.nn.zoo import sources
     from apsim.report.cost import mappings
@@ -180,7 +186,8 @@ def _mappings(args: argparse.Namespace, chip: Chip) -> int:
     model = sources.model(args.net, bits=args.bits)
     images = 1 if args.images is None else args.images
     on = Setting(ApKind.named(chip.ap), chip.rows, images, mapping=args.mapping,
-                 cost=args.cost or "energy", caps=chip.caps)  # fmt: skip
+                 columns=design_of(chip).columns, cost=args.cost or "energy",
+                 caps=design_of(chip).shared)  # fmt: skip
     layers = mappings.compare(model, on)
     title = f"{model.name}, batch of {images}, {chip.ap} AP, CAPs of {chip.rows} rows"
     _show(
@@ -201,15 +208,17 @@ def _executed(
     from apsim.report.cost.executed import cost_run
 
     found = cost_run(run, chip, technology)
-    _show(lambda short: tables.executed_table(found, short=short), tables.executed_lines(found))
+    _show(
+        lambda short: tables.executed_table(found, short=short),
+        tables.executed_lines(found),
+        tables.DROPPED,
+    )
     _write(args, tables.executed_json(found), tables.executed_rows(found))
     write_text(args.plot, lambda: draw_operations(found))
     return 0
 
 
-def _show(
-    table: Callable[[bool], Table], lines: Sequence[str], dropped: Sequence[str] = ()
-) -> None:
+def _show(table: Callable[[bool], Table], lines: Sequence[str], dropped: Sequence[str]) -> None:
     from apsim.report.screen import screen
 
     console = screen()

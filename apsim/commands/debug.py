@@ -70,6 +70,10 @@ def wanted(args: argparse.Namespace) -> Wanted:
         model, _, layer = name.rpartition(":")
     elif name == "run" or layer is not None:
         raise InputError("a layer is named as MODEL:LAYER, or as: run MODEL --layer LAYER")
+    plain = {"mapping": "im2col", "caps": 1, "cap": 0, "load": 0}
+    for option, value in plain.items() if model is None else ():
+        if getattr(args, option) != value:
+            raise InputError(f"--{option} goes with a layer of a network: MODEL:LAYER")
     given = dict(_assignment(text) for text in args.set)
     return Wanted(
         name, given, args.bits, args.rows, args.ap, args.seed, args.engine, model, layer,

@@ -36,7 +36,7 @@ def add_parser(subparsers: argparse._SubParsersAction[argparse.ArgumentParser]) 
         description=__doc__.split("\n")[0],
     )
     add = parser.add_argument
-    add("spec", metavar="SPEC", help="axes to sweep: a TOML file, or precision or mixes")
+    add("spec", metavar="SPEC", help="axes to sweep: a TOML file, or attention, mixes or precision")
     add_output(parser, "results, one JSON line a point (default: SPEC.jsonl)")
     add_also(parser, "--out", "output")
     add("--workers", type=int, metavar="N", help="processes (default: one for each core)")

@@ -62,7 +62,7 @@ def add_parser(subparsers: argparse._SubParsersAction[argparse.ArgumentParser]) 
     )
     add("--input", metavar="FILE", help="inputs [N, ...] from an .npy or .npz file")
     add("--labels", metavar="FILE", help="with --input: right answers [N] from an .npy file")
-    add("--bits", metavar="B", help="widths of all layers, or one for each: 8,4,8")
+    add("--bits", metavar="B", help="widths: 8, 8,4,8 or hawq-low, ...")
     add("--repeats", type=int, default=5, metavar="R", help="trials of each kind (default 5)")
     add("--seed", type=int, default=0, metavar="S", help="seed of the first trial (default 0)")
     add("--workers", type=int, metavar="N", help="processes (default: one for each core)")
@@ -167,13 +167,18 @@ def _faults(args: argparse.Namespace) -> list[Any]:
     return given or [Faults(write_error=0.021, seed=args.seed)]
 
 
+def _many(number: int, what: str) -> str:
+    return f"{number} {what}{'s' * (number != 1)}"
+
+
 def _table(
     args: argparse.Namespace, found: Sequence[Study], technology: Technology, scaled: Technology
 ) -> Table:
     from rich.table import Table
 
     first = found[0]
-    title = f"{args.model}, {first.images} images, {args.repeats} trials each, {args.ap} AP"
+    trials = f"{_many(args.repeats, 'trial')} each"
+    title = f"{args.model}, {_many(first.images, 'image')}, {trials}, {args.ap} AP"
     if first.clean_correct is not None:
         title += f"; without faults {first.clean_correct} of {first.images} right"
     table = Table(title=title, title_justify="left")

@@ -125,8 +125,10 @@ def _table(args: argparse.Namespace) -> int:
     with Working("seeking passes"):
         found = word_table(patterns, target.width, args.method)
     print(str(found).splitlines()[0] if args.count else found)
+    whole = (1 << target.width) - 1
+    preset = {"pass": 0, "mask": 0, "key": 0, "write": whole, "value": found.preset}
     numbered = enumerate(found.passes, 1)
-    write_csv(args.csv, [{"pass": number, **vars(one)} for number, one in numbered])
+    write_csv(args.csv, [preset, *({"pass": number, **vars(one)} for number, one in numbered)])
     return 0
 
 

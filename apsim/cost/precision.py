@@ -8,11 +8,12 @@ from __future__ import annotations
 
 import re
 from collections.abc import Mapping, Sequence
+from difflib import get_close_matches
 
 from apsim.cost.network import Layer, Network
 from apsim.errors import InputError
 
-__all__ = ["HAWQ", "MAX_BITS", "Bits", "Widths", "assign", "average", "parse_bits"]
+__all__ = ["HAWQ", "LISTS", "MAX_BITS", "Bits", "Widths", "assign", "average", "parse_bits"]
 
 MAX_BITS = 16
 Widths = tuple[tuple[int, int], ...]
@@ -27,6 +28,11 @@ HAWQ: Mapping[str, tuple[int, ...]] = {
     "low": (8, 8, 8, 4, 8, 4, 8, 4) + (4,) * 11,
     "int8": (8,) * 19,
 }
+LISTS: Mapping[str, str] = {  # as `--bits` takes them: the paper's names, and HAWQ-V3's own
+    **{f"hawq-{name}": name for name in HAWQ},
+    "hawq:latency_0.75": "high", "hawq:latency_0.5": "medium", "hawq:latency_0.25": "low",
+    "hawq:uniform8": "int8", "hawq:uniform4": "int4",
+}  # fmt: skip
 _OTHERS = 8  # layers that have no slot in a list of widths
 
 
@@ -36,7 +42,7 @@ def parse_bits(text: str) -> int | tuple[int, int] | tuple[int, ...] | str:
     >>> parse_bits("8/4"), parse_bits("4,8,8"), parse_bits("hawq-low")
     ((8, 4), (4, 8, 8), 'low')
     """
-    name = text.removeprefix("hawq-")
+    name = LISTS.get(text, text)
     if name in HAWQ:
         return name
     if re.fullmatch(r"\d+", text):
@@ -45,9 +51,11 @@ def parse_bits(text: str) -> int | tuple[int, int] | tuple[int, ...] | str:
         return int(found[1]), int(found[2])
     if re.fullmatch(r"\d+(,\d+)+", text):
         return tuple(int(part) for part in text.split(","))
+    near = get_close_matches(text, LISTS, 1)
+    hint = f"; did you mean {near[0]}?" if near else ""
     raise InputError(
         f"bits {text!r}: wanted a width, activations/weights as in 8/4, a list as in 8,4,4, "
-        f"or one of {', '.join(f'hawq-{key}' for key in HAWQ)}"
+        f"or one of {', '.join(LISTS)}{hint}"
     )
 
 

@@ -35,6 +35,7 @@ __all__ = [
     "in_rows",
     "on_any_kind",
     "run",
+    "signed_words",
 ]
 
 Words = NDArray[np.uint64]
@@ -128,7 +129,10 @@ class Function:
         here = slice(len(self.places)) if self._in_order else self.places
         values = self.output.decode(out[:, here] if self.ports > 1 else out[0, here])
         if np.any(self.unbias):
-            values = values - self.unbias
+            wide = values.dtype == np.uint64
+            values = (
+                signed_words(values.view(np.uint64), self.unbias) if wide else values - self.unbias
+            )
         return values if self.shape is None else values.reshape(self.shape)
 
 
@@ -205,6 +209,12 @@ def clear_scratch(layout: Layout, inputs: Sequence[str], keep: int = -1) -> list
     bits = tuple((column, int(column == keep)) for column in columns)
     text = "scratch <- 0" if keep < 0 else "scratch <- 0, top 1"
     return [replace(reset(columns, text=text), write=bits)]
+
+
+def signed_words(words: Words, unbias: int | NDArray[np.int64]) -> NDArray[np.int64]:
+    """Words of 64 bits less `unbias`, of which the low 64 bits are the signed result's own."""
+    less = unbias & ((1 << 64) - 1) if isinstance(unbias, int) else unbias.astype(np.uint64)
+    return (words - np.asarray(less, np.uint64)).view(np.int64)
 
 
 def cleared(function: Function) -> Function:

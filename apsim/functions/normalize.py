@@ -285,6 +285,8 @@ class _Norm:
     def __post_init__(self) -> None:
         if self.size < 1:
             raise InputError(f"a norm: wanted groups of one word at least, got {self.size}")
+        if self.wide - self.centred < 1:
+            raise InputError("a layer norm of one word: wanted 2 bits at least, got 1")
 
     @property
     def wide(self) -> int:

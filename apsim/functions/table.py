@@ -20,7 +20,7 @@ from apsim import closed_form
 from apsim.closed_form import normalize as normalize_counts
 from apsim.closed_form import realisable
 from apsim.closed_form import smaller_luts as smaller_counts
-from apsim.closed_form.differences import LABELS
+from apsim.closed_form.differences import LABELS, OF_WEIGHTS
 from apsim.counts import Counts
 from apsim.functions import cnn, macro, micro, normalize, weights
 from apsim.functions import smaller_luts as smaller
@@ -353,6 +353,7 @@ FUNCTIONS: dict[str, Entry] = {
         lambda ap, p: _weight_plan(p).counts,
         _none,
         lambda ap, p: _weight_plan(p).terms,
+        labels=lambda p: OF_WEIGHTS,
     ),
     "requantize": _entry(
         lambda ap, p: requantize(p["recipe"], p["rows"], kind=ap),

@@ -7,6 +7,7 @@ running the notebook makes them.
 from __future__ import annotations
 
 import json
+import re
 from typing import Any
 
 from apsim.errors import MissingExtra
@@ -51,11 +52,17 @@ def _source(block: Block) -> str:
         return _without_prompts(block.text)
     if block.language == "console":
         lines = [line[2:] for line in block.text.splitlines() if line.startswith("$ ")]
-        return "\n".join(["import sys", *(f"!{line.replace('apsim ', HERE)}" for line in lines)])
+        return "\n".join(["import sys", *map(_shell, lines)])
     first, _, rest = block.text.partition("\n")
     if block.language in ("toml", "csv") and first.startswith("# "):
         return f"%%writefile {first[2:]}\n{rest}".rstrip()
     return ""
+
+
+def _shell(line: str) -> str:
+    """A command line, whose own variables and braces the kernel leaves to the shell."""
+    left = re.sub(r"\$(?=[\w.])", "$$", line.replace("{", "{{").replace("}", "}}"))
+    return f"!{left.replace('apsim ', HERE)}"
 
 
 def _without_prompts(text: str) -> str:

@@ -45,8 +45,7 @@ def identity(model: Model, tensors: Mapping[str, Integers], chip: Chip, check: s
     plain = [SCHEMA, model_digest(model), chip.kind.value, design.rows, design.columns, check]
     plain += ["requant on the ap"] * (chip.requant == "ap")
     if chip.mapping != "im2col":
-        caps = design.clusters * design.caps
-        plain += [chip.mapping, chip.cost, f"split over {caps} CAPs, ripples stop"]
+        plain += [chip.mapping, chip.cost, f"split over {design.shared} CAPs, ripples stop"]
     plain += [f"broadcast by {chip.broadcast}"] * (chip.broadcast != "group")
     text = hashlib.sha256(json.dumps(plain).encode())
     for name in sorted(tensors):

@@ -123,6 +123,9 @@ def read_state(path: str | os.PathLike[str], model: Model) -> dict[str, Integers
         raise InputError(f"{path} is not a state of model {model.name!r}: it belongs to another")
     state = {name.removeprefix("state/"): values for name, values in arrays.items()}
     wanted = {one.read for one in model.states}
-    if set(state) != wanted:
-        raise InputError(f"{path} lacks states of model {model.name!r}")
+    unlike = sorted(set(state) ^ wanted)
+    if unlike:
+        what = "lacks" if unlike[0] in wanted else "also has"
+        raise InputError(f"{path} does not hold the states of model {model.name!r}: it {what} "
+                         f"{unlike[0]!r}")  # fmt: skip
     return state

@@ -40,13 +40,24 @@ class Screen(Console):
         self.print(line, highlight=False, markup=False, soft_wrap=not self.is_terminal)
 
     def fit(self, table: Table, dropped: Sequence[str] = ()) -> None:
-        """A table; while it has no room, without the next of the columns `dropped`."""
+        """A table; while it has no room, without the next of the columns `dropped`.
+
+        Names in the first column, which may be of any length, go on in a second line where even
+        that is not enough: never are numbers cut.
+        """
         self._plain(table)
         for name in dropped:
             if self.has_room(table):
                 break
             kept = [column for column in table.columns if column.header != name]
             table.columns = [replace(column, _index=k) for k, column in enumerate(kept)]
+        if not self.has_room(table):
+            names, *others = table.columns
+            table.columns = [replace(names, no_wrap=False, overflow="fold")]
+            table.columns += [
+                replace(column, no_wrap=column.no_wrap or column.justify == "right")
+                for column in others
+            ]
         self._put(table)
 
     def fit_one(self, make: Callable[[bool], Table], dropped: Sequence[str] = ()) -> None:

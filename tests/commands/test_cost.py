@@ -410,3 +410,21 @@ def test_a_run_of_a_transformer_is_costed_by_operation_and_drawn(
     assert sum(row["macs"] for row in rows) == 297_280
     assert "by operation, cycles on one CAP and energy:" in capsys.readouterr().out
     assert "<svg" in figure.read_text()
+
+
+def test_what_cycles_assume_is_what_they_are(tmp_path: Path) -> None:
+    """averages: cycles / frequency == latency, of the model's steps; executed: all on one CAP"""
+    found = {}
+    for activity in ("paper", "executed"):
+        path = tmp_path / f"{activity}.json"
+        assert main(["cost", "digits", "--activity", activity, "--json", str(path)]) == 0
+        found[activity] = json.loads(path.read_text())
+    averages, done = found["paper"], found["executed"]
+    frequency = averages["chip"]["frequency"]
+    assert averages["totals"]["cycles"] / frequency == averages["totals"]["latency_s"]
+    assert "one after another" not in averages["assumes"]["cycles"]
+    assert averages["assumes"]["latency_s"] in averages["assumes"]["cycles"]
+    taken = done["totals"]
+    assert taken["cycles_on_one_cap"] == taken["compare"] + 2 * taken["write"] + taken["read"]
+    assert done["assumes"]["cycles_on_one_cap"].endswith("all loads one after another")
+    assert done["assumes"]["model_cycles"] == averages["assumes"]["latency_s"]

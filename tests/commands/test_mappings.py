@@ -60,7 +60,7 @@ def test_a_binary_network_adds_one_sum_of_all_words(
     command = ["run", str(folder / "qonnx_TFC_1W1A_mnist.onnx"), "--mapping", "weights", "--input",
                str(folder / "finn_mnist_input_4x1x28x28.npy"), "--json", str(path)]  # fmt: skip
     assert cli.main(command) == 0
-    assert " common_sum +" in capsys.readouterr().out
+    assert " common_sum* +" in capsys.readouterr().out
     for layer in _json(path)["layers"]:
         if layer["mapping"]:
             assert 0 < layer["mapping"]["program"]["digits"] <= layer["macs"] / 4 / 2
@@ -104,6 +104,7 @@ def test_both_mappings_side_by_side(
     assert 24 < float(rows["classifier"]["break_even_rows"]) < 25
     found = _json(tmp_path / "m.json")
     assert found["schema"] == "apsim.mappings/1"
+    assert all(f"{name}: {what}" in shown for name, what in found["assumes"].items())
     assert [row["layer"] for row in found["layers"]] == list(rows)
     assert Path(files[2]).read_text().count("<svg") == 1
 
@@ -137,6 +138,77 @@ def test_swept_and_struck_by_faults(tmp_path: Path, capsys: pytest.CaptureFixtur
                "1", "--mapping", "weights", "--write-error", "0"]  # fmt: skip
     assert cli.main(command) == 0
     assert "100.0%" in capsys.readouterr().out
+
+
+def test_auto_takes_the_mapping_whose_columns_there_are(capsys: pytest.CaptureFixture[str]) -> None:
+    """35 columns: no layer's 41 or 49 of im2col, all layers' 1 + M + W"""
+    auto = [
+        "run",
+        "digits",
+        "--bits",
+        "8",
+        "--images",
+        "1",
+        "--mapping",
+        "auto",
+        "--cost",
+        "cycles",
+    ]
+    assert cli.main([*auto, "--columns", "35"]) == 0
+    shown = capsys.readouterr().out
+    assert shown.count(": weights (im2col: dot products on the 2d AP needs ") == 4
+    assert cli.main([*auto, "--columns", "29"]) == 2
+    told = capsys.readouterr().err
+    assert "49 columns" in told and "weights: wants 1 + M + W = 1 + 8 + 21 = 30 columns" in told
+
+
+def _own_chip(path: Path, **sizes: int) -> str:
+    entries = [f'[{k}]\nvalue = {v}\nunit = "1"\nsource = "a test"\n' for k, v in sizes.items()]
+    path.write_text(f'extends = "lr"\nname = "{path.stem}"\n' + "".join(entries))
+    return str(path)
+
+
+def test_forecasts_are_of_the_columns_of_the_chip(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """4 columns of operands, 40 of a CAP: im2col does not fit, as `apsim run` says"""
+    chip = _own_chip(tmp_path / "small.toml", columns=4)
+    assert cli.main(["cost", "digits", "--bits", "8", "--chip", chip, "--mapping", "auto"]) == 0
+    shown = capsys.readouterr().out
+    assert len(re.findall(r"weights +does not fit", shown)) == 4
+    assert cli.main(["run", "--bits", "8", "--images", "1", "--chip", chip]) == 2
+
+
+def test_a_program_has_the_latency_of_the_chip_that_it_was_spread_over(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """fewer CAPs, a later end; another number of CAPs than the run's is refused"""
+    few = _own_chip(tmp_path / "few.toml", clusters=1, caps_per_cluster=2)
+    ran = {chip: str(tmp_path / f"{k}.json") for k, chip in enumerate(("lr", few, "ir"))}
+    latency = {}
+    for chip, path in ran.items():
+        command = ["run", "--images", "1", "--mapping", "weights", "--chip", chip, "--json", path]
+        assert cli.main(command) == 0
+        costed = str(tmp_path / "cost.json")
+        assert cli.main(["cost", path, "--chip", chip, "--json", costed]) == 0
+        latency[chip] = _json(Path(costed))["totals"]["latency_s"]
+    assert latency["ir"] <= latency["lr"] < latency[few]
+    capsys.readouterr()
+    assert cli.main(["cost", ran["lr"], "--chip", few]) == 2
+    told = capsys.readouterr().err
+    assert "layer 'conv1': its program was spread over 4,096 CAPs, few has 2 CAPs" in told
+    assert cli.main(["cost", ran["ir"]]) == 2
+    assert "spread over unlimited CAPs" in capsys.readouterr().err
+
+
+def test_a_chip_without_limits_has_as_many_caps_as_programs_want(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    whole = tmp_path / "m.json"
+    command = ["cost", "digits", "--chip", "ir", "--mapping", "weights", "--cost", "latency"]
+    assert cli.main([*command, "--json", str(whole)]) == 0
+    assert "spread over unlimited CAPs" in " ".join(capsys.readouterr().out.split())
+    assert _json(whole)["caps"] is None
 
 
 @pytest.mark.parametrize(

@@ -10,11 +10,17 @@ import sys
 from pathlib import Path
 
 import pytest
+from rich.table import Table
+
+from apsim.report.screen import screen
 
 COMMANDS = [
     "run --images 1",
     "cost alexnet",
     "cost digits --activity executed",
+    "cost resnet50",
+    "cost digits-vit --activity executed",
+    "cost digits-vit --mapping auto",
     "faults --images 1 --repeats 2 --workers 1 --write-error 1e-4",
     "explore precision --workers 1",
 ]
@@ -72,10 +78,28 @@ def test_a_pipe_gets_plain_tables_of_80_columns(command: str, tmp_path: Path) ->
     assert max(map(len, cells), default=0) <= 80
 
 
+def test_names_of_any_length_cut_no_number(monkeypatch: pytest.MonkeyPatch) -> None:
+    """the name goes on below; numbers stand whole beside it, and no line is longer"""
+    monkeypatch.setenv("COLUMNS", "40")
+    table = Table("layer")
+    for header in ("cycles", "energy", "more"):
+        table.add_column(header, justify="right")
+    name = "model/block_12/expand/Conv2D_depthwise"
+    table.add_row(name, "1,234,567", "12.3 mJ", "9")
+    console = screen()
+    with console.capture() as taken:
+        console.fit(table, ("more",))
+    lines = taken.get().splitlines()
+    assert max(map(len, lines)) <= 40
+    assert "1,234,567  12.3 mJ" in lines[1]
+    assert "".join(line.split("  ")[0].strip() for line in lines[1:]) == name
+
+
 @pytest.mark.parametrize(
     "module",
     ["commands.check", "commands.explore", "commands.faults", "commands.fluid",
-     "report.run.schedule", "report.run.tables", "report.cost.mappings"],
+     "report.run.schedule", "report.run.tables", "report.cost.mappings",
+     "report.cost.inference_tables", "report.cost.executed_tables"],
 )  # fmt: skip
 def test_the_order_in_which_columns_go_is_declared(module: str) -> None:
     """a tuple of headers, none of them twice"""

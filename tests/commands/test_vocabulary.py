@@ -10,10 +10,13 @@ from pathlib import Path
 
 import pytest
 
-from apsim import nn
+from apsim import cost, explore, nn
 from apsim.cli import VERBS, main, parser
+from apsim.cost import precision
+from apsim.cost.precision import LISTS
 from apsim.explore.points import evaluate
 from apsim.explore.spec import spec_of
+from apsim.nn.zoo import sources
 
 SHARED = {
     "--chip": "lr|ir|FILE",
@@ -34,6 +37,23 @@ def shown() -> Iterator[tuple[str, argparse.Action]]:
         for action in parser(verb)._actions:
             if action.help != argparse.SUPPRESS:
                 yield verb, action
+
+
+@pytest.mark.parametrize("name", LISTS)
+def test_a_published_list_of_widths_is_the_same_list_in_every_verb(name: str) -> None:
+    """what costs are of == what a run has, layer by layer; near names are named"""
+    network = cost.network("resnet18")
+    pairs = zip(network.layers, precision.assign(network, name), strict=True)
+    executed = sources.model("resnet18", bits=name).bits
+    assert executed == tuple(widths for layer, widths in pairs if layer.gemm)
+
+
+@pytest.mark.parametrize("verb", ["run", "cost", "faults"])
+def test_a_list_that_is_not_published_is_refused(
+    verb: str, capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert main([verb, "resnet18", "--bits", "hawq-lo"]) == 2
+    assert "did you mean hawq-low?" in capsys.readouterr().err
 
 
 @pytest.mark.parametrize("option", SHARED)
@@ -126,3 +146,19 @@ def test_budgets_that_cannot_be_are_refused(bits: str, tmp_path: Path) -> None:
     path = tmp_path / "s.toml"
     path.write_text(f'kind = "run"\n[axes]\nmodel = ["digits"]\nbits = ["{bits}"]\n')
     assert main(["explore", str(path)]) == 2
+
+
+def test_help_names_every_sweep_that_comes_with_the_package() -> None:
+    shown = " ".join(parser("explore").format_help().split())
+    names = [path.stem for path in Path(explore.__file__).parent.glob("specs/*.toml")]
+    assert names and all(name in shown for name in names)
+
+
+@pytest.mark.parametrize("option", ["--mapping weights", "--caps 2", "--cap 1", "--load 1"])
+@pytest.mark.parametrize("verb", ["debug add", "trace add --jsonl x.jsonl"])
+def test_what_only_a_layer_has_is_refused_for_an_operation(
+    verb: str, option: str, capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert main([*verb.split(), *option.split()]) == 2
+    wanted = f"{option.split()[0]} goes with a layer of a network: MODEL:LAYER"
+    assert wanted in capsys.readouterr().err

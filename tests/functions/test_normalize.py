@@ -308,6 +308,7 @@ def test_a_function_without_the_option_drives_one_row_in_each_vertical_write() -
         (lambda: ita_softmax(8, 4, 1, shift=-1), InputError, "wanted a shift of 0 to 32"),
         (lambda: layer_norm(8, 0, 1), InputError, "a norm: wanted groups of one word at least"),
         (lambda: rms_norm(8, 0, 1), InputError, "a norm: wanted groups of one word at least"),
+        (lambda: layer_norm(1, 1, 3), InputError, "of one word: wanted 2 bits at least, got 1"),
         (lambda: layer_norm(8, 64, 80).require(4800, 100), ProgramError, "needs 5120 rows and"),
         (lambda: functions.run(layer_norm(8, 4, 2), np.zeros(8, int)), InputError, r"\(2, 4\)"),
     ],

@@ -5,6 +5,7 @@ Judges: ONNX's reference evaluator, and onnxruntime for its own operators.
 
 from __future__ import annotations
 
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -692,3 +693,69 @@ def test_what_cannot_be_is_refused_by_name(middle: list[Any], more: Any, why: st
     built = proto(nodes, x, w=w, wk=np.float32(0.5), **more, **both(), **end())
     with pytest.raises(ModelError, match=rf"node [34] .*{why}"):
         imported(built)
+
+
+@pytest.mark.parametrize("op", ["Ceil", "Floor", "Round", "Sign"])
+def test_functions_with_jumps_take_the_float32_that_dequantization_gives(op: str) -> None:
+    """At thirds and fifths the product of scale and word lies on a jump in float32 alone"""
+    x = np.arange(-128, 128).reshape(1, 256).astype(np.int8)
+    for step in (1 / 3, 0.1, 0.2, 1 / 6):
+        nodes = [node("DequantizeLinear", "x sa za", "a"), node(op, "a", "r"), *END]
+        held(proto(nodes, x, **both(step), **end(1.0, 0)), x)
+
+
+def test_outputs_keep_their_names_where_several_are_the_same_integers() -> None:
+    x = np.arange(8, dtype=np.int8).reshape(2, 4)
+    nodes = [node("DequantizeLinear", "x sa za", "a"), node("Relu", "a", "r"), END[0],
+             node("Identity", "q", "again"), node("Identity", "x", "as it came")]  # fmt: skip
+    made = proto(nodes, x, outputs="again q", **both(), **end())
+    made.graph.output.append(helper.make_empty_tensor_value_info("as it came"))
+    found = imported(made)
+    assert found.outputs == ("again", "q", "as it came")
+    given = exact.run(found, {"x": x.astype(np.int64)})
+    assert np.array_equal(given["again"], given["q"])
+    assert np.array_equal(given["as it came"], x)
+
+
+@pytest.mark.parametrize(
+    ("middle", "why"),
+    [
+        (node("Slice", "a one one", "r"), r"an output without values, of shape \[N, 0"),
+        (node("MaxPool", "a", "r", kernel_shape=[2, 2], dilations=[2, 2], auto_pad="SAME_UPPER"),
+         "a dilated pool with auto_pad = SAME"),
+        (node("QLinearAveragePool", "x sa za s z", "r", ORT, kernel_shape=[2, 2], strides=[2, 2],
+              ceil_mode=1, count_include_pad=1), "windows over the end of what is padded"),
+    ],
+)  # fmt: skip
+def test_what_evaluators_read_unalike_or_gives_nothing_is_refused(middle: Any, why: str) -> None:
+    x = np.ones((1, 2, 5, 5), np.int8)
+    more = {"one": np.array([1, 1, 1])}
+    nodes = [node("DequantizeLinear", "x sa za", "a"), middle, *END]
+    with pytest.raises(ModelError, match=why):
+        imported(proto(nodes, x, **more, **both(), **end()))
+
+
+@pytest.mark.parametrize("axes", [1, 2])
+def test_a_judge_takes_a_global_maximum_over_all_axes(axes: int, tmp_path: Path) -> None:
+    """onnx's evaluator takes it over the second and third of a line, and gives another shape"""
+    x = np.ones((1, 2, *[5] * axes), np.int8)
+    nodes = [node("DequantizeLinear", "x sa za", "a"), node("GlobalMaxPool", "a", "r"), *END]
+    path = tmp_path / "net.onnx"
+    path.write_bytes(proto(nodes, x, **both(), **end()).SerializeToString())
+    found = hold(path, imported(onnx.load(path)), ())
+    assert found.by and found.passed and not found.differ
+
+
+@pytest.mark.parametrize("ap", ["2d", "2d-seg"])
+def test_sums_whose_products_have_64_bits_are_the_twin_s(ap: str) -> None:
+    """A sum of three at scales that part in their last bits: words of 64 columns, offset binary"""
+    x = drawn(1, 1, 5)
+    third = [node("QuantizeLinear", "x sc zc", "qc"), node("DequantizeLinear", "qc sc zc", "c")]
+    nodes = [*two(), *third, node("Sum", "a b c", "r"), *END]
+    scales = both(0.031, 1 / 3) | {
+        "sc": np.float32(0.11), "za": np.uint8(0), "zb": np.uint8(255), "zc": np.int8(5),
+    }  # fmt: skip
+    model = imported(proto(nodes, x, **scales, **end(0.013, 0)))
+    feeds = {name: real.quantize(model, x, name) for name in model.inputs}
+    done = runtime.run(model, feeds, Chip.preset("bf-imna-lr", ap=ap))
+    assert done.bit_exact and done.counts_match

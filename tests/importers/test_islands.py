@@ -216,3 +216,48 @@ def test_types_of_islands_are_told() -> None:
     with pytest.raises(ModelError, match=r"node 1 LayerNormalization .*axis 1 of 3 axes"):
         imported(proto)
     assert helper.np_dtype_to_tensor_dtype(x.dtype) == TensorProto.INT8
+
+
+@pytest.mark.parametrize("step", [0.03, 0.003])
+def test_an_epsilon_above_the_square_of_a_step_is_not_left_out_in_silence(step: float) -> None:
+    """Beside words of 0.03 an epsilon of 1e-5 is nothing, beside words of 0.003 it counts"""
+    x = np.arange(-8, 8, dtype=np.int8).reshape(1, 1, 16)
+    proto = quantized_node("LayerNormalization", x, (step, 1 / 32), (0, 0), axis=-1,
+                           more={"g": np.ones(16, np.float32)}, epsilon=1e-5)  # fmt: skip
+    if step**2 > 1e-5:
+        assert np.abs(ours(proto, x, Options(norm="ap")) - theirs(proto, x, True)).max() <= 1
+    else:
+        with pytest.raises(ModelError, match=r"an epsilon of 1e-05, where the AP's norm has none"):
+            imported(proto, Options(norm="ap"))
+
+
+@pytest.mark.parametrize("bits", [4, 5, 6])
+def test_constants_beside_scores_keep_their_values_at_other_widths(bits: int) -> None:
+    """|constant at n bits - constant| <= half a step: a mask or bias of positions, in the graph"""
+    beside = np.array([[3, 5, -7], [0, -2, 7], [40, 1, -60]], np.int8)
+    named = {"s": np.float32(0.06), "z": np.int8(0), "t": np.float32(1 / 256), "u": np.uint8(0),
+             "c": beside, "k": np.float32(0.125), "v": np.float32(0.1)}  # fmt: skip
+    nodes = [
+        helper.make_node(op, takes, [gives])
+        for op, takes, gives in (
+            ("DequantizeLinear", ["x", "s", "z"], "r"), ("DequantizeLinear", ["c", "k", "z"], "m"),
+            ("Add", ["r", "m"], "a"), ("QuantizeLinear", ["a", "v", "z"], "b"),
+            ("DequantizeLinear", ["b", "v", "z"], "d"), ("Softmax", ["d"], "f"),
+            ("QuantizeLinear", ["f", "t", "u"], "y"),
+        )
+    ]  # fmt: skip
+    ends = [helper.make_tensor_value_info(name, kind, [1, 3, 3])
+            for name, kind in (("x", TensorProto.INT8), ("y", TensorProto.UINT8))]  # fmt: skip
+    stored = [numpy_helper.from_array(np.asarray(value), name) for name, value in named.items()]
+    graph = helper.make_graph(nodes, "masked", ends[:1], ends[1:], stored)
+    proto = helper.make_model(graph, opset_imports=[helper.make_opsetid("", 20)], ir_version=9)
+    whole = imported(proto, Options(softmax="ap"))
+    narrow = whole.at(bits)
+    x = np.zeros((1, 3, 3), np.int64)
+    (name,) = [layer.output for layer in whole.layers if layer.op == "rearrange"]
+    was, now = (
+        real.dequantize(model.tensors[name], exact.run(model, x)[name]) for model in (whole, narrow)
+    )
+    step = narrow.tensors[name].scale
+    assert isinstance(step, float) and (was == 0.125 * beside).all()
+    assert (np.abs(now - was) <= step / 2 + 1e-6).all()

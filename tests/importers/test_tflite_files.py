@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import json
+import os
 from pathlib import Path
 from typing import Any
 
@@ -271,3 +273,127 @@ def test_a_file_of_the_host_alone_and_a_batch_of_several_say_what_blocks_them(
     bias = TensorSpec("b", (4,), "int32", [0.001], [0], np.zeros(4, np.int32))
     with pytest.raises(ModelError, match="a bias of type int32 where QuantizedBiasType is 0"):
         importers.read(convolution(tmp_path, x=x, y=y, bias=bias))
+
+
+REDUCED = (words("x", 1, 4, 2, 3), ints("axes", [1]), words("y", 1, 2, 3))
+
+
+@pytest.mark.parametrize(
+    ("op", "specs", "kind", "options", "message"),
+    [
+        ("ADD", (words("x", 1, 2), words("b", 1, 2), words("y", 1, 3, 2)), "AddOptions", {},
+         r"shape \[1, 3, 2\] where \[1, 2\] comes out"),
+        ("REDUCE_MAX", REDUCED, "ReducerOptions", {"KeepDims": True},
+         r"shape \[1, 2, 3\] where \[1, 1, 2, 3\] comes out"),
+        ("MEAN", REDUCED, "ReducerOptions", {"KeepDims": True},
+         r"shape \[1, 2, 3\] where \[1, 1, 2, 3\] comes out"),
+        ("EXPAND_DIMS", (words("x", 1, 2, 3), ints("axis", 3), words("y", 1, 2, 1, 3)),
+         "ExpandDimsOptions", {}, r"shape \[1, 2, 1, 3\] where \[1, 2, 3, 1\] comes out"),
+        ("RESHAPE", (words("x", 1, 6), ints("shape", [-1, 3, 2]), words("y", 1, 2, 3)),
+         "ReshapeOptions", {}, r"shape \[1, 2, 3\] where \[1, 3, 2\] comes out"),
+        ("PRELU", (words("x", 1, 2, 2, 4, dtype="uint8"),
+                   words("a", 4, data=np.ones(4, np.int8)), words("y", 1, 2, 2, 4)), "", {},
+         "different types"),
+        ("PAD", (words("x", 1, 2, data=np.ones((1, 2), np.int8)), ints("ends", [[0, 0], [1, 1]]),
+                 words("y", 1, 4)), "PadOptions", {}, "constants alone"),
+        ("MAXIMUM", (*(words(n, 1, 2, data=np.ones((1, 2), np.int8)) for n in "ab"),
+                     words("y", 1, 2)), "MaximumMinimumOptions", {}, "constants alone"),
+        ("HARD_SWISH", (words("x", 1, 2, scale=1e-8), words("y", 1, 2)), "HardSwishOptions", {},
+         "shifts its 16-bit words by more than 15"),
+        ("GELU", (words("x", 1, 2, zero=1, dtype="int16"), words("y", 1, 2, dtype="int16")),
+         "GeluOptions", {}, "a zero point of 16-bit words"),
+        ("EXP", (words("x", 1, 2, scale=0.01, dtype="int16"), words("y", 1, 2, dtype="int16")),
+         "ExpOptions", {}, "no finite number at"),
+        ("TANH", (words("x", 1, 2, scale=1e-13, dtype="int16"),
+                  words("y", 1, 2, scale=2.0**-15, dtype="int16")), "", {}, "leaves 32 bits"),
+        ("LEAKY_RELU", (words("x", 1, 2, scale=1e7), words("y", 1, 2, scale=1e-3)),
+         "LeakyReluOptions", {"Alpha": 0.5}, "words scaled up by 1e.10, .* leave 32 bits"),
+        ("MEAN", (words("x", 1, 4, 3), ints("axes", [1]), words("y", 1, 3, scale=1e-9)),
+         "ReducerOptions", {}, "sums of up to 512 scaled up by .* leave 32 bits"),
+    ],
+)  # fmt: skip
+def test_operators_that_contradict_their_outputs_or_leave_the_kernels_range_are_refused(
+    op: str, specs: tuple[TensorSpec, ...], kind: str, options: dict[str, Any], message: str,
+    tmp_path: Path,
+) -> None:  # fmt: skip
+    path = saved(case(op, list(specs), 1, kind, options, 1, []).content, tmp_path)
+    with pytest.raises(Blocked, match=message):
+        importers.read(path)
+
+
+def test_sums_of_a_convolution_scaled_beyond_32_bits_are_refused(tmp_path: Path) -> None:
+    with pytest.raises(Blocked, match=r"sums of up to .* leave 32 bits"):
+        importers.read(convolution(tmp_path, y=words("y", 1, 2, 2, 4, scale=1e-11)))
+
+
+def transposed_convolution(option: int) -> bytes:
+    """Of 16-bit words without a bias."""
+    rng = np.random.default_rng(2)
+    w = rng.integers(-127, 128, (4, 2, 2, 3)).astype(np.int8)
+    scales = [0.01, 0.02, 0.03, 0.04]
+    specs = [
+        ints("shape", [1, 4, 5, 4]), TensorSpec("w", w.shape, "int8", scales, [0] * 4, w),
+        words("x", 1, 4, 5, 3, scale=1e-4, dtype="int16"),
+        words("y", 1, 4, 5, 4, scale=3e-4, dtype="int16"),
+    ]  # fmt: skip
+    options = {"Padding": 0, "StrideH": 1, "StrideW": 1, "QuantizedBiasType": option}
+    return case("TRANSPOSE_CONV", specs, 1, "TransposeConvOptions", options, 5, []).content
+
+
+def test_sums_without_a_bias_are_kept_in_as_many_bits_as_the_option_says(tmp_path: Path) -> None:
+    litert = pytest.importorskip("ai_edge_litert.interpreter")
+    x = np.random.default_rng(1).integers(-32768, 32768, (1, 4, 5, 3)).astype(np.int16)
+    found = []
+    for option in (0, 2, 4):
+        content = transposed_convolution(option)
+        model = importers.read(saved(content, tmp_path)).model
+        judge = litert.Interpreter(
+            model_content=content, num_threads=1,
+            experimental_op_resolver_type=litert.OpResolverType.BUILTIN_REF,
+        )  # fmt: skip
+        judge.allocate_tensors()
+        judge.set_tensor(judge.get_input_details()[0]["index"], x)
+        judge.invoke()
+        found.append(exact.run(model, {"x": x})["y"])
+        theirs = judge.get_tensor(judge.get_output_details()[0]["index"])
+        assert np.array_equal(found[-1], theirs)
+    assert not np.array_equal(found[0], found[1])
+    with pytest.raises(Blocked, match="QuantizedBiasType 7 for 16-bit words"):
+        importers.read(saved(transposed_convolution(7), tmp_path))
+
+
+def test_a_survey_lists_what_cannot_be_read_and_names_of_any_bytes(tmp_path: Path) -> None:
+    """A link to nothing, bytes that are no text, a line end: a line for each, JSON and CSV"""
+    content = convolution(tmp_path).read_bytes()
+    for name in (b"a\xff.tflite", b"b\n.tflite"):
+        (tmp_path / os.fsdecode(name)).write_bytes(content)
+    (tmp_path / "gone.onnx").symlink_to(tmp_path / "nowhere.onnx")
+    told = ["--json", str(tmp_path / "s.json"), "--csv", str(tmp_path / "s.csv")]
+    assert main(["import", "--survey", str(tmp_path), *told]) == 0
+    found = {one["path"]: one["verdict"] for one in json.loads(
+        (tmp_path / "s.json").read_text())["files"]}  # fmt: skip
+    assert found == {"a\\udcff.tflite": "imports", "b\\n.tflite": "imports",
+                     "gone.onnx": "not read", "net.tflite": "imports"}  # fmt: skip
+    assert len((tmp_path / "s.csv").read_text().splitlines()) == 5
+
+
+@pytest.mark.parametrize(("scale", "zero"), [(0.3, 0), (0.05, -9)])
+def test_a_variable_read_as_another_kind_than_was_assigned_is_refused(
+    scale: float, zero: int, tmp_path: Path
+) -> None:
+    """LiteRT keeps its integers alone: what they mean is what the reader says"""
+    name, first = {"SharedName": "s"}, words("v", 1, 4, data=np.full((1, 4), 5, np.int8))
+    handle = OperatorSpec("VAR_HANDLE", [], 0, "VarHandleOptions", name, 1)
+    assign = OperatorSpec("ASSIGN_VARIABLE", [0, 1], [], "AssignVariableOptions", {}, 1)
+    specs = [TensorSpec("h", (), "resource"), words("x", 1, 4), words("r", 1, 4),
+             words("a", 1, 4, scale=scale, zero=zero), words("y", 1, 4)]  # fmt: skip
+    operators = [
+        OperatorSpec("CALL_ONCE", [], [], "CallOnceOptions", {"InitSubgraphIndex": 1}, 1), handle,
+        OperatorSpec("READ_VARIABLE", [0], 2, "ReadVariableOptions", {}, 1), assign,
+        OperatorSpec("READ_VARIABLE", [0], 3, "ReadVariableOptions", {}, 1),
+        OperatorSpec("RELU", [3], 4, "", {}, 2),
+    ]  # fmt: skip
+    content = network(specs, operators, [([TensorSpec("h", (), "resource"), first],
+                                          [handle, assign])])  # fmt: skip
+    with pytest.raises(Blocked, match=r"READ_VARIABLE x1 .*a state .* assigned to, or read as"):
+        importers.read(saved(content, tmp_path))

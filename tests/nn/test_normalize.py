@@ -186,6 +186,11 @@ def test_what_the_host_computes_is_named_with_its_rule(model: Model, island: str
 ZERO = normalize.exponential(0.0625, 8) * 0
 
 
+def in_units(model: Model, scale: float) -> Model:
+    """The model with another unit of its output."""
+    return model.replace(tensors=model.tensors | {"y": replace(model.tensors["y"], scale=scale)})
+
+
 @pytest.mark.parametrize(
     ("model", "message"),
     [
@@ -194,8 +199,11 @@ ZERO = normalize.exponential(0.0625, 8) * 0
         (softmax("ap", mask=np.ones((2, 4), int)), "a mask of 0 and 1 with a 0 in each line"),
         (softmax("ap", mask=np.zeros(3, int)), r"a mask that broadcasts to \[2, 4\]"),
         (softmax("real", mask=np.zeros(4, int)), "a mask for rule ap and for no other, got real"),
-        (softmax("ita"), r"a factor of ln 2 / 2\*\*k \(rule ita\), got 0.0625"),
+        (softmax("ita"), r"a factor of ln 2 / 2\*\*k, k up to 32 \(rule ita\), got 0.0625"),
         (softmax("ita", replace(U8, bits=7), factor=math.log(2)), "an output u8"),
+        (softmax("ita", factor=math.log(2) / 2**33), r"k up to 32 \(rule ita\), got"),
+        (softmax("ita", replace(U8, scale=1.0), factor=math.log(2)), "in units of 1/256, got 1.0"),
+        (softmax("ap", replace(U8, scale=1 / 255)), "an output in units of 1/256, got 0.0039"),
         (softmax("real", table=ZERO), "a table for rule ap and for no other"),
         (softmax("ap", table=ZERO), "1 or more at 0, got 0 at 0"),
         (softmax("ap", table=ZERO[:128]), "a table of 256 integers"),
@@ -205,6 +213,7 @@ ZERO = normalize.exponential(0.0625, 8) * 0
         (norm("float"), "the rule ap or real"),
         (norm("ap", kind="batch"), "the kind layer or rms"),
         (norm("ap", gamma=GAMMA), "no gamma, beta or epsilon"),
+        (in_units(norm("ap"), 0.03), "an output in units of 1/32, got 0.03"),
         (norm("real", gamma=GAMMA[:2]), "4 finite values of gamma and beta"),
         (norm("real", epsilon=0.0), "a positive finite epsilon"),
     ],

@@ -148,6 +148,17 @@ def test_groups_of_one_word_run_on_loads_of_any_number(what: str) -> None:
     assert done.passed
 
 
+@pytest.mark.parametrize(("rule", "factor"), [("ap", 1e-6), ("ita", math.log(2) / 2**16)])
+def test_an_exponential_that_is_one_value_takes_no_passes(rule: str, factor: float) -> None:
+    """p == min((512 T + T) div 2T, 255) or (65280 div 256 T), the same for all words"""
+    table = exponential(factor, 8) if rule == "ap" else None
+    layer = Softmax(name="s", inputs=("x",), output="y", factor=factor, rule=rule, table=table)
+    model = of_one(layer, x=Tensor((2, 5), 8, True, 1.0), y=Tensor((2, 5), 8, False, 1 / 256))
+    done = runtime.run(model, words(model, 3), chip("1d"))
+    assert done.passed
+    assert set(done.outputs.ravel().tolist()) == {51}
+
+
 @pytest.mark.parametrize("what", WHAT)
 def test_every_engine_gives_the_same_values_counts_and_activity(what: str) -> None:
     model = network(what)

@@ -2,12 +2,16 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 import numpy as np
 import pytest
 
 from apsim import nn
 from apsim.ap_kind import ApKind
+from apsim.counts import Counts
 from apsim.errors import ModelError, ProgramError
+from apsim.functions.table import FUNCTIONS
 from apsim.nn.model import Linear, Model, Tensor
 from apsim.nn.model.words import Words
 from apsim.nn.on_ap import execute, plan, tasks, work
@@ -51,6 +55,18 @@ def test_parts_are_the_tasks_of_the_plan_in_their_order(requant: str) -> None:
         assert [part.name for part in done.parts] == [task.name for task in wanted]
         assert [part.forecast for part in done.parts] == [task.forecast for task in wanted]
         assert done.host == planned.host
+
+
+def test_a_minimum_is_a_term_of_its_own_and_no_remainder(monkeypatch: pytest.MonkeyPatch) -> None:
+    """predicted == terms, and no longer where a closed form of the loads is another"""
+    found = tasks.extremes("min", 100, Words(5, False), ON).forecast
+    assert found.terms.keys() == {"minimum", "scratch_clear"}
+    assert found.predicted == sum(found.terms.values(), Counts())
+    row = FUNCTIONS["min"]
+    wrong = replace(row, realisable=lambda ap, p: row.realisable(ap, p) + Counts(read=1))
+    monkeypatch.setitem(FUNCTIONS, "min", wrong)
+    found = tasks.extremes("min", 100, Words(5, False), ON).forecast
+    assert found.predicted == sum(found.terms.values(), Counts(read=2))
 
 
 def test_data_of_another_size_than_planned_are_refused() -> None:

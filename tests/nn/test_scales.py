@@ -37,7 +37,7 @@ def test_scales_leave_the_integers_alone() -> None:
 )
 def test_hawq_lists_run_on_one_loaded_resnet18(budget: str, eights: int) -> None:
     """Table VII: the list's widths on 19 layers, 8 bits on the layers it leaves out."""
-    widths = sources.budget_widths("resnet18", budget)
+    widths = sources.budget_widths("resnet18", f"hawq:{budget}")
     model = RESNET18.at(widths)
     assert model.bits == tuple((width, width) for width in widths)
     assert widths.count(8) == eights and set(widths) == {4, 8} and len(widths) == 21
@@ -45,7 +45,7 @@ def test_hawq_lists_run_on_one_loaded_resnet18(budget: str, eights: int) -> None
 
 
 def test_a_budget_that_hawq_does_not_have_is_refused() -> None:
-    with pytest.raises(InputError, match=r"--bits hawq:latency_0\.9: wanted one of latency_0\.75"):
+    with pytest.raises(InputError, match=r"--bits hawq:latency_0\.9: wanted one of hawq-int4"):
         sources.model("resnet18", bits="hawq:latency_0.9")
     with pytest.raises(InputError, match="HAWQ-V3's lists are for resnet18, not vgg16"):
-        sources.budget_widths("vgg16", "latency_0.5")
+        sources.budget_widths("vgg16", "hawq:latency_0.5")

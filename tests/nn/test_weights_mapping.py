@@ -156,15 +156,29 @@ def test_whole_ripples_are_executed_as_the_design_page_counts_them(
     w: list[int], bits: int, chunk: int, counts: tuple[int, int, int], engine: str
 ) -> None:
     weights = np.array([w])
-    _, found = closed(weights, bits, 160, [chunk], stop=False)
-    x = np.random.default_rng(0).integers(0, 1 << bits, (70, len(w)))
+    x, part, sums = _summed(weights, bits, chunk, engine)
+    assert part.counts == Counts(*counts)
+    assert np.array_equal(sums, weights @ x.T)
+
+
+def _summed(w: Array, bits: int, chunk: int, engine: str) -> tuple[Array, Part, Array]:
+    """70 random pixels, and what sums of whole ripples over chunks of so many words do and give."""
+    _, found = closed(w, bits, 160, [chunk], stop=False)
+    x = np.random.default_rng(0).integers(0, 1 << bits, (70, w.shape[1]))
     task = tasks.WeightedSums(
         name="weighted sums", loads=(), plans=(found,), fold=fold_words(70, 70), words="u"
     )
     chip = _chip(engine, literal=engine != "fused")
-    sums, part = work.MAPPINGS["weights"](chip, task, x, weights, lambda _: None)
-    assert part.counts == Counts(*counts)
-    assert np.array_equal(sums, weights @ x.T)
+    sums, part = work.MAPPINGS["weights"](chip, task, x, w, lambda _: None)
+    return x, part, sums
+
+
+@pytest.mark.parametrize("chunk", [0, 2, 3])
+def test_sums_in_chunks_do_the_same_on_every_engine(chunk: int) -> None:
+    """all five numbers of the activity: fused == strict == dense"""
+    w = np.array([[-128, 127, 85, -1, 3], [0, 0, 6, -7, 0]])
+    done = {engine: _summed(w, 8, chunk, engine)[1] for engine in ("fused", "strict", "dense")}
+    assert len({(part.counts, part.activity) for part in done.values()}) == 1
 
 
 @pytest.mark.parametrize("pixels", [1, 63, 64, 65, 511, 512, 513, 1537])
@@ -208,6 +222,16 @@ def test_counts_depend_on_no_range_of_groups(chunk: int, zeros: float) -> None:
     assert all(one.counts == counts * 2 for one in ran)
     assert len({one.activity for one in ran}) == 1
     assert all(np.array_equal(ran[0].planes, one.planes) for one in ran)
+
+
+def test_a_sum_of_all_words_is_made_before_every_group_that_adds_it() -> None:
+    """A range of groups begins with the first, which makes the sum, whatever is asked for."""
+    rng = np.random.default_rng(0)
+    layer = Layer(rng.integers(0, 16, (70, 11)), np.full((320, 11), 1), Words(4, False), 50)
+    layer.w[rng.random(layer.w.shape) < 0.1] = -1
+    plan = layer.task.plan
+    assert plan.offsets and plan.groups >= 2 * digits.FEWEST
+    assert_right(layer, *layer.run())
 
 
 HARD = {
@@ -308,6 +332,22 @@ def test_auto_is_never_worse_than_the_better_of_both(by: str, images: int) -> No
         assert taken["classifier"] == "im2col"
 
 
+@pytest.mark.parametrize(("rows", "taken"), [(64, "weights"), (4800, "im2col")])
+def test_auto_knows_that_all_rows_of_a_used_cap_take_part(rows: int, taken: str) -> None:
+    """16 pixels of conv2 in 64 or 4,800 rows, executed on CAPs in use: energy(auto) == the least"""
+    model = sources.model("digits", bits="2")
+    x, _ = sources.inputs(model, 1, None)
+    spent, sram = {}, cost.technology("sram")
+    for name in ("im2col", "weights", "auto"):
+        chip = _chip(mapping=name, cost="energy", array="cap", rows=rows)
+        ran = nn.run(model, x, chip)
+        assert ran.passed
+        spent[name] = cost.estimate(ran.counts, chip.activity, sram).energy.total
+    assert spent["auto"] <= min(spent["im2col"], spent["weights"])
+    layers = {layer.name: layer.choice for layer in ran.layers}
+    assert layers["conv2"] is not None and layers["conv2"].mapping == taken
+
+
 @given(st.one_of(conv2d_cases(widest=8), linear_cases(widest=8)), st.sampled_from(COSTS))
 @settings(max_examples=40, deadline=None)
 def test_auto_is_never_worse_on_random_layers(case: Case, by: str) -> None:
@@ -364,15 +404,16 @@ def test_latency_splits_sums_over_caps_and_is_what_was_executed() -> None:
 
 
 def test_auto_takes_what_fits_and_says_what_does_not() -> None:
+    """exactly enough columns for weights, where im2col has none, and one less for either"""
     model = sources.model("digits")
-    on = Setting(_chip().kind, 4800, mapping="auto", columns=26)
+    on = Setting(_chip().kind, 4800, mapping="auto", columns=27)
     choice, body = plan.chosen(model, model.layers[0], on)  # type: ignore[arg-type]
-    assert choice.mapping == "im2col"
-    assert "wants 1 + M + W = 1 + 8 + 18 = 27 columns, a CAP has 26" in choice.why
-    assert body[0].name == "multiply-accumulate"
-    choice, _ = plan.chosen(model, model.layers[0], replace(on, columns=27))  # type: ignore[arg-type]
+    assert body[0].name == "weighted sums"
+    assert "im2col: dot products on the 2d AP needs 4798 rows and 41 columns" in choice.why
     assert choice.facts is not None
     assert choice.facts.columns == 27
+    with pytest.raises(ProgramError, match=r"41 columns; .*= 1 \+ 8 \+ 18 = 27 columns, .* has 26"):
+        plan.chosen(model, model.layers[0], replace(on, columns=26))  # type: ignore[arg-type]
 
 
 def test_a_column_too_few_is_refused_by_the_layers_name() -> None:

@@ -57,3 +57,14 @@ def test_a_network_without_softmax_or_norm_has_no_such_lines() -> None:
     model = small_network()
     run = runtime.run(model, integers_in(model.tensors["x"], 1, 0), Chip.preset("bf-imna-lr"))
     assert block_lines(run.layers, 1) == []
+
+
+def test_terms_that_only_the_count_tests_are_marked_in_a_run() -> None:
+    """Of weights in the program as of softmax and norms: the paper has no equation for either"""
+    model = nn.load("digits-vit")
+    x = integers_in(model.tensors[model.input], 1, 0)
+    run = runtime.run(model, x, Chip.preset("bf-imna-lr", ap="1d", mapping="weights"))
+    (line,) = [line for line in run_lines(run) if line.startswith("cycles = paper")]
+    named = [one.split()[0] for one in line.split(": ")[1].split(", ")]
+    assert {"digits*", "ripple*", "stopped*", "normalization*", "broadcast*"} <= set(named)
+    assert [name for name in named if not name.endswith("*")] == ["division"]

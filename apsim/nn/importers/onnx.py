@@ -132,12 +132,14 @@ def _origins(walk: Walk, outputs: Iterable[tuple[str, str]]) -> tuple[Origin, ..
 def _outputs(walk: Walk) -> list[tuple[str, str]]:
     """The outputs of the graph with their tensors: integers of several are there for each.
 
-    What the host computes of integers that are an output, too, adds none.
+    What the host computes of integers that are an output, too, adds none.  An input that is
+    given out as it came is there once more, by the output's name.
     """
     found: dict[str, str] = {}
     for name in dict.fromkeys(walk.graph.outputs):
         made = _output(walk, name)
-        if made not in found.values():
+        another = made in walk.graph.outputs or made in (one.name for one in walk.graph.inputs)
+        if made not in found.values() and (made == name or not another or name in walk.left):
             found[name] = made
         elif name not in walk.left:
             found[name] = walk.build.copied(made, name)

@@ -63,7 +63,7 @@ def _leaky_relu(node: Node) -> Callable[[Floats], Floats]:
 
 def _thresholded(node: Node) -> Callable[[Floats], Floats]:
     alpha = _number(node, "alpha", 1.0)
-    return lambda x: np.where(x > alpha, x, 0.0)
+    return lambda x: np.where(np.float32(x) > alpha, x, 0.0)
 
 
 def _hard_sigmoid(node: Node) -> Callable[[Floats], Floats]:
@@ -92,19 +92,24 @@ def _quick_gelu(node: Node) -> Callable[[Floats], Floats]:
     return lambda x: x * _sigmoid(alpha * x)
 
 
+def _of_float32(function: Callable[[Floats], Floats]) -> Parameters:
+    """A function with jumps: on which side a word lies, DequantizeLinear's float32 decides."""
+    return lambda node: lambda x: function(x.astype(np.float32).astype(np.float64))
+
+
 def _plain(function: Callable[[Floats], Floats]) -> Parameters:
     return lambda node: function
 
 
 FUNCTIONS: dict[str, tuple[Parameters, str]] = {
     "Abs": (_plain(np.abs), ""),
-    "Ceil": (_plain(np.ceil), ""),
+    "Ceil": (_of_float32(np.ceil), ""),
     "Celu": (_celu, "alpha"),
     "Cos": (_plain(np.cos), ""),
     "Elu": (_elu, "alpha"),
     "Erf": (_plain(erf), ""),
     "Exp": (_plain(np.exp), ""),
-    "Floor": (_plain(np.floor), ""),
+    "Floor": (_of_float32(np.floor), ""),
     "Gelu": (_gelu, "approximate"),
     "HardSigmoid": (_hard_sigmoid, "alpha beta"),
     "HardSwish": (_hard_swish, ""),
@@ -114,7 +119,7 @@ FUNCTIONS: dict[str, tuple[Parameters, str]] = {
     "Neg": (_plain(np.negative), ""),
     "QuickGelu": (_quick_gelu, "alpha"),
     "Reciprocal": (_plain(np.reciprocal), ""),
-    "Round": (_plain(np.rint), ""),
+    "Round": (_of_float32(np.rint), ""),
     "Selu": (_selu, "alpha gamma"),
     "Sigmoid": (_plain(_sigmoid), ""),
     "Sign": (_plain(np.sign), ""),

@@ -134,6 +134,12 @@ def _normalized(walk: Walk, node: Node, kind: str) -> Value:
     if any(part is not None and not np.isfinite(part).all() for part in (gamma, beta)):
         raise node.refuse("a gamma or beta that is NaN or infinite", "finite ones")
     if walk.options.norm == "ap":
+        if epsilon > walk.build.unit(x) ** 2:
+            raise node.refuse(
+                f"an epsilon of {epsilon:g}, where the AP's norm has none",
+                f"one within the square of a step of its input, {walk.build.unit(x) ** 2:g}, or "
+                "--rule-norm real",
+            )
         return _norm_of_the_ap(walk, node, x, kind)
     layer = Normalize(name=name_of(node), inputs=(x,), output="", kind=kind, rule="real",
                       gamma=gamma, beta=beta, epsilon=epsilon)  # fmt: skip
@@ -141,7 +147,7 @@ def _normalized(walk: Walk, node: Node, kind: str) -> Value:
 
 
 def _norm_of_the_ap(walk: Walk, node: Node, x: str, kind: str) -> Value:
-    """The AP's own norm, then gamma and beta as the numbers that they are."""
+    """The AP's own norm, without epsilon, then gamma and beta as the numbers that they are."""
     x = _signed(walk, node, x)
     layer = Normalize(name=name_of(node), inputs=(x,), output="", kind=kind, rule="ap")
     shape = walk.build.tensors[x].shape

@@ -88,7 +88,10 @@ def _moved(
 
 def _of_one(node: Node, moved: Array, whole: int) -> Array:
     """The places of one input, the same in each of the batch."""
-    if moved.shape[:1] != (BATCH,) or not moved.size:
+    if not moved.size:
+        raise node.refuse(f"an output without values, of shape [N, {str([*moved.shape[1:]])[1:]}",
+                          "one value or more")  # fmt: skip
+    if moved.shape[:1] != (BATCH,):
         raise node.refuse("the batch axis cut, padded or moved", "the other axes")
     lag = (np.arange(BATCH) * whole).reshape(-1, *[1] * (moved.ndim - 1))
     each = np.where(moved < 0, -1, moved - lag)

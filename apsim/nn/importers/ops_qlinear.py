@@ -21,7 +21,7 @@ from apsim.nn.importers.ops_where import chosen
 from apsim.nn.importers.pending import Pending, Target, Value
 from apsim.nn.importers.walk import ANY, Handler, Walk, handles
 from apsim.nn.importers.weights import add_bias, scale_outputs
-from apsim.nn.model import Entry
+from apsim.nn.model import AvgPool, Entry
 
 __all__ = ["HANDLERS", "real_input", "rounded_output"]
 
@@ -201,6 +201,10 @@ def _qlinear_average_pool(walk: Walk, node: Node) -> Value:
     _channels_first(node)
     x, kernel = real_input(walk, node, 0, 1, 2), tuple(node.attribute("kernel_shape", ()))
     value = pool_mean(walk, node, x, kernel)
+    over = isinstance(value.layer, AvgPool) and value.layer.padding != value.layer.counted
+    if over and node.attribute("count_include_pad", 0):
+        raise node.refuse("windows over the end of what is padded (ceil_mode) with "
+                          "count_include_pad = 1", "one of them")  # fmt: skip
     return quantized(walk, node, value, rounded_output(walk, node, 3, 4, zero_first=True))
 
 

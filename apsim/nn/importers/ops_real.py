@@ -208,6 +208,9 @@ def _pool_max(node: Node, value: Pending, kernel: tuple[int, ...]) -> Pending:
         value = value.then(high, (value.shape[0], 1, value.shape[1]), node.index)
         return line(node, _pool_max(lifted(node), value, (1, *kernel)))
     window = window_of(node, kernel, value.shape[1:])
+    if max(window.dilation) > 1 and str(node.attribute("auto_pad", "NOTSET")).startswith("SAME"):
+        raise node.refuse("a dilated pool with auto_pad = SAME, which its evaluators pad unalike",
+                          "pads")  # fmt: skip
     layer = MaxPool(
         name=name_of(node), inputs=(), output="", kernel=window.kernel, stride=window.stride,
         padding=window.padding, dilation=window.dilation,

@@ -12,7 +12,7 @@ from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-from apsim.errors import ApsimError, InputError
+from apsim.errors import ApsimError, InputError, shown
 from apsim.nn import importers
 
 __all__ = ["SUFFIXES", "Obstacle", "Surveyed", "ranking", "survey"]
@@ -50,11 +50,16 @@ def survey(folder: str | os.PathLike[str]) -> Iterator[Surveyed]:
     root = Path(folder)
     if not root.is_dir():
         raise InputError(f"--survey: {folder} is no folder")
-    paths = sorted(path for path in root.rglob("*") if path.suffix in SUFFIXES and path.is_file())
+    paths = sorted(path for path in root.rglob("*") if path.suffix in SUFFIXES and _is_file(path))
     if not paths:
         raise InputError(f"--survey: no {' or '.join(SUFFIXES)} file below {folder}")
     for path in paths:
-        yield _surveyed(path, str(path.relative_to(root)))
+        yield _surveyed(path, shown(str(path.relative_to(root))))
+
+
+def _is_file(path: Path) -> bool:
+    """Whether it is a file, or a link to what is not there."""
+    return path.is_file() or (path.is_symlink() and not path.exists())
 
 
 def _surveyed(path: Path, name: str) -> Surveyed:

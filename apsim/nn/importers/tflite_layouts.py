@@ -193,7 +193,7 @@ class Layouts:
         computed = [i for i in inputs if i not in self.constants]
         names = [instead.get(i) or self._as_it_stands(i) for i in computed]
         places, pool = self._places(inputs, names)
-        names = names or [next(iter(self.tensors))]  # a constant has it for the batch alone
+        names = names or [self._any_tensor()]
         for index, found in zip(outputs, move(*places), strict=True):
             shape = self.file.tensors[index].shape
             if found.shape != shape:
@@ -224,10 +224,17 @@ class Layouts:
         places, pool = self._places([index], names)
         found = self._of_one(move(places[0]))
         found = found.transpose(TO_PLANES) if planes else found
-        names = names or [next(iter(self.tensors))]
+        names = names or [self._any_tensor()]
         tensor = self.kind(index, found.shape)
         self._place(what, name, name, tensor, tuple(names), found, pool)
         return name
+
+    def _any_tensor(self) -> str:
+        """What a constant is laid out beside, for the batch alone."""
+        if not self.tensors:
+            raise ModelError("constants alone; nearest supported form: an operator of a computed "
+                             "tensor")  # fmt: skip
+        return next(iter(self.tensors))
 
     def spread(self, source: str, index: Array, name: str, what: str) -> str:
         """A tensor's words at other places of a larger one, zero points between them."""

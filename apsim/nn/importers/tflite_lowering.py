@@ -44,7 +44,7 @@ from apsim.nn.model import (
     Weighted,
 )
 from apsim.nn.model.check import verify
-from apsim.nn.rules import factors
+from apsim.nn.rules import factors, litert, ranges
 
 __all__ = ["PLACEHOLDER", "Handler", "Lowering", "Spaced", "activation", "batches_of"]
 
@@ -310,6 +310,12 @@ class Lowering(Layouts):
         if kinds[0].bits == 16 and any(kind.zero_point for kind in kinds):
             raise operator.refuse("a zero point of 16-bit words", "zero point 0")
 
+    def require_shape(self, operator: Operator, comes: Sequence[int]) -> None:
+        """The output's shape in the file must be the one that comes out."""
+        shape = self.file.tensors[operator.outputs[0]].shape
+        if tuple(comes) != shape:
+            raise operator.refuse(f"an output of shape {list(shape)} where {list(comes)} comes out")
+
     def require_alike(self, operator: Operator, inputs: Sequence[int]) -> None:
         """What is moved keeps its integers, so the scale must be the same on both sides.
 
@@ -325,7 +331,29 @@ class Lowering(Layouts):
     def refilled(self, layer: Layer, clip: factors.Clip) -> Layer:
         """The layer with its requantization under the network's rule."""
         model = Model("import", self.rule, (), (), self.tensors, (layer,))
-        return factors.refill(model, layer, self.rule, clip)
+        filled = factors.refill(model, layer, self.rule, clip)
+        self.require_32_bits(filled)
+        return filled
+
+    def require_32_bits(self, layer: Layer) -> None:
+        """Raise `ModelError` where sums are scaled up until TFLite's kernels leave 32 bits.
+
+        They shift left before they round ("tflite"), or round to 32 bits ("tflite-16x8").
+        """
+        requant = getattr(layer, "requant", None)
+        if requant is None or requant.rule not in ("tflite", "tflite-16x8"):
+            return
+        up = np.exp2(np.maximum(np.ceil(np.log2(requant.scale)), 0))
+        if not isinstance(layer, ranges.Summing) or not (up > 1).any():
+            return
+        up = requant.scale if requant.rule == "tflite-16x8" else up
+        model = Model("import", self.rule, (), (), self.tensors, (layer,))
+        reach = ranges.of_layer(model, layer).shifted(np.asarray(getattr(layer, "bias", 0)))
+        most = np.maximum(np.abs(reach.low), np.abs(reach.high)).astype(float)
+        if (most * up > litert.TOP).any():
+            raise ModelError(f"sums of up to {most.max():,.0f} scaled up by "
+                             f"{requant.scale.max():.3g}, for which TFLite's kernels leave 32 "
+                             "bits")  # fmt: skip
 
 
 def batches_of(file: TfliteGraph) -> tuple[int, ...]:

@@ -262,9 +262,26 @@ def _fold(low: Lowering, operator: Operator, results: Sequence[Array]) -> None:
         low.constants[index] = np.asarray(values)
 
 
+def _asked(low: Lowering, operator: Operator) -> tuple[int, ...] | None:
+    """The shape that a reshape asks for, None where the file does not say it."""
+    given = low.file.tensors[operator.inputs[0]].shape
+    if operator.op == "EXPAND_DIMS":
+        axis = _ints(low, operator, 1)[0] % (len(given) + 1)
+        return (*given[:axis], 1, *given[axis:])
+    if operator.op == "SQUEEZE" or len(operator.inputs) < 2:
+        return None
+    if operator.inputs[1] not in low.constants:
+        return None
+    wanted = _ints(low, operator, 1)
+    rest = prod(given) // max(-prod(wanted), 1)
+    return tuple(rest if size == -1 else size for size in wanted)
+
+
 def _reshape(low: Lowering, operator: Operator) -> None:
     """The same words in another shape; the file's own order of axes counts."""
-    index = operator.inputs[0]
+    index, asked = operator.inputs[0], _asked(low, operator)
+    if asked is not None:
+        low.require_shape(operator, asked)
     shape = low.shape(operator.outputs[0])
     if index in low.constants or not low.batched(_output(low, operator)):
         _moved(low, operator)

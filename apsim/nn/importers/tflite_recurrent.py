@@ -78,6 +78,7 @@ def _lstm(low: Lowering, operator: Operator) -> None:
     _require_plain(low, operator)
     tensors = [low.file.tensors[i] if i >= 0 else None for i in operator.inputs]
     x, state = low.quantized(operator.inputs[0], "int8"), low.quantized(operator.inputs[18], "int8")
+    low.quantized(operator.outputs[0], "int8")
     cell = _cell(low, operator, state)
     name = low.as_file(operator.inputs[0])
     shape = low.tensors[name].shape
@@ -208,7 +209,8 @@ def _most(cell: _Cell, operator: Operator) -> int:
     clip = float(operator.options.get("CellClip", 0.0))
     if clip <= 0:
         return 32767
-    return int(min(float(np.float32(clip) / np.float32(2.0**-cell.cell_bits)), 32767.0))
+    steps = int(min(float(np.float32(clip) / np.float32(2.0**-cell.cell_bits)), 32767.0))
+    return steps or 32767  # a bound below one step is none to the kernel
 
 
 def _hidden(cell: _Cell, what: str, a: str, b: str) -> str:

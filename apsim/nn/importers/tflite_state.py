@@ -54,6 +54,7 @@ def _handle(low: Lowering, operator: Operator) -> None:
 def _read(low: Lowering, operator: Operator) -> None:
     variable, output = low.variable(low.variables[operator.inputs[0]]), operator.outputs[0]
     if variable.now is not None:
+        _require_same(low, variable.now, output)
         for where in (low.planes, low.flat):
             if variable.now in where:
                 where[output] = where[variable.now]
@@ -71,12 +72,19 @@ def _read(low: Lowering, operator: Operator) -> None:
     low.became[operator.index] = f"state {name!r}"
 
 
+def _require_same(low: Lowering, read: int, value: int) -> None:
+    """What is read and what is assigned must be of one kind: their integers alone are kept."""
+    kinds = [low.kind(i, low.shape(i)) for i in (read, value)]
+    if kinds[0] != kinds[1]:
+        state, other = (f"{kind} of scale {kind.scale} and zero point {kind.zero_point}"
+                        for kind in kinds)  # fmt: skip
+        raise ModelError(f"a state {state} that {other} is assigned to, or read as")
+
+
 def _assign(low: Lowering, operator: Operator) -> None:
     variable, value = low.variable(low.variables[operator.inputs[0]]), operator.inputs[1]
     if variable.read is not None:
-        kinds = [low.kind(i, low.shape(i)) for i in (variable.read, value)]
-        if kinds[0] != kinds[1]:
-            raise ModelError(f"a state {kinds[0]} that {kinds[1]} is assigned to")
+        _require_same(low, variable.read, value)
     variable.now = value
     low.became[operator.index] = "what the next step reads"
 

@@ -91,9 +91,12 @@ def _axes(low: Lowering, operator: Operator) -> tuple[int, ...]:
     """Which axes of a computed tensor are reduced, the batch not counted."""
     shape = low.file.tensors[operator.inputs[0]].shape
     axes = sorted({int(axis) % len(shape) for axis in low.constant(operator, 1).ravel()})
+    reduced, keep = frozenset(axes), operator.option("KeepDims")
     batched = low.batched(shape)
     if batched and 0 in axes and low.batch == 1:
         axes.remove(0)  # one image is a sum of itself
+    kept = [1 if i in reduced else n for i, n in enumerate(shape) if keep or i not in reduced]
+    low.require_shape(operator, kept)
     if not axes or (batched and 0 in axes):
         raise operator.refuse(f"{operator.op} over axes {axes}", "axes after the batch")
     return tuple(axis - batched for axis in axes)

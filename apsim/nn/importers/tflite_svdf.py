@@ -53,6 +53,7 @@ def _svdf(low: Lowering, operator: Operator) -> None:
         requant=rules.requant("tflite", float(factor), zero_point=y.zero_point, lo=y.lo, hi=y.hi),
     )  # fmt: skip
     require_width(operator, layer, tensor, bias, 32)
+    low.require_32_bits(layer)
     low.emit(layer, replace(y, shape=(units, 1, 1)))
     index = operator.outputs[0]
     low.settled_as(index, layer.output, low.shape(index))
@@ -104,6 +105,7 @@ def _products(
         requant=rules.requant("tflite", float(factor), lo=state.lo, hi=state.hi),
     )  # fmt: skip
     require_width(operator, layer, x, np.zeros(len(weights), np.int64), 32)
+    low.require_32_bits(layer)
     low.emit(layer, replace(state, zero_point=0))
     if not zero:
         return plain

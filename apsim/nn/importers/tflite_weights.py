@@ -80,7 +80,10 @@ def _bias(low: Lowering, operator: Operator, place: int, outputs: int, wide: boo
 
 def _keeps_32_bits(operator: Operator) -> bool:
     """Whether sums of 16-bit words are kept in 32 bits: the operator's option says so."""
-    return operator.option("QuantizedBiasType") == 2
+    kind = operator.option("QuantizedBiasType")
+    if kind not in (0, 2, 4):  # of tensors: none, int32, int64
+        raise operator.refuse(f"QuantizedBiasType {kind} for 16-bit words", "0, 2 or 4")
+    return kind == 2
 
 
 def biased(low: Lowering, operator: Operator, layer: Any, place: int = 2) -> Any:
@@ -93,7 +96,7 @@ def biased(low: Lowering, operator: Operator, layer: Any, place: int = 2) -> Any
         raise operator.refuse("16-bit words without a bias, which TFLite's kernels do not take")
     if index >= 0:
         _require_unit(low, operator, layer, low.file.tensors[index])
-    narrow = x.bits == 16 and index >= 0 and _keeps_32_bits(operator)
+    narrow = x.bits == 16 and _keeps_32_bits(operator)
     narrow = narrow and operator.op != "FULLY_CONNECTED"  # which rounds alike for both
     require_width(operator, layer, x, own, WIDE_SUMS if x.bits == 16 and not narrow else 32)
     return replace(layer, bias=own - x.zero_point * sums, sum_bits=32 if narrow else 0)

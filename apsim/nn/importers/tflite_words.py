@@ -67,6 +67,8 @@ def table(
 def _unary(low: Lowering, operator: Operator) -> None:
     x = low.quantized(operator.inputs[0], *UNARY[operator.op])
     y = low.quantized(operator.outputs[0], low.file.tensors[operator.inputs[0]].type)
+    if x.bits == 16 and (x.zero_point or y.zero_point):
+        raise operator.refuse("a zero point of 16-bit words", "zero point 0")
     alpha = float(operator.options.get("Alpha", 0.0))
     op = "GELU_TANH" if operator.op == "GELU" and operator.option("Approximate") else operator.op
     table(low, operator, litert_tables.table_of(op, x, y, alpha))
@@ -77,6 +79,9 @@ def _operands(low: Lowering, operator: Operator) -> tuple[list[str], bool]:
     computed = [i for i in operator.inputs if i not in low.constants]
     y = operator.outputs[0]
     planes = low.is_plane(y) and any(low.in_planes(i) for i in computed)
+    low.require_shape(operator, np.broadcast_shapes(
+        *(low.file.tensors[i].shape for i in operator.inputs)
+    ))  # fmt: skip
     shape = low.file.tensors[y].shape
     names = []
     for place, index in enumerate(operator.inputs):
@@ -180,6 +185,7 @@ def _prelu(low: Lowering, operator: Operator) -> None:
     """A table for each slope: below the zero point words are multiplied with it."""
     x = low.quantized(operator.inputs[0], "int8", "uint8")
     slope, y = low.quantized(operator.inputs[1]), low.quantized(operator.outputs[0])
+    _require_kinds(operator, [x, slope, y])
     alphas = low.constant(operator, 1).astype(np.int64) - slope.zero_point
     sx, sa, sy = (np.float32(rules.one_scale(kind)) for kind in (x, slope, y))
     above = litert.multiplier_of(float(np.float32(sx / sy)))
@@ -229,6 +235,9 @@ def _softmax(low: Lowering, operator: Operator) -> None:
         raise operator.refuse(f"an output scale of {out.scale} and zero point {out.zero_point}",
                               f"{wanted[0]} and {wanted[1]}")  # fmt: skip
     factor = float(operator.options.get("Beta", 0.0)) * rules.one_scale(x)
+    if x.bits == 16 and factor * 65535 * 6554 > litert.TOP:  # steps of its table of exponentials
+        raise operator.refuse(f"differences scaled by {factor:.3g}, for which TFLite's kernels "
+                              "leave 32 bits", "a smaller scale or beta")  # fmt: skip
     if low.options.softmax == "ap":
         _softmax_of_the_ap(low, operator, factor)
         return

@@ -2,7 +2,8 @@
 
 The rule: each is the specification's words: a softmax before opset 13 is over all axes from
 its own on (the evaluator's is over one); a transposed convolution adds each word times the
-kernel to where its window lies (the evaluator's goes wrong with groups).
+kernel to where its window lies (the evaluator's goes wrong with groups); a global maximum is
+over all axes behind the channels (the evaluator's is right for planes alone).
 """
 
 from __future__ import annotations
@@ -15,7 +16,7 @@ import numpy as np
 
 from apsim.nn.judges.reading import Array
 
-__all__ = ["COERCED", "OPERATORS", "conv_transpose", "softmax_before_13"]
+__all__ = ["COERCED", "OPERATORS", "conv_transpose", "global_max_pool", "softmax_before_13"]
 
 
 def softmax_before_13(x: Array, axis: int = 1, **_: Any) -> Array:
@@ -71,6 +72,13 @@ def _cut(
     return found
 
 
-OPERATORS: Mapping[str, Callable[..., Array]] = {"ConvTranspose": conv_transpose}
+def global_max_pool(x: Array, **_: Any) -> Array:
+    """The greatest of each channel: over all axes from the third on."""
+    return np.asarray(x.max(axis=tuple(range(2, x.ndim)), keepdims=True))
+
+
+OPERATORS: Mapping[str, Callable[..., Array]] = {
+    "ConvTranspose": conv_transpose, "GlobalMaxPool": global_max_pool,
+}  # fmt: skip
 COERCED: Mapping[str, Callable[..., Array]] = {"Softmax": softmax_before_13}
 """Before opset 13."""

@@ -52,6 +52,7 @@ LARGEST = 1 << 31  # what strides and the like, and the values of one tensor, st
 FINEST_GRID = 1 << 20  # parts of the way from a neighbour to the next
 WIDEST_FACTOR = 24  # of a product of two words
 WIDEST_SCORE = 12  # of the AP's softmax: its exponential is a table of passes
+WIDEST_SHIFT = 32  # of ITA's
 SOFTMAX_RULES = ("litert", "real", "ort-fused", "ap", "ita")
 Shape = tuple[int, ...]
 
@@ -271,7 +272,10 @@ def _softmax(layer: Softmax, shapes: list[Shape], place: str, model: Model) -> S
         wide = {8: (8, 16), 16: (16,)}.get(given.bits, ())
         need(output.bits in wide, place, "8 or 16 bits in, and as many out", f"{given} {output}")
     elif layer.rule == "ita":
-        need(layer.halving is not None, place, "a factor of ln 2 / 2**k (rule ita)", layer.factor)
+        shift = layer.halving
+        need(shift is not None and shift <= WIDEST_SHIFT, place,
+             f"a factor of ln 2 / 2**k, k up to {WIDEST_SHIFT} (rule ita)",
+             layer.factor)  # fmt: skip
         _probabilities(given, output, place)
     elif layer.table is not None:
         _exponential(layer.table, given, place)
@@ -296,6 +300,7 @@ def _probabilities(given: Tensor, output: Tensor, place: str) -> None:
     need(given.bits <= WIDEST_SCORE, place, f"an input of at most {WIDEST_SCORE} bits", given)
     plain = (output.bits, output.signed, output.zero_point) == (8, False, 0)
     need(plain, place, "an output u8 with zero point 0", output)
+    need(output.scale in (None, 1 / 256), place, "an output in units of 1/256", output.scale)
 
 
 def _exponential(table: Integers, given: Tensor, place: str) -> None:
@@ -332,6 +337,7 @@ def _norm_on_ap(layer: Normalize, given: Tensor, output: Tensor, place: str) -> 
     need(layer.kind == "layer" or plain, place, "a signed input with zero point 0", given)
     plain = (output.bits, output.signed, output.zero_point) == (8, True, 0)
     need(plain, place, "an output s8 with zero point 0", output)
+    need(output.scale in (None, 1 / 32), place, "an output in units of 1/32", output.scale)
     bare = layer.gamma is None and layer.beta is None and layer.epsilon == 0
     need(bare, place, "no gamma, beta or epsilon (rule ap)", "some")
 

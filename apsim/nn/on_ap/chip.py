@@ -21,6 +21,7 @@ from apsim.counts import Activity, Counts
 from apsim.errors import InputError, ProgramError
 from apsim.functions import Function
 from apsim.nn.on_ap.seconds import Clock
+from apsim.nn.on_ap.tasks import UNLIMITED
 from apsim.ops.rows import BROADCASTS
 from apsim.records import Record, Tabular
 
@@ -32,7 +33,8 @@ class Design:
     """Sizes of a chip: clusters of CAPs, and a CAP's rows and physical columns.
 
     `columns` is what the emulator lets a program use; the paper's 16 columns hold two
-    8-bit operands and no product, carry or flag.
+    8-bit operands and no product, carry or flag.  `infinite` says that there are as many CAPs as
+    a layer needs.
     """
 
     name: str
@@ -41,6 +43,12 @@ class Design:
     rows: int
     columns: int
     source: str
+    infinite: bool = False
+
+    @property
+    def shared(self) -> int:
+        """CAPs that the loads of a layer are spread over."""
+        return UNLIMITED if self.infinite else self.clusters * self.caps
 
 
 COLUMNS_EACH = 10
@@ -51,8 +59,9 @@ def design_of(table: TableOfChip) -> Design:
     """The sizes in a chip's table, as the emulator has them."""
     columns = table.columns * COLUMNS_EACH
     return Design(
-        table.name, table.clusters, table.caps_per_cluster, table.rows, columns, table.about
-    )
+        table.name, table.clusters, table.caps_per_cluster, table.rows, columns, table.about,
+        table.infinite,
+    )  # fmt: skip
 
 
 REQUANT = ("host", "ap")

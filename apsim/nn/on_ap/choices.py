@@ -2,7 +2,7 @@
 
 The rule: forecasts only, no data.  Cycles are those of all loads one after another; latency
 is that of a chip whose CAPs share them; energy is that of random bits in rows that hold data,
-as the paper averages it.
+as the paper averages it, or in all rows of CAPs in use where loads run on those.
 """
 
 from __future__ import annotations
@@ -16,7 +16,8 @@ from apsim import cost
 from apsim.closed_form import latency
 from apsim.cost.technology import Technology
 from apsim.nn.on_ap.layer_run import Choice, Facts
-from apsim.nn.on_ap.tasks import Loads, Setting, Task, WeightedSums, hold_bias
+from apsim.nn.on_ap.mapping import Fold
+from apsim.nn.on_ap.tasks import UNLIMITED, Loads, Setting, Task, WeightedSums, hold_bias
 
 if TYPE_CHECKING:
     from apsim.closed_form import WeightPlan
@@ -63,6 +64,7 @@ def facts(body: Sequence[Task], on: Setting) -> Facts | None:
         sum(plan.digits for plan in plans), sum(plan.instructions for plan in plans),
         fold.groups, fold.loads * on.rows, first.together, len(sums[0].plans),
         latency(sums[0].plans, fold.loads * len(sums), on.caps), hold_bias(body),
+        None if on.caps == UNLIMITED else on.caps,
     )  # fmt: skip
 
 
@@ -72,7 +74,7 @@ def cost_of(body: Sequence[Task], on: Setting) -> float:
         return float(sum(task.forecast.predicted.total for task in body))
     if on.cost == "latency":
         return _latency(body, on)
-    return sum(_energy(task, cost.technology("sram")) for task in body)
+    return sum(_energy(task, cost.technology("sram"), on) for task in body)
 
 
 def _latency(body: Sequence[Task], on: Setting) -> float:
@@ -84,11 +86,17 @@ def _latency(body: Sequence[Task], on: Setting) -> float:
     return -(-loads // on.caps) * cycles / max(loads, 1)
 
 
-def _energy(task: Task, technology: Technology) -> float:
-    """Joules of a task: its passes in the rows that hold data, on random bits."""
+def _energy(task: Task, technology: Technology, on: Setting) -> float:
+    """Joules of a task on random bits: its passes in the rows of its arrays."""
     if isinstance(task, WeightedSums):
-        return sum(_weights_energy(plan, technology) for plan in task.plans) * task.fold.groups
-    return sum(_load_energy(loads, technology) for loads in task.loads)
+        rows = _rows(task.fold, task.fold.groups, on)
+        return sum(_weights_energy(plan, technology) for plan in task.plans) * rows
+    return sum(_load_energy(loads, technology, on) for loads in task.loads)
+
+
+def _rows(fold: Fold, filled: int, on: Setting) -> int:
+    """Rows that take part in the passes of all loads: those that hold data, or all of a CAP's."""
+    return filled if on.array == "load" else fold.loads * on.rows
 
 
 def _weights_energy(plan: WeightPlan, t: Technology) -> float:
@@ -104,7 +112,7 @@ def _weights_energy(plan: WeightPlan, t: Technology) -> float:
     )
 
 
-def _load_energy(loads: Loads, t: Technology) -> float:
+def _load_energy(loads: Loads, t: Technology, on: Setting) -> float:
     """Joules of products in rows: horizontal passes in every row, vertical ones in a sum's bits."""
     sizes = dict(loads.sizes)
     rows, sums = loads.fold.groups * sizes["j"], loads.fold.groups
@@ -113,7 +121,8 @@ def _load_energy(loads: Loads, t: Technology) -> float:
     a, w = sizes["Ma"], sizes["Mw"]
     multiplied = a * w * (4 * t.compare_energy(4) + 4 * 2 / 16 * t.cell_write_energy)
     return float(
-        rows * (multiplied + (a + w) * t.cell_write_energy)
+        _rows(loads.fold, rows, on) * multiplied
+        + rows * (a + w) * t.cell_write_energy
         + (rows - sums) * (a + w) * _moved(t)
     )  # fmt: skip
 

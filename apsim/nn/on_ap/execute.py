@@ -69,7 +69,7 @@ def execute(
     images = len(tensors[layer.inputs[0]])
     design = chip.design
     on = Setting(chip.kind, design.rows, images, chip.requant, chip.mapping, design.columns,
-                 chip.cost, design.clusters * design.caps, chip.broadcast)  # fmt: skip
+                 chip.cost, design.shared, chip.broadcast, chip.array)  # fmt: skip
     plan = plan_of(model, layer, on)
     if plan is None:
         output = exact.layer_output(model, layer, tensors)

@@ -75,7 +75,7 @@ class Facts:
     of the instruction stream, of a load.  `pixels` of `rows` of the loads hold data.  Each CAP
     sums `outputs` outputs at a time, and the words of a sum are in `split` parts; on a chip whose
     CAPs share loads, groups of outputs and parts the layer takes `latency` cycles.  `bias` says
-    whether presets hold the layer's bias.
+    whether presets hold the layer's bias.  The chip has `caps` CAPs, None: as many as are needed.
     """
 
     chunk: int
@@ -90,6 +90,7 @@ class Facts:
     split: int
     latency: int
     bias: bool = False
+    caps: int | None = None
 
     @property
     def utilization(self) -> float:

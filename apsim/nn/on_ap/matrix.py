@@ -22,6 +22,7 @@ from apsim.counts import Activity, Counts
 from apsim.encoding import GROUPS, OP, PLACE, PORT, SPAN, TABLE, Code
 from apsim.errors import CountError, ProgramError
 from apsim.functions import Function
+from apsim.functions.base import signed_words
 from apsim.layout import WIDEST, Field
 from apsim.nn.on_ap.mapping import Fold
 from apsim.nn.on_ap.seconds import Clock
@@ -283,7 +284,9 @@ def _operands(
 def _sums(function: Function, words: Words) -> Integers:
     """The integers that were put out, where the words stood if those stood in order."""
     output = function.output
-    plain = type(output) is Field and not output.signed and output.width < WIDEST
+    plain = type(output) is Field and not output.signed
+    if plain and output.width == WIDEST:
+        return signed_words(words, function.unbias)
     values = words.view(np.int64) if plain else output.decode(words)
     if values.flags.c_contiguous:
         return np.subtract(values, function.unbias, out=values)

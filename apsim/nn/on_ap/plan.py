@@ -49,7 +49,7 @@ from apsim.nn.on_ap.tasks import Requantization, Setting, Task
 
 MOST_TABLES = 64  # of one layer: a list takes 50 ms to find
 TWO_ACTIVATIONS = Choice("im2col", "a product of two activations, which no program can hold")
-__all__ = ["MAPPINGS", "PLANS", "Plan", "body_of", "chosen", "plan_of", "predicted"]
+__all__ = ["MAPPINGS", "PLANS", "Plan", "body_of", "chosen", "fitting", "plan_of", "predicted"]
 
 
 @dataclass(frozen=True)
@@ -178,21 +178,30 @@ def body_of(model: Model, layer: Weighted, on: Setting) -> tuple[Task, ...]:
     return MAPPINGS[on.mapping](layer, outputs, _words(model, layer), on)
 
 
+def fitting(model: Model, layer: Weighted, on: Setting) -> tuple[Task, ...]:
+    """`body_of`, of which the programs of all loads fit a CAP's columns, or `ProgramError`."""
+    body = body_of(model, layer, on)
+    for loads in body[0].loads:  # the same for each group of the layer
+        groups, _ = next(loads.fold.sizes())
+        loads.program(groups).require(on.rows, on.columns, "a CAP")
+    return body
+
+
 def chosen(model: Model, layer: Weighted, on: Setting) -> tuple[Choice, tuple[Task, ...]]:
     """A layer's products by the mapping that is asked for, or by the one that costs less."""
     if on.mapping != "auto":
         body = {on.mapping: body_of(model, layer, on)}
         if on.mapping == "weights":
             with suppress(ProgramError):
-                body["im2col"] = body_of(model, layer, replace(on, mapping="im2col"))
+                body["im2col"] = fitting(model, layer, replace(on, mapping="im2col"))
         return choices.asked(body, on), body[on.mapping]
     offers: dict[str, tuple[Task, ...]] = {}
     refused: dict[str, str] = {}
     for name in MAPPINGS:
         try:
-            offers[name] = body_of(model, layer, replace(on, mapping=name))
+            offers[name] = fitting(model, layer, replace(on, mapping=name))
         except ProgramError as error:
-            refused[name] = str(error)
+            refused[name] = f"{name}: {str(error).removeprefix(f'{name}: ')}"
     if not offers:
         raise ProgramError("; ".join(refused.values()))
     choice = choices.cheaper(offers, refused, on)

@@ -16,7 +16,7 @@ from typing import Any
 
 from apsim import closed_form
 from apsim.ap_kind import ApKind
-from apsim.closed_form import WeightPlan
+from apsim.closed_form import WeightPlan, realisable
 from apsim.counts import Counts
 from apsim.errors import ProgramError
 from apsim.functions import Function, table
@@ -29,12 +29,15 @@ from apsim.nn.on_ap.mapping import Fold, chunks, fold_groups, fold_sums, fold_wi
 from apsim.nn.rules.recipes import Share
 
 __all__ = [
-    "Loads", "Requantization", "Setting", "Task", "WeightedSums", "add", "extremes", "hold_bias",
-    "looked_up", "multiply", "normalized", "products", "relu", "requantized", "weighted_sums",
-    "window_maxima", "window_sums",
+    "UNLIMITED", "Loads", "Requantization", "Setting", "Task", "WeightedSums", "add", "extremes",
+    "hold_bias", "looked_up", "multiply", "normalized", "products", "relu", "requantized",
+    "weighted_sums", "window_maxima", "window_sums",
 ]  # fmt: skip
 
 Sizes = tuple[tuple[str, Any], ...]
+
+UNLIMITED = 1 << 40
+"""CAPs of a chip that has as many as a layer needs."""
 
 
 @dataclass(frozen=True)
@@ -44,7 +47,8 @@ class Setting:
     `requant` is who turns accumulators into activations, "host" or "ap"; `mapping` is how
     products are laid over rows (a row of `plan.MAPPINGS`, or "auto": what costs less in `cost`).
     `columns` are those of a CAP, of which there are `caps`; `broadcast` is how a word comes to
-    all rows of its group, a key of `ops.rows.BROADCASTS`.
+    all rows of its group, a key of `ops.rows.BROADCASTS`.  `array` is what a load runs on, rows
+    that hold data ("load") or all of a CAP's ("cap").
     """
 
     kind: ApKind
@@ -56,6 +60,7 @@ class Setting:
     cost: str = "energy"
     caps: int = 4096
     broadcast: str = "group"
+    array: str = "load"
 
 
 @dataclass(frozen=True)
@@ -102,21 +107,18 @@ def _built(entry: Entry, ap: str, sizes: Sizes) -> Function:
 class Task:
     """One kind of work on the AP, as it will stand in the report: all its loads.
 
-    `unprinted` names all of it as a term where the paper has no such function.
+    `unprinted` are terms for what the paper has no function for, beside those of the loads.
     """
 
     name: str
     loads: tuple[Loads, ...]
-    unprinted: str = ""
+    unprinted: tuple[tuple[str, Counts], ...] = ()
 
     @cached_property
     def forecast(self) -> Forecast:
         """Closed forms times loads."""
         total = sum((loads.forecast for loads in self.loads), Forecast())
-        if not self.unprinted:
-            return total
-        rest = total.predicted - total.paper - sum(total.terms.values(), NOTHING)
-        return replace(total, terms=total.terms | {self.unprinted: rest})
+        return replace(total, terms=total.terms | dict(self.unprinted))
 
 
 @dataclass(frozen=True, eq=False)
@@ -256,7 +258,9 @@ def extremes(function: str, count: int, words: Words, on: Setting) -> Task:
     """The "max" or "min" of pairs of words, one pair in each row."""
     sizes = {"M": words.bits, "signs": words.coding, "dirty": True}
     loads = _loads(function, on, fold_words(count, on.rows), sizes)
-    return Task(function, (loads,), "" if function == "max" else "minimum")
+    each = realisable.minimum(words.bits)
+    least = () if function == "max" else (("minimum", each * loads.fold.loads),)
+    return Task(function, (loads,), least)
 
 
 def looked_up(

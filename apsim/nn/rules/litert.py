@@ -14,6 +14,7 @@ from math import frexp
 import numpy as np
 import numpy.typing as npt
 
+from apsim.errors import ModelError
 from apsim.nn.model import Integers, Tensor
 from apsim.nn.rules.rounding import round_divide
 
@@ -54,7 +55,13 @@ def shifted(values: Integers, right: int) -> Integers:
 
 
 def multiplied(values: Integers, mantissa: int, power: int) -> Integers:
-    """MultiplyByQuantizedMultiplier: values * M * 2**(e - 31), two roundings."""
+    """MultiplyByQuantizedMultiplier: values * M * 2**(e - 31), two roundings.
+
+    Raises `ModelError` where the kernels, which shift left first, leave their 32 bits.
+    """
+    if power > 0 and int(np.abs(values).max(initial=0)) << power > TOP:
+        raise ModelError(f"words scaled up by {mantissa * 2.0 ** (power - 31):.3g}, for which "
+                         "TFLite's kernels leave 32 bits")  # fmt: skip
     high = high_multiply(np.asarray(values, np.int64) << max(power, 0), mantissa)
     return shifted(high, max(-power, 0))
 

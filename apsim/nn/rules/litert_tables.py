@@ -95,6 +95,7 @@ def _of_real(op: str, x: Tensor, y: Tensor, alpha: float) -> Integers:
     return _clamped(away(function(reals) * (ONE / np.float32(one_scale(y)))), y)
 
 
+@np.errstate(over="ignore", invalid="ignore")  # which is asked for below
 def _interpolated(function: Callable[[Reals], Reals], x: Tensor, y: Tensor) -> Integers:
     """A function of 16 bits by 513 entries in float32, each moved by half its midpoint's error."""
     ends = [np.float32(one_scale(x)) * np.float32(word) for word in (x.lo, x.hi)]
@@ -105,6 +106,10 @@ def _interpolated(function: Callable[[Reals], Reals], x: Tensor, y: Tensor) -> I
     at = np.arange(513, dtype=np.float32)
     points = (ends[0] + at * step).astype(np.float32)
     values = (function(points) * unit).astype(np.float32)
+    if not np.isfinite(values).all():
+        worst = points[~np.isfinite(values)][0]
+        raise ModelError(f"a function that is no finite number at {worst:.4g}, an entry of "
+                         "LiteRT's table")  # fmt: skip
     own = away(values[:512]).astype(np.float32)
     middles = away(function((points[:512] + step / 2).astype(np.float32)) * unit)
     between = away((values[1:] + own) / np.float32(2)) - middles
@@ -120,8 +125,10 @@ def _logistic16(x: Tensor) -> tuple[Integers, Integers]:
     mantissa, right = 3.0, 0
     if scale != 2.0**-12:
         mantissa = scale * 4096 * 3
-        while mantissa <= 16383.5:
+        while mantissa <= 16383.5 and right < 32:
             mantissa, right = mantissa * 2, right + 1
+    if mantissa >= 1 << 16 or right > 30:
+        raise ModelError(f"an input scale of {scale:.4g}, for which LiteRT's kernel leaves 32 bits")
     nudge = 1 << (right - 1) if right else 0
     v = (words_of(x) * int(mantissa) + nudge) >> right
     return np.abs(v), v
@@ -160,6 +167,9 @@ def _hard_swish(op: str, x: Tensor, y: Tensor, alpha: float) -> Integers:
     (m, e), (n, f) = ((min((a + (1 << 15)) >> 16, 32767), b) for a, b in (outer, relu))
     if e > 0:
         raise ModelError("an output scale so fine that LiteRT does not take it")
+    if min(e, f) < -15:
+        raise ModelError("scales so fine that LiteRT's kernel shifts its 16-bit words by more "
+                         "than 15")  # fmt: skip
     h = words_of(x) * 128
     product = high_multiply(h, m, 15)
     r = np.clip(h << (f - 1), -32768, 32767) if f > 0 else h

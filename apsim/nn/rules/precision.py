@@ -5,7 +5,8 @@ anew, so switching costs a rounding of the weights and no rebuild of the network
 
 A list of widths has one entry for each layer of `Model.fluid`: n for n-bit inputs and n-bit
 weights, or a pair (input bits, weight bits).  A product of two tensors takes its two inputs at
-those widths, the AP's softmax its scores at n bits, its table being made anew.  A layer whose
+those widths, the AP's softmax its scores at n bits, its table being made anew.  Constants beside
+such words are rounded to their new steps.  A layer whose
 tensors and weights keep their widths is the one that it was.
 """
 
@@ -96,8 +97,8 @@ def at(model: Model, bits: Widths) -> Model:
                 tensors[layer.output] = _accumulator(new, layer, tensors)
         if isinstance(layer, Softmax) and own is not None:
             layer = _softmax(layer, model.tensors[own.inputs[0]], tensors[layer.inputs[0]])
-        if isinstance(layer, Rearrange):
-            layer = _filled(layer, model.tensors[layer.output], tensors[layer.output])
+        if isinstance(layer, Rearrange) and layer.fill.any():
+            layer = _constants(layer, model.tensors[layer.output], tensors[layer.output])
         resized = new.replace(tensors=tensors)
         layers.append(refill(resized, layer, new.rule, _clip(model, resized, layer)))
     entries = {
@@ -126,12 +127,11 @@ def _softmax(layer: Softmax, old: Tensor, new: Tensor) -> Softmax:
     return replace(layer, factor=factor, table=exponential(factor, new.bits))
 
 
-def _filled(layer: Rearrange, old: Tensor, new: Tensor) -> Rearrange:
-    """The same move; numbers that it puts beside words are rounded to the new step, as words."""
-    if old == new or not layer.fill.any():
-        return layer
-    words = np.rint(layer.fill * (one_scale(old) / one_scale(new))).astype(np.int64)
-    return replace(layer, fill=np.clip(words, new.lo - new.zero_point, new.hi - new.zero_point))
+def _constants(layer: Rearrange, old: Tensor, new: Tensor) -> Rearrange:
+    """The same constants in the steps of the new width, saturated to it."""
+    steps = np.rint(layer.fill * (one_scale(old) / one_scale(new))).astype(np.int64)
+    zero = new.zero_point
+    return replace(layer, fill=np.clip(steps, new.lo - zero, new.hi - zero))
 
 
 def _entry(entry: Entry, old: Tensor, new: Tensor) -> Entry:

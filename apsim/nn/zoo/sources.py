@@ -15,7 +15,7 @@ import numpy as np
 import numpy.typing as npt
 
 from apsim.cost.network import network as cost_network
-from apsim.cost.precision import assign
+from apsim.cost.precision import LISTS, assign
 from apsim.errors import InputError
 from apsim.nn import exact
 from apsim.nn.model import Integers, Model, store
@@ -30,11 +30,7 @@ __all__ = [
     "budget_widths", "file_inputs", "inputs", "model", "named_arrays", "parse_bits", "parse_shape",
 ]  # fmt: skip
 
-BUDGET = "hawq:"
-BUDGETS = {  # HAWQ-V3's names, and the paper's in Table VII
-    "latency_0.75": "high", "latency_0.5": "medium", "latency_0.25": "low",
-    "uniform8": "int8", "uniform4": "int4",
-}  # fmt: skip
+BUDGET = "hawq"  # with what a published list of widths begins
 Labels = npt.NDArray[np.integer[Any]]
 
 
@@ -57,12 +53,12 @@ def model(
         raise InputError(f"--shape: only ONNX files leave axes open, {name} has its own shape")
     _require_options(name, options)
     if bits is not None and bits.startswith(BUDGET):
-        found = scales.with_scales(synthetic.network(name, seed=seed))
-        found = found.at(budget_widths(name, bits.removeprefix(BUDGET)))
+        widths = budget_widths(name, bits)
+        found = scales.with_scales(synthetic.network(name, seed=seed)).at(widths)
         return found if rule is None else precision.with_rule(found, rule)
-    widths = None if bits is None else parse_bits(bits)
+    given = None if bits is None else parse_bits(bits)
     if synthetic.is_name(name):
-        found = synthetic.network(name, 8 if widths is None else widths, seed=seed)
+        found = synthetic.network(name, 8 if given is None else given, seed=seed)
         return found if rule is None else precision.with_rule(found, rule)
     if name in bundled.BUNDLED or Path(name).suffix not in bundled.SUFFIXES:
         found = bundled.load(name) if name in bundled.BUNDLED else store.load(name)
@@ -73,7 +69,7 @@ def model(
         found = importers.read(
             name, rule=rule, shape=shape, options=options or importers.PLAIN
         ).model
-    return found if widths is None else found.at(widths)
+    return found if given is None else found.at(given)
 
 
 def _require_options(name: str, options: Options | None) -> None:
@@ -109,16 +105,18 @@ def _require_known(name: str) -> None:
 
 
 def budget_widths(name: str, budget: str) -> list[int]:
-    """HAWQ-V3's widths of a network under a latency budget, one for each layer with weights.
+    """HAWQ-V3's widths of a network, a list by name, one for each layer with weights.
 
     Raises `InputError` where HAWQ-V3 has no such list.
     """
-    if budget not in BUDGETS:
-        raise InputError(f"--bits {BUDGET}{budget}: wanted one of {', '.join(BUDGETS)}")
-    network = cost_network(name)
-    if all(layer.hawq_slot is None for layer in network.layers):
-        raise InputError(f"--bits {BUDGET}{budget}: HAWQ-V3's lists are for resnet18, not {name}")
-    pairs = zip(network.layers, assign(network, BUDGETS[budget]), strict=True)
+    if budget not in LISTS:
+        near = get_close_matches(budget, LISTS, 1)
+        hint = f"; did you mean {near[0]}?" if near else ""
+        raise InputError(f"--bits {budget}: wanted one of {', '.join(LISTS)}{hint}")
+    network = cost_network(name) if name in synthetic.network_names() else None
+    if network is None or all(layer.hawq_slot is None for layer in network.layers):
+        raise InputError(f"--bits {budget}: HAWQ-V3's lists are for resnet18, not {name}")
+    pairs = zip(network.layers, assign(network, budget), strict=True)
     return [width for layer, (width, _) in pairs if layer.gemm]
 
 
@@ -126,7 +124,9 @@ def parse_bits(text: str) -> int | list[int]:
     """One width for all layers, or one for each: "8" or "8,4,8"; raises `InputError`."""
     parts = [part.strip() for part in text.split(",")]
     if not all(part.isdecimal() and part.isascii() and len(part) < 10 for part in parts):
-        raise InputError(f"--bits: wanted numbers such as 8 or 8,4,8, got {text!r}")
+        raise InputError(
+            f"--bits: wanted numbers such as 8 or 8,4,8, or a list such as hawq-low, got {text!r}"
+        )
     widths = [int(part) for part in parts]
     return widths[0] if len(widths) == 1 else widths
 

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from apsim.cost import Technology
 
-__all__ = ["ACTIVITY", "ONE_CAP", "OPERATIONS", "PAPER_LATENCY", "SPREAD", "cycles_of"]
+__all__ = ["ACTIVITY", "ONE_CAP", "OPERATIONS", "PAPER_LATENCY", "SPREAD", "cycles_of", "each_of"]
 
 ACTIVITY = {
     "load": "of arrays cut to each load and zeroed before it (--array cap: of a CAP in use)",
@@ -37,6 +37,11 @@ PAPER_LATENCY = "the paper's closed forms on the mapping model's steps"
 
 def cycles_of(technology: Technology) -> str:
     """What cycles on one CAP are in `technology`."""
+    return f"{each_of(technology)}; all loads one after another"
+
+
+def each_of(technology: Technology) -> str:
+    """What an operation takes in `technology`."""
     each = ", ".join(
         f"a {name} {cycles:g}"
         for name, cycles in (
@@ -45,4 +50,4 @@ def cycles_of(technology: Technology) -> str:
             ("read", technology.read_cycles),
         )
     )
-    return f"{each} in {technology.name}; all loads one after another"
+    return f"{each} in {technology.name}"

@@ -79,7 +79,7 @@ def draw_operations(found: ExecutedCost) -> str:
     from apsim.report.paper.plots import svg_pyplot
 
     pyplot, every = svg_pyplot(), by_operation(found)
-    figure, axis = pyplot.subplots(figsize=(max(6, 0.9 * len(every)), 4))
+    figure, axis = pyplot.subplots(figsize=(max(6, 1.2 * len(every)), 4))
     places = range(len(every))
     for offset, what, shares in (
         (-0.2, "cycles", [one.cycles / found.cycles_on_one_cap for one in every]),
@@ -90,7 +90,7 @@ def draw_operations(found: ExecutedCost) -> str:
     axis.set_xticks(list(places), [one.name for one in every])
     axis.set_ylabel("share of the run")
     axis.set_title(f"{found.model}, {found.ap} AP, {found.technology.name}")
-    axis.legend()
+    axis.legend(loc="upper left", bbox_to_anchor=(1, 1))
     text = StringIO()
     figure.savefig(text, format="svg", bbox_inches="tight")
     pyplot.close(figure)

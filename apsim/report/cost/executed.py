@@ -239,10 +239,20 @@ def _alone(
 ) -> float:
     """Cycles until the last CAP is done: in rounds of loads, or for a program as it is spread.
 
-    A program's latency is in operations, which take as many cycles as those of the layer's mean.
+    A program's latency is in operations, which take as many cycles as those of the layer's mean,
+    and is that of a chip of as many CAPs; `InputError` for another.
     """
     if program is None:
         return _rounds(layer["loads"], chip) * found.cycles
+    if program["caps"] != (None if chip.infinite else chip.caps):
+        there = [
+            "unlimited CAPs" if caps is None else f"{caps:,} CAPs"
+            for caps in (program["caps"], None if chip.infinite else chip.caps)
+        ]
+        raise InputError(
+            f"layer {layer['name']!r}: its program was spread over {there[0]}, {chip.name} has "
+            f"{there[1]}: wanted a run on that chip (apsim run --chip), or that of the run"
+        )
     return float(program["latency"] * found.cycles / sum(layer["counts"].values()))
 
 

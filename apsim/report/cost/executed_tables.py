@@ -12,12 +12,20 @@ from apsim.report.cost.blocks import operation_lines, operation_rows
 from apsim.report.cost.executed import SOURCES, ExecutedCost, ExecutedLayer
 from apsim.report.cost.files import SCHEMA, energy_columns, layer_table, parameters, scaled
 
-__all__ = ["executed_json", "executed_lines", "executed_rows", "executed_table"]
+__all__ = ["DROPPED", "executed_json", "executed_lines", "executed_rows", "executed_table"]
 
 NAMES = ("layer", "operation", "a/w", "loads", "compares", "writes", "reads", "latency", "energy",
          "compare", "write", "read", "mesh *", "reshape *", "averages", "gap",
          "latency gap")  # fmt: skip
 LONG = ("operation", "loads", "compares", "writes", "reads", "averages", "mesh *", "reshape *")
+DROPPED = (
+    "read",
+    "gap",
+    "compare",
+    "write",
+    "latency gap",
+    "a/w",
+)  # of the short one, in this order
 
 
 def executed_json(found: ExecutedCost) -> dict[str, Any]:

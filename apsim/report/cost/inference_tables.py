@@ -7,14 +7,15 @@ from typing import Any
 from rich.table import Table
 
 from apsim.cost import Inference, LayerCost
-from apsim.report.cost.assumed import PAPER_LATENCY, cycles_of
+from apsim.report.cost.assumed import PAPER_LATENCY, each_of
 from apsim.report.cost.files import SCHEMA, energy_columns, layer_table, parameters, scaled
 
-__all__ = ["inference_json", "inference_lines", "inference_rows", "inference_table"]
+__all__ = ["DROPPED", "inference_json", "inference_lines", "inference_rows", "inference_table"]
 
 NAMES = ("layer", "kind", "a/w", "steps", "rows used", "cycles", "latency", "energy", "compare",
          "write", "read", "mesh", "reshape")  # fmt: skip
 LONG = ("kind", "steps", "rows used", "cycles")
+DROPPED = ("reshape", "mesh", "read", "write", "compare", "a/w")  # of the short one, in this order
 SOURCES = dict.fromkeys(("compare", "write", "read", "mesh", "reshape"), "the paper's averages")
 
 
@@ -28,7 +29,10 @@ def inference_json(found: Inference) -> dict[str, Any]:
         "ap": found.chip.ap,
         "vertical_add": found.chip.vertical_add,
         "sources": SOURCES,
-        "assumes": {"latency_s": PAPER_LATENCY, "cycles": cycles_of(found.technology)},
+        "assumes": {
+            "latency_s": PAPER_LATENCY,
+            "cycles": f"{each_of(found.technology)}; {PAPER_LATENCY}, as the latency",
+        },
         **parameters(found.chip, found.technology),
         "left_out": dict(found.network.left_out),
         "layers": inference_rows(found),
@@ -99,7 +103,7 @@ def inference_lines(found: Inference) -> list[str]:
         f"{found.gops:,.0f} GOPS, {found.gops_per_watt:.4g} GOPS/W, "
         f"{found.gops_per_watt_mm2:.4g} GOPS/W/mm^2; {found.steps:,} steps, "
         f"{found.utilization:.0%} of rows used",
-        f"latency: {PAPER_LATENCY}; {cycles_of(found.technology).split(';')[0]}",
+        f"latency: {PAPER_LATENCY}; {each_of(found.technology)}",
         f"energies: the paper's averages on random bits ({found.technology.name}); vertical "
         f"additions: {found.chip.vertical_add}, cell writes: {found.chip.cell_writes}, "
         f"kind {found.chip.ap}",

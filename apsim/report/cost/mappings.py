@@ -18,7 +18,7 @@ from apsim.errors import ModelError, ProgramError
 from apsim.nn.model import Model, Weighted
 from apsim.nn.on_ap import choices, plan
 from apsim.nn.on_ap.layer_run import Facts
-from apsim.nn.on_ap.tasks import Setting, Task
+from apsim.nn.on_ap.tasks import UNLIMITED, Setting, Task
 from apsim.report.cost.files import layer_table, scaled
 from apsim.report.run.mappings import NOT_MODELLED
 
@@ -71,7 +71,7 @@ def _layer(model: Model, layer: Weighted, on: Setting) -> LayerMappings:
     bodies: dict[str, Any] = {}
     for name in plan.MAPPINGS:
         try:
-            bodies[name] = plan.body_of(model, layer, replace(on, mapping=name))
+            bodies[name] = plan.fitting(model, layer, replace(on, mapping=name))
         except ProgramError:
             bodies[name] = None
     choice, _ = plan.chosen(model, layer, on)
@@ -134,12 +134,20 @@ def _shown(cost: float | None, unit: str) -> str:
     return scaled(cost, unit) if unit else f"{cost:,.0f}"
 
 
+def _assumes(on: Setting) -> dict[str, str]:
+    """What each cost is, in the words of the table and of the JSON."""
+    caps = "unlimited" if on.caps == UNLIMITED else f"{on.caps:,}"
+    return {
+        "cycles": f"one CAP, {on.images} image{'s' * (on.images != 1)}",
+        "energy": "averages over random bits, mesh left out",
+        "latency": f"cycles with loads, outputs and parts of sums spread over {caps} CAPs",
+    }
+
+
 def mappings_lines(layers: Sequence[LayerMappings], on: Setting) -> list[str]:
     """What the columns mean, and which layers have fewer rows than pay."""
     lines = [
-        f"cycles: one CAP, {on.images} image{'s' * (on.images != 1)}; energy: averages over random "
-        "bits, mesh left out; latency: cycles with loads, outputs and parts of sums spread over "
-        f"{on.caps:,} CAPs",
+        "; ".join(f"{cost}: {what}" for cost, what in _assumes(on).items()),
         "rows: share of the rows of a load that hold a pixel, with weights in the program; "
         "program: bytes of its instruction stream, a load: " + NOT_MODELLED,
         "break-even: pixels of a load from which on weights in the program take fewer cycles",
@@ -179,10 +187,11 @@ def mappings_json(model: Model, layers: Sequence[LayerMappings], on: Setting) ->
         "ap": on.kind.value,
         "rows": on.rows,
         "columns": on.columns,
-        "caps": on.caps,
+        "caps": None if on.caps == UNLIMITED else on.caps,
         "mapping": on.mapping,
         "cost": on.cost,
         "activity": "averages over random bits; neither mesh nor broadcast",
+        "assumes": _assumes(on),
         "layers": mappings_rows(layers),
         "totals": totals,
     }
@@ -202,7 +211,7 @@ def draw(title: str, layers: Sequence[LayerMappings]) -> str:
         axis.set_yscale("log")
         axis.set_ylabel(unit)
     axes[0].set_title(title)
-    axes[0].legend()
+    axes[0].legend(loc="upper left", bbox_to_anchor=(1, 1))  # beside the bars, whatever they are
     axes[1].set_xticks(range(len(layers)), [layer.name for layer in layers], rotation=90)
     text = io.StringIO()
     figure.savefig(text, format="svg", bbox_inches="tight")

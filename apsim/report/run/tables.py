@@ -12,7 +12,7 @@ from rich.box import HEAVY_HEAD, SIMPLE_HEAD
 from rich.markup import escape
 from rich.table import Table
 
-from apsim.closed_form.differences import LABELS
+from apsim.closed_form.differences import LABELS, OF_WEIGHTS
 from apsim.counts import Counts
 from apsim.ops.rows import BROADCASTS
 from apsim.report.cost.assumed import ACTIVITY, OPERATIONS
@@ -34,7 +34,7 @@ WIDE_ONLY = ("operation", "shape", "paper")
 LARGE = 10**9  # multiplications from which on a run says what its time went into
 DROPPED = ("reads", "loads", "a/w")  # of the short table, in this order, where there is no room
 LAYER_WIDTH = {False: 36, True: 20}  # of long names, by whether the table is short
-MARKED = (*LABELS, "flag_propagation", "normalization", "word_moves", "broadcast")
+MARKED = (*LABELS, *OF_WEIGHTS, "flag_propagation", "normalization", "word_moves", "broadcast")
 """Labels in networks: they take maxima by moves, or by a chain without that term."""
 COLUMNS = (
     "layer", "operation", "shape", "a/w", "loads", "compares", "writes", "reads", "cycles",
