@@ -206,7 +206,7 @@ def _measured(
     from apsim.nn.zoo import sensitivities
 
     assert images is not None
-    advance = bar.turn("losses", len(widths) * len(model.weighted))
+    advance = bar.turn("losses", len(widths) * len(model.fluid))
     found = search.measure(model, images, args.measure, widths=widths, watch=advance)
     return sensitivities.Sensitivities(found.losses)
 

@@ -127,6 +127,18 @@ def test_a_shape_that_the_file_computes_is_a_constant(tmp_path: Path) -> None:
     assert np.array_equal(exact.run(imported.model, x)["y"], x.reshape(1, 6, 2))
 
 
+def test_a_fold_with_a_fused_activation_is_refused(tmp_path: Path) -> None:
+    """min(2 * 4, 6) is no 8, and no fold knows it."""
+    specs = [words("x", 8), ints("a", [2]), ints("b", [4]), TensorSpec("to", (1,), "int32"),
+             words("y", 8)]  # fmt: skip
+    operators = [
+        OperatorSpec("MUL", [1, 2], 3, "MulOptions", {"FusedActivationFunction": 3}, 1),
+        OperatorSpec("RESHAPE", [0, 3], 4, "ReshapeOptions", {}, 1),
+    ]
+    with pytest.raises(ModelError, match="MUL"):
+        importers.read(saved(tmp_path, specs, operators))
+
+
 def test_a_real_constant_that_the_file_quantizes_is_one_of_integers(tmp_path: Path) -> None:
     """away(0.07 / 0.1 + 3) == 4"""
     real = TensorSpec("r", (1,), "float32", data=np.array([0.07], np.float32))

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 from typing import Any
 
 import numpy as np
@@ -11,8 +12,8 @@ from hypothesis import strategies as st
 
 from apsim.errors import InputError
 from apsim.nn import exact
-from apsim.nn.model import Model, codec
-from apsim.nn.rules import precision, real
+from apsim.nn.model import Linear, Model, Rearrange, Steps, Tensor, codec
+from apsim.nn.rules import one_scale, precision, real
 from apsim.nn.zoo import bundled, datasets
 
 DIGITS = bundled.load("digits")
@@ -97,3 +98,42 @@ def test_another_rule_keeps_the_answers() -> None:
     for rule in ("ort-f32", "dyadic(16,half-up)"):
         model = precision.with_rule(DIGITS.at(8), rule)
         assert model.rule == rule and accuracy(model) >= 0.97
+
+
+def padded(bits: int) -> Model:
+    """x, a number of 5 beside it, and the sum of the two."""
+    words = Tensor((1,), bits, True, 5 / 3)
+    pad = Rearrange(name="pad", inputs=("x",), output="p", index=np.array([0, -1]),
+                    fill=np.array([0, 3]), what="pad")  # fmt: skip
+    add = Linear(name="add", inputs=("p",), output="y", weights=np.array([[1, 1]]),
+                  bias=np.zeros(1, np.int64),
+                 weight_bits=bits, weight_scale=np.ones(1))  # fmt: skip
+    tensors = {"x": words, "p": dataclasses.replace(words, shape=(2,)),
+               "y": Tensor((1,), 32, True, 5 / 3)}  # fmt: skip
+    return Model("padded", "onnx-exact", ("x",), ("y",), tensors, (pad, add))
+
+
+@pytest.mark.parametrize("bits", [2, 4, 6, 8, 12])
+def test_numbers_beside_words_mean_the_same_at_another_width(bits: int) -> None:
+    """fill * step is within half a step of 5 where words reach so far"""
+    for before in (4, 8):
+        model = padded(before).at(bits)
+        step, pad = one_scale(model.tensors["p"]), model.layer("pad")
+        assert isinstance(pad, Rearrange)
+        most = model.tensors["p"].hi * step
+        assert abs(pad.fill[1] * step - min(5.0, most)) <= step / 2
+
+
+def test_steps_give_what_they_gave_at_other_widths_of_their_readers() -> None:
+    """A reader that is wider reads the same words: their step does not change under them."""
+    model = padded(4)
+    sums = model.tensors["y"]
+    steps = Steps(name="steps", inputs=("y",), output="s", breaks=np.array([[0]]),
+                  values=np.array([[0, 7]]), unit=(5 / 3,))  # fmt: skip
+    read = Linear(name="read", inputs=("s",), output="z", weights=np.array([[7]]),
+                  bias=np.zeros(1, np.int64),
+                  weight_bits=4, weight_scale=np.ones(1))  # fmt: skip
+    narrow = Tensor((1,), 4, True, 0.5)
+    tensors = {**model.tensors, "s": narrow, "z": dataclasses.replace(sums, scale=0.5)}
+    model = model.replace(tensors=tensors, layers=(*model.layers, steps, read), outputs=("z",))
+    assert model.at([4, 8]).tensors["s"] == narrow

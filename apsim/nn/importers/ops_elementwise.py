@@ -53,7 +53,7 @@ def _sum(walk: Walk, node: Node, sign: int) -> Value:
 
 def _less_than_constant(walk: Walk, node: Node, number: Number, value: Value) -> Value:
     """c - x = -x + c."""
-    turned = _withnumbers_of(walk, node, value, numbers_of(number), lambda x, c: c - x)
+    turned = _with_numbers(walk, node, value, numbers_of(number), lambda x, c: c - x)
     if turned is not None and (is_drawn(value) or not _laid(walk, node, value, number)):
         return turned
     less = scale_outputs(node, _noted(_channelled(walk, node, value), node), np.array(-1.0))
@@ -131,7 +131,7 @@ def _bounded_by(walk: Walk, node: Node, value: Value, numbers: Array) -> Value:
         raise node.refuse("a bound that is no number")
     if isinstance(value, Pending) and numbers.size > 1 and (numbers != numbers.ravel()[0]).any():
         what: Callable[[Floats, Any], Floats] = np.minimum if least else np.maximum
-        made = _withnumbers_of(walk, node, value, numbers, what)
+        made = _with_numbers(walk, node, value, numbers, what)
         if made is None:
             raise node.refuse("a bound for each place of what is not rounded yet",
                               "QuantizeLinear and DequantizeLinear before it")  # fmt: skip
@@ -172,7 +172,7 @@ def plus_constant(walk: Walk, node: Node, value: Value, added: Number, sign: int
     if isinstance(value, Source):
         return _stepped(node, value, "add" if sign > 0 else "sub", numbers)
     what: Callable[[Floats, Any], Floats] = np.add if sign > 0 else np.subtract
-    alone = _withnumbers_of(walk, node, value, numbers, what)
+    alone = _with_numbers(walk, node, value, numbers, what)
     if alone is not None and is_drawn(value):
         return alone
     if not _laid(walk, node, value, added):
@@ -193,7 +193,7 @@ def _still(value: Pending, alone: Pending | None, by: float = math.nan) -> Pendi
     return replace(value, curve=curve)
 
 
-def _withnumbers_of(
+def _with_numbers(
     walk: Walk, node: Node, value: Value, numbers: Array, what: Callable[[Floats, Any], Floats]
 ) -> Pending | None:
     """A function of one tensor with numbers applied; None where the value is none."""
@@ -331,7 +331,7 @@ def _div(walk: Walk, node: Node) -> Value:
 def times(walk: Walk, node: Node, value: Value, number: Number) -> Value:
     """A value times a constant."""
     by = np.asarray(numbers_of(number), np.float64)
-    alone = _withnumbers_of(walk, node, value, by, np.multiply)
+    alone = _with_numbers(walk, node, value, by, np.multiply)
     if alone is not None and is_drawn(value):
         return alone
     bare, after = _before_bounds(value, by)

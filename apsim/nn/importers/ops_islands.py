@@ -164,12 +164,10 @@ NORM = "axis epsilon stash_type"
 HANDLERS: dict[tuple[str, str], Handler] = {
     ("", "Softmax"): handles(_softmax, "axis", rows=True),
     ("", "LogSoftmax"): handles(_softmax, "axis"),
-    ("", "LayerNormalization"): handles(
-        _layer_normalization, "axis epsilon stash_type", 3, rows=True
-    ),
+    ("", "LayerNormalization"): handles(_layer_normalization, NORM, 3, rows=True),
     ("", "RMSNormalization"): handles(_rms_normalization, NORM, 2),
     ("", "SimplifiedLayerNormalization"): handles(
-        _rms_normalization, "axis epsilon stash_type", 2, axis=-1, epsilon=1e-5
+        _rms_normalization, NORM, 2, axis=-1, epsilon=1e-5
     ),
     (ORT, "QLinearSoftmax"): handles(_qlinear_softmax, "axis opset", 5),
 }

@@ -77,7 +77,8 @@ def folded(low: Lowering, operator: Operator) -> bool:
         return _of_reals(low, operator, tensors[0], tensors[1], values[0])
     plain = not any(one.real or one.scale.size for one in tensors)
     filled = operator.op == "FILL" and same_words(tensors[1], tensors[2])
-    if operator.op not in FOLDS or not (plain or filled):
+    fused = operator.option("FusedActivationFunction")  # which no fold honours
+    if operator.op not in FOLDS or fused or not (plain or filled):
         return False
     _note(low, operator, FOLDS[operator.op](low, operator)(*values))
     return True

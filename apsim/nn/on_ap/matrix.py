@@ -28,7 +28,7 @@ from apsim.nn.on_ap.mapping import Fold
 from apsim.nn.on_ap.seconds import Clock
 from apsim.step import Op
 
-__all__ = ["Batch", "dot_products", "grouped", "is_independent"]
+__all__ = ["Batch", "dot_products", "grouped", "is_independent", "rows_of_a_group"]
 
 Integers = NDArray[np.integer[Any]]
 Words = NDArray[np.uint64]

@@ -282,10 +282,10 @@ def looked_up(
 def normalized(
     function: str, groups: int, size: int, bits: int, on: Setting, **more: Any
 ) -> Task:  # fmt: skip
-    """`groups` groups of `size` words of `bits` bits by "softmax", "layer_norm" or "rms_norm".
+    """`groups` groups of `size` words of `bits` bits by a `function` of groups, a word in each row.
 
-    A word in each row; `more` is what the function's row wants besides.  Raises `ProgramError`
-    where one group does not fit a CAP.
+    It is "softmax", "ita_softmax", "layer_norm" or "rms_norm"; `more` is what the
+    function's row wants besides.  Raises `ProgramError` where one group does not fit a CAP.
     """
     sizes = {"M": bits, "T": size, "broadcast": on.broadcast, "dirty": True} | more
     one = _loads(function, on, Fold(1, 1, 0), sizes).program(1)

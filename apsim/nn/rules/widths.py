@@ -2,9 +2,9 @@
 
 The rule: tensors that must share a scale form a group (what pools, reshapes and plain
 additions tie together), and a group takes the greatest width that a layer of `Model.fluid`
-asks of it.  What a table, or a softmax or norm of the AP, gives keeps its width.  A layer that
-asks for less than its group gives reads through a `Requantize`, which those that ask for the
-same share.
+asks of it.  What a table, steps, a softmax or norm of the AP, or TFLite's softmax gives keeps
+its width.  A layer that asks for less than its group gives reads through a `Requantize`, which
+those that ask for the same share.
 """
 
 from __future__ import annotations
@@ -31,6 +31,7 @@ from apsim.nn.model import (
     Requantize,
     Reshape,
     Softmax,
+    Steps,
     Table,
     Tensor,
     Transpose,
@@ -148,8 +149,9 @@ class Plan:
 
 def _one_width(layer: Layer) -> bool:
     """Whether a layer's output has the width that it has and no other."""
-    own = isinstance(layer, Softmax) and layer.rule in ("ap", "ita", "litert")
-    return own or isinstance(layer, Table) or (isinstance(layer, Normalize) and layer.rule == "ap")
+    if isinstance(layer, Softmax):
+        return layer.rule in ("ap", "ita", "litert")
+    return isinstance(layer, Table | Steps) or (isinstance(layer, Normalize) and layer.rule == "ap")
 
 
 def _at_scale(tensor: Tensor, bits: int, scale: float) -> Tensor:

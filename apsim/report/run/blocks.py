@@ -1,8 +1,8 @@
 """What the blocks of a transformer took: products, softmax, norms, tables, requantization.
 
 The rule: a block is what all layers of one operation did, requantization on the AP being a
-block of its own; moves and broadcasts are the named terms of softmax and norms.  Sums of what
-ran, and no new figure.
+block of its own.  Cycles are sums of what ran; what moves and broadcasts take of them is by
+the closed forms' named terms, whose sum with all others the run was held against.
 """
 
 from __future__ import annotations
@@ -28,7 +28,7 @@ NOTHING = Counts()
 
 @dataclass(frozen=True)
 class Block:
-    """What ran of one kind of work; `moved` of its counts are moves and broadcasts.
+    """What ran of one kind of work; `moved` of its counts are moves and broadcasts by forecast.
 
     `operations` are those of its layers: products, or else words that they give.
     """
