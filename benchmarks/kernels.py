@@ -148,7 +148,7 @@ def second_core(rounds: int) -> tuple[Goal, dict[str, float]]:
 
 
 def goals_of(job: Work, t: dict[str, float]) -> list[Goal]:
-    """What issue 4 asks of an array, for one program at one size."""
+    """What is wanted of an array, for one program at one size."""
     where = f"{job.name}, {job.rows:,} rows"
     goals = []
     if "C++ fused by hand" in t:

@@ -75,7 +75,7 @@ def block_lines(layers: Sequence[LayerRun], images: int) -> list[str]:
         sum(one.counts.total for one in products) / max(cycles, 1),
     )
     return [
-        "cycles of each block, and how many of them move words in groups or broadcast them:",
+        "cycles of each block, and by closed form how many of them move or broadcast words:",
         *_lines(blocks, cycles),
         "products of matrices: {:.2%} of the operations on the AP, {:.2%} of its cycles".format(
             *shares
