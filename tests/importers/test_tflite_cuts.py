@@ -16,6 +16,7 @@ from apsim.errors import InputError, ModelError
 from apsim.nn import exact, importers
 from apsim.nn.importers import Imported, Options
 from apsim.nn.importers.tflite import HANDLERS
+from apsim.nn.importers.tflite_folding import FOLDS
 from apsim.nn.importers.tflite_versions import NEWEST
 from apsim.nn.model import store
 from tests.helpers.tflite_models import NONE, OperatorSpec, TensorSpec, network
@@ -137,6 +138,26 @@ def test_a_fold_with_a_fused_activation_is_refused(tmp_path: Path) -> None:
     ]
     with pytest.raises(ModelError, match="MUL"):
         importers.read(saved(tmp_path, specs, operators))
+
+
+@pytest.mark.parametrize("op", ["DIV", "FLOOR_DIV", "FLOOR_MOD"])
+def test_a_division_of_constants_by_zero_is_refused(tmp_path: Path, op: str) -> None:
+    specs = [words("x", 8), ints("a", [8]), ints("b", [0]), TensorSpec("to", (1,), "int32"),
+             words("y", 8)]  # fmt: skip
+    table = {"DIV": "DivOptions", "FLOOR_DIV": "FloorDivOptions", "FLOOR_MOD": "FloorModOptions"}
+    operators = [
+        OperatorSpec(op, [1, 2], 3, table[op], {}, 1),
+        OperatorSpec("RESHAPE", [0, 3], 4, "ReshapeOptions", {}, 1),
+    ]
+    with pytest.raises(ModelError, match=op):
+        importers.read(saved(tmp_path, specs, operators))
+
+
+def test_division_of_constants_truncates() -> None:
+    """DIV: trunc(a / b), of words that no float64 holds as well"""
+    a, b = np.array([7, -7, 7, -7, 2**62 + 1]), np.array([2, 2, -2, -2, 1])
+    divided = FOLDS["DIV"](None, None)(a, b)
+    assert divided.tolist() == [3, -3, -3, 3, 2**62 + 1]
 
 
 def test_a_real_constant_that_the_file_quantizes_is_one_of_integers(tmp_path: Path) -> None:

@@ -19,6 +19,7 @@ from apsim.nn.rules.litert import away
 __all__ = ["folded", "same_words"]
 
 Fold = Callable[..., Any]
+DIVISIONS = ("DIV", "FLOOR_DIV", "FLOOR_MOD")  # of plain integers, by what is not 0
 BOUNDS = {"int8": (-128, 127), "uint8": (0, 255), "int16": (-32768, 32767)}
 
 
@@ -44,7 +45,7 @@ def _plain(function: Fold) -> Callable[[Lowering, Operator], Fold]:
 
 def _divided(a: Array, b: Array) -> Array:
     """DIV truncates."""
-    return np.asarray(np.trunc(a / b))
+    return np.asarray(np.sign(a) * np.sign(b) * (np.abs(a) // np.abs(b)))
 
 
 FOLDS: dict[str, Callable[[Lowering, Operator], Fold]] = {
@@ -79,6 +80,8 @@ def folded(low: Lowering, operator: Operator) -> bool:
     filled = operator.op == "FILL" and same_words(tensors[1], tensors[2])
     fused = operator.option("FusedActivationFunction")  # which no fold honours
     if operator.op not in FOLDS or fused or not (plain or filled):
+        return False
+    if operator.op in DIVISIONS and not np.all(values[1]):
         return False
     _note(low, operator, FOLDS[operator.op](low, operator)(*values))
     return True
