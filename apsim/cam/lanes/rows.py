@@ -20,10 +20,9 @@ from numpy.typing import NDArray
 from apsim import encoding
 from apsim.cam import frame, step
 from apsim.cam.lanes import kernel
-from apsim.cam.lanes.columns import ColumnSteps, Pass
 from apsim.cam.lanes.regular import NEEDED
 from apsim.cam.lanes.schedule import FRESH, HORIZONTAL, VERTICAL, Schedule
-from apsim.cam.lut_step import Generated, LutStep
+from apsim.cam.lut_step import LutStep, Pass, made_of
 from apsim.cam.needs import used
 from apsim.cam.plan import Plan, operations, plan, vertical
 from apsim.encoding import GATE, OP, SOURCE, TARGET, WIDTH, Code
@@ -38,7 +37,7 @@ Key = tuple[int, int, int, int, int]
 """What names rows: FRESH; HORIZONTAL, steps from, to, whether on a block of zeros, whether words
 are put out; VERTICAL, steps from, to, slots, whether all groups act at once."""
 
-Chosen = frozenset[Generated]
+Chosen = frozenset[LutStep]
 """What has code of its own."""
 
 CLEAR: Key = (FRESH, 0, 0, 0, 0)
@@ -72,7 +71,7 @@ class Vertical:
             (s, b, step.COUNTED if s not in known else step.KNOWN if known[s] != b else step.NEVER)
             for s, b in self.write
         )
-        return Pass(Gate(self[GATE]), self.key, write)
+        return Pass(self.key, write, Gate(self[GATE]))
 
     def is_moved_by(self, after: list[Vertical]) -> bool:
         """Whether it reads a row whose tags the next step writes, and no other after it."""
@@ -87,7 +86,7 @@ class Visit:
     """Vertical steps that can be carried out in one visit of each column of some slots."""
 
     alone: list[Vertical]
-    steps: ColumnSteps
+    steps: LutStep
     slots: tuple[int, ...]
 
 
@@ -146,9 +145,9 @@ class Rows:
         return Walk(ops, chosen, [one for rows, tables in made for one in (rows, *tables)])
 
     @cached_property
-    def often(self) -> dict[Generated, int]:
+    def often(self) -> dict[LutStep, int]:
         """What may have code of its own, and on how many lines of lanes it is carried out."""
-        found = Counter[Generated]()
+        found = Counter[LutStep]()
         keys, which = self._ops
         many = np.bincount(which[:, 0], minlength=len(keys)).tolist()
         for key, times in zip(keys, many, strict=True):
@@ -229,9 +228,8 @@ class Rows:
 
     def _horizontal(self, key: Key, chosen: Chosen) -> tuple[Numbers, list[Numbers]]:
         _, start, stop, fresh, puts = key
-        lut_steps = frozenset(one for one in chosen if isinstance(one, LutStep))
         put = kernel.put if puts else None
-        rows, kept = operations(self.plan, start, stop, lut_steps, kernel.take, put)
+        rows, kept = operations(self.plan, start, stop, chosen, kernel.take, put)
         if not fresh:
             return rows, kept
         rows, begun = rows.copy(), _Made()
@@ -298,7 +296,7 @@ def _visit(steps: list[Vertical], first: int) -> Visit | None:
     widths, at = set[int](), first
     while at < len(steps) and len(parts) < MOST_PARTS:
         part = _part(steps, at)
-        until = at + (part.steps if part else 1)
+        until = at + (1 + part.moves if part else 1)
         slots = {s for one in steps[first:until] for s, _ in (*one.key, *one.write)}
         if part and part.moves:
             widths.add(steps[at + 1][WIDTH])
@@ -310,9 +308,7 @@ def _visit(steps: list[Vertical], first: int) -> Visit | None:
     outside = [one[GATE] for one in (*steps[:first], *steps[at:])]
     if not parts or not _latches_inside([one[GATE] for one in alone], outside):
         return None
-    named: dict[int, int] = {}
-    numbered = tuple(part.on(lambda slot: named.setdefault(slot, len(named))) for part in parts)
-    return Visit(alone, ColumnSteps(numbered), tuple(named))
+    return Visit(alone, *made_of(parts))
 
 
 def _part(steps: list[Vertical], at: int) -> Pass | None:
@@ -324,7 +320,7 @@ def _part(steps: list[Vertical], at: int) -> Pass | None:
         return None
     (slot, _), write = one.key[0], after[0]
     up = write.key[0][0] == slot and (write[TARGET], write[SOURCE]) == (0, -1)
-    return Pass(Gate.NONE, one.key, moves=True) if up else None
+    return Pass(one.key, moves=True) if up else None
 
 
 def _latches_inside(gates: list[int], outside: list[int]) -> bool:
@@ -361,7 +357,7 @@ class _Made:
     def visit(self, visit: Visit) -> None:
         width = max(one[WIDTH] for one in visit.alone)
         code, first = visit.steps.address, visit.alone[0].index
-        self.rows.append([code, 0, self.table([visit.slots]), width, first, 0, 0, 0])
+        self.rows.append([code, 0, self.table([visit.slots]), 1, first, width, 0, 0])
 
     def one_by_one(self, steps: list[Vertical]) -> None:
         """Steps by themselves, their tags through memory but where a row moves."""
