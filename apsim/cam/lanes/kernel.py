@@ -14,7 +14,7 @@ from apsim.cam.jit import Operation, kernel
 # isort: off
 from apsim.cam.vector import (
     gather, invoke, load, marked, nothing, offset, ones, pointer, splat, spread, store, total,
-    widened,
+    widened, zero,
 )  # fmt: skip
 
 # isort: on
@@ -55,6 +55,8 @@ def walk(frames_address, given_address, ops_address, many, totals, apart):  # ty
         frame[at.BLOCK], frame[at.LIVE] = op[HOLDS], whole[at.LIVE] + beside
         for counter in range(at.COUNTERS):
             frame[at.TIMES + counter] = totals + counter * apart + 8 * op[FIRST]
+        if not op[MANY_ROWS]:  # a block of zeros comes
+            zero(frame[at.BASE], whole[at.SLOT])
         for k in range(op[MANY_ROWS]):
             row = offset(rows, at.ROW_SIZE * k)
             invoke(row[at.FN], frame, row)
@@ -92,7 +94,7 @@ def to_words(planes, bits, width, words, octets):  # type: ignore[no-untyped-def
 def take(frame, row):  # type: ignore[no-untyped-def]
     """WRITE_DATA: lines TABLE... := bits Y... of the words of port X, COUNT of them.
 
-    Where Z is FRESH the lines are of zeros that nobody has stored yet.
+    Where Z is FRESH the lines count as zeros, which nobody has stored.
     """
     packs, block = row[at.X] == frame[at.PORT], frame[at.BLOCK]
     live, vectors, starts = frame[at.LIVE], frame[at.VECTORS], pointer(frame[at.STARTS])
