@@ -420,14 +420,13 @@ def vertical(
     if op in COMPARES and one[GATE]:
         yield [gate.address, 0, 0, one[GATE], index, 0, 0, 0]
     if op == Op.WRITE or (op == Op.PASS and one[GATE]):
-        flags = step.KEPT | step.ONLY | step.PART * (op == Op.PASS)
-        yield [step.step.address, 0, write, 0, index, flags, 0, one[WRITES]]
+        yield [step.step.address, 0, write, 0, index, step.KEPT | step.ONLY, 0, one[WRITES]]
     if op == Op.WRITE_ALL:
         yield [step.fill.address, 0, write, one[WRITES], index, 0, 0, 0]
     if op in (Op.WRITE_TAG, Op.WRITE_DATA):
         port = one[PORT] if op == Op.WRITE_DATA else -1
         for k in range(one[KEYS]):
             line, to, since = key + ENTRY * k, one[TARGET], one[SOURCE]
-            yield [move.address, k > 0, line, one[WIDTH], index, to, since, port]
+            yield [move.address, 0, line, one[WIDTH], index, to, since, port]
     if op == Op.READ and one[PORT] >= 0:
-        yield [put.address, 0, 0, one[WIDTH], -1, 0, one[SOURCE], one[PORT]]
+        yield [put.address, 1, 0, one[WIDTH], index, 0, one[SOURCE], one[PORT]]

@@ -129,6 +129,7 @@ def put(frame, row):  # type: ignore[no-untyped-def]
     out = frame[at.OUT] + row[at.Y] * frame[at.OUT_PORT]
     for v in range(frame[at.VECTORS]):
         store(out, v, load(frame[at.TAGS], v))
+    pointer(frame[at.TIMES])[row[at.INDEX]] += frame[at.WEIGHT]
 
 
 @Operation
@@ -142,6 +143,7 @@ def put_columns(frame, row):  # type: ignore[no-untyped-def]
             tags += column * frame[at.COLUMN]
         for v in range(frame[at.LANES]):
             store(out, v, load(tags, v) & kept)
+    pointer(frame[at.TIMES])[row[at.INDEX]] += frame[at.WEIGHT]
 
 
 @Operation
@@ -208,4 +210,5 @@ def chain(frame, row):  # type: ignore[no-untyped-def]
                 carry = load(latch_g + place, v) | (carry & ~load(latch_k + place, v))
             store(tags + place, v, tag)
             matches += ones(tag)
+    pointer(frame[at.TIMES])[row[at.INDEX]] += frame[at.WEIGHT]
     pointer(frame[at.MATCHED])[row[at.INDEX]] += total(matches)

@@ -21,13 +21,13 @@ from numpy.typing import NDArray
 
 from apsim import encoding
 from apsim.cam import frame
-from apsim.cam.base import Execution, lines_of
+from apsim.cam.base import Execution, lines_of, parts_of
 from apsim.cam.lanes.operands import Operands, Tile, words_of
 from apsim.cam.lanes.regular import Regular
 from apsim.cam.lanes.schedule import Schedule, schedule
 from apsim.cam.needs import needs
 from apsim.encoding import Code
-from apsim.errors import CountError, ProgramError
+from apsim.errors import ProgramError
 from apsim.step import Mode, Op
 
 if TYPE_CHECKING:
@@ -143,21 +143,8 @@ class LaneProgram:
         for lanes in _each(runner.tile, tiles, threads):
             progress(lanes)
         numbers: Numbers = sum(runner.counted, np.zeros((frame.COUNTERS, len(self.code)), np.int64))
-        return Outcome(runner.planes, self._execution(numbers))
-
-    def _execution(self, numbers: Numbers) -> Execution:
-        """What was carried out; raises `CountError` where some parts of a step were left out."""
-        times, rest = np.divmod(numbers[0], self.parts)
-        if rest.any():
-            step = int(np.flatnonzero(rest)[0])
-            raise CountError(
-                f"step {step} was carried out in {numbers[0, step]} parts, which is no multiple "
-                f"of the {self.parts[step]} that it has in each load"
-            )
-        _, compared, matched, written, flipped = numbers
-        return Execution(
-            times, compared, matched, written, flipped, self.code.steps[:, encoding.OP]
-        )
+        ops = self.code.steps[:, encoding.OP]
+        return Outcome(runner.planes, Execution.of(numbers, self.parts[None], ops))
 
     def _tile(self, words: int, threads: int) -> int:
         """Lane words of a tile: planes that stay close to a core, as much work for each thread."""
@@ -170,12 +157,17 @@ class LaneProgram:
 
     @cached_property
     def parts(self) -> Numbers:
-        """In how many parts each step is carried out once: blocks, or lines of groups at once."""
-        parts = np.full(len(self.code), self.size + self.regular.shared, np.int64)
+        """In how many parts each step is carried out once: by blocks, or lines of groups at once.
+
+        Horizontally the first block alone puts a word out.
+        """
+        parts = parts_of(self.code.steps)
         for stretch in self.regular.stretches:
-            if stretch.lines:
-                at_once = bool(self.code.steps[stretch.start, encoding.PARALLEL])
-                parts[stretch.start : stretch.stop] = len(stretch.lines) if at_once else 1
+            some = slice(stretch.start, stretch.stop)
+            if not stretch.lines:
+                parts[some] += self.size + self.regular.shared - 1
+            elif self.code.steps[stretch.start, encoding.PARALLEL]:
+                parts[some] *= len(stretch.lines)
         return parts
 
     @cached_property
