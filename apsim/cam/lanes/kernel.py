@@ -150,24 +150,11 @@ def put_columns(frame, row):  # type: ignore[no-untyped-def]
 def move(frame, row):  # type: ignore[no-untyped-def]
     """Vertical WRITE_TAG: COUNT columns from column X on := column tags from column Y on.
 
-    TABLE begins with the slot; zeros come from outside of the columns.  Where Z >= 0, the tags
-    are those of slot Z, which the step before, INDEX, has read: as yet uncounted.
+    TABLE begins with the slot; zeros come from outside of the columns.
     """
-    width, target, source, reads = row[at.COUNT], row[at.X], row[at.Y], row[at.Z] >= 0
+    width, target, source, index = row[at.COUNT], row[at.X], row[at.Y], row[at.INDEX]
     to = frame[at.BASE] + pointer(row[at.TABLE])[0] * frame[at.LINE]
     column, tags, flips = frame[at.COLUMN], frame[at.TAGS], nothing()
-    if reads:
-        tags = frame[at.BASE] + row[at.Z] * frame[at.LINE]
-    index = row[at.INDEX]
-    if reads:
-        matches = nothing()
-        for number in range(frame[at.COLUMNS]):
-            for v in range(frame[at.LANES]):
-                matches += ones(load(tags + number * column, v))
-        pointer(frame[at.TIMES])[index] += frame[at.WEIGHT]
-        pointer(frame[at.COMPARED])[index] += frame[at.ALIVE]
-        pointer(frame[at.MATCHED])[index] += total(matches)
-        index += 1
     for number in range(width):
         place = width - 1 - number if target > source else number
         from_ = source + place

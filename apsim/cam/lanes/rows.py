@@ -12,7 +12,6 @@ from collections import Counter
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
 from functools import cached_property
-from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -31,12 +30,12 @@ from apsim.step import Gate, Mode, Op
 __all__ = ["Chosen", "Rows", "Walk"]
 
 Numbers = NDArray[np.int64]
-Row = list[int]
 Bits = tuple[tuple[int, int], ...]
 Key = tuple[int, int, int, int, int]
 """What names rows: FRESH; HORIZONTAL, steps from, to, whether words are put out; VERTICAL, steps
 from, to, slots, whether all groups act at once."""
 
+Spans = tuple[tuple[int, int], ...]
 Chosen = frozenset[LutStep]
 """What has code of its own."""
 
@@ -97,11 +96,6 @@ class Walk:
     chosen: Chosen
     kept: list[Numbers]
 
-    @property
-    def address(self) -> int:
-        """Where the operations stand."""
-        return frame.address(self.ops)
-
 
 @dataclass
 class Rows:
@@ -110,27 +104,17 @@ class Rows:
     code: Code
     schedule: Schedule
     columns: int
-    _walks: dict[Chosen, Walk] = field(default_factory=dict)
-    _shared: dict[tuple[Any, Chosen], Walk] = field(default_factory=dict)
+    _walks: dict[tuple[Chosen, Spans | None], Walk] = field(default_factory=dict)
 
-    def walk(self, chosen: Chosen) -> Walk:
-        """All operations, with code of their own for what is chosen."""
-        if chosen not in self._walks:
-            self._walks[chosen] = self._walk(*self._ops, chosen)
-        return self._walks[chosen]
+    def walk(self, chosen: Chosen, spans: Spans | None = None) -> Walk:
+        """All operations, with code of their own for what is chosen.
 
-    def horizontal(self, spans: Sequence[tuple[int, int]], chosen: Chosen) -> Walk:
-        """Steps on the row in slot 0, which put nothing out."""
-        named = tuple(spans), chosen
-        if named not in self._shared:
-            self._shared[named] = self._on_shared(spans, chosen)
-        return self._shared[named]
-
-    def _on_shared(self, spans: Sequence[tuple[int, int]], chosen: Chosen) -> Walk:
-        keys: list[Key] = [(HORIZONTAL, *span, 0, 0) for span in spans]
-        which = np.zeros((len(keys), 4), np.int64)
-        which[:, 0] = np.arange(len(keys))
-        return self._walk(keys, which, chosen)
+        Or those of some horizontal steps on the row in slot 0, which put nothing out.
+        """
+        if (chosen, spans) not in self._walks:
+            keys, which = self._ops if spans is None else _in_slot_0(spans)
+            self._walks[chosen, spans] = self._walk(keys, which, chosen)
+        return self._walks[chosen, spans]
 
     def _walk(self, keys: list[Key], which: Numbers, chosen: Chosen) -> Walk:
         """Operations of the kernel: their rows are those of a key, made once."""
@@ -174,14 +158,13 @@ class Rows:
                 continue  # its first steps overwrite whatever stands there
             key: Key = (kind, start, stop, int(kind == HORIZONTAL and block == 0), 0)
             if kind == VERTICAL:
-                first, last, at_once = alike[start]
-                key = kind, first, last, which, at_once
+                key = kind, *alike[start], which, block
             place = (0, start) if kind == VERTICAL else (which, 0)
             made.append((known.setdefault(key, len(known)), *place, block))
         return list(known), np.array(made, np.int64).reshape(-1, 4)
 
-    def _alike(self) -> dict[int, tuple[int, int, int]]:
-        """For the first step of a chunk: the first chunk that does the same, and whether at once.
+    def _alike(self) -> dict[int, tuple[int, int]]:
+        """For the first step of a chunk: the first chunk that does the same.
 
         The same is what steps say, and their bits; lines by their ranks among the chunk's.
         """
@@ -189,16 +172,10 @@ class Rows:
         said = np.zeros((len(steps), len(SAYS) + 1 + int(bits.place.max(initial=0))), np.int64)
         said[:, : len(SAYS)] = steps[:, SAYS]
         said[bits.step, len(SAYS) + bits.place] = 1 + 2 * self.schedule.ranks + bits.bit
-        at_once = np.zeros(len(steps), np.int64)
-        for start in np.flatnonzero(steps[:, encoding.BODY]).tolist():
-            at_once[start : start + steps[start, encoding.BODY]] = steps[start, encoding.PARALLEL]
-        known: dict[tuple[bytes, int], tuple[int, int, int]] = {}
-        chunks = {(op[1], op[2]) for op in self.schedule.ops if op[0] == VERTICAL}
+        known: dict[bytes, tuple[int, int]] = {}
+        chunks = {op[1:3] for op in self.schedule.ops if op[0] == VERTICAL}
         return {
-            start: known.setdefault(
-                (said[start:stop].tobytes(), int(at_once[start])),
-                (start, stop, int(at_once[start])),
-            )
+            start: known.setdefault(said[start:stop].tobytes(), (start, stop))
             for start, stop in sorted(chunks)
         }
 
@@ -259,6 +236,12 @@ class Rows:
             keys = row[encoding.WRITE] = row[encoding.KEYS]
             row[encoding.KEY] = 0
             yield Vertical(index - start, row, pairs[:keys], pairs[keys:])
+
+
+def _in_slot_0(spans: Spans) -> tuple[list[Key], Numbers]:
+    which = np.zeros((len(spans), 4), np.int64)
+    which[:, 0] = np.arange(len(spans))
+    return [(HORIZONTAL, *span, 0, 0) for span in spans], which
 
 
 def _kind(key: Key) -> int:
@@ -322,7 +305,7 @@ class _Made:
     """Rows in the making, and their tables."""
 
     def __init__(self) -> None:
-        self.rows: list[Row] = []
+        self.rows: list[list[int]] = []
         self.tables: list[Numbers] = []
 
     def done(self) -> tuple[Numbers, list[Numbers]]:
@@ -338,17 +321,11 @@ class _Made:
         self.rows.append([code, 0, self.table([visit.slots]), 1, first, width, 0, 0])
 
     def one_by_one(self, steps: list[Vertical]) -> None:
-        """Steps by themselves, their tags through memory but where a row moves."""
-        ops, read = (kernel.chain, kernel.move, kernel.put_columns), -1
-        for at, one in enumerate(steps):
+        """Steps by themselves, their tags through memory."""
+        for one in steps:
             entries = self.table([(*pair, step.COUNTED) for pair in (*one.key, *one.write)])
-            if one.is_moved_by(steps[at + 1 : at + 3]):
-                read = one.key[0][0]
-                continue
+            ops = kernel.chain, kernel.move, kernel.put_columns
             for row in vertical(one.row, one.index, entries, *ops):
-                if read >= 0:
-                    row[frame.INDEX], row[frame.Z] = one.index - 1, read
                 if one[OP] == Op.PASS and not one[GATE]:
                     row[frame.X] = 0  # nobody looks at the tags
                 self.rows.append(row)
-            read = -1

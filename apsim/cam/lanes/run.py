@@ -31,13 +31,12 @@ from apsim.errors import ProgramError
 from apsim.step import Mode, Op
 
 if TYPE_CHECKING:
-    from apsim.cam.lanes.rows import Rows, Walk
+    from apsim.cam.lanes.rows import Rows, Spans, Walk
 
 __all__ = ["LaneProgram", "Outcome", "predicted"]
 
 Numbers = NDArray[np.int64]
 Words = NDArray[np.uint64]
-Spans = list[tuple[int, int]]
 
 NEAR = 760 * 1024  # bytes of planes of a tile: they stay close to a core
 MORE = 4  # slots of a tile besides the blocks': column tags, latches G and K, living lanes
@@ -177,7 +176,7 @@ class LaneProgram:
         loops = [s for s in stretches if any(max(line) >= size for line in s.lines)]
         before, after = (loops[0].start, loops[0].stop) if loops else (0, 0)
         flat = [(s.start, s.stop) for s in stretches if not s.lines]
-        return [s for s in flat if s[1] <= before], [s for s in flat if s[0] >= after]
+        return tuple(s for s in flat if s[1] <= before), tuple(s for s in flat if s[0] >= after)
 
     @cached_property
     def shared(self) -> list[tuple[int, int]]:
@@ -209,7 +208,7 @@ class Runner:
         self.planes = np.zeros((program.places, len(operands.live)), np.uint64)
         self.own, self.counted = threading.local(), list[Numbers]()
         self.packed, self.other = frame.address(operands.packed), frame.address(operands.words)
-        self.shared = [program.rows.horizontal(spans, walk.chosen) for spans in program.spans]
+        self.shared = [program.rows.walk(walk.chosen, spans) for spans in program.spans]
 
     def tile(self, where: slice) -> int:
         """Run the groups of some lane words; gives their number."""
@@ -262,7 +261,7 @@ class Runner:
         own = frames.copy()
         numbers = self._numbers()
         kernel.walk(
-            frame.address(own), frame.address(frames), walk.address, len(walk.ops),
+            frame.address(own), frame.address(frames), frame.address(walk.ops), len(walk.ops),
             frame.address(numbers), numbers.strides[0],
         )  # fmt: skip
 
