@@ -13,15 +13,20 @@ import threading
 from abc import ABC, abstractmethod
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
-from functools import cache, cached_property
+from functools import cached_property, partial
 from string import ascii_lowercase as NAMES
 from typing import Any
 
+from apsim.background import is_made
 from apsim.cam import jit
 from apsim.cam.at_once import AtOnce, Key, Pass, at_once
 from apsim.cam.step import COUNTED, KNOWN
 
 __all__ = ["NAMES", "Generated", "LutStep", "Pass", "made_of", "source", "worth"]
+
+_lock = threading.RLock()
+_operations: dict[Generated, jit.Operation] = {}
+_done: dict[Generated, float] = {}
 
 MOST_LINES = 10  # of a LUT step with code of its own; beyond, registers run out
 COMPILING, LOADING = 0.1, 0.005
@@ -49,18 +54,20 @@ class Generated(ABC):
     @property
     def address(self) -> int:
         """Where the operation's machine code begins; made, or loaded, the first time."""
-        return operation_of(self).address
+        return int(operation_of(self).address)
 
 
-@cache
 def operation_of(one: Generated) -> jit.Operation:
-    """The operation of passes that have code of their own."""
-    text = one.text
-    name = f"<{type(one).__name__} {abs(hash(text)):x}>"
-    linecache.cache[name] = len(text), None, text.splitlines(True), name
-    scope: dict[str, Any] = {"__name__": __name__}
-    exec(compile(text, name, "exec"), scope)
-    return jit.Operation(scope["operation"], text)
+    """The one operation of passes that have code of their own: it lives as long as its code."""
+    with _lock:
+        if one not in _operations:
+            text = one.text
+            name = f"<{type(one).__name__} {abs(hash(text)):x}>"
+            linecache.cache[name] = len(text), None, text.splitlines(True), name
+            scope: dict[str, Any] = {"__name__": __name__}
+            exec(compile(text, name, "exec"), scope)
+            _operations[one] = jit.Operation(scope["operation"], text)
+        return _operations[one]
 
 
 @dataclass(frozen=True)
@@ -97,23 +104,21 @@ def made_of(passes: Sequence[Pass], keep: bool = False) -> tuple[LutStep, tuple[
     return LutStep(named, keep), tuple(number)
 
 
-_lock = threading.Lock()
-_done: dict[Generated, float] = {}
-
-
 def worth(one: Generated, vectors: int) -> bool:
     """Whether a LUT step that comes on so many vectors more runs as code of its own.
 
     It does from where `step` would have taken as long for it, in this process, as it takes to
-    make that code; less where the code is kept on disk.
+    make that code; less where the code is kept on disk.  A call that would not by itself take
+    as long does not wait for it: the code is made in the background, and `step` goes on.
     """
     if one.lines > MOST_LINES:
         return False
+    more = vectors * len(one.passes) / SPEED
     with _lock:
-        done = _done[one] = _done.get(one, 0.0) + vectors * len(one.passes) / SPEED
-    if done > COMPILING:
+        done = _done[one] = _done.get(one, 0.0) + more
+    if more > COMPILING or (done > LOADING and operation_of(one).is_kept):
         return True
-    return done > LOADING and operation_of(one).is_kept
+    return done > COMPILING and is_made(one, partial(getattr, one, "address"))
 
 
 HEAD = """\
