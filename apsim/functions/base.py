@@ -118,7 +118,11 @@ class Function:
                     yield kind
 
     def words(self, *operands: ArrayLike) -> Words:
-        """Operands as words [ports, rows]; raises `InputError` for wrong shapes or values."""
+        """Operands as words [ports, rows]; raises `InputError` for wrong ones or too few."""
+        try:
+            signature(self.arrange).bind(*operands)
+        except TypeError as error:
+            raise InputError(f"{self.name}: {len(operands)} operands given: {error}") from None
         arranged = self.arrange(*operands)
         if not arranged:  # a program that takes nothing in
             return np.zeros((0, self.rows), np.uint64)

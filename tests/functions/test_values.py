@@ -254,3 +254,5 @@ def test_operands_of_a_wrong_shape_or_range_are_refused() -> None:
         functions.run(function, good[0], np.array([[0, 0], [0, 0], [0, 16]]))
     with pytest.raises(InputError, match="wanted integers, got values of type float64"):
         functions.run(function, good[0] + 0.5, good[1])
+    with pytest.raises(InputError, match="matmul: 1 operands given: missing a required argument"):
+        functions.run(function, good[0])
