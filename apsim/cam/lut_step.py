@@ -13,10 +13,11 @@ import linecache
 import threading
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass
-from functools import cache, cached_property
+from functools import cached_property, partial
 from string import ascii_lowercase as NAMES
 from typing import Any, NamedTuple
 
+from apsim.background import is_made
 from apsim.cam import jit
 from apsim.cam.step import COUNTED, KNOWN
 from apsim.step import Gate
@@ -88,18 +89,25 @@ class LutStep:
     @property
     def address(self) -> int:
         """Where the operation's machine code begins; made, or loaded, the first time."""
-        return operation_of(self).address
+        return int(operation_of(self).address)
 
 
-@cache
+_lock = threading.RLock()
+_operations: dict[LutStep, jit.Operation] = {}
+_done: dict[LutStep, float] = {}
+
+
 def operation_of(one: LutStep) -> jit.Operation:
-    """The operation of passes that have code of their own."""
-    text = source(one)
-    name = f"<passes {abs(hash(text)):x}>"
-    linecache.cache[name] = len(text), None, text.splitlines(True), name
-    scope: dict[str, Any] = {"__name__": __name__}
-    exec(compile(text, name, "exec"), scope)
-    return jit.Operation(scope["operation"], text)
+    """The one operation of passes that have code of their own: it lives as long as its code."""
+    with _lock:
+        if one not in _operations:
+            text = source(one)
+            name = f"<passes {abs(hash(text)):x}>"
+            linecache.cache[name] = len(text), None, text.splitlines(True), name
+            scope: dict[str, Any] = {"__name__": __name__}
+            exec(compile(text, name, "exec"), scope)
+            _operations[one] = jit.Operation(scope["operation"], text)
+        return _operations[one]
 
 
 def made_of(passes: Sequence[Pass], keep: bool = False) -> tuple[LutStep, tuple[int, ...]]:
@@ -109,23 +117,21 @@ def made_of(passes: Sequence[Pass], keep: bool = False) -> tuple[LutStep, tuple[
     return LutStep(named, keep), tuple(number)
 
 
-_lock = threading.Lock()
-_done: dict[LutStep, float] = {}
-
-
 def worth(one: LutStep, vectors: int) -> bool:
     """Whether a LUT step that comes on so many vectors more runs as code of its own.
 
     It does from where `step` would have taken as long for it, in this process, as it takes to
-    make that code; less where the code is kept on disk.
+    make that code; less where the code is kept on disk.  A call that would not by itself take
+    as long does not wait for it: the code is made in the background, and `step` goes on.
     """
     if one.lines > MOST_LINES:
         return False
+    more = vectors * len(one.passes) / SPEED
     with _lock:
-        done = _done[one] = _done.get(one, 0.0) + vectors * len(one.passes) / SPEED
-    if done > COMPILING:
+        done = _done[one] = _done.get(one, 0.0) + more
+    if more > COMPILING or (done > LOADING and operation_of(one).is_kept):
         return True
-    return done > LOADING and operation_of(one).is_kept
+    return done > COMPILING and is_made(one, partial(getattr, one, "address"))
 
 
 HEAD = """\

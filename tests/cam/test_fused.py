@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import threading
 from itertools import product
 from pathlib import Path
 
@@ -10,9 +11,9 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from apsim import lut
+from apsim import background, lut
 from apsim.cam import DenseCam, FusedCam, lut_step
-from apsim.cam.jit import PLAIN
+from apsim.cam.jit import PLAIN, Operation
 from apsim.cam.lut_step import LutStep, made_of, together, worth
 from apsim.cam.lut_step import Pass as Made
 from apsim.cam.plan import plan
@@ -150,9 +151,49 @@ def test_a_lut_step_is_worth_code_once_it_has_worked_as_long_as_that_takes(
 ) -> None:
     monkeypatch.setattr("apsim.cam.jit.cache_folder", lambda: None)
     one, _ = made_of([Made(((0, 1), (1, 0)), ((1, 1, KNOWN),)), Made(((0, 0),))])
-    enough = int(lut_step.COMPILING * lut_step.SPEED / len(one.passes))
+    enough, hold = int(lut_step.COMPILING * lut_step.SPEED / len(one.passes)), threading.Event()
+    background.is_made(hold, hold.wait)
     assert worth(one, enough - 1) is PLAIN
-    assert worth(one, 1000)
+    assert worth(one, 1000) is PLAIN  # the thread that makes it is held up
+    hold.set()
+    if not PLAIN:
+        background.wait(one)
+    assert worth(one, 1)
+
+
+def test_a_call_that_takes_longer_than_compiling_compiles_at_once(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setattr("apsim.cam.jit.cache_folder", lambda: None)
+    one, _ = made_of([Made(((0, 1), (1, 0)), ((1, 1, KNOWN),)), Made(((1, 0),))])
+    assert worth(one, int(lut_step.COMPILING * lut_step.SPEED))
+
+
+def test_code_that_falls_due_in_the_middle_is_made_by_another_thread(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    """Of calls one after another none makes code; dense == fused before it is there and after."""
+    monkeypatch.setattr("apsim.cam.jit.cache_folder", lambda: None)
+    monkeypatch.setattr(lut_step, "COMPILING", 100 / lut_step.SPEED)
+    threads, made, hold = list[str](), Operation.address.func, threading.Event()
+
+    def noted(one: Operation) -> int:
+        threads.append(threading.current_thread().name)
+        return int(made(one))
+
+    monkeypatch.setattr(Operation.address, "func", noted)
+    background.is_made(hold, hold.wait)
+    code = sweep((ADD[2], ADD[0], ADD[3]))
+    wanted = result(DenseCam, code)
+    for _ in range(3):
+        assert_same(result(FusedCam, code), wanted)
+    assert threads == [] and not plan(code).chosen(worth, 0)
+    hold.set()
+    (one,) = [one for one, times in plan(code).lut_steps.items() if times == 3]
+    background.wait(one)
+    assert threads == ["apsim-background"]
+    assert_same(result(FusedCam, code), wanted)
+    assert one in plan(code).chosen(worth, 0) and threads == ["apsim-background"]
 
 
 def test_a_lut_step_of_too_many_lines_runs_pass_by_pass() -> None:
