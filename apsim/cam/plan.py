@@ -82,12 +82,6 @@ class Repeated:
     table: Numbers  # [groups, slots]
     parallel: bool
 
-    def told(self) -> tuple[Numbers, Numbers]:
-        """Operations, and the copy of the pool that they read."""
-        own, rows = self.pool.copy(), self.operations.copy()
-        rows[:, frame.TABLE] += frame.address(own)
-        return rows, own
-
 
 @dataclass(frozen=True, eq=False)
 class Plan:

@@ -473,7 +473,7 @@ def test_a_step_that_is_left_out_is_missed(kind: str, fused: bool, which: int) -
 
 @pytest.mark.parametrize("kind", KINDS)
 def test_a_tile_that_is_left_out_is_missed(kind: str, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(running.Runner, "tile", lambda self, where: 0)
+    monkeypatch.setattr(running.Runner, "tile", lambda self, where: (0, self.numbers()))
     with pytest.raises(CountError, match="the loads list"):
         products(kind, lambda walk: walk)
 

@@ -24,8 +24,6 @@ __all__ = [
     "chain", "move", "put", "put_columns", "take", "to_planes", "to_words", "walk",
 ]  # fmt: skip
 
-ANYHOW, AS_BEFORE = -1, -2
-
 # Numbers of a walk's operation.
 ROWS = 0  # address of its rows, and how many they are
 MANY_ROWS = 1
@@ -112,7 +110,7 @@ def take(frame, row):  # type: ignore[no-untyped-def]
                 new = nothing() - ((load(gathered, v) >> place) & one)
             elif not above and starts[v] >= 0:
                 new = load(plane + 8 * starts[v], 0)
-            elif not above and starts[v] == ANYHOW:
+            elif not above and starts[v] == at.ANYHOW:
                 new = gather(plane, load(frame[at.WHERE], v))
             bits = new & load(live, v)
             flips += ones(bits ^ (load(target, v) & keep))

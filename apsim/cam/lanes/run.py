@@ -9,11 +9,10 @@ from __future__ import annotations
 
 import gc
 import threading
-from collections.abc import Callable, Iterable, Iterator
-from concurrent.futures import ThreadPoolExecutor
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, fields
-from functools import cache, cached_property
+from functools import cached_property
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -139,9 +138,10 @@ class LaneProgram:
         runner = Runner(self, operands, walk or self.prepare(words, fused=fused))
         size = tile or self._tile(words, threads)
         tiles = [slice(k, min(k + size, words)) for k in range(0, words, size)]
-        for lanes in _each(runner.tile, tiles, threads):
+        numbers = runner.numbers()
+        for lanes, counted in frame.each(runner.tile, tiles, threads):
+            numbers += counted
             progress(lanes)
-        numbers: Numbers = sum(runner.counted, np.zeros((frame.COUNTERS, len(self.code)), np.int64))
         ops = self.code.steps[:, encoding.OP]
         return Outcome(runner.planes, Execution.of(numbers, self.parts[None], ops))
 
@@ -206,33 +206,30 @@ class Runner:
     def __init__(self, program: LaneProgram, operands: Operands, walk: Walk) -> None:
         self.program, self.operands, self.walk = program, operands, walk
         self.planes = np.zeros((program.places, len(operands.live)), np.uint64)
-        self.own, self.counted = threading.local(), list[Numbers]()
         self.packed, self.other = frame.address(operands.packed), frame.address(operands.words)
         self.shared = [program.rows.walk(walk.chosen, spans) for spans in program.spans]
 
-    def tile(self, where: slice) -> int:
-        """Run the groups of some lane words; gives their number."""
+    def numbers(self) -> Numbers:
+        """What operations count into."""
+        return np.zeros((frame.COUNTERS, len(self.program.code)), np.int64)
+
+    def tile(self, where: slice) -> tuple[int, Numbers]:
+        """Run the groups of some lane words; gives how many they are, and what was counted."""
         program, tile = self.program, self.operands.tile(where)
-        width, numbers = len(tile.live), self._numbers()
+        width, numbers = len(tile.live), self.numbers()
         planes = room(program.schedule.slots + MORE, program.columns + 1, width)
         planes[-1, :-1] = tile.live
         bits = np.zeros((program.places, width), np.uint64)
         frames = self._frames(planes, tile, bits)
-        self._walk(self.walk, frames)
+        self._walk(self.walk, frames, numbers)
         for slot, clear in program.shared:
-            numbers[-1, clear] += self._shared_row(planes, slot, tile, frames.copy())
+            numbers[-1, clear] += self._shared_row(planes, slot, tile, frames.copy(), numbers)
         self.planes[:, where] = bits[:, : where.stop - where.start]
-        return int(frames[0, frame.ALIVE])
+        return int(frames[0, frame.ALIVE]), numbers
 
-    def _numbers(self) -> Numbers:
-        """What the thread counts into."""
-        if not hasattr(self.own, "numbers"):
-            self.own.numbers = np.zeros((frame.COUNTERS, len(self.program.code)), np.int64)
-            self.counted.append(self.own.numbers)
-        numbers: Numbers = self.own.numbers
-        return numbers
-
-    def _shared_row(self, planes: Words, slot: int, tile: Tile, frames: Numbers) -> int:
+    def _shared_row(
+        self, planes: Words, slot: int, tile: Tile, frames: Numbers, numbers: Numbers
+    ) -> int:
         """What a shared row adds, once in a load: horizontal steps; gives the flips of its clears.
 
         It goes through the steps before the loops as a row of zeros.  In the loops it
@@ -248,18 +245,17 @@ class Runner:
         left = planes[slot, :-1] & tile.live
         last = left & tile.ends
         cells[:] = 0
-        self._walk(before, frames)
+        self._walk(before, frames, numbers)
         begun = _ones(cells & tile.ends)
         cells[:] = last
-        self._walk(after, frames)
+        self._walk(after, frames, numbers)
         return _ones(left) - _ones(last) + begun
 
-    def _walk(self, walk: Walk, frames: Numbers) -> None:
+    def _walk(self, walk: Walk, frames: Numbers, numbers: Numbers) -> None:
         """Walk over planes; what is carried out is counted."""
         from apsim.cam.lanes import kernel
 
         own = frames.copy()
-        numbers = self._numbers()
         kernel.walk(
             frame.address(own), frame.address(frames), frame.address(walk.ops), len(walk.ops),
             frame.address(numbers), numbers.strides[0],
@@ -306,10 +302,9 @@ def room(*shape: int) -> Words:
     stride = 8 * (words // 8 | 1)
     size = slots * lines * stride
     raw: Words | None = getattr(_own, "raw", None)
-    if raw is None or len(raw) < size + 8:
-        _own.raw = raw = np.zeros(size + 8, np.uint64)
-    first = -raw.ctypes.data % 64 // 8
-    planes = raw[first : first + size].reshape(slots, lines, stride)
+    if raw is None or len(raw) < size:
+        _own.raw = raw = frame.aligned(size)
+    planes = raw[:size].reshape(slots, lines, stride)
     planes[-1] = 0
     return planes[:, :, :words]
 
@@ -317,18 +312,6 @@ def room(*shape: int) -> Words:
 def _ones(words: Words) -> int:
     """Bits that are set."""
     return int(np.bitwise_count(words).sum())
-
-
-def _each(run: Callable[[slice], int], tiles: list[slice], threads: int) -> Iterable[int]:
-    """Results of the tiles in their order, on several threads where there are several tiles."""
-    if threads > 1 and len(tiles) > 1:
-        return _pool(threads).map(run, tiles)
-    return map(run, tiles)
-
-
-@cache
-def _pool(threads: int) -> ThreadPoolExecutor:
-    return ThreadPoolExecutor(threads, thread_name_prefix="apsim-lanes")
 
 
 @contextmanager
