@@ -170,31 +170,19 @@ class LaneProgram:
         return parts
 
     @cached_property
-    def spans(self) -> tuple[Spans, Spans]:
-        """Horizontal steps before the loop that uses shared rows, and after it."""
-        stretches, size = self.regular.stretches, self.size
-        loops = [s for s in stretches if any(max(line) >= size for line in s.lines)]
-        before, after = (loops[0].start, loops[0].stop) if loops else (0, 0)
-        flat = [(s.start, s.stop) for s in stretches if not s.lines]
-        return tuple(s for s in flat if s[1] <= before), tuple(s for s in flat if s[0] >= after)
-
-    @cached_property
     def shared(self) -> list[tuple[int, int]]:
         """The slot of each shared row, and the step that overwrites it."""
-        return [(slot, self._clear(k)) for k, slot in enumerate(self.schedule.shared)]
+        clears = [step for stretch in self.regular.stretches for step in stretch.clears]
+        if any(stretch.stop in stretch.clears for stretch in self.regular.stretches):
+            raise ProgramError("a shared row is never cleared")
+        return list(zip(self.schedule.shared, clears, strict=True))
 
-    def _clear(self, shared: int) -> int:
-        """The step that overwrites a shared row."""
-        for stretch in self.regular.stretches:
-            for index in range(stretch.start, stretch.stop) if stretch.lines else ():
-                row = self.code.steps[index]
-                if row[encoding.OP] == Op.WRITE_ALL and row[encoding.MODE] == Mode.VERTICAL:
-                    pool = self.code.pool[
-                        row[encoding.WRITE] : row[encoding.WRITE] + row[encoding.WRITES]
-                    ]
-                    if any(stretch.lines[0][s] == self.size + shared for s in pool[:, 0]):
-                        return index
-        raise ProgramError("a shared row is never cleared")
+    @cached_property
+    def spans(self) -> tuple[Spans, Spans]:
+        """Horizontal steps before the loop that uses shared rows, and after it."""
+        clear = self.shared[0][1] if self.shared else len(self.code)
+        flat = [(s.start, s.stop) for s in self.regular.stretches if not s.lines]
+        return tuple(s for s in flat if s[1] <= clear), tuple(s for s in flat if s[0] > clear)
 
 
 _own = threading.local()
@@ -207,7 +195,8 @@ class Runner:
         self.program, self.operands, self.walk = program, operands, walk
         self.planes = np.zeros((program.places, len(operands.live)), np.uint64)
         self.packed, self.other = frame.address(operands.packed), frame.address(operands.words)
-        self.shared = [program.rows.walk(walk.chosen, spans) for spans in program.spans]
+        spans = program.spans if program.shared else ()
+        self.shared = [program.rows.walk(walk.chosen, some) for some in spans]
 
     def numbers(self) -> Numbers:
         """What operations count into."""
