@@ -9,7 +9,7 @@ the rows that are made for these.
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator
 from dataclasses import dataclass, field
 from functools import cached_property
 
@@ -42,6 +42,7 @@ Chosen = frozenset[LutStep]
 SAYS = [
     getattr(encoding, name) for name in ["OP", "GATE", "PORT", "SOURCE", "TARGET", "WIDTH", "KEYS"]
 ]  # by a vertical step, besides its bits
+OPERATIONS = kernel.chain, kernel.move, kernel.put_columns
 MOST_SLOTS, MOST_PARTS = 5, 8  # of vertical steps in one visit; beyond, registers run out
 
 
@@ -81,11 +82,14 @@ class Vertical:
 
 @dataclass(frozen=True)
 class Visit:
-    """Vertical steps that can be carried out in one visit of each column of some slots."""
+    """Vertical steps that can be carried out in one visit of each column of some slots.
+
+    Or a step that cannot, alone.
+    """
 
     alone: list[Vertical]
-    steps: LutStep
-    slots: tuple[int, ...]
+    steps: LutStep | None = None
+    slots: tuple[int, ...] = ()
 
 
 @dataclass(frozen=True)
@@ -138,7 +142,7 @@ class Rows:
                 for piece in self.plan.pieces:
                     found[piece.lut_step] += times * (key[1] <= piece.start < key[2])
             for part in self._parts(key) if key[0] == VERTICAL else ():
-                if isinstance(part, Visit):
+                if part.steps:
                     found[part.steps] += times * self.columns
         return dict(found)
 
@@ -181,18 +185,28 @@ class Rows:
 
     def _made(self, key: Key, chosen: Chosen) -> tuple[Numbers, list[Numbers]]:
         """Rows, and the tables whose addresses they hold."""
-        if key[0] == HORIZONTAL:
-            return self._horizontal(key, chosen)
-        made, alone = _Made(), list[Vertical]()
+        return self._horizontal(key, chosen) if key[0] == HORIZONTAL else self._others(key, chosen)
+
+    def _others(self, key: Key, chosen: Chosen) -> tuple[Numbers, list[Numbers]]:
+        rows, tables = list[list[int]](), list[Numbers]()
+
+        def table(entries: list[tuple[int, ...]]) -> int:
+            tables.append(np.array(entries, np.int64))
+            return frame.address(tables[-1])
+
         for part in self._parts(key) if key[0] == VERTICAL else ():
-            if isinstance(part, Visit) and part.steps in chosen:
-                made.one_by_one(alone)
-                made.visit(part)
-                alone = []
-            else:
-                alone += part.alone if isinstance(part, Visit) else [part]
-        made.one_by_one(alone)
-        return made.done()
+            if part.steps and part.steps in chosen:
+                width, first = max(one[WIDTH] for one in part.alone), part.alone[0].index
+                code = part.steps.address
+                rows.append([code, 0, table([part.slots]), 1, first, width, 0, 0])
+                continue
+            for one in part.alone:
+                entries = table([(*pair, step.COUNTED) for pair in (*one.key, *one.write)])
+                for row in vertical(one.row, one.index, entries, *OPERATIONS):
+                    if one[OP] == Op.PASS and not one[GATE]:
+                        row[frame.X] = 0  # nobody looks at the tags
+                    rows.append(row)
+        return np.array(rows, np.int64).reshape(-1, frame.ROW_SIZE), tables
 
     def _horizontal(self, key: Key, chosen: Chosen) -> tuple[Numbers, list[Numbers]]:
         _, start, stop, puts, _ = key
@@ -219,7 +233,7 @@ class Rows:
                 return index + 1
         return 0
 
-    def _parts(self, key: Key) -> list[Vertical | Visit]:
+    def _parts(self, key: Key) -> list[Visit]:
         """Vertical steps; those that one visit may do together."""
         _, start, stop, which, _ = key
         return list(_grouped(list(self._steps(start, stop, self.schedule.standing[which]))))
@@ -249,16 +263,15 @@ def _kind(key: Key) -> int:
     return 1 + key[4] if key[0] == VERTICAL else 0
 
 
-def _grouped(steps: list[Vertical]) -> Iterator[Vertical | Visit]:
-    """Steps one by one, and as many as one visit can do."""
+def _grouped(steps: list[Vertical]) -> Iterator[Visit]:
+    """As many steps as one visit can do, or one."""
     first = 0
     while first < len(steps):
-        visit = _visit(steps, first)
-        yield visit or steps[first]
-        first += len(visit.alone) if visit else 1
+        yield (visit := _visit(steps, first))
+        first += len(visit.alone)
 
 
-def _visit(steps: list[Vertical], first: int) -> Visit | None:
+def _visit(steps: list[Vertical], first: int) -> Visit:
     """The steps from the first on that one visit may do: passes, and rows moved up by one."""
     parts: list[Pass] = []
     widths, at = set[int](), first
@@ -275,7 +288,7 @@ def _visit(steps: list[Vertical], first: int) -> Visit | None:
     alone = steps[first:at]
     outside = [one[GATE] for one in (*steps[:first], *steps[at:])]
     if not parts or not _latches_inside([one[GATE] for one in alone], outside):
-        return None
+        return Visit([steps[first]])
     return Visit(alone, *made_of(parts))
 
 
@@ -299,33 +312,3 @@ def _latches_inside(gates: list[int], outside: list[int]) -> bool:
             return False
         loaded.add(gate)
     return not any(gates) or not any(outside)
-
-
-class _Made:
-    """Rows in the making, and their tables."""
-
-    def __init__(self) -> None:
-        self.rows: list[list[int]] = []
-        self.tables: list[Numbers] = []
-
-    def done(self) -> tuple[Numbers, list[Numbers]]:
-        return np.array(self.rows, np.int64).reshape(-1, frame.ROW_SIZE), self.tables
-
-    def table(self, rows: Sequence[Sequence[int]] | Sequence[int]) -> int:
-        self.tables.append(np.array(rows, np.int64))
-        return frame.address(self.tables[-1])
-
-    def visit(self, visit: Visit) -> None:
-        width = max(one[WIDTH] for one in visit.alone)
-        code, first = visit.steps.address, visit.alone[0].index
-        self.rows.append([code, 0, self.table([visit.slots]), 1, first, width, 0, 0])
-
-    def one_by_one(self, steps: list[Vertical]) -> None:
-        """Steps by themselves, their tags through memory."""
-        for one in steps:
-            entries = self.table([(*pair, step.COUNTED) for pair in (*one.key, *one.write)])
-            ops = kernel.chain, kernel.move, kernel.put_columns
-            for row in vertical(one.row, one.index, entries, *ops):
-                if one[OP] == Op.PASS and not one[GATE]:
-                    row[frame.X] = 0  # nobody looks at the tags
-                self.rows.append(row)
