@@ -105,12 +105,11 @@ class Execution(Tabular):
         return Activity(compared, matched, int(self.written[-1]), int(self.flipped[-1]), read)
 
 
-def lines_of(code: Code, rows: int, columns: int) -> NDArray[np.int64]:
+def lines_of(steps: NDArray[np.int64], rows: int, columns: int) -> NDArray[np.int64]:
     """Lines of each step's parts, and those compared, when it is carried out once: int64[2, n].
 
     Horizontally all rows; vertically all columns, of every group where they act at once.
     """
-    steps = code.steps
     lines = np.full(len(steps), rows, np.int64)
     for start in np.flatnonzero(steps[:, BODY]).tolist():
         groups = int(steps[start, GROUPS]) if steps[start, PARALLEL] else 1

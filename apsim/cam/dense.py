@@ -104,7 +104,7 @@ class DenseCam:
             else:
                 totals[:, index] += self._horizontal(code, code.steps[index], data, out)
             index += span
-        lines = lines_of(code, self.rows, self.columns)
+        lines = lines_of(code.steps, self.rows, self.columns)
         return Execution.of(totals, lines, code.steps[:, OP])
 
     def _horizontal(self, code: Code, step: Numbers, data: Words, out: Words) -> Numbers:

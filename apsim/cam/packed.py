@@ -27,7 +27,7 @@ from apsim.step import Op
 
 if TYPE_CHECKING:
     from apsim.cam.lut_step import LutStep
-    from apsim.cam.plan import Plan, Section, Told
+    from apsim.cam.plan import Made, Plan, Section
 
 __all__ = ["FusedCam", "PackedCam", "prepare"]
 
@@ -134,7 +134,7 @@ class PackedCam:
         totals = parts[0] if len(parts) == 1 else sum(parts, np.zeros((5, len(code)), np.int64))
         if out is not None and put is not out:
             out[...] = put
-        return Execution.of(totals, plan.lines(self.rows, self.columns), plan.ops)
+        return Execution.of(totals, plan.lines(self.rows, self.columns), plan.steps[:, OP])
 
     def _is_small(self, code: Code, out: Words | None) -> bool:
         groups = np.maximum(code.steps[:, GROUPS] - 1, 0) @ code.steps[:, BODY]
@@ -189,20 +189,21 @@ class PackedCam:
             self._put(plan.steps[section.start : section.stop], put, out)
         return totals
 
-    def _walk(self, part: tuple[int, int], plan: Plan, rows: Told) -> _Told:
+    def _walk(self, part: tuple[int, int], plan: Plan, rows: Made) -> _Told:
         """What is told of some vectors for the rows that ran last."""
         known = self._told.get(part)
         if known is None or known.rows is not rows:
             known = self._told[part] = self._made(*part, plan, rows)
         return known
 
-    def _made(self, first: int, last: int, plan: Plan, rows: Told) -> _Told:
+    def _made(self, first: int, last: int, plan: Plan, rows: Made) -> _Told:
         """The same rows on one tile after another; the last of some vectors has its own frame."""
         late = _late()
         at, address, line = late.at, frame.address, self._planes.strides[0]
         lows = np.arange(first, last, self._tile)
         ops = np.zeros((len(lows), at.OP_SIZE), np.int64)
-        ops[:, at.ROWS], ops[:, at.MANY_ROWS], ops[:, at.IN_SLOT] = *rows[:2], lows
+        ops[:, [at.ROWS, at.MANY_ROWS]] = address(rows[0]), len(rows[0])
+        ops[:, at.IN_SLOT] = lows
         ops[-1, at.KIND] = 1
         base, size = address(self._planes), last - int(lows[-1])
         tags = base + line * self.columns

@@ -62,7 +62,7 @@ def predicted(code: Code, rows: int, columns: int) -> Numbers:
             times[start : start + code.steps[start, encoding.BODY]] = code.steps[
                 start, encoding.GROUPS
             ]
-    _, compared = lines_of(code, rows, columns)
+    _, compared = lines_of(code.steps, rows, columns)
     return np.stack([times, times * compared])
 
 
