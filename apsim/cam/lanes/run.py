@@ -254,8 +254,8 @@ class Runner:
         """What operations are told: horizontal ones, vertical ones, those of all groups at once."""
 
         columns, base, (slot, line, _) = self.program.columns, frame.address(planes), planes.strides
-        told, operands = frame.address(tile.told), tile.operands
-        where, which, live = (told + k * tile.told.strides[0] for k in range(3))
+        operands = self.operands
+        where, which, live, _, gathered = (frame.address(line) for line in tile.told)
         vectors, beside = len(tile.live) // 8, line // 64
         alive, last = _ones(tile.live), _ones(tile.ends)
         whole = (tile.live.reshape(-1, 8) == ~np.uint64(0)).all(axis=1)
@@ -274,7 +274,7 @@ class Runner:
         frames[:, frame.SLOT : frame.BLOCK] = (
             slot, line, columns, vectors, full, live, alive, self.packed,
             *operands.packed.shape[1:], operands.port, self.other, operands.words.shape[1],
-            frame.address(tile.starts), where, which, frame.address(tile.gathered),
+            frame.address(tile.starts), where, which, gathered,
         )  # fmt: skip
         frames[:, frame.PLACES] = self.program.places
         return frames
