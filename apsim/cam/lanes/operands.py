@@ -15,7 +15,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from apsim.cam.frame import address
+from apsim.cam.frame import ANYHOW, AS_BEFORE, address
 from apsim.cam.needs import Needs
 from apsim.errors import ProgramError
 
@@ -107,8 +107,6 @@ class Tile:
 
         Else AS_BEFORE where they are those of the vector before, or ANYHOW.
         """
-        from apsim.cam.lanes.kernel import ANYHOW, AS_BEFORE
-
         where = self.told[0].reshape(-1, 8)
         starts = np.where((np.diff(where) == 1).all(axis=1), where[:, 0], ANYHOW)
         starts[1:][(where[1:] == where[:-1]).all(axis=1)] = AS_BEFORE
