@@ -19,6 +19,7 @@ from contextlib import suppress
 from dataclasses import dataclass, replace
 from functools import cached_property
 from itertools import pairwise
+from typing import Any
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
@@ -28,7 +29,7 @@ from apsim.closed_form.weight_plan import Spread, WeightPlan, received
 from apsim.counts import Counts
 from apsim.errors import InputError, ProgramError
 
-__all__ = ["CHUNKS", "WIDEST_WEIGHT", "split", "weights"]
+__all__ = ["CHUNKS", "WIDEST_WEIGHT", "signed_digits", "split", "weights"]
 
 CHUNKS = 0, 2, 3, 4, 5, 6, 8, 10, 12, 16, 24, 32
 """Words in a chunk that are tried; 0 adds every digit to the accumulator itself."""
@@ -137,7 +138,7 @@ class _Facts:
         if max(int(wide.max()), ~int(wide.min())) >> (WIDEST_WEIGHT - 1) > 0:
             raise InputError(f"weights: wanted {WIDEST_WEIGHT} bits at most")
         digits = wide - np.array(offsets)[:, None] if offsets else wide
-        below, above = (digits & ~(3 * digits)) >> 1, (3 * digits & ~digits) >> 1
+        below, above = signed_digits(digits)
         down, up = below.sum(axis=1), above.sum(axis=1)
         if offsets:
             down = np.maximum(down, -np.minimum(wide, 0).sum(axis=1))
@@ -260,6 +261,13 @@ class _Facts:
         full = np.minimum(_lengths(np.cumsum(held, axis=1) + spare[:, None]), plan.width)
         merges = (plan.short - _lengths(held)) + 2 * (plan.width - full)
         return passes + int((merges * (held > 0)).sum())
+
+
+def signed_digits(w: NDArray[np.integer[Any]]) -> tuple[Integers, Integers]:
+    """The negative and the positive canonical digits of weights, a bit for each at its place."""
+    wide = w.astype(np.int64)
+    thrice = 3 * wide
+    return (wide & ~thrice) >> 1, (thrice & ~wide) >> 1
 
 
 def _lengths(values: Integers) -> Integers:

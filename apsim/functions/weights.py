@@ -1,7 +1,7 @@
 """Sums of words times weights that the program holds: rows are output pixels, no weight is stored.
 
-This is the definition: every pass a step of its own, one group of outputs after another.  The
-kernel `apsim.cam.digits` carries the same passes out from rows of digits.
+This is the definition: every pass a step of its own, one group of outputs after another;
+`apsim.functions.weight_run` carries the same passes out from rows of digits.
 
 The rule: an accumulator starts at what the negative digits may take from it, and the reader
 subtracts that again; signed words stand in offset binary, and what that adds is subtracted

@@ -14,14 +14,14 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from apsim import cost, lut, nn
-from apsim.cam import digits
+from apsim import cost, nn
 from apsim.cam.lanes import planes_of
 from apsim.closed_form import weights as closed
 from apsim.counts import Counts
 from apsim.debug.layer_load import image_of
 from apsim.debug.targets import Wanted, open_target
 from apsim.errors import InputError, ProgramError
+from apsim.functions import weight_run
 from apsim.functions import weights as program
 from apsim.nn.model import Conv2d
 from apsim.nn.model.words import Words
@@ -186,14 +186,21 @@ def test_counts_depend_on_no_tile_and_no_thread(pixels: int) -> None:
     rng = np.random.default_rng(pixels)
     x, w = rng.integers(0, 16, (pixels, 9)), rng.integers(-8, 8, (3, 9))
     counts, found = closed(w, 4, 160)
-    luts = tuple(
-        (name, tuple((row.key, row.write) for row in lut.find(name).passes)) for name in digits.LUTS
-    )
     presets = np.zeros(3, np.int64) if found.chunk else program.presets(w, 4)
     planes = planes_of(x.astype(np.uint8).T, 4)
     for rows in (7, 512, 4800):
         ran = [
-            digits.run(luts, found, w, presets, planes, pixels, rows, threads=threads, tile=tile)
+            weight_run.run(
+                weight_run.shipped(),
+                found,
+                w,
+                presets,
+                planes,
+                pixels,
+                rows,
+                threads=threads,
+                tile=tile,
+            )
             for threads, tile in ((1, 0), (2, 1), (3, 2))
         ]
         assert all(one.counts == counts * -(-pixels // rows) for one in ran)
@@ -210,13 +217,12 @@ def test_counts_depend_on_no_range_of_groups(chunk: int, zeros: float) -> None:
     w[rng.random(w.shape) < zeros] = 0
     counts, found = closed(w, 4, 60, [chunk])
     assert found.groups >= 40
-    luts = tuple(
-        (name, tuple((row.key, row.write) for row in lut.find(name).passes)) for name in digits.LUTS
-    )
     presets = np.zeros(320, np.int64) if chunk else program.presets(w, 4)
     planes = planes_of(x.astype(np.uint8).T, 4)
     ran = [
-        digits.run(luts, found, w, presets, planes, 70, 50, threads=2, ranges=ranges)
+        weight_run.run(
+            weight_run.shipped(), found, w, presets, planes, 70, 50, threads=2, ranges=ranges
+        )
         for ranges in (1, 2, 5)
     ]
     assert all(one.counts == counts * 2 for one in ran)
@@ -230,7 +236,7 @@ def test_a_sum_of_all_words_is_made_before_every_group_that_adds_it() -> None:
     layer = Layer(rng.integers(0, 16, (70, 11)), np.full((320, 11), 1), Words(4, False), 50)
     layer.w[rng.random(layer.w.shape) < 0.1] = -1
     plan = layer.task.plan
-    assert plan.offsets and plan.groups >= 2 * digits.FEWEST
+    assert plan.offsets and plan.groups >= 2 * weight_run.FEWEST
     assert_right(layer, *layer.run())
 
 
@@ -433,12 +439,12 @@ def test_the_kernel_takes_the_passes_that_it_is_given() -> None:
     """Without the second pass of `add` the sums are wrong, and the count is one less for it."""
     w, x = np.array([[3]]), np.arange(16)[:, None]
     counts, found = closed(w, 4, 160, [0])
-    passes = {name: [(row.key, row.write) for row in lut.find(name).passes] for name in digits.LUTS}
+    passes = {name: list(rows) for name, rows in weight_run.shipped()}
     planes, presets = planes_of(x.astype(np.uint8).T, 4), program.presets(w, 4)
 
-    def ran() -> digits.Outcome:
+    def ran() -> weight_run.Outcome:
         luts = tuple((name, tuple(rows)) for name, rows in passes.items())
-        return digits.run(luts, found, w, presets, planes, 16, 16)
+        return weight_run.run(luts, found, w, presets, planes, 16, 16)
 
     whole = ran()
     del passes["add"][1]
