@@ -44,7 +44,7 @@ MUTATIONS = (
     Mutation(PLANS, "- 2 * self.places", "", BY_WEIGHTS),
     Mutation(PLANS, "part + (1 << k) >= parts", "part + (1 << k) > parts", BY_WEIGHTS),
     Mutation(PLANS, "* (k > 0)", "", BY_WEIGHTS),
-    Mutation(WEIGHTS, "- _lengths(before)) * down", "- _lengths(after)) * down", BY_WEIGHTS),
+    Mutation(WEIGHTS, "_lengths(begin)) * lower", "_lengths(gone)) * lower", BY_WEIGHTS),
     Mutation(WEIGHTS, "groups[0] = 1", "pass", BY_DIGITS),
     Mutation(WEIGHTS, "up = np.maximum(up,", "up = np.minimum(up,", BY_DIGITS),
     Mutation(ROWS, "ripple = end - bits - (k - target)",

@@ -240,26 +240,23 @@ class _Facts:
         size = (1 << self.bits) - 1
         down, up = (np.bitwise_count(form) for form in (self.negative, self.positive))
         extra = self.start + (0 if plan.raised is None else np.array(plan.raised))
-        if not plan.chunk:
-            after = extra[:, None] + np.cumsum(self.positive, axis=1) * size
-            before = after - self.positive * size
-            spared = (plan.width - _lengths(after)) * up + (plan.width - _lengths(before)) * down
-            return 2 * int(spared.sum())
-        step, words = plan.chunk, self.reach.shape[1]
+        step, words, full = max(plan.chunk, 1), self.reach.shape[1], plan.short or plan.width
         starts = np.arange(0, words, step)
-        lengths = np.diff([*starts, words])
-        begin = np.add.reduceat(self.negative, starts, axis=1) * size
         above = np.cumsum(self.positive, axis=1) * size
-        gone = (above - self.positive * size)[:, starts]
-        after = above + np.repeat(begin - gone, lengths, axis=1)
-        ends = (plan.short - _lengths(begin)) * np.add.reduceat(
-            down, starts, axis=1, dtype=np.int64
-        )
-        passes = 2 * int(ends.sum()) + 2 * int(((plan.short - _lengths(after)) * up).sum())
+        gone = (above - self.positive * size)[:, starts]  # before each chunk
+        begin = gone + extra[:, None]
+        if plan.chunk:
+            begin = np.add.reduceat(self.negative, starts, axis=1) * size
+        after = above + np.repeat(begin - gone, np.diff([*starts, words]), axis=1)
+        lower = np.add.reduceat(down, starts, axis=1, dtype=np.int64)
+        passes = 2 * int(((full - _lengths(begin)) * lower).sum())
+        passes += 2 * int(((full - _lengths(after)) * up).sum())
+        if not plan.chunk:
+            return passes
         held = np.add.reduceat(self.reach, starts, axis=1) * size
         spare = extra - self.negative.sum(axis=1) * size
-        full = np.minimum(_lengths(np.cumsum(held, axis=1) + spare[:, None]), plan.width)
-        merges = (plan.short - _lengths(held)) + 2 * (plan.width - full)
+        top = np.minimum(_lengths(np.cumsum(held, axis=1) + spare[:, None]), plan.width)
+        merges = (plan.short - _lengths(held)) + 2 * (plan.width - top)
         return passes + int((merges * (held > 0)).sum())
 
 

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import ctypes
 from collections.abc import Callable, Sequence
-from functools import cache, partial
+from functools import partial
 from typing import Any
 
 import numpy as np
@@ -18,17 +18,13 @@ from apsim.cam import stream
 from apsim.cam.jit import Operation, kernel
 from apsim.cam.stream import POPULATE, READ, SET, SUM, Tile
 from apsim.closed_form import WeightPlan
-from apsim.errors import ProgramError
 from apsim.functions.weights import layout_of
-from apsim.ops.steps import look_up
+from apsim.lut.model import Lut, Pass
 
-__all__ = ["Luts", "Sequencer", "shipped", "walk_of"]
+__all__ = ["Sequencer", "walk_with"]
 
 Words = NDArray[np.uint64]
 Integers = NDArray[np.int64]
-Bits = tuple[tuple[str, int], ...]
-Luts = tuple[tuple[str, tuple[tuple[Bits, Bits], ...]], ...]
-"""By name, the passes of LUTs on columns A, B and C: keys and writes, in order."""
 
 SUBTRACT, ADD, MERGE = SUM, SUM + 1, SUM + 2
 SUMS = (
@@ -39,29 +35,17 @@ SUMS = (
 """LUTs of SUBTRACT, ADD and MERGE: on bit 0, on further bits, and on those that only carry."""
 
 
-@cache
-def shipped() -> Luts:
-    """The shipped LUTs of a digit and of a merge."""
-    names = dict.fromkeys(name for names in SUMS for name in names)
-    return tuple(
-        (name, tuple((row.key, row.write) for row in look_up(name).passes)) for name in names
+def walk_with(luts: Callable[[str], Lut]) -> Operation:
+    """What carries rows out, each of `SUMS` with the passes of LUTs on columns A, B and C."""
+    found = {name: tuple(map(_pass, luts(name).passes)) for names in SUMS for name in names}
+    return stream.walk_of(tuple((found[a], found[b], found[c]) for a, b, c in SUMS))
+
+
+def _pass(row: Pass) -> tuple[stream.Bits, stream.Bits]:
+    key, write = (
+        tuple(("ABC".index(name), bit) for name, bit in half) for half in (row.key, row.write)
     )
-
-
-@cache
-def walk_of(luts: Luts) -> Operation:
-    """What carries rows out with these LUTs."""
-    found = {
-        name: tuple(tuple(_lines(half) for half in row) for row in passes) for name, passes in luts
-    }
-    missing = [name for names in SUMS for name in names if name not in found]
-    if missing:
-        raise ProgramError(f"digits: wanted the LUT {missing[0]!r}")
-    return stream.walk_of(tuple(tuple(found[name] for name in names) for names in SUMS))
-
-
-def _lines(bits: Bits) -> tuple[tuple[int, int], ...]:
-    return tuple(("ABC".index(name), bit) for name, bit in bits)
+    return key, write
 
 
 @kernel(f"int64({'CPointer(int64), ' * 6} int64, int64, int64, int64)")

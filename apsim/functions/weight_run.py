@@ -22,9 +22,11 @@ from apsim.cam.stream import MOST_COLUMNS, VECTOR, Pixels, Tile
 from apsim.closed_form import WeightPlan, signed_digits
 from apsim.counts import Activity, Counts
 from apsim.errors import ProgramError
-from apsim.functions.weight_rows import Luts, Sequencer, shipped, walk_of
+from apsim.functions.weight_rows import Sequencer, walk_with
+from apsim.lut.model import Lut
+from apsim.ops.steps import look_up
 
-__all__ = ["FEWEST", "Outcome", "prepare", "run", "shipped"]
+__all__ = ["FEWEST", "Outcome", "prepare", "run"]
 
 Words = NDArray[np.uint64]
 Integers = NDArray[np.int64]
@@ -43,14 +45,13 @@ class Outcome:
     activity: Activity
 
 
-def prepare(luts: Luts) -> None:
+def prepare() -> None:
     """Compile the kernels, or load them, so that the time of that is not the passes'."""
     none, planes = np.zeros((1, 1), np.int64), np.zeros((1, 1, 1), np.uint64)
-    run(luts, WeightPlan(1, 1, 1, 0, 1, 0, 1, 0, 0, 0, 0), none, none[0], planes, 1, 1, threads=1)
+    run(WeightPlan(1, 1, 1, 0, 1, 0, 1, 0, 0, 0, 0), none, none[0], planes, 1, 1, threads=1)
 
 
 def run(
-    luts: Luts,
     plan: WeightPlan,
     weights: NDArray[np.integer[Any]],
     presets: Integers,
@@ -60,6 +61,7 @@ def run(
     *,
     threads: int = 2,
     received: Sequence[Words] = (),
+    luts: Callable[[str], Lut] = look_up,
     tile: int = 0,
     ranges: int = 0,
     progress: Callable[[int], None] = lambda sums: None,
@@ -67,10 +69,10 @@ def run(
     """All loads of a layer: pixels [J, M, words] as planes, `rows` of them in a load.
 
     `weights` int64[i, J], those whose digits are held, and `presets` int64[i]; `received` are
-    accumulators of other CAPs as they were read.  Threads share tiles of `tile` vectors of 512
-    pixels, and `ranges` of the groups of outputs (0: what suits).  `progress` gets the number
-    of sums that are done.  Raises `CountError` where some loads were carried out otherwise than
-    others.
+    accumulators of other CAPs as they were read, and `luts` gives a LUT by name.  Threads share
+    tiles of `tile` vectors of 512 pixels, and `ranges` of the groups of outputs (0: what suits).
+    `progress` gets the number of sums that are done.  Raises `CountError` where some loads were
+    carried out otherwise than others.
     """
     digits = np.stack(signed_digits(weights), axis=1)
     _refuse_unless_it_fits(plan, digits, presets, planes, pixels, received)
@@ -85,7 +87,7 @@ def run(
     totals: Integers = np.zeros(1, np.int64)
     with ThreadPoolExecutor(threads) as pool:
         each = (pool.map if threads > 1 else map)(
-            partial(_piece, walk_of(luts), stream, lanes), pieces
+            partial(_piece, walk_with(luts), stream, lanes), pieces
         )
         for ((first, last), (begin, end)), counted in zip(pieces, each, strict=True):
             totals = totals + counted
@@ -131,23 +133,20 @@ def _refuse_unless_it_fits(
     """Below this door nobody checks: no digit may reach beyond its accumulator."""
     outputs, _, words = digits.shape
     top = int(digits.max(initial=0)).bit_length()
+    sums = [(plan.outputs, plan.width, 8 * -(-pixels // VECTOR))] * plan.received
     fits = (
         (outputs, words) == (plan.outputs, plan.words)
         and presets.shape == (plan.outputs,)
         and planes.shape[:2] == (plan.words, plan.bits)
         and 64 * planes.shape[2] >= pixels > 0
-        and (top == 0 or top - 1 + plan.bits <= (plan.short or plan.width))
+        and [other.shape for other in received] == sums
+        and (not top or top + plan.bits <= (plan.short or plan.width) + 1)
         and plan.short <= plan.width
         and plan.columns < MOST_COLUMNS
     )
     if not fits:
         raise ProgramError(
-            f"digits: wanted weights, presets and planes for {plan}, got {(outputs, words)}, "
-            f"{presets.shape}, {planes.shape} for {pixels} pixels"
-        )
-    shape = plan.outputs, plan.width, 8 * -(-pixels // VECTOR)
-    if [other.shape for other in received] != [shape] * plan.received:
-        raise ProgramError(
-            f"digits: wanted {plan.received} received sums {shape}, "
-            f"got {[other.shape for other in received]}"
+            f"digits: wanted weights, presets, planes and received sums for {plan}, got "
+            f"{(outputs, words)}, {presets.shape}, {planes.shape} for {pixels} pixels and "
+            f"{[other.shape for other in received]}"
         )

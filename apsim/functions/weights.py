@@ -173,12 +173,8 @@ def taken(plan: WeightPlan, w: Integers) -> Integers:
 
 
 def presets(w: Integers, bits: int) -> Sums:
-    """What the negative digits of weights [i, J] can take from each sum at most: int64[i].
-
-    A digit of w is -1 where a bit of w, but not of 3w, is set one place above.
-    """
-    wide = w.astype(np.int64)
-    negative: Sums = ((wide & ~(3 * wide)) >> 1).sum(axis=1)
+    """What the negative digits of weights [i, J] can take from each sum at most: int64[i]."""
+    negative: Sums = closed_form.signed_digits(w)[0].sum(axis=1)
     return negative * ((1 << bits) - 1)
 
 

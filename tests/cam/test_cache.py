@@ -50,7 +50,7 @@ from apsim.closed_form import weights
 from apsim.functions import weight_run
 counts, plan = weights([[5]], 1, 160, [0])
 x = np.array([[[11]]], np.uint64)
-done = weight_run.run(weight_run.shipped(), plan, np.array([[5]]), np.array([0]), x, 4, 4)
+done = weight_run.run(plan, np.array([[5]]), np.array([0]), x, 4, 4)
 print(*done.planes[0, :, 0], len(made))
 """
 )

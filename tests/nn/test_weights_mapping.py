@@ -23,6 +23,7 @@ from apsim.debug.targets import Wanted, open_target
 from apsim.errors import InputError, ProgramError
 from apsim.functions import weight_run
 from apsim.functions import weights as program
+from apsim.lut.model import Lut, Pass
 from apsim.nn.model import Conv2d
 from apsim.nn.model.words import Words
 from apsim.nn.on_ap import patches, plan, tasks, work
@@ -31,6 +32,7 @@ from apsim.nn.on_ap.layer_run import Part
 from apsim.nn.on_ap.mapping import fold_words
 from apsim.nn.on_ap.tasks import Setting
 from apsim.nn.zoo import sources
+from apsim.ops.steps import look_up
 from tests.conftest import ROOT
 from tests.helpers.networks import Case, conv2d_cases, linear_cases, small_network
 
@@ -191,7 +193,6 @@ def test_counts_depend_on_no_tile_and_no_thread(pixels: int) -> None:
     for rows in (7, 512, 4800):
         ran = [
             weight_run.run(
-                weight_run.shipped(),
                 found,
                 w,
                 presets,
@@ -220,9 +221,7 @@ def test_counts_depend_on_no_range_of_groups(chunk: int, zeros: float) -> None:
     presets = np.zeros(320, np.int64) if chunk else program.presets(w, 4)
     planes = planes_of(x.astype(np.uint8).T, 4)
     ran = [
-        weight_run.run(
-            weight_run.shipped(), found, w, presets, planes, 70, 50, threads=2, ranges=ranges
-        )
+        weight_run.run(found, w, presets, planes, 70, 50, threads=2, ranges=ranges)
         for ranges in (1, 2, 5)
     ]
     assert all(one.counts == counts * 2 for one in ran)
@@ -439,25 +438,21 @@ def test_the_kernel_takes_the_passes_that_it_is_given() -> None:
     """Without the second pass of `add` the sums are wrong, and the count is one less for it."""
     w, x = np.array([[3]]), np.arange(16)[:, None]
     counts, found = closed(w, 4, 160, [0])
-    passes = {name: list(rows) for name, rows in weight_run.shipped()}
     planes, presets = planes_of(x.astype(np.uint8).T, 4), program.presets(w, 4)
+    table = look_up("add")
 
-    def ran() -> weight_run.Outcome:
-        luts = tuple((name, tuple(rows)) for name, rows in passes.items())
-        return weight_run.run(luts, found, w, presets, planes, 16, 16)
+    def ran(*passes: Pass) -> weight_run.Outcome:
+        def luts(name: str) -> Lut:
+            return replace(table, passes=passes) if name == "add" else look_up(name)
 
-    whole = ran()
-    del passes["add"][1]
-    short = ran()
+        return weight_run.run(found, w, presets, planes, 16, 16, luts=luts)
+
+    whole, short = ran(*table.passes), ran(table.passes[0], *table.passes[2:])
     assert whole.counts == counts
     assert whole.counts.compare - short.counts.compare == 3  # bits 1 to 3 of the one added digit
     assert not np.array_equal(whole.planes, short.planes)
-    passes["add"] = [((("A", 0), ("B", 0)), (("B", 1),))]
     with pytest.raises(ProgramError, match="must not match a row of zeros"):
-        ran()
-    del passes["add"]
-    with pytest.raises(ProgramError, match="wanted the LUT 'add'"):
-        ran()
+        ran(Pass((("A", 0), ("B", 0)), (("B", 1),)))
 
 
 def test_the_kernel_is_the_python_that_it_is_written_in() -> None:

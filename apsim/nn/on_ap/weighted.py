@@ -69,14 +69,13 @@ def _by_digits(
     others: list[Planes], progress: Progress,
 ) -> Planes:  # fmt: skip
     """The kernel that expands digits, over planes of pixels."""
-    luts = weight_run.shipped()
-    weight_run.prepare(luts)
+    weight_run.prepare()
     chip.clock.turn("load")
     field = program.layout_of(plan, task.words)["A0"]
     planes = planes_of(field.encode_narrow(x).T, plan.bits)
     chip.clock.turn("passes")
     done = weight_run.run(
-        luts, plan, program.taken(plan, weights), program.starts(plan, weights), planes, len(x),
+        plan, program.taken(plan, weights), program.starts(plan, weights), planes, len(x),
         chip.design.rows, received=others, threads=chip.threads,
         progress=lambda sums: progress(sums * plan.words),
     )  # fmt: skip
