@@ -66,8 +66,9 @@ MUTATIONS = (
     Mutation(STREAM, "op == SET and at_b == carry", "op == SET", BY_DIGITS),
     Mutation(STREAM, "(frame[FIRST], frame[LAST])", "(frame[FIRST] + 1, frame[LAST])", BY_DIGITS),
     Mutation(STREAM, "range({bits})", "range({bits} - 1)", BY_DIGITS),
-    Mutation(STREAM, "range(frame[COUNT])", "range(frame[COUNT] - (v == 1))", BY_DIGITS),
-    Mutation(STREAM, 'yield re.sub(r"^f', 're.sub(r"^f', BY_DIGITS),
+    Mutation(STREAM, "range(frame[COUNT])", "range(frame[COUNT] - (vector == 1))", BY_DIGITS),
+    Mutation(STREAM, "for key, writes in passes))", "for key, writes in passes[1:]))", BY_DIGITS),
+    Mutation(STREAM, '"at_c" not in line:', '"at_c" not in line and "^" not in line:', BY_DIGITS),
     Mutation("apsim/functions/weights.py", "+ offset - plan.least", "+ offset", BY_DIGITS),
     Mutation(
         "apsim/nn/rules/requantize.py", "np.clip(q, -top, top - 1)", "np.clip(q, -top, top)",

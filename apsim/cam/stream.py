@@ -10,9 +10,8 @@ that do not live hold 0, which no pass may match.
 
 from __future__ import annotations
 
-import linecache
 import re
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from functools import cache
 from textwrap import indent
 from typing import Any
@@ -20,10 +19,9 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from apsim.cam.at_once import at_once
 from apsim.cam.frame import address
 from apsim.cam.jit import Operation
-from apsim.cam.lut_step import NAMES, LutStep, _at_once, _in_turn
+from apsim.cam.lut_step import LutStep, Pass, cells, generated
 from apsim.cam.step import COUNTED, KNOWN, NEVER
 from apsim.counts import Activity, Counts
 from apsim.errors import CountError, ProgramError
@@ -61,12 +59,12 @@ from apsim.cam.stream import (
 from apsim.cam.vector import load, nothing, ones, pointer, splat, store, total
 
 
-def walk(frame, rows):
+def operation(frame, rows):
     totals = pointer(frame[TOTALS])
-    for v in range(frame[FIRST], frame[LAST]):
-        carry = frame[CELLS] + (v - frame[FIRST]) * frame[STRIDE]
-        alive, times = pointer(frame[ALIVE])[v], pointer(frame[TIMES])[v]
-        living = load(frame[LIVE], v)
+    for vector in range(frame[FIRST], frame[LAST]):
+        carry = frame[CELLS] + (vector - frame[FIRST]) * frame[STRIDE]
+        alive, times = pointer(frame[ALIVE])[vector], pointer(frame[TIMES])[vector]
+        living = load(frame[LIVE], vector)
         passes = writes = reads = cells = 0
         flips = found = {counters} = nothing()
         for number in range(frame[COUNT]):
@@ -75,20 +73,20 @@ def walk(frame, rows):
             at_b, n = carry + 64 * (row >> 20 & 65535), row >> 36
 {sums}
             elif op == READ:
-                for k in range(n):
-                    b = load(at_a, k)
+                for v in range(n):
+                    b = load(at_a, v)
                     found += ones(b)
-                    store(value + k * frame[PLANE], v, b)
+                    store(value + v * frame[PLANE], vector, b)
                     reads += 1
             else:
-                for k in range(n):
+                for v in range(n):
                     if op == SET:
-                        b = splat(-(value >> k & 1)) & living
+                        b = splat(-(value >> v & 1)) & living
                     else:
-                        b = load(value + k * frame[PLANE], v)
+                        b = load(value + v * frame[PLANE], vector)
                         writes += 1
-                    flips += ones(b ^ load(at_a, k))
-                    store(at_a, k, b)
+                    flips += ones(b ^ load(at_a, v))
+                    store(at_a, v, b)
                 writes += op == SET and at_b == carry
                 cells += alive * n
         matched = {matched}
@@ -124,11 +122,7 @@ def walk_of(sums: tuple[Sum, ...]) -> Operation:
         written=" + ".join(f"{w} * total({name})" for name, (w, _) in found.items()),
         flipped=" + ".join(f"{f} * total({name})" for name, (_, f) in found.items()),
     )
-    name = f"<stream {abs(hash(text)):x}>"
-    linecache.cache[name] = len(text), None, text.splitlines(True), name
-    scope: dict[str, Callable[..., None]] = {"__name__": __name__}  # type: ignore[dict-item]
-    exec(compile(text, name, "exec"), scope)
-    return Operation(scope["walk"], text)
+    return generated(text)
 
 
 def _sum(number: int, one: Sum, kinds: set[tuple[int, int]]) -> Iterator[str]:
@@ -136,7 +130,7 @@ def _sum(number: int, one: Sum, kinds: set[tuple[int, int]]) -> Iterator[str]:
     yield f"{'elif' if number else 'if'} op == SUM + {number}:"
     yield "    c = load(carry, 0)"
     for bits, passes in zip(("1", "1, value", "value, value + n"), one, strict=True):
-        yield f"    for k in range({bits}):"
+        yield f"    for v in range({bits}):"
         yield from (f"        {line}" for line in _bit(passes, kinds))
     yield "    store(carry, 0, c)"
 
@@ -145,21 +139,17 @@ def _bit(passes: Passes, kinds: set[tuple[int, int]]) -> Iterator[str]:
     """A bit's passes on a, b and c, each counted among those that write and flip as many cells."""
     if any(not any(bit for _, bit in key) for key, _ in passes):
         raise ProgramError("stream: a pass must not match a row of zeros")
-    one = LutStep(tuple((key, tuple(_written(key, writes))) for key, writes in passes))
-    sizes = [(len(w), sum(how == KNOWN for *_, how in w)) for _, w in one.passes]
+    one = LutStep(tuple(Pass(key, tuple(_written(key, writes))) for key, writes in passes))
+    sizes = [(len(w.write), sum(how == KNOWN for *_, how in w.write)) for w in one.passes]
     kinds.update(sizes)
-    written = {line for _, writes in passes for line, _ in writes}
-    for line in range(min(one.lines, 2)):
-        yield f"{NAMES[line]} = load(at_{NAMES[line]}, k)"
-    found = at_once(one.passes, one.lines)
-    lines = _at_once(one, found, NAMES, False) if found else _in_turn(one, NAMES, False)
-    for text in map(str.strip, lines):
-        if match := re.match(r"n(\d+) \+=", text):
-            writes, flips = sizes[int(match[1])]
-            text = f"passes += 1; n{writes}{flips} +={text[match.end() :]}"
-        yield re.sub(r"^f\d+_\d+ \+=", "flips +=", text)
-    for line in sorted(written - {2}):
-        yield f"store(at_{NAMES[line]}, k, {NAMES[line]})"
+
+    def counted(match: re.Match[str]) -> str:
+        size = sizes[int(match[2])]
+        return "passes += 1; n{}{} +=".format(*size) if match[1] == "n" else "flips +="
+
+    for line in cells(one, "", False, False):
+        if "at_c" not in line:  # the carry stays where it is
+            yield re.sub(r"^([nf])(\d+) \+=", counted, line)
 
 
 def _written(key: Bits, writes: Bits) -> Iterator[tuple[int, int, int]]:
