@@ -113,7 +113,8 @@ class Sequencer:
     """The rows of each group of outputs of a layer.
 
     `digits` int64[i, 2, J] are the negative and the positive ones of weights, a bit for each;
-    words come from `planes` [J, M, words], and sums go to `out` [i, W, words].
+    words come from `planes` [J, M, words], sums go to `out` [i, W, words], and those `received`
+    are like it; all of these must outlive the rows.
     """
 
     def __init__(
@@ -130,9 +131,10 @@ class Sequencer:
         self._begin = stream.rows(SET, sums, plan.width, presets, b=1)
         adds = np.where(self._offsets > 0, ADD, SUBTRACT)
         self._shared = stream.rows(adds, common, plan.width - plan.common, plan.common, b=sums)
-        lines = np.array([_places(some) for some in received], np.int64).reshape(-1, plan.outputs)
-        adds, populates = lines * 0 + ADD, stream.rows(POPULATE, other, plan.width, lines)
-        self._received = np.stack([populates, stream.rows(adds, other, 0, plan.width, b=sums)], 2)
+        self._received = np.zeros((len(received), plan.outputs, 2, 2), np.int64)
+        for pairs, lines in zip(self._received, received, strict=True):
+            pairs[:, 0] = stream.rows(POPULATE, other, plan.width, _places(lines))
+            pairs[:, 1] = stream.rows(ADD, other, 0, plan.width, b=sums)
         self._read = stream.rows(READ, sums, plan.width, _places(out))
         at = 1 + np.arange(plan.words) % step * plan.bits
         words = stream.rows(POPULATE, at, plan.bits, _places(planes))

@@ -16,11 +16,12 @@ from hypothesis import strategies as st
 
 from apsim import cost, nn
 from apsim.cam.lanes import planes_of
+from apsim.cam.stream import Tile
 from apsim.closed_form import weights as closed
 from apsim.counts import Counts
 from apsim.debug.layer_load import image_of
 from apsim.debug.targets import Wanted, open_target
-from apsim.errors import InputError, ProgramError
+from apsim.errors import CountError, InputError, ProgramError
 from apsim.functions import weight_run
 from apsim.functions import weights as program
 from apsim.lut.model import Lut, Pass
@@ -453,6 +454,38 @@ def test_the_kernel_takes_the_passes_that_it_is_given() -> None:
     assert not np.array_equal(whole.planes, short.planes)
     with pytest.raises(ProgramError, match="must not match a row of zeros"):
         ran(Pass((("A", 0), ("B", 0)), (("B", 1),)))
+
+
+@pytest.mark.parametrize("chunk", [0, 2])
+def test_no_row_of_a_stream_can_be_left_out(chunk: int, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Of no pixel, or counts part from the closed form, or the cells that were written do; of
+    some pixels alone is an error.  That holds for each row of a group, and for all of them."""
+    w = np.array([[3, -5, 0], [0, 7, 1]])
+    counts, found = closed(w, 4, 160, [chunk])
+    x = np.random.default_rng(0).integers(1, 16, (700, 3)).astype(np.uint8)
+    planes, presets = planes_of(x.T, 4), program.starts(found, w)
+    carry_out, made = Tile.carry_out, [0]
+
+    def ran(left_out: slice, tiles: int = 2) -> weight_run.Outcome:
+        def without(tile: Tile, count: int) -> None:
+            made[0], rows = count, np.delete(tile.rows[:count], left_out, axis=0)
+            if len(given) < tiles:
+                tile.rows[: len(rows)], count = rows, len(rows)
+            given.append(tile)
+            carry_out(tile, count)
+
+        given: list[Tile] = []
+        monkeypatch.setattr(Tile, "carry_out", without)
+        return weight_run.run(found, w, presets, planes, 700, 400, threads=1, tile=1)
+
+    whole = ran(slice(0))
+    assert found.groups == 1 and whole.counts == counts * 2
+    for left_out in (*(slice(k, k + 1) for k in range(made[0])), slice(made[0])):
+        less = ran(left_out)
+        assert less.activity.written < whole.activity.written or less.counts != whole.counts
+        if less.counts != whole.counts:
+            with pytest.raises(CountError, match="carried out"):
+                ran(left_out, tiles=1)
 
 
 def test_the_kernel_is_the_python_that_it_is_written_in() -> None:
