@@ -24,7 +24,7 @@ from apsim.cam.base import Execution, lines_of, parts_of
 from apsim.cam.lanes.operands import Operands, Tile, words_of
 from apsim.cam.lanes.regular import Regular
 from apsim.cam.lanes.schedule import Schedule, schedule
-from apsim.cam.needs import needs
+from apsim.cam.needs import needs, of_loop
 from apsim.encoding import Code
 from apsim.errors import ProgramError
 from apsim.step import Mode, Op
@@ -56,12 +56,8 @@ class Outcome:
 
 def predicted(code: Code, rows: int, columns: int) -> Numbers:
     """How often a load carries each step out, and on how many lines it compares: int64[2, n]."""
-    times = np.ones(len(code), np.int64)
-    for start in np.flatnonzero(code.steps[:, encoding.BODY]).tolist():
-        if not code.steps[start, encoding.PARALLEL]:
-            times[start : start + code.steps[start, encoding.BODY]] = code.steps[
-                start, encoding.GROUPS
-            ]
+    groups, at_once = (of_loop(code.steps, what) for what in (encoding.GROUPS, encoding.PARALLEL))
+    times = np.where((groups > 0) & (at_once == 0), groups, 1)
     _, compared = lines_of(code.steps, rows, columns)
     return np.stack([times, times * compared])
 
