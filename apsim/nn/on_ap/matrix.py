@@ -245,9 +245,9 @@ def _batch(
             step = int(np.flatnonzero(found != wanted)[0])
             raise CountError(f"step {step}, {what}: {found[step]}, the loads list {wanted[step]}")
     counts = sum((load.program.counts() * times for load, times in loads), Counts())
-    if done.counts != counts:
-        raise CountError(f"{done.counts} were carried out, the loads list {counts}")
-    return Batch(sums, done.counts, done.activity, fold.loads)
+    if (carried := done.counts) != counts:
+        raise CountError(f"{carried} were carried out, the loads list {counts}")
+    return Batch(sums, carried, done.activity, fold.loads)
 
 
 @lru_cache(64)
