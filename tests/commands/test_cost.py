@@ -232,6 +232,7 @@ REFUSED = [
     (["digits", "--input", "x.npy"], "--input: only a run takes inputs; add --activity executed"),
     (["digits", "--activity", "executed", "--input", "nowhere.npy"], "cannot read inputs from"),
     (["digits", "--activity", "executed", "--bits", "8/4"], "--bits: wanted numbers such as 8"),
+    (["digit"], "one of digits, digits-vit, alexnet, alexnet_torchvision"),
     (["nowhere.json"], "cannot read nowhere.json"),
     (["alexnet", "--write-voltage", "2"], "write voltage must be above 0"),
     (["alexnet", "--json", "/nowhere/x.json"], "cannot write /nowhere/x.json"),
