@@ -48,6 +48,9 @@ class Wanted:
     load: int = 0
     caps: int = 1
     mapping: str = "im2col"
+    cost: str = "energy"
+    requant: str = "host"
+    broadcast: str = "group"
 
 
 @dataclass(frozen=True)
@@ -214,5 +217,6 @@ def _layer(wanted: Wanted) -> Session:
     load = find_load(
         wanted.model or "", wanted.layer, wanted.ap,
         cap=wanted.cap, number=wanted.load, caps=wanted.caps, mapping=wanted.mapping,
+        cost_of=wanted.cost, requant=wanted.requant, broadcast=wanted.broadcast,
     )  # fmt: skip
     return on_function(load.function, load.data, wanted.engine)

@@ -219,7 +219,19 @@ def test_the_technology_says_which_cells_a_write_charges(
     assert math.isclose(totals["energy_write_flipped_j"], totals["flipped"] * 0.24e-15)
 
 
+def test_a_run_is_made_as_its_options_say(tmp_path: Path) -> None:
+    """counts of --requant ap and --broadcast rows == those of a chip with these"""
+    out, model = tmp_path / "cost.json", nn.load("digits")
+    how = ["--activity", "executed", "--requant", "ap", "--broadcast", "rows", "--json", str(out)]
+    assert main(["cost", "digits", *how]) == 0
+    chip = nn.Chip.preset("bf-imna-lr", requant="ap", broadcast="rows")
+    nn.run(model, real.quantize(model, datasets.digits().images[:1]), chip)
+    totals = json.loads(out.read_text())["totals"]
+    assert totals["written"] == chip.activity.written
+
+
 REFUSED = [
+    (["digits", "--requant", "ap"], "--requant: only a run knows it; add --activity executed"),
     (["resnet5"], "did you mean 'resnet50'"),
     (["alexnet", "--chip", "xr"], "neither a TOML file nor a bundled table of chips"),
     (["alexnet", "--tech", "dram"], "did you mean"),
