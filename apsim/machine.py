@@ -98,6 +98,8 @@ class Machine:
         self.layout = layout
         try:
             self.cam: Cam = cam.make(str(engine), rows, width)
+            if isinstance(self.cam, cam.PackedCam):
+                self.cam.waits = False
         except MemoryError:
             raise ProgramError(f"not enough memory for {rows:,} rows of {width} columns") from None
         self.counts = Counts()

@@ -8,10 +8,10 @@ from difflib import get_close_matches
 
 from apsim.cam.base import Cam, Execution
 from apsim.cam.dense import DenseCam
-from apsim.cam.packed import FusedCam, PackedCam
+from apsim.cam.packed import FusedCam, PackedCam, prepare
 from apsim.errors import ProgramError
 
-__all__ = ["ENGINES", "Cam", "DenseCam", "Execution", "FusedCam", "PackedCam", "make"]
+__all__ = ["ENGINES", "Cam", "DenseCam", "Execution", "FusedCam", "PackedCam", "make", "prepare"]
 
 ENGINES: dict[str, Callable[[int, int], Cam]] = {
     "dense": DenseCam, "strict": PackedCam, "fused": FusedCam,

@@ -15,6 +15,7 @@ import gc
 import hashlib
 import os
 import pickle
+import threading
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
 from pathlib import Path
@@ -65,6 +66,17 @@ class _Passes(compiler.Compiler):
         return [passes]
 
 
+class _once(functools.cached_property[Any]):
+    """Worked out by one thread: what another worked out too would be dropped, code and all."""
+
+    def __get__(self, instance: Any, owner: Any = None) -> Any:
+        with _lock:
+            return super().__get__(instance, owner)
+
+
+_lock = threading.RLock()
+
+
 class Compiled:
     """A function for one signature, compiled, or loaded, when its code is first asked for.
 
@@ -76,7 +88,7 @@ class Compiled:
         functools.update_wrapper(self, function)
         self.function, self.signature, self.text = function, signature, text
 
-    @functools.cached_property
+    @_once
     def address(self) -> int:
         """Where its machine code begins."""
         if PLAIN:
@@ -85,12 +97,12 @@ class Compiled:
         self._code.compile()
         return int(self._code.address)
 
-    @functools.cached_property
+    @_once
     def is_kept(self) -> bool:
         """Whether its code need not be compiled: it was on disk when first asked, or is none."""
         return PLAIN or self._code._cache.holds(self._code._sig, self._code._targetdescr)
 
-    @functools.cached_property
+    @_once
     def _code(self) -> Any:
         """It lives as long as its function."""
         options = {"error_model": "numpy", "_nrt": False}
@@ -98,7 +110,7 @@ class Compiled:
         code._cache = _Kept(self.function, self.text)
         return code
 
-    @functools.cached_property
+    @_once
     def _called(self) -> Callable[..., Any]:
         address = self.address
         return plain(address) if PLAIN else cast(Callable[..., Any], self._code.ctypes)

@@ -2,7 +2,8 @@
 
 The rule: it agrees with `DenseCam` in cells, tags, latches, outputs and every number,
 for any program, whatever the number of threads and the size of a tile, and whichever LUT
-steps have code of their own.  numba is imported when the first program runs, not before.
+steps have code of their own.  numba is imported when the first program runs, not before; an
+array that does not wait for it carries small programs out by the definition until it is there.
 """
 
 from __future__ import annotations
@@ -15,9 +16,13 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
+from apsim.background import is_made
+from apsim.cam import frame
 from apsim.cam.base import Execution, refuse_unless_it_fits
+from apsim.cam.dense import DenseCam
 from apsim.cam.lanes.operands import planes_of, words_of
-from apsim.encoding import OP, PLACE, PORT, Code
+from apsim.cam.lanes.operands import prepare as prepare_words
+from apsim.encoding import BODY, GROUPS, OP, PLACE, PORT, Code
 from apsim.errors import ProgramError
 from apsim.step import Op
 
@@ -25,7 +30,7 @@ if TYPE_CHECKING:
     from apsim.cam.lut_step import LutStep
     from apsim.cam.plan import Plan, Section, Told
 
-__all__ = ["FusedCam", "PackedCam"]
+__all__ = ["FusedCam", "PackedCam", "prepare"]
 
 Bits = NDArray[np.bool_]
 Numbers = NDArray[np.int64]
@@ -33,6 +38,7 @@ Words = NDArray[np.uint64]
 
 VECTOR = 512  # rows of a vector: eight words, one cache line
 NEAR = 200 * 1024  # bytes of planes of one tile: they stay close to a core
+SMALL = 1 << 23  # rows, and 4,096 for Python, of all steps: less than 0.1 s of the definition
 
 NOTHING = np.zeros(1, np.int64)
 _NO_WORDS = np.zeros((0, 0), np.uint64)
@@ -57,6 +63,8 @@ class PackedCam:
 
     worth_a_thread = 1 << 27
     """Rows times steps of a section below which handing over to threads costs more."""
+    waits = True
+    """Whether small programs, too, wait for the kernels to be loaded, or made."""
 
     def __init__(self, rows: int, columns: int, *, threads: int = 2, tile: int = 0) -> None:
         if rows < 1 or columns < 1:
@@ -98,9 +106,7 @@ class PackedCam:
     def poke(self, cells: Bits) -> None:
         """Set all cells, outside the count."""
         lines = np.broadcast_to(np.asarray(cells, bool), (self.rows, self.columns)).T
-        octets = np.packbits(lines, axis=1, bitorder="little")
-        self._planes[:-2] = 0
-        self._planes[:-2].view(np.uint8)[:, : octets.shape[1]] = octets
+        _pack(lines, self._planes[:-2])
 
     def snapshot(self) -> tuple[Words, Words]:
         """Cells, tags and latches."""
@@ -112,6 +118,8 @@ class PackedCam:
 
     def execute(self, code: Code, data: Words | None = None, out: Words | None = None) -> Execution:
         """Carry out encoded steps in order; see `Cam.execute`."""
+        if not (self.waits or is_made("kernels", prepare)) and self._is_small(code, out):
+            return self._by_definition(code, data, out)
         plan = _late().plan(code)
         refuse_unless_it_fits(plan.needs, self.rows, self.columns, data, out)
         data = _NO_WORDS if data is None else np.ascontiguousarray(data, np.uint64)
@@ -126,6 +134,23 @@ class PackedCam:
         if out is not None and put is not out:
             out[...] = put
         return Execution.of(totals, plan.lines(self.rows, self.columns), plan.ops)
+
+    def _is_small(self, code: Code, out: Words | None) -> bool:
+        groups = np.maximum(code.steps[:, GROUPS] - 1, 0) @ code.steps[:, BODY]
+        small = (len(code) + int(groups)) * (self.rows + 4096) < SMALL
+        return small and (out is None or _is_plain(out))
+
+    def _by_definition(self, code: Code, data: Words | None, out: Words | None) -> Execution:
+        """The same by `DenseCam`, on a copy of cells, tags and latches."""
+        dense = DenseCam(self.rows, self.columns)
+        dense.restore((self.peek(), self.tag, _bits(self._latches, self.columns).swapaxes(0, 1)))
+        done = dense.execute(code, None if data is None else np.asarray(data, np.uint64), out)
+        cells, tag, latches = dense.snapshot()
+        self._set_segments(latches.shape[1])
+        self.poke(cells)
+        _pack(tag, self._planes[-2])
+        _pack(latches.swapaxes(0, 1), self._latches)
+        return done
 
     def _chosen(self, plan: Plan) -> frozenset[LutStep]:
         """LUT steps that run as code of their own."""
@@ -148,8 +173,8 @@ class PackedCam:
             told = self._walk(part, plan, rows)
             told.totals[:] = 0
             if taken.size or put.size:
-                told.given[:, [late.at.PACKED, late.frame.OUT]] = (
-                    late.address(taken), late.address(put),
+                told.given[:, [frame.PACKED, frame.OUT]] = (
+                    frame.address(taken), frame.address(put),
                 )  # fmt: skip
             late.walk(*told.places)
             return told.totals.copy()
@@ -173,7 +198,7 @@ class PackedCam:
     def _made(self, first: int, last: int, plan: Plan, rows: Told) -> _Told:
         """The same rows on one tile after another; the last of some vectors has its own frame."""
         late = _late()
-        at, address, line = late.at, late.address, self._planes.strides[0]
+        at, address, line = late.at, frame.address, self._planes.strides[0]
         lows = np.arange(first, last, self._tile)
         ops = np.zeros((len(lows), at.OP_SIZE), np.int64)
         ops[:, at.ROWS], ops[:, at.MANY_ROWS], ops[:, at.IN_SLOT] = *rows[:2], lows
@@ -181,16 +206,16 @@ class PackedCam:
         base, size = address(self._planes), last - int(lows[-1])
         tags = base + line * self.columns
         alive = min(self.rows - VECTOR * int(lows[-1]), VECTOR * size)
-        given = np.zeros((2, at.LANE_FRAME), np.int64)
-        for frame, vectors, living in zip(
+        given = np.zeros((2, frame.FRAME), np.int64)
+        for one, vectors, living in zip(
             given, (self._tile, size), (VECTOR * self._tile, alive), strict=True
         ):
             full = living // VECTOR
-            frame[: late.frame.TIMES] = base, line, vectors, full, tags + line, tags, living, living
-        given[:, [at.SLOT, at.BESIDE, at.PORT, at.BITS, at.PLANE, at.STARTS]] = (
+            one[: frame.TIMES] = base, line, vectors, full, tags + line, tags, living, living
+        given[:, [frame.SLOT, frame.BESIDE, frame.PORT, frame.BITS, frame.PLANE, frame.STARTS]] = (
             64, 64, 0, plan.bits[0] * plan.needs.inputs, self._vectors * 8, address(self._starts),
         )  # fmt: skip
-        given[:, late.frame.OUT_PORT] = self._vectors * 64
+        given[:, frame.OUT_PORT] = self._vectors * 64
         own, totals = given.copy(), np.zeros((5, len(plan.steps)), np.int64)
         places = address(own), address(given), address(ops), len(ops), address(totals)
         return _Told(rows, given, totals, (*places, totals.strides[0]), (own, ops))
@@ -219,16 +244,16 @@ class PackedCam:
         for start in section.loops:
             loop = plan.loops[start]
             self._set_segments(len(loop.table) if loop.parallel else 1)
-            frame = late.frame.frame(
-                base=late.address(cells), line=cells.strides[0], alive=self.columns,
-                vectors=len(self._live_columns) // 8, live=late.address(self._live_columns),
-                tags=late.address(self._latches), weight=self.columns,
+            told = frame.frame(
+                base=frame.address(cells), line=cells.strides[0], alive=self.columns,
+                vectors=len(self._live_columns) // 8, live=frame.address(self._live_columns),
+                tags=frame.address(self._latches), weight=self.columns,
             )  # fmt: skip
-            at, counted = late.frame.told(frame, len(plan.steps), data, out)
+            at, counted = frame.told(told, len(plan.steps), data, out)
             rows, own = loop.told()
             late.loop(
-                at, late.address(rows), len(rows), late.address(loop.pool), late.address(own),
-                len(own), late.address(loop.table), *loop.table.shape,
+                at, frame.address(rows), len(rows), frame.address(loop.pool), frame.address(own),
+                len(own), frame.address(loop.table), *loop.table.shape,
                 self._latches.strides[0] if loop.parallel else 0,
             )  # fmt: skip
             totals += counted
@@ -290,22 +315,38 @@ def _first_ones(count: int, words: int) -> Words:
 
 
 def _bits(words: Words, count: int) -> Bits:
-    """The first `count` bits of each line of words: bool[lines, count]."""
+    """The first `count` bits of each line of words: bool[..., count]."""
     octets = np.ascontiguousarray(words).view(np.uint8)
-    return np.unpackbits(octets, axis=1, count=count, bitorder="little").view(bool)
+    return np.unpackbits(octets, axis=-1, count=count, bitorder="little").view(bool)
+
+
+def _pack(bits: Bits, words: Words) -> None:
+    """Lines of words := these bits, and zeros above them."""
+    octets = np.packbits(bits, axis=-1, bitorder="little")
+    words[...] = 0
+    words.view(np.uint8)[..., : octets.shape[-1]] = octets
 
 
 @cache
 def _late() -> SimpleNamespace:
     """What numba is imported for."""
-    from apsim.cam import frame, plan, step
+    from apsim.cam import plan, step
     from apsim.cam.lanes import kernel
     from apsim.cam.lut_step import worth
 
     return SimpleNamespace(
-        plan=plan.plan, worth=worth, loop=step.loop, frame=frame, address=frame.address,
+        plan=plan.plan, worth=worth, loop=step.loop,
         at=kernel, take=kernel.take, put=kernel.put, walk=kernel.walk,
+        operations=(step.step, step.fill, step.gate, step.move),
     )  # fmt: skip
+
+
+def prepare() -> None:
+    """Load the kernels that arrays need, or make them."""
+    late = _late()
+    for one in (late.walk, late.take, late.put, late.loop, *late.operations):
+        assert one.address is not None
+    prepare_words()
 
 
 @cache
