@@ -228,8 +228,8 @@ class PackedCam:
         for port in sorted(set(places[:, 0].tolist())):
             bits = places[places[:, 0] == port, 1].astype(np.uint64)
             mask = np.bitwise_or.reduce(np.uint64(1) << bits)
-            words = words_of(planes[port])[: self.rows]
-            out[port] = (out[port] & ~mask) | (words & mask)
+            out[port] &= ~mask
+            out[port] |= words_of(planes[port])[: self.rows]  # no other bits are set in these
 
     def _parts(self) -> list[tuple[int, int]]:
         """Vectors from and to, for each thread: whole tiles."""

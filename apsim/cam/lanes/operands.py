@@ -126,8 +126,8 @@ def _fill(octets: Octets, planes: Words, place: int) -> None:
     from apsim.cam.lanes.kernel import to_planes
 
     (rows, lanes), beside = octets.shape, octets.strides[1] <= 8  # a word, or less, apart
-    wide = min(-(-lanes // 64) * 64, 4096 if beside else 512)
-    tall = min(rows, BLOCK // wide if beside else 256)
+    wide = min(-(-lanes // 64) * 64, max(4096, BLOCK // rows // 64 * 64) if beside else 512)
+    tall = min(rows, max(BLOCK // wide, 1) if beside else 256)
     block, bits = np.zeros((tall, wide + GAP), np.uint8), min(planes.shape[1] - place, 8)
     for low in range(0, rows, tall):
         for lane in range(0, lanes, wide):

@@ -10,7 +10,7 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Iterator
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from functools import cached_property
 
 import numpy as np
@@ -148,8 +148,11 @@ class Rows:
 
     @cached_property
     def plan(self) -> Plan:
-        """What is known of the program's steps."""
-        return plan(self.code)
+        """What is known of the program's steps; tags that no later one uses are nobody's here."""
+        known = plan(self.code)
+        uses = np.flatnonzero(np.isin(known.steps[:, OP], (Op.WRITE, Op.WRITE_TAG)))
+        keep = known.keep & (np.arange(len(known.keep)) < uses.max(initial=-1))
+        return replace(known, keep=keep, _known={}, _settled=[], _lines={})
 
     @cached_property
     def _ops(self) -> tuple[list[Key], Numbers]:
