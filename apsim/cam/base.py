@@ -55,8 +55,9 @@ class Execution(Tabular):
         some of the lines had all parts of their step, or their compare.
         """
         times = numbers[0] // lines[0]
-        wrong = np.flatnonzero((times * lines != numbers[: len(lines)]).any(axis=0))
-        if wrong.size:
+        unlike = times * lines != numbers[: len(lines)]
+        if unlike.any():
+            wrong = np.flatnonzero(unlike.any(axis=0))
             once, found = lines[:, wrong[0]].tolist(), numbers[: len(lines), wrong[0]].tolist()
             raise CountError(
                 f"step {wrong[0]}: its parts were carried out, and compared, on {found} lines; "
