@@ -120,7 +120,8 @@ def parts_of(steps: NDArray[np.int64]) -> NDArray[np.int64]:
     A tag chain comes after the compare, a gated write after that; a word that is put out after
     its read; and each row that tags or a word are written to is a part.
     """
-    op, gated, vertical = steps[:, OP], steps[:, GATE] > 0, steps[:, MODE] == Mode.VERTICAL
+    op, vertical = steps[:, OP], steps[:, MODE] == Mode.VERTICAL
+    gated = np.isin(op, COMPARES) & (steps[:, GATE] > 0)
     puts = (op == Op.READ) & (steps[:, PORT] >= 0)
     moves = vertical & np.isin(op, (Op.WRITE_TAG, Op.WRITE_DATA))
     return np.where(moves, steps[:, KEYS], 1 + gated + (gated & (op == Op.PASS)) + puts)
