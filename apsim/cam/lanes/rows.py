@@ -121,10 +121,13 @@ class Rows:
         return self._walks[chosen, spans]
 
     def _walk(self, keys: list[Key], which: Numbers, chosen: Chosen) -> Walk:
-        """Operations of the kernel: their rows are those of a key, made once."""
+        """Operations of the kernel: their rows are those of a key, made once.
+
+        Frames are horizontal, vertical for one group after the other, or for all at once.
+        """
         made = [self._made(key, chosen) for key in keys]
         known = [
-            (frame.address(rows), len(rows), _kind(key))
+            (frame.address(rows), len(rows), 1 + key[4] if key[0] == VERTICAL else 0)
             for key, (rows, _) in zip(keys, made, strict=True)
         ]
         first = np.array(known, np.int64).reshape(-1, 3)[which[:, 0]]
@@ -256,11 +259,6 @@ def _in_slot_0(spans: Spans) -> tuple[list[Key], Numbers]:
     which = np.zeros((len(spans), 4), np.int64)
     which[:, 0] = np.arange(len(spans))
     return [(HORIZONTAL, *span, 0, 0) for span in spans], which
-
-
-def _kind(key: Key) -> int:
-    """Which frame: horizontal, vertical one group after the other, or all at once."""
-    return 1 + key[4] if key[0] == VERTICAL else 0
 
 
 def _grouped(steps: list[Vertical]) -> Iterator[Visit]:

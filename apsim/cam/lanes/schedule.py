@@ -77,7 +77,9 @@ def chunks(code: Code, start: int, stop: int) -> tuple[list[Chunk], Numbers]:
 
     And for each entry of its steps which of the lines of its chunk it names.
     """
-    bits, starts = used(code, start, stop), _borders(code, start, stop)
+    bits, steps = used(code, start, stop), code.steps[start:stop]
+    alone = np.isin(steps[:, OP], SETS_TAGS) & ~steps[:, GATE].any()  # handed no tags, no latches
+    starts = np.union1d(0, np.flatnonzero(alone))
     first = np.unique(bits.line, return_index=True)[1]
     news = np.searchsorted(starts, bits.step[first], side="right") - 1
     starts = np.array(sorted({0, *starts[news].tolist()})[::TOGETHER])
@@ -100,15 +102,6 @@ def chunks(code: Code, start: int, stop: int) -> tuple[list[Chunk], Numbers]:
         )
         for k, (low, high) in enumerate(pairwise(cuts))
     ], ranks)  # fmt: skip
-
-
-def _borders(code: Code, start: int, stop: int) -> Numbers:
-    """Where steps of a body begin that are handed neither tags nor latches."""
-    steps = code.steps[start:stop]
-    sets = np.isin(steps[:, OP], SETS_TAGS) & ~steps[:, GATE].any()
-    sets[0] = True
-    starts: Numbers = np.flatnonzero(sets)
-    return starts
 
 
 def _lines_of(stretch: Stretch) -> dict[int, list[int]]:
