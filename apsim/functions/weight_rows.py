@@ -50,7 +50,7 @@ def _pass(row: Pass) -> tuple[stream.Bits, stream.Bits]:
 
 @kernel(f"int64({'CPointer(int64), ' * 6} int64, int64, int64, int64)")
 def summed(
-    plan: Any, words: Any, populated: Any, digits: Any, rows: Any, bounds: Any, n: int,
+    plan: Any, words: Any, needed: Any, digits: Any, rows: Any, bounds: Any, n: int,
     group: int, outputs: int, making: bool,
 ) -> int:  # fmt: skip
     """Rows of the sums of a group's words from row n on; gives where they end.
@@ -64,7 +64,7 @@ def summed(
     for start in range(0, many, step):
         stop = start + step if start + step < many else many
         for j in range(start, stop):
-            if populated[group * many + j]:
+            if needed[group * many + j]:
                 rows[2 * n], rows[2 * n + 1] = words[2 * j], words[2 * j + 1]
                 n += 1
         for j in range(start, stop if making else start):
