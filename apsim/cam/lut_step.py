@@ -263,13 +263,16 @@ def _writes(one: Pass, k: int) -> Iterator[str]:
 
 
 def _counts(one: LutStep) -> Iterator[str]:
-    """What the passes did, added to the numbers of the program's steps; a move is two of them."""
+    """What the passes did, added to the numbers of the program's steps; a move is two of them.
+
+    A gated pass is a compare, the tag chain and a write (see `base.parts_of`).
+    """
     steps = len(one.passes) + sum(some.moves for some in one.passes)
     at = 0
     for k, some in enumerate(one.passes):
         sure = sum(how == KNOWN for *_, how in some.write)
         yield f"m, s = total(n{k}), {steps} * turn + {at}"
-        yield "times[s] += weight"
+        yield f"times[s] += {3 if some.gate else 1} * weight"
         yield "compared[s] += alive"
         yield "matched[s] += m"
         if some.moves:
