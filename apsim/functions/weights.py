@@ -184,11 +184,11 @@ def presets(w: Integers, bits: int) -> Sums:
     return negative * ((1 << bits) - 1)
 
 
-def _least(plan: WeightPlan, w: Integers) -> Sums:
-    """What can be taken from each accumulator at most, by digits or by all of a sum: int64[i]."""
-    lowest: Sums = presets(taken(plan, w), plan.bits)
+def _least(plan: WeightPlan, w: Integers, own: Sums) -> Sums:
+    """What can be taken from each accumulator at most, by its `own` digits or by all of a sum."""
+    lowest: Sums = own
     if plan.offsets:
-        lowest = np.maximum(lowest, -np.minimum(w, 0).sum(axis=1) * ((1 << plan.bits) - 1))
+        lowest = np.maximum(own, -np.minimum(w, 0).sum(axis=1) * ((1 << plan.bits) - 1))
     return lowest
 
 
@@ -197,11 +197,12 @@ def starts(plan: WeightPlan, w: Integers) -> Sums:
 
     Where there is a short accumulator it brings what its own digits take.
     """
-    begin: Sums = _least(plan, w) + np.array(plan.raised or 0)
-    return begin - presets(taken(plan, w), plan.bits) if plan.chunk else begin
+    own = presets(taken(plan, w), plan.bits)
+    begin: Sums = _least(plan, w, own) + np.array(plan.raised or 0)
+    return begin - own if plan.chunk else begin
 
 
 def subtracted(plan: WeightPlan, w: Integers, words: str = "u") -> Sums:
     """What the reader takes from each sum: presets, and 2**(M-1) for each signed word: int64[i]."""
     offset = w.sum(axis=1, dtype=np.int64) << (plan.bits - 1) if words == "o" else 0
-    return _least(plan, w) + offset - plan.least
+    return _least(plan, w, presets(taken(plan, w), plan.bits)) + offset - plan.least
