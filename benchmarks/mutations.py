@@ -57,7 +57,7 @@ MUTATIONS = (
     Mutation(ROWS, "shared, received, sums if", "shared, received[2:], sums if", BY_DIGITS),
     Mutation(ROWS, "(start, stop if making else start)", "(start, start)", BY_DIGITS),
     Mutation(ROWS, "self._clear[: 1 + making]", "self._clear[:1]", BY_DIGITS),
-    Mutation(ROWS, "some[: bool(plan.common)] = True", "pass", BY_DIGITS),
+    Mutation("apsim/functions/weights.py", "found[: bool(plan.common)] = True", "pass", BY_DIGITS),
     Mutation(ROWS, "            rows[2 * n + 1] = end\n", "            n -= 1\n", BY_DIGITS),
     Mutation(ROWS, "sums if read else sums[:0]", "sums[: len(sums) * read - 1]", BY_DIGITS),
     Mutation(RUN, "1 if plan.common else max", "max", BY_DIGITS),

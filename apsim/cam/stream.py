@@ -89,14 +89,13 @@ def operation(frame, rows):
                     store(at_a, v, b)
                 writes += op == SET and at_b == carry
                 cells += alive * n
-        matched = {matched}
         totals[0] += passes * alive
         totals[1] += writes * alive
         totals[2] += reads * alive
         totals[3] += passes * times
         totals[4] += writes * times
         totals[5] += reads * times
-        totals[6] += matched
+        totals[6] += {matched}
         totals[7] += total(found)
         totals[8] += cells + {written}
         totals[9] += total(flips) + {flipped}

@@ -18,7 +18,7 @@ from apsim.cam import stream
 from apsim.cam.jit import Operation, kernel
 from apsim.cam.stream import POPULATE, READ, SET, SUM, Tile
 from apsim.closed_form import WeightPlan
-from apsim.functions.weights import layout_of
+from apsim.functions.weights import layout_of, populated
 from apsim.lut.model import Lut, Pass
 
 __all__ = ["Sequencer", "walk_with"]
@@ -50,7 +50,7 @@ def _pass(row: Pass) -> tuple[stream.Bits, stream.Bits]:
 
 @kernel(f"int64({'CPointer(int64), ' * 6} int64, int64, int64, int64)")
 def summed(
-    plan: Any, words: Any, wanted: Any, digits: Any, rows: Any, bounds: Any, n: int,
+    plan: Any, words: Any, needed: Any, digits: Any, rows: Any, bounds: Any, n: int,
     group: int, outputs: int, making: bool,
 ) -> int:  # fmt: skip
     """Rows of the sums of a group's words from row n on; gives where they end.
@@ -64,7 +64,7 @@ def summed(
     for start in range(0, many, step):
         stop = start + step if start + step < many else many
         for j in range(start, stop):
-            if wanted[group * many + j]:
+            if needed[group * many + j]:
                 rows[2 * n], rows[2 * n + 1] = words[2 * j], words[2 * j + 1]
                 n += 1
         for j in range(start, stop if making else start):
@@ -123,7 +123,7 @@ class Sequencer:
     ) -> None:  # fmt: skip
         layout, step, outputs = layout_of(plan), max(plan.chunk, 1), np.arange(plan.outputs)
         short, common, other = (layout[name][0] if name in layout else 0 for name in "QSD")
-        self.plan, self.wanted = plan, _wanted(plan, digits)
+        self.plan, self._populated = plan, populated(plan, np.any(digits, axis=1))
         self._presets, self._offsets = presets, np.array(plan.offsets or outputs * 0)
         self._widest = int(digits.max()).bit_length()
         sums = layout["P0"][0] + outputs % plan.together * plan.width
@@ -142,7 +142,7 @@ class Sequencer:
             plan.bits, plan.width, plan.short, step, plan.words, plan.together, plan.stop,
             plan.common, short, layout["P0"][0], common,
         ])  # fmt: skip
-        arrays = numbers, words, self.wanted, digits
+        arrays = numbers, words, self._populated.astype(np.int64), digits
         given: list[Any] = [np.ctypeslib.as_ctypes(array.reshape(-1)) for array in arrays]
         self._summed: Callable[..., int] = partial(summed, *given)
 
@@ -175,18 +175,10 @@ class Sequencer:
         output of the group has a weight for them, and the short accumulator with them.
         """
         step = max(self.plan.chunk, 1)
-        padded = np.pad(self.wanted[:begin], ((0, 0), (0, -self.plan.words % step)))
+        padded = np.pad(self._populated[:begin], ((0, 0), (0, -self.plan.words % step)))
         written = padded.reshape(begin, padded.shape[1] // step, step).max(axis=1)
         found = np.maximum.accumulate(written[::-1])  # by the last group, the last two, ...
         return begin - 1 - int((found == found[-1:]).all(axis=1).argmax()) if begin else 0
-
-
-def _wanted(plan: WeightPlan, digits: Integers) -> Integers:
-    """Which words each group of outputs populates, 0 or 1: int64[groups, J]."""
-    starts = np.arange(0, plan.outputs, plan.together)
-    some: Any = np.logical_or.reduceat(digits.any(axis=1), starts, axis=0)
-    some[: bool(plan.common)] = True  # the first group makes the sum of all words
-    return np.asarray(some, np.int64)
 
 
 def _put(tile: Tile, n: int, *parts: Integers) -> int:

@@ -26,7 +26,10 @@ from apsim.layout import Field, Layout
 from apsim.ops.constants import canonical_digits
 from apsim.program import Item, Operation
 
-__all__ = ["group", "groups", "layout_of", "one_group", "presets", "starts", "subtracted", "taken"]
+__all__ = [
+    "group", "groups", "layout_of", "one_group", "populated", "presets", "starts", "subtracted",
+    "taken",
+]  # fmt: skip
 
 Integers = NDArray[np.integer[Any]]
 Sums = NDArray[np.int64]
@@ -78,15 +81,15 @@ def group(
     sums of other CAPs are received, as they were read, they follow x: [received, outputs, rows].
     """
     layout = layout_of(plan, words)
-    mine, populated = w[outputs.start : outputs.stop], _populated(plan, w, outputs)
+    some = populated(plan, taken(plan, w) != 0)[outputs.start // plan.together]
     out = subtracted(plan, w, words)[outputs.start : outputs.stop]
 
     def build(layout: Layout) -> Iterator[Item]:
-        for operation in _operations(plan, w, outputs):
+        for operation in _operations(plan, w, outputs, some):
             yield from operation.build(layout)
 
     def arrange(x: Integers, *others: Integers) -> list[Patterns]:
-        narrow = [layout["A0"].encode_narrow(x[:, j]) for j in np.flatnonzero(populated)]
+        narrow = [layout["A0"].encode_narrow(x[:, j]) for j in np.flatnonzero(some)]
         return narrow + [line.astype(np.uint64) for other in others for line in other]
 
     inputs = [f"A{k}" for k in range(max(plan.chunk, 1))] + [RECEIVED] * bool(plan.received)
@@ -94,20 +97,23 @@ def group(
         f"weighted sums {outputs.start} to {outputs.stop - 1}", kind, layout, rows,
         Operation("weighted sums", lambda layout: list(build(layout))), tuple(inputs),
         layout["P0"], np.arange(rows), arrange,
-        out[:, None] if len(mine) > 1 else int(out[0]), ports=len(mine),
+        out[:, None] if len(out) > 1 else int(out[0]), ports=len(out),
     )  # fmt: skip
 
 
-def _populated(plan: WeightPlan, w: Integers, outputs: range) -> Any:
-    """Which words a group needs: the first all, where it makes the sum of all words."""
-    if plan.common and not outputs.start:
-        return np.ones(plan.words, bool)
-    return np.any(taken(plan, w)[outputs.start : outputs.stop], axis=0)
+def populated(plan: WeightPlan, some: NDArray[np.bool_]) -> NDArray[np.bool_]:
+    """Which words each group needs, bool[groups, J], where `some` [i, J] are not 0."""
+    starts = np.arange(0, plan.outputs, plan.together)
+    found: NDArray[np.bool_] = np.logical_or.reduceat(some, starts, axis=0)
+    found[: bool(plan.common)] = True  # the first group makes the sum of all words
+    return found
 
 
-def _operations(plan: WeightPlan, w: Integers, outputs: range) -> Iterator[Operation]:
+def _operations(
+    plan: WeightPlan, w: Integers, outputs: range, some: NDArray[np.bool_]
+) -> Iterator[Operation]:
     """Presets, chunk after chunk of words, sums that are shared, and the accumulators put out."""
-    digits, some = taken(plan, w), _populated(plan, w, outputs)
+    digits = taken(plan, w)
     at = starts(plan, w)[outputs.start : outputs.stop].tolist()
     first = bool(plan.common) and not outputs.start
     accumulators = {f"P{k}": value for k, value in enumerate(at)}
@@ -178,11 +184,11 @@ def presets(w: Integers, bits: int) -> Sums:
     return negative * ((1 << bits) - 1)
 
 
-def _least(plan: WeightPlan, w: Integers) -> Sums:
-    """What can be taken from each accumulator at most, by digits or by all of a sum: int64[i]."""
-    lowest: Sums = presets(taken(plan, w), plan.bits)
+def _least(plan: WeightPlan, w: Integers, own: Sums) -> Sums:
+    """What can be taken from each accumulator at most, by its `own` digits or by all of a sum."""
+    lowest: Sums = own
     if plan.offsets:
-        lowest = np.maximum(lowest, -np.minimum(w, 0).sum(axis=1) * ((1 << plan.bits) - 1))
+        lowest = np.maximum(own, -np.minimum(w, 0).sum(axis=1) * ((1 << plan.bits) - 1))
     return lowest
 
 
@@ -191,11 +197,12 @@ def starts(plan: WeightPlan, w: Integers) -> Sums:
 
     Where there is a short accumulator it brings what its own digits take.
     """
-    begin: Sums = _least(plan, w) + np.array(plan.raised or 0)
-    return begin - presets(taken(plan, w), plan.bits) if plan.chunk else begin
+    own = presets(taken(plan, w), plan.bits)
+    begin: Sums = _least(plan, w, own) + np.array(plan.raised or 0)
+    return begin - own if plan.chunk else begin
 
 
 def subtracted(plan: WeightPlan, w: Integers, words: str = "u") -> Sums:
     """What the reader takes from each sum: presets, and 2**(M-1) for each signed word: int64[i]."""
     offset = w.sum(axis=1, dtype=np.int64) << (plan.bits - 1) if words == "o" else 0
-    return _least(plan, w) + offset - plan.least
+    return _least(plan, w, presets(taken(plan, w), plan.bits)) + offset - plan.least

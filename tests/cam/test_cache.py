@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import ast
 import os
 import shutil
 import subprocess
@@ -119,6 +120,31 @@ def test_nor_is_one_of_a_kernel_that_lives_in_another_room(copy: Path, home: Pat
     assert run(copy, home, program=ROWS) == [11, 11, 11, 1]
     changed.write_text(text + "# edited\n")
     assert run(copy, home, program=ROWS) == [11, 0, 11, 1]
+
+
+def test_kernels_in_other_rooms_name_nothing_but_their_file_and_the_arrays() -> None:
+    """The name of compiled code holds a kernel's own file and all of cam: no other may matter."""
+    found = []
+    for path in set(ROOT.glob("apsim/**/*.py")) - set(ROOT.glob("apsim/cam/**/*.py")):
+        text = path.read_text()
+        if "apsim.cam.jit" in text:
+            tree = ast.parse(text)
+            kernels = [
+                node for node in tree.body
+                if isinstance(node, ast.FunctionDef) and "kernel" in map(ast.unparse, heads(node))
+            ]  # fmt: skip
+            used = {n.id for one in kernels for n in ast.walk(one) if isinstance(n, ast.Name)}
+            for node in tree.body:
+                if isinstance(node, ast.ImportFrom) and node.module != "typing":
+                    some = {alias.asname or alias.name for alias in node.names} & used - {"kernel"}
+                    assert not some or str(node.module).startswith("apsim.cam"), (path, some)
+            found += [one.name for one in kernels]
+    assert found == ["summed"]
+
+
+def heads(function: ast.FunctionDef) -> list[ast.expr]:
+    """What decorates a function, without what that is given."""
+    return [one.func if isinstance(one, ast.Call) else one for one in function.decorator_list]
 
 
 EDITED = """
