@@ -11,7 +11,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from apsim import functions, ops
-from apsim.cam import DenseCam, FusedCam, PackedCam, packed
+from apsim.cam import DenseCam, FusedCam, PackedCam, frame, packed
 from apsim.cam.base import Cam, Execution
 from apsim.cam.vector_plain import At
 from apsim.counts import Counts
@@ -75,7 +75,7 @@ def without_a_row(first: int) -> Callable[..., None]:
         changed = np.array([At(ops)[k] for k in range(size * many)]).reshape(many, size)
         changed[:, LATE.at.MANY_ROWS] -= 1
         changed[:, LATE.at.ROWS] += 64 * first
-        LATE.walk(own, given, LATE.address(changed), many, *rest)
+        LATE.walk(own, given, frame.address(changed), many, *rest)
 
     return walk
 

@@ -34,7 +34,29 @@ DATA = 14  # words in, and from the words of a port to the next
 DATA_PORT = 15
 OUT = 16  # words out, likewise
 OUT_PORT = 17
-FRAME = 18  # those of lanes come after these
+
+# Those of a walk over tiles, and of lanes.
+SLOT = 18  # bytes from a slot to the next
+COLUMN = 19  # and from a column of it to the next
+COLUMNS = 20
+LANES = 21  # vectors of a column; of these, how many have only living lanes
+LANES_FULL = 22
+LANES_LIVE = 23  # the line of living lanes
+LANES_ALIVE = 24  # their number
+PACKED = 25  # an operand as planes [blocks, bits, words], its port
+BITS = 26
+PLANE = 27  # words of a plane
+PORT = 28
+OTHER = 29  # the other operand, words [blocks, many]
+MANY = 30
+STARTS = 31  # of each vector, the first of its words in a plane; ANYHOW, or AS_BEFORE
+WHERE = 32  # of each lane word, its word in a plane
+WHICH = 33  # and its word of the other operand
+GATHERED = 34  # a line for these
+BLOCK = 35  # the block in the slot
+PLACES = 36  # planes that are put out
+BESIDE = 37  # bytes of words from outside, and of LIVE, from a slot to the next
+FRAME = 38
 
 # Numbers of a row.
 FN = 0

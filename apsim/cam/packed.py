@@ -17,6 +17,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from apsim.background import is_made
+from apsim.cam import frame
 from apsim.cam.base import Execution, refuse_unless_it_fits
 from apsim.cam.dense import DenseCam
 from apsim.cam.lanes.operands import planes_of, words_of
@@ -172,8 +173,8 @@ class PackedCam:
             told = self._walk(part, plan, rows)
             told.totals[:] = 0
             if taken.size or put.size:
-                told.given[:, [late.at.PACKED, late.frame.OUT]] = (
-                    late.address(taken), late.address(put),
+                told.given[:, [frame.PACKED, frame.OUT]] = (
+                    frame.address(taken), frame.address(put),
                 )  # fmt: skip
             late.walk(*told.places)
             return told.totals.copy()
@@ -197,7 +198,7 @@ class PackedCam:
     def _made(self, first: int, last: int, plan: Plan, rows: Told) -> _Told:
         """The same rows on one tile after another; the last of some vectors has its own frame."""
         late = _late()
-        at, address, line = late.at, late.address, self._planes.strides[0]
+        at, address, line = late.at, frame.address, self._planes.strides[0]
         lows = np.arange(first, last, self._tile)
         ops = np.zeros((len(lows), at.OP_SIZE), np.int64)
         ops[:, at.ROWS], ops[:, at.MANY_ROWS], ops[:, at.IN_SLOT] = *rows[:2], lows
@@ -205,16 +206,16 @@ class PackedCam:
         base, size = address(self._planes), last - int(lows[-1])
         tags = base + line * self.columns
         alive = min(self.rows - VECTOR * int(lows[-1]), VECTOR * size)
-        given = np.zeros((2, at.LANE_FRAME), np.int64)
-        for frame, vectors, living in zip(
+        given = np.zeros((2, frame.FRAME), np.int64)
+        for one, vectors, living in zip(
             given, (self._tile, size), (VECTOR * self._tile, alive), strict=True
         ):
             full = living // VECTOR
-            frame[: late.frame.TIMES] = base, line, vectors, full, tags + line, tags, living, living
-        given[:, [at.SLOT, at.BESIDE, at.PORT, at.BITS, at.PLANE, at.STARTS]] = (
+            one[: frame.TIMES] = base, line, vectors, full, tags + line, tags, living, living
+        given[:, [frame.SLOT, frame.BESIDE, frame.PORT, frame.BITS, frame.PLANE, frame.STARTS]] = (
             64, 64, 0, plan.bits[0] * plan.needs.inputs, self._vectors * 8, address(self._starts),
         )  # fmt: skip
-        given[:, late.frame.OUT_PORT] = self._vectors * 64
+        given[:, frame.OUT_PORT] = self._vectors * 64
         own, totals = given.copy(), np.zeros((5, len(plan.steps)), np.int64)
         places = address(own), address(given), address(ops), len(ops), address(totals)
         return _Told(rows, given, totals, (*places, totals.strides[0]), (own, ops))
@@ -243,16 +244,16 @@ class PackedCam:
         for start in section.loops:
             loop = plan.loops[start]
             self._set_segments(len(loop.table) if loop.parallel else 1)
-            frame = late.frame.frame(
-                base=late.address(cells), line=cells.strides[0], alive=self.columns,
-                vectors=len(self._live_columns) // 8, live=late.address(self._live_columns),
-                tags=late.address(self._latches), weight=self.columns,
+            told = frame.frame(
+                base=frame.address(cells), line=cells.strides[0], alive=self.columns,
+                vectors=len(self._live_columns) // 8, live=frame.address(self._live_columns),
+                tags=frame.address(self._latches), weight=self.columns,
             )  # fmt: skip
-            at, counted = late.frame.told(frame, len(plan.steps), data, out)
+            at, counted = frame.told(told, len(plan.steps), data, out)
             rows, own = loop.told()
             late.loop(
-                at, late.address(rows), len(rows), late.address(loop.pool), late.address(own),
-                len(own), late.address(loop.table), *loop.table.shape,
+                at, frame.address(rows), len(rows), frame.address(loop.pool), frame.address(own),
+                len(own), frame.address(loop.table), *loop.table.shape,
                 self._latches.strides[0] if loop.parallel else 0,
             )  # fmt: skip
             totals += counted
@@ -329,12 +330,12 @@ def _pack(bits: Bits, words: Words) -> None:
 @cache
 def _late() -> SimpleNamespace:
     """What numba is imported for."""
-    from apsim.cam import frame, plan, step
+    from apsim.cam import plan, step
     from apsim.cam.lanes import kernel
     from apsim.cam.lut_step import worth
 
     return SimpleNamespace(
-        plan=plan.plan, worth=worth, loop=step.loop, frame=frame, address=frame.address,
+        plan=plan.plan, worth=worth, loop=step.loop,
         at=kernel, take=kernel.take, put=kernel.put, walk=kernel.walk,
         operations=(step.step, step.fill, step.gate, step.move),
     )  # fmt: skip

@@ -317,14 +317,14 @@ def _pieces(of: Plan) -> Iterator[Piece]:
     starts = np.flatnonzero(horizontal & (alone | (of.steps[:, PASSES] > 1)))
     for start, passes in zip(starts.tolist(), of.steps[starts, PASSES].tolist(), strict=True):
         stop = start + max(passes, 1)
-        some: list[Pass] = [
-            (
+        some = [
+            Pass(
                 tuple((line, bit) for line, bit, _ in of.pool[key : key + keys].tolist()),
                 tuple((line, bit, how) for line, bit, how in of.pool[at : at + writes].tolist()),
             )
             for key, keys, at, writes in of.steps[start:stop, [KEY, KEYS, WRITE, WRITES]].tolist()
         ]
-        if any(key or writes for key, writes in some):
+        if any(one.lines for one in some):
             yield Piece(start, stop, *made_of(some, bool(of.keep[stop - 1])))
 
 

@@ -37,7 +37,8 @@ ONLY = 8  # it only writes
 SILENT = 16  # what matched is counted elsewhere, after the tag chain
 PART = 32  # of a step whose other part has counted that it was carried out
 
-FRESH, TAG = 1, 2  # of a fill: the lines hold zeros, as yet nowhere; the bits are the row tags
+TAG = 1  # X of a fill: the bits are the row tags
+FRESH = 1  # Z of a fill: the lines are zeros that nobody has stored
 
 LOAD_G, LOAD_K, CARRY, PREFIX = (
     int(Gate.LOAD_G), int(Gate.LOAD_K), int(Gate.CARRY), int(Gate.PREFIX),
@@ -113,28 +114,27 @@ def step(frame, row):  # type: ignore[no-untyped-def]
 def fill(frame, row):  # type: ignore[no-untyped-def]
     """WRITE_ALL: bits of COUNT rows (line, bit, ...) of TABLE, whatever the tags.
 
-    Where X is TAG, WRITE_TAG: these lines := the row tags.  Where it is FRESH the lines are of
-    zeros that nobody has stored yet; and where INDEX < 0 they get only these, uncounted.
+    Where X is TAG, WRITE_TAG: these lines := the row tags.  Where Z is FRESH the lines count as
+    zeros, which nobody has stored.
     """
     base, line, live, index = frame[BASE] + row[AT], frame[LINE], frame[LIVE], row[INDEX]
     pool, tags, flips = pointer(row[TABLE]), frame[TAGS] + row[AT], nothing()
-    keep = splat(-(row[X] != FRESH))
+    keep = splat(row[Z] - 1)
     for k in range(row[COUNT]):
         place, bits = base + pool[3 * k] * line, splat(-pool[3 * k + 1])
-        if row[X] == FRESH and pool[3 * k + 1] == 0:
+        if row[Z] == FRESH and pool[3 * k + 1] == 0:
             zero(place, line)
-        else:
-            for v in range(frame[VECTORS]):
-                if row[X] == TAG:
-                    bits = load(tags, v)
-                old = load(place, v) & keep
-                flip = (old ^ bits) & load(live, v)
-                store(place, v, old ^ flip)
-                flips += ones(flip)
-    if index >= 0:
-        pointer(frame[TIMES])[index] += frame[WEIGHT]
-        pointer(frame[WRITTEN])[index] += frame[ALIVE] * row[COUNT]
-        pointer(frame[FLIPPED])[index] += total(flips)
+            continue
+        for v in range(frame[VECTORS]):
+            if row[X] == TAG:
+                bits = load(tags, v)
+            old = load(place, v) & keep
+            flip = (old ^ bits) & load(live, v)
+            store(place, v, old ^ flip)
+            flips += ones(flip)
+    pointer(frame[TIMES])[index] += frame[WEIGHT]
+    pointer(frame[WRITTEN])[index] += frame[ALIVE] * row[COUNT]
+    pointer(frame[FLIPPED])[index] += total(flips)
 
 
 @Operation

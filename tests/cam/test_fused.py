@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import threading
-from collections.abc import Sequence
 from itertools import product
 from pathlib import Path
 
@@ -14,9 +13,9 @@ from hypothesis import strategies as st
 
 from apsim import background, lut
 from apsim.cam import DenseCam, FusedCam, lut_step
-from apsim.cam.at_once import at_once
 from apsim.cam.jit import PLAIN, Operation
-from apsim.cam.lut_step import LutStep, made_of, worth
+from apsim.cam.lut_step import LutStep, made_of, together, worth
+from apsim.cam.lut_step import Pass as Made
 from apsim.cam.plan import plan
 from apsim.cam.step import COUNTED, KNOWN
 from apsim.encoding import PASSES, Code, encode
@@ -107,52 +106,31 @@ def bits(lines: int) -> st.SearchStrategy[dict[int, int]]:
     return st.dictionaries(st.integers(0, lines - 1), st.integers(0, 1), max_size=lines)
 
 
-def assert_found_at_once(some: list[tuple[dict[int, int], dict[int, int]]]) -> None:
-    """For every state of the lines: matches(key on the first state) == matches(pass, in turn)."""
-    counted = [
-        (tuple(key.items()), tuple((*w, COUNTED) for w in write.items())) for key, write in some
-    ]
-    found = at_once(counted, 4)
-    if found is None:
-        return
-    for first in product((0, 1), repeat=4):
-        cells, tags = list(first), []
-        shared = all(first[line] == bit for line, bit in found.shared)
-        hit = shared and len({first[line] for line in found.differ}) != 1
-        for (key, write), own in zip(some, found.keys, strict=True):
-            tags.append(all(cells[line] == bit for line, bit in key.items()))
-            assert tags[-1] == (hit and all(first[line] == bit for line, bit in own))
-            for line, bit in write.items() if tags[-1] else ():
-                cells[line] = bit
-        assert not found.differ or hit == sum(tags)
-
-
 @given(st.lists(st.tuples(bits(4), bits(4)), min_size=1, max_size=5))
-def test_tags_found_at_once_are_those_of_passes_one_after_another(
+def test_passes_together_find_in_all_cells_what_they_find_in_turn(
     some: list[tuple[dict[int, int], dict[int, int]]],
 ) -> None:
-    assert_found_at_once(some)
+    """matches(pass, in turn) == matches(pass, before the first of its group), and one at most"""
+    made = [
+        Made(tuple(key.items()), tuple((*w, COUNTED) for w in write.items())) for key, write in some
+    ]
+    groups = list(together(made))
+    assert [k for group in groups for k in range(*group)] == list(range(len(made)))
+    for first, (low, high) in product(product((0, 1), repeat=4), groups):
+        cells, tags = list(first), []
+        for key, write in some[low:high]:
+            tags.append(all(cells[line] == bit for line, bit in key.items()))
+            assert tags[-1] == all(first[line] == bit for line, bit in key.items())
+            for line, bit in write.items() if tags[-1] else ():
+                cells[line] = bit
+        assert high == low + 1 or sum(tags) <= 1
 
 
-@given(st.data())
-def test_tags_of_a_product_found_at_once_are_those_of_its_passes(data: st.DataObject) -> None:
-    """A LUT whose passes match where two lines differ, its bits and lines exchanged at random"""
-    flip = data.draw(st.lists(st.integers(0, 1), min_size=4, max_size=4))
-    lines = data.draw(st.permutations(range(4)))
-    code = multiply("A", "B", "P").on(Layout(A=8, B=8, P=16)).code
-    piece = next(one for one in plan(code).pieces if len(one.lut_step.passes) == 4)
-
-    def turned(cells: Sequence[tuple[int, ...]]) -> dict[int, int]:
-        return {lines[at]: bit ^ flip[at] for at, bit, *_ in cells}
-
-    passes = piece.lut_step.passes
-    assert_found_at_once([(turned(key), turned(write)) for key, write in passes])
-
-
-def test_the_rows_that_a_product_changes_are_those_where_two_lines_differ() -> None:
-    code = multiply("A", "B", "P").on(Layout(A=8, B=8, P=16)).code
-    steps = {piece.lut_step for piece in plan(code).pieces if len(piece.lut_step.passes) == 4}
-    assert all((found := at_once(one.passes, one.lines)) and found.differ for one in steps)
+def test_the_passes_of_a_product_and_of_a_sum_are_found_together() -> None:
+    programs = multiply("A", "B", "P").on(Layout(A=8, B=8, P=16)).code, sweep(ADD)
+    steps = {piece.lut_step for code in programs for piece in plan(code).pieces}
+    whole = [one.passes for one in steps if len(one.passes) == 4]
+    assert whole and all(list(together(one)) == [(0, 4)] for one in whole)
 
 
 @pytest.mark.parametrize("back", [0, 1])
@@ -168,16 +146,11 @@ def test_a_line_that_flips_and_flips_back_is_what_it_was(back: int) -> None:
     assert_same(result(Eager, code), result(DenseCam, code))
 
 
-def test_a_pass_that_never_matches_is_not_found_at_once() -> None:
-    """No key of a few cells matches nowhere, so such passes run one after another."""
-    assert at_once(((((0, 1), (0, 0)), ()),), 1) is None
-
-
 def test_a_lut_step_is_worth_code_once_it_has_worked_as_long_as_that_takes(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     monkeypatch.setattr("apsim.cam.jit.cache_folder", lambda: None)
-    one, _ = made_of([(((0, 1), (1, 0)), ((1, 1, KNOWN),)), (((0, 0),), ())])
+    one, _ = made_of([Made(((0, 1), (1, 0)), ((1, 1, KNOWN),)), Made(((0, 0),))])
     enough, hold = int(lut_step.COMPILING * lut_step.SPEED / len(one.passes)), threading.Event()
     background.is_made(hold, hold.wait)
     assert worth(one, enough - 1) is PLAIN
@@ -192,7 +165,7 @@ def test_a_call_that_takes_longer_than_compiling_compiles_at_once(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     monkeypatch.setattr("apsim.cam.jit.cache_folder", lambda: None)
-    one, _ = made_of([(((0, 1), (1, 0)), ((1, 1, KNOWN),)), (((1, 0),), ())])
+    one, _ = made_of([Made(((0, 1), (1, 0)), ((1, 1, KNOWN),)), Made(((1, 0),))])
     assert worth(one, int(lut_step.COMPILING * lut_step.SPEED))
 
 
@@ -224,5 +197,5 @@ def test_code_that_falls_due_in_the_middle_is_made_by_another_thread(
 
 
 def test_a_lut_step_of_too_many_lines_runs_pass_by_pass() -> None:
-    wide = LutStep(((tuple((line, 1) for line in range(11)), ()),))
+    wide = LutStep((Made(tuple((line, 1) for line in range(11))),))
     assert not worth(wide, 1 << 60)

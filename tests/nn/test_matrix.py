@@ -121,7 +121,7 @@ def test_a_pool_that_leaves_out_a_block_is_found_out(
 
     def shorter(self: LaneProgram, words: int, *, fused: bool) -> Walk:
         walk = prepare(self, words, fused=fused)
-        counted = np.flatnonzero(walk.ops[:, kernel.MANY_ROWS] > 1)
+        counted = np.flatnonzero(walk.ops[:, kernel.MANY_ROWS] > 0)
         return replace(walk, ops=np.delete(walk.ops, counted[which % len(counted)], axis=0))
 
     monkeypatch.setattr(LaneProgram, "prepare", shorter)

@@ -14,7 +14,7 @@ from apsim.cam.jit import Operation, kernel
 # isort: off
 from apsim.cam.vector import (
     gather, invoke, load, marked, nothing, offset, ones, pointer, splat, spread, store, total,
-    widened,
+    widened, zero,
 )  # fmt: skip
 
 # isort: on
@@ -23,29 +23,6 @@ from apsim.step import Gate
 __all__ = [
     "chain", "move", "put", "put_columns", "take", "to_planes", "to_words", "walk",
 ]  # fmt: skip
-
-# More numbers of a frame.
-SLOT = at.FRAME  # bytes from a slot to the next
-COLUMN = at.FRAME + 1  # and from a column of it to the next
-COLUMNS = at.FRAME + 2
-LANES = at.FRAME + 3  # vectors of a column; of these, how many have only living lanes
-LANES_FULL = at.FRAME + 4
-LANES_LIVE = at.FRAME + 5  # the line of living lanes
-LANES_ALIVE = at.FRAME + 6  # their number
-PACKED = at.FRAME + 7  # an operand as planes [blocks, bits, words], its port
-BITS = at.FRAME + 8
-PLANE = at.FRAME + 9  # words of a plane
-PORT = at.FRAME + 10
-OTHER = at.FRAME + 11  # the other operand, words [blocks, many]
-MANY = at.FRAME + 12
-STARTS = at.FRAME + 13  # of each vector, the first of its words in a plane; ANYHOW, or AS_BEFORE
-WHERE = at.FRAME + 14  # of each lane word, its word in a plane
-WHICH = at.FRAME + 15  # and its word of the other operand
-GATHERED = at.FRAME + 16  # a line for these
-BLOCK = at.FRAME + 17  # the block in the slot
-PLACES = at.FRAME + 18  # planes that are put out
-BESIDE = at.FRAME + 19  # bytes of words from outside, and of LIVE, from a slot to the next
-LANE_FRAME = at.FRAME + 20
 
 ANYHOW, AS_BEFORE = -1, -2
 
@@ -70,14 +47,16 @@ def walk(frames_address, given_address, ops_address, many, totals, apart):  # ty
     frames, given, ops = pointer(frames_address), pointer(given_address), pointer(ops_address)
     for number in range(many):
         op = offset(ops, OP_SIZE * number)
-        frame, whole = offset(frames, LANE_FRAME * op[KIND]), offset(given, LANE_FRAME * op[KIND])
-        by, rows = op[IN_SLOT] * whole[SLOT], pointer(op[ROWS])
+        frame, whole = offset(frames, at.FRAME * op[KIND]), offset(given, at.FRAME * op[KIND])
+        by, rows = op[IN_SLOT] * whole[at.SLOT], pointer(op[ROWS])
         frame[at.BASE], frame[at.TAGS] = whole[at.BASE] + by, whole[at.TAGS] + by
-        beside = op[IN_SLOT] * whole[BESIDE]
-        frame[PACKED], frame[at.OUT] = whole[PACKED] + beside, whole[at.OUT] + beside
-        frame[BLOCK], frame[at.LIVE] = op[HOLDS], whole[at.LIVE] + beside
+        beside = op[IN_SLOT] * whole[at.BESIDE]
+        frame[at.PACKED], frame[at.OUT] = whole[at.PACKED] + beside, whole[at.OUT] + beside
+        frame[at.BLOCK], frame[at.LIVE] = op[HOLDS], whole[at.LIVE] + beside
         for counter in range(at.COUNTERS):
             frame[at.TIMES + counter] = totals + counter * apart + 8 * op[FIRST]
+        if not op[MANY_ROWS]:  # a block of zeros comes
+            zero(frame[at.BASE], whole[at.SLOT])
         for k in range(op[MANY_ROWS]):
             row = offset(rows, at.ROW_SIZE * k)
             invoke(row[at.FN], frame, row)
@@ -115,26 +94,26 @@ def to_words(planes, bits, width, words, octets):  # type: ignore[no-untyped-def
 def take(frame, row):  # type: ignore[no-untyped-def]
     """WRITE_DATA: lines TABLE... := bits Y... of the words of port X, COUNT of them.
 
-    Where Z is FRESH the lines are of zeros that nobody has stored yet.
+    Where Z is FRESH the lines count as zeros, which nobody has stored.
     """
-    packs, block = row[at.X] == frame[PORT], frame[BLOCK]
-    live, vectors, starts = frame[at.LIVE], frame[at.VECTORS], pointer(frame[STARTS])
-    gathered, keep, one = frame[GATHERED], splat(row[at.Z] - 1), splat(1)
+    packs, block = row[at.X] == frame[at.PORT], frame[at.BLOCK]
+    live, vectors, starts = frame[at.LIVE], frame[at.VECTORS], pointer(frame[at.STARTS])
+    gathered, keep, one = frame[at.GATHERED], splat(row[at.Z] - 1), splat(1)
     if not packs:
         for v in range(vectors):
-            others = frame[OTHER] + 8 * frame[MANY] * block
-            store(gathered, v, gather(others, load(frame[WHICH], v)))
+            others = frame[at.OTHER] + 8 * frame[at.MANY] * block
+            store(gathered, v, gather(others, load(frame[at.WHICH], v)))
     for bit in range(row[at.COUNT]):
         place, target = row[at.Y] + bit, frame[at.BASE] + (row[at.TABLE] + bit) * frame[at.LINE]
-        plane = frame[PACKED] + 8 * frame[PLANE] * (block * frame[BITS] + place)
-        above, flips, new = place >= frame[BITS], nothing(), nothing()
+        plane = frame[at.PACKED] + 8 * frame[at.PLANE] * (block * frame[at.BITS] + place)
+        above, flips, new = place >= frame[at.BITS], nothing(), nothing()
         for v in range(vectors):
             if not packs:  # in all lanes of a lane word the same bit of its word
                 new = nothing() - ((load(gathered, v) >> place) & one)
             elif not above and starts[v] >= 0:
                 new = load(plane + 8 * starts[v], 0)
             elif not above and starts[v] == ANYHOW:
-                new = gather(plane, load(frame[WHERE], v))
+                new = gather(plane, load(frame[at.WHERE], v))
             bits = new & load(live, v)
             flips += ones(bits ^ (load(target, v) & keep))
             store(target, v, bits)
@@ -155,13 +134,13 @@ def put(frame, row):  # type: ignore[no-untyped-def]
 @Operation
 def put_columns(frame, row):  # type: ignore[no-untyped-def]
     """Vertical READ: the words out := COUNT column tags from column Y on, 0 above them."""
-    for place in range(frame[PLACES]):
+    for place in range(frame[at.PLACES]):
         column, out = row[at.Y] + place, frame[at.OUT] + place * frame[at.OUT_PORT]
-        inside = place < row[at.COUNT] and 0 <= column < frame[COLUMNS]
+        inside = place < row[at.COUNT] and 0 <= column < frame[at.COLUMNS]
         tags, kept = frame[at.TAGS], splat(-1) if inside else nothing()
         if inside:
-            tags += column * frame[COLUMN]
-        for v in range(frame[LANES]):
+            tags += column * frame[at.COLUMN]
+        for v in range(frame[at.LANES]):
             store(out, v, load(tags, v) & kept)
 
 
@@ -174,14 +153,14 @@ def move(frame, row):  # type: ignore[no-untyped-def]
     """
     width, target, source, reads = row[at.COUNT], row[at.X], row[at.Y], row[at.Z] >= 0
     to = frame[at.BASE] + pointer(row[at.TABLE])[0] * frame[at.LINE]
-    column, tags, flips = frame[COLUMN], frame[at.TAGS], nothing()
+    column, tags, flips = frame[at.COLUMN], frame[at.TAGS], nothing()
     if reads:
         tags = frame[at.BASE] + row[at.Z] * frame[at.LINE]
     index = row[at.INDEX]
     if reads:
         matches = nothing()
-        for number in range(frame[COLUMNS]):
-            for v in range(frame[LANES]):
+        for number in range(frame[at.COLUMNS]):
+            for v in range(frame[at.LANES]):
                 matches += ones(load(tags + number * column, v))
         pointer(frame[at.TIMES])[index] += frame[at.WEIGHT]
         pointer(frame[at.COMPARED])[index] += frame[at.ALIVE]
@@ -190,17 +169,17 @@ def move(frame, row):  # type: ignore[no-untyped-def]
     for number in range(width):
         place = width - 1 - number if target > source else number
         from_ = source + place
-        if 0 <= from_ < frame[COLUMNS]:
+        if 0 <= from_ < frame[at.COLUMNS]:
             keep, taken_from = splat(-1), tags + from_ * column
         else:
             keep, taken_from = nothing(), tags
         goes = to + (target + place) * column
-        for v in range(frame[LANES]):
+        for v in range(frame[at.LANES]):
             bits = load(taken_from, v) & keep
             flips += ones(bits ^ load(goes, v))
             store(goes, v, bits)
     pointer(frame[at.TIMES])[index] += frame[at.WEIGHT]
-    pointer(frame[at.WRITTEN])[index] += width * frame[LANES_ALIVE]
+    pointer(frame[at.WRITTEN])[index] += width * frame[at.LANES_ALIVE]
     pointer(frame[at.FLIPPED])[index] += total(flips)
 
 
@@ -211,11 +190,11 @@ def chain(frame, row):  # type: ignore[no-untyped-def]
     Column by column in every lane: cin' = G | !K & cin, or the OR of all from above.
     """
     tags, latch_g = frame[at.TAGS], frame[at.TAGS] + frame[at.LINE]
-    latch_k, column, last = latch_g + frame[at.LINE], frame[COLUMN], frame[COLUMNS] - 1
+    latch_k, column, last = latch_g + frame[at.LINE], frame[at.COLUMN], frame[at.COLUMNS] - 1
     matches = nothing()
-    for v in range(frame[LANES]):
+    for v in range(frame[at.LANES]):
         carry = nothing()
-        for number in range(frame[COLUMNS]):
+        for number in range(frame[at.COLUMNS]):
             place = column * (last - number if row[at.COUNT] == PREFIX else number)
             tag = load(tags + place, v)
             if row[at.COUNT] == PREFIX:

@@ -9,7 +9,7 @@ the rows that are made for these.
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
 from functools import cached_property
 from typing import Any
@@ -20,14 +20,13 @@ from numpy.typing import NDArray
 from apsim import encoding
 from apsim.cam import frame, step
 from apsim.cam.lanes import kernel
-from apsim.cam.lanes.columns import ColumnSteps, Pass
 from apsim.cam.lanes.regular import NEEDED
 from apsim.cam.lanes.schedule import FRESH, HORIZONTAL, VERTICAL, Schedule
-from apsim.cam.lut_step import Generated, LutStep
+from apsim.cam.lut_step import LutStep, Pass, made_of
 from apsim.cam.needs import used
 from apsim.cam.plan import Plan, operations, plan, vertical
-from apsim.encoding import GATE, OP, SOURCE, TARGET, WIDTH, Code
-from apsim.step import Gate, Op
+from apsim.encoding import GATE, KEY, MODE, OP, SOURCE, TARGET, WIDTH, WRITE, WRITES, Code
+from apsim.step import Gate, Mode, Op
 
 __all__ = ["Chosen", "Rows", "Walk"]
 
@@ -35,13 +34,12 @@ Numbers = NDArray[np.int64]
 Row = list[int]
 Bits = tuple[tuple[int, int], ...]
 Key = tuple[int, int, int, int, int]
-"""What names rows: FRESH; HORIZONTAL, steps from, to, whether on a block of zeros, whether words
-are put out; VERTICAL, steps from, to, slots, whether all groups act at once."""
+"""What names rows: FRESH; HORIZONTAL, steps from, to, whether words are put out; VERTICAL, steps
+from, to, slots, whether all groups act at once."""
 
-Chosen = frozenset[Generated]
+Chosen = frozenset[LutStep]
 """What has code of its own."""
 
-CLEAR: Key = (FRESH, 0, 0, 0, 0)
 SAYS = [
     getattr(encoding, name) for name in ["OP", "GATE", "PORT", "SOURCE", "TARGET", "WIDTH", "KEYS"]
 ]  # by a vertical step, besides its bits
@@ -72,7 +70,7 @@ class Vertical:
             (s, b, step.COUNTED if s not in known else step.KNOWN if known[s] != b else step.NEVER)
             for s, b in self.write
         )
-        return Pass(Gate(self[GATE]), self.key, write)
+        return Pass(self.key, write, Gate(self[GATE]))
 
     def is_moved_by(self, after: list[Vertical]) -> bool:
         """Whether it reads a row whose tags the next step writes, and no other after it."""
@@ -87,7 +85,7 @@ class Visit:
     """Vertical steps that can be carried out in one visit of each column of some slots."""
 
     alone: list[Vertical]
-    steps: ColumnSteps
+    steps: LutStep
     slots: tuple[int, ...]
 
 
@@ -146,9 +144,9 @@ class Rows:
         return Walk(ops, chosen, [one for rows, tables in made for one in (rows, *tables)])
 
     @cached_property
-    def often(self) -> dict[Generated, int]:
+    def often(self) -> dict[LutStep, int]:
         """What may have code of its own, and on how many lines of lanes it is carried out."""
-        found = Counter[Generated]()
+        found = Counter[LutStep]()
         keys, which = self._ops
         many = np.bincount(which[:, 0], minlength=len(keys)).tolist()
         for key, times in zip(keys, many, strict=True):
@@ -170,22 +168,16 @@ class Rows:
         """What is walked: keys of rows, and (which key, slot, first step, block) one by one."""
         made: list[tuple[int, int, int, int]] = []
         known: dict[Key, int] = {}
-        key: Key
-        alike, fresh = self._alike(), -1
+        alike = self._alike()
         for kind, start, stop, which, block in self.schedule.ops:
-            goes_on = kind == HORIZONTAL and which == fresh
-            if fresh >= 0 and not goes_on:
-                made.append((known.setdefault(CLEAR, len(known)), fresh, 0, 0))
-            fresh = which if kind == FRESH else -1
-            if kind == HORIZONTAL:
-                key = kind, start, stop, goes_on, block == 0
-                made.append((known.setdefault(key, len(known)), which, 0, block))
-            elif kind == VERTICAL:
+            if kind == FRESH and self.first and which not in self.schedule.shared:
+                continue  # its first steps overwrite whatever stands there
+            key: Key = (kind, start, stop, int(kind == HORIZONTAL and block == 0), 0)
+            if kind == VERTICAL:
                 first, last, at_once = alike[start]
                 key = kind, first, last, which, at_once
-                made.append((known.setdefault(key, len(known)), 0, start, 0))
-        if fresh >= 0:
-            made.append((known.setdefault(CLEAR, len(known)), fresh, 0, 0))
+            place = (0, start) if kind == VERTICAL else (which, 0)
+            made.append((known.setdefault(key, len(known)), *place, block))
         return list(known), np.array(made, np.int64).reshape(-1, 4)
 
     def _alike(self) -> dict[int, tuple[int, int, int]]:
@@ -215,8 +207,6 @@ class Rows:
         if key[0] == HORIZONTAL:
             return self._horizontal(key, chosen)
         made, alone = _Made(), list[Vertical]()
-        if key[0] == FRESH:
-            made.begin(range(self.columns))
         for part in self._parts(key) if key[0] == VERTICAL else ():
             if isinstance(part, Visit) and part.steps in chosen:
                 made.one_by_one(alone)
@@ -228,36 +218,29 @@ class Rows:
         return made.done()
 
     def _horizontal(self, key: Key, chosen: Chosen) -> tuple[Numbers, list[Numbers]]:
-        _, start, stop, fresh, puts = key
-        lut_steps = frozenset(one for one in chosen if isinstance(one, LutStep))
+        _, start, stop, puts, _ = key
         put = kernel.put if puts else None
-        rows, kept = operations(self.plan, start, stop, lut_steps, kernel.take, put)
-        if not fresh:
-            return rows, kept
-        rows, begun = rows.copy(), _Made()
-        taken = self._on_zeros(rows)
-        begun.begin(line for line in range(self.columns) if line not in taken)
-        cleared, tables = begun.done()
-        return np.concatenate([cleared, rows]), [*kept, *tables]
+        rows, kept = operations(self.plan, start, stop, chosen, kernel.take, put)
+        rows[rows[:, frame.INDEX] < self.first, frame.Z] = step.FRESH
+        return rows, kept
 
-    def _on_zeros(self, rows: Numbers) -> set[int]:
-        """Tell the first operations that they begin on zeros, which nobody needs to have stored.
+    @cached_property
+    def first(self) -> int:
+        """How many steps a program begins with that overwrite every column, each once.
 
-        Gives the lines that they overwrite.
+        For these a row of zeros need not be stored.  0 where the first steps do not.
         """
-        known = set[int]()
-        for row in rows:
-            lines: list[int] = []
-            if row[frame.FN] == kernel.take.address:
-                lines = list(range(row[frame.TABLE], row[frame.TABLE] + row[frame.COUNT]))
-            elif row[frame.FN] == step.fill.address and row[frame.X] != step.TAG:
-                first, many = self.plan.steps[row[frame.INDEX], [encoding.WRITE, encoding.WRITES]]
-                lines = self.plan.pool[first : first + many, 0].tolist()
-            if not lines or len(set(lines)) < len(lines) or known & set(lines):
-                break
-            known |= set(lines)
-            row[frame.Z if row[frame.FN] == kernel.take.address else frame.X] = step.FRESH
-        return known
+        left, of = set(range(self.columns)), self.plan
+        for index, one in enumerate(of.steps.tolist()):
+            writes = one[OP] in (Op.WRITE_DATA, Op.WRITE_ALL) and one[MODE] == Mode.HORIZONTAL
+            at, many = (one[WRITE], one[WRITES]) if one[OP] == Op.WRITE_ALL else (one[KEY], 1)
+            lines = of.pool[at : at + many, 0].tolist()
+            if not writes or len(left.intersection(lines)) < many:
+                return 0
+            left.difference_update(lines)
+            if not left:
+                return index + 1
+        return 0
 
     def _parts(self, key: Key) -> list[Vertical | Visit]:
         """Vertical steps; those that one visit may do together."""
@@ -298,7 +281,7 @@ def _visit(steps: list[Vertical], first: int) -> Visit | None:
     widths, at = set[int](), first
     while at < len(steps) and len(parts) < MOST_PARTS:
         part = _part(steps, at)
-        until = at + (part.steps if part else 1)
+        until = at + (1 + part.moves if part else 1)
         slots = {s for one in steps[first:until] for s, _ in (*one.key, *one.write)}
         if part and part.moves:
             widths.add(steps[at + 1][WIDTH])
@@ -310,9 +293,7 @@ def _visit(steps: list[Vertical], first: int) -> Visit | None:
     outside = [one[GATE] for one in (*steps[:first], *steps[at:])]
     if not parts or not _latches_inside([one[GATE] for one in alone], outside):
         return None
-    named: dict[int, int] = {}
-    numbered = tuple(part.on(lambda slot: named.setdefault(slot, len(named))) for part in parts)
-    return Visit(alone, ColumnSteps(numbered), tuple(named))
+    return Visit(alone, *made_of(parts))
 
 
 def _part(steps: list[Vertical], at: int) -> Pass | None:
@@ -324,7 +305,7 @@ def _part(steps: list[Vertical], at: int) -> Pass | None:
         return None
     (slot, _), write = one.key[0], after[0]
     up = write.key[0][0] == slot and (write[TARGET], write[SOURCE]) == (0, -1)
-    return Pass(Gate.NONE, one.key, moves=True) if up else None
+    return Pass(one.key, moves=True) if up else None
 
 
 def _latches_inside(gates: list[int], outside: list[int]) -> bool:
@@ -351,17 +332,10 @@ class _Made:
         self.tables.append(np.array(rows, np.int64))
         return frame.address(self.tables[-1])
 
-    def begin(self, lines: Iterable[int]) -> None:
-        """A block's lines := 0, uncounted."""
-        table = [[line, 0, step.NEVER] for line in lines]
-        self.rows.append(
-            [step.fill.address, 0, self.table(table), len(table), -1, step.FRESH, 0, 0]
-        )
-
     def visit(self, visit: Visit) -> None:
         width = max(one[WIDTH] for one in visit.alone)
         code, first = visit.steps.address, visit.alone[0].index
-        self.rows.append([code, 0, self.table([visit.slots]), width, first, 0, 0, 0])
+        self.rows.append([code, 0, self.table([visit.slots]), 1, first, width, 0, 0])
 
     def one_by_one(self, steps: list[Vertical]) -> None:
         """Steps by themselves, their tags through memory but where a row moves."""

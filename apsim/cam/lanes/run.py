@@ -248,10 +248,9 @@ class Runner:
         holds, before a group clears it, what the group before left; after them, what the
         last group left, in the lanes that are `ends`.  It takes in zeros.
         """
-        from apsim.cam.lanes import kernel
 
         zeros = np.zeros(len(tile.ends), np.int64)
-        some = [frame.FULL, frame.LIVE, frame.ALIVE, kernel.PORT, kernel.OTHER, kernel.WHICH]
+        some = [frame.FULL, frame.LIVE, frame.ALIVE, frame.PORT, frame.OTHER, frame.WHICH]
         none, live = frame.address(zeros), frame.address(tile.ends)
         frames[0, some] = 0, live, frames[0, frame.WEIGHT], -1, none, none
         cells, (before, after) = planes[0, :-1], self.shared
@@ -277,7 +276,6 @@ class Runner:
 
     def _frames(self, planes: Words, tile: Tile, out: Words) -> Numbers:
         """What operations are told: horizontal ones, vertical ones, those of all groups at once."""
-        from apsim.cam.lanes import kernel
 
         columns, base, (slot, line, _) = self.program.columns, frame.address(planes), planes.strides
         told, operands = frame.address(tile.told), tile.operands
@@ -286,7 +284,7 @@ class Runner:
         alive, last = _ones(tile.live), _ones(tile.ends)
         whole = (tile.live.reshape(-1, 8) == ~np.uint64(0)).all(axis=1)
         full = vectors if whole.all() else int(whole.argmin())
-        frames = np.zeros((3, kernel.LANE_FRAME), np.int64)
+        frames = np.zeros((3, frame.FRAME), np.int64)
         frames[0, : frame.TIMES] = (
             base, line, vectors, full, live, base + columns * line, alive, last,
         )  # fmt: skip
@@ -297,12 +295,12 @@ class Runner:
         )  # fmt: skip
         frames[2, frame.WEIGHT] = last
         frames[:, [frame.OUT, frame.OUT_PORT]] = frame.address(out), out.strides[0]
-        frames[:, kernel.SLOT : kernel.BLOCK] = (
+        frames[:, frame.SLOT : frame.BLOCK] = (
             slot, line, columns, vectors, full, live, alive, self.packed,
             *operands.packed.shape[1:], operands.port, self.other, operands.words.shape[1],
             frame.address(tile.starts), where, which, frame.address(tile.gathered),
         )  # fmt: skip
-        frames[:, kernel.PLACES] = self.program.places
+        frames[:, frame.PLACES] = self.program.places
         return frames
 
 
