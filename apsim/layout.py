@@ -17,7 +17,7 @@ from numpy.typing import ArrayLike, NDArray
 
 from apsim.errors import InputError, LayoutError
 
-__all__ = ["WIDEST", "Field", "Layout"]
+__all__ = ["WIDEST", "Field", "Layout", "array_of"]
 
 WIDEST = 64
 KINDS = {"u": "unsigned", "s": "two's complement", "o": "offset binary"}
@@ -99,7 +99,7 @@ class Field:
 
     def _checked(self, values: ArrayLike) -> NDArray[np.integer[Any]]:
         """Integers within the field's range; a type within it needs no look at the values."""
-        words = _integers(values)
+        words = array_of(self.name, values)
         if words.dtype.kind not in "iub" and words.size and not _are_whole(words):
             raise InputError(
                 f"field {self.name!r}: wanted integers, got values of type {words.dtype}"
@@ -218,9 +218,18 @@ class Layout(Mapping[str, Field]):
         return f"<table>{head}{rows}</table>"
 
 
-def _integers(values: ArrayLike) -> NDArray[Any]:
-    """The values as an array; numpy makes real numbers of some lists of whole ones of 64 bits."""
-    words = np.asarray(values)
+def array_of(name: str, values: ArrayLike) -> NDArray[Any]:
+    """The values as an array; numpy makes real numbers of some lists of whole ones of 64 bits.
+
+    Raises `InputError` for lists of unequal lengths, and for an array that hides some values.
+    """
+    hidden = getattr(values, "mask", None)
+    if isinstance(hidden, np.ndarray) and hidden.any():
+        raise InputError(f"{name}: wanted values all of which are there, got a masked array")
+    try:
+        words = np.asarray(values)
+    except ValueError:
+        raise InputError(f"{name}: wanted an array, got lists of unequal lengths") from None
     if words.dtype.kind not in "fO" or isinstance(values, np.ndarray | np.generic):
         return words
     exact = np.array(values, object)
@@ -237,7 +246,7 @@ def _are_whole(words: NDArray[Any]) -> bool:
 def _width(name: str, wanted: int | str) -> tuple[int, str]:
     text = str(wanted)
     kind, digits = (text[0], text[1:]) if text[:1] in tuple(KINDS) else ("u", text)
-    if isinstance(wanted, bool) or not digits.isdigit():
+    if isinstance(wanted, bool) or not digits.isdecimal():
         raise LayoutError(
             f"field {name!r}: wanted a width such as 8, 'u8', 's8' or 'o8', got {wanted!r}"
         )

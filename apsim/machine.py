@@ -17,11 +17,11 @@ from apsim.cam.base import Cam, Execution
 from apsim.controller import Event
 from apsim.counts import Activity, Counts, Phase
 from apsim.errors import InputError, ProgramError
-from apsim.layout import Field, Layout
+from apsim.layout import Field, Layout, array_of
 from apsim.ops.arithmetic import populate, read
 from apsim.ops.rows import loop
 from apsim.ops.steps import store_row, take_row
-from apsim.program import Microprogram, Operation
+from apsim.program import Microprogram, Operation, Step
 
 if TYPE_CHECKING:
     from apsim.debug.session import Session
@@ -38,6 +38,20 @@ def _size(name: str, value: object) -> int:
     if isinstance(value, bool) or not isinstance(value, int | np.integer) or value < 1:
         raise ProgramError(f"{name}: wanted a whole number of at least 1, got {value!r}")
     return int(value)
+
+
+def _words(data: ArrayLike | None) -> NDArray[np.uint64] | None:
+    """Words for the ports of a program; raises `ProgramError` for what is no integer."""
+    if data is None:
+        return None
+    words = array_of("data", data)
+    if words.dtype.kind not in "iub":
+        raise ProgramError(f"data: wanted integers [ports, rows], got values of {words.dtype}")
+    return words
+
+
+def _of_rows(step: Step, table: NDArray[np.int64], name: str) -> Microprogram:
+    return Microprogram((loop([step], table, False),), name)
 
 
 class Machine:
@@ -83,7 +97,7 @@ class Machine:
             )
         self.layout = layout
         try:
-            self.cam: Cam = cam.make(engine, rows, width)
+            self.cam: Cam = cam.make(str(engine), rows, width)
             if isinstance(self.cam, cam.PackedCam):
                 self.cam.waits = False
         except MemoryError:
@@ -103,8 +117,12 @@ class Machine:
         data: NDArray[np.uint64] | None = None,
         out: NDArray[np.uint64] | None = None,
     ) -> Execution:
-        """Carry out an operation or a program, and count it."""
-        program = self.program(program)
+        """Carry out an operation or a program, and count it.
+
+        `data` are words to take in, [ports, rows], and `out` takes what is put out, as many;
+        raises `ProgramError` where they are of another shape, or no integers.
+        """
+        program, data = self.program(program), _words(data)
         execution = controller.run(program, self.cam, data, out)
         for phase, counts in controller.counted(execution, program).items():
             self._count(phase, counts)
@@ -170,17 +188,23 @@ class Machine:
 
     def write_words(self, field: str, rows: ArrayLike, values: ArrayLike) -> None:
         """Write words of some rows word-sequentially: one write per row."""
-        place = self.layout[field]
-        table, words = self._table(rows), place.encode(np.atleast_1d(values))
+        place, table = self.layout[field], self._table(rows)
+        words = place.encode(values)
+        if words.ndim and words.shape != (len(table),):
+            raise InputError(
+                f"field {field!r}: wanted {len(table)} words, one for each row that is named, "
+                f"got shape {words.shape}"
+            )
         data = np.ascontiguousarray(np.broadcast_to(words, (1, len(table))))
-        self.run(Microprogram((loop([store_row(0, place)], table, False),), f"write {field}"), data)
+        if table.size:
+            self.run(_of_rows(store_row(0, place), table, f"write {field}"), data)
 
     def read_words(self, field: str, rows: ArrayLike) -> NDArray[np.int64]:
         """Read words of some rows word-sequentially: one read per row."""
         place, table = self.layout[field], self._table(rows)
         out = np.zeros((1, len(table)), np.uint64)
-        program = Microprogram((loop([take_row(0, place)], table, False),), f"read {field}")
-        self.run(program, None, out)
+        if table.size:
+            self.run(_of_rows(take_row(0, place), table, f"read {field}"), None, out)
         return place.decode(out[0])
 
     def peek(self, *fields: str, kind: str | None = None) -> NDArray[np.int64]:
@@ -202,7 +226,12 @@ class Machine:
         return Field("+".join(fields), 0, width, kind or self.layout[fields[0]].kind)
 
     def _table(self, rows: ArrayLike) -> NDArray[np.int64]:
-        table = np.atleast_1d(np.asarray(rows, np.int64))[:, None]
+        given = np.atleast_1d(array_of("rows", rows))
+        if given.ndim != 1 or (given.size and given.dtype.kind not in "iu"):
+            raise InputError(
+                f"rows: wanted numbers of rows, got {given.dtype} of shape {given.shape}"
+            )
+        table = given.astype(np.int64)[:, None]
         if table.size and not 0 <= table.min() <= table.max() < self.rows:
             raise InputError(
                 f"wanted rows 0 to {self.rows - 1}, got {table.min()} to {table.max()}"

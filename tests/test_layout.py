@@ -110,7 +110,7 @@ def test_impossible_fields_are_refused(column: int, width: int, kind: str, messa
         Field("A", column, width, kind)
 
 
-@pytest.mark.parametrize("width", ["", "s", "8s", "-1", 1.5, None, True])
+@pytest.mark.parametrize("width", ["", "s", "8s", "-1", "²", 1.5, None, True])
 def test_widths_that_are_no_widths_are_refused(width: object) -> None:
     with pytest.raises(
         LayoutError, match="field 'A': wanted a width such as 8, 'u8', 's8' or 'o8'"

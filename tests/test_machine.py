@@ -21,6 +21,9 @@ from apsim.machine import Machine
 from apsim.program import Microprogram, Mode, Op, Operation, Step
 from tests.helpers.benches import words
 
+MASK = np.array([True, False, True, False])
+HIDDEN = np.ma.MaskedArray([1, 2, 3, 4], MASK)
+
 
 def adder() -> Machine:
     machine = Machine(rows=4, layout=Layout(A=8, B=8, C=1))
@@ -93,6 +96,14 @@ def test_words_of_some_rows_are_written_and_read_by_row(
     np.testing.assert_array_equal(machine.peek("A"), old)
 
 
+def test_words_of_no_rows_take_nothing() -> None:
+    machine = adder()
+    before = machine.counts
+    machine.write_words("A", [], [])
+    assert machine.read_words("A", []).size == 0
+    assert machine.counts == before
+
+
 def test_one_value_fills_all_rows() -> None:
     machine = Machine(100, Layout(A="s4"))
     machine.write("A", -3)
@@ -126,6 +137,12 @@ def test_activity_adds_up_over_runs() -> None:
         (lambda m: m.write_words("A", [4], [0]), InputError, "wanted rows 0 to 3, got 4 to 4"),
         (lambda m: m.read_words("A", [-1]), InputError, "wanted rows 0 to 3, got -1 to -1"),
         (lambda m: m.run(ops.populate("A")), ProgramError, "needs 1 input words a row; 0 were"),
+        (lambda m: m.write("A", [[1], [2, 3]]), InputError, "A: wanted an array, got lists of une"),
+        (lambda m: m.write("A", HIDDEN), InputError, "A: wanted values all of which are there"),
+        (lambda m: m.write_words("A", [0, 1, 2], [3, 4]), InputError, r"wanted 3 words.*\(2,\)"),
+        (lambda m: m.write_words("A", MASK, [3]), InputError, "rows: wanted numbers of rows, got"),
+        (lambda m: m.read_words("A", [0.5]), InputError, "rows: wanted numbers of rows, got float"),
+        (lambda m: m.run(ops.populate("A"), [[1.5] * 4]), ProgramError, "data: wanted integers"),
     ],
 )  # fmt: skip
 def test_what_a_machine_cannot_do_is_refused(

@@ -24,10 +24,6 @@ from apsim.step import Gate
 
 __all__ = ["NAMES", "LutStep", "Pass", "made_of", "source", "together", "worth"]
 
-_lock = threading.RLock()
-_operations: dict[LutStep, jit.Operation] = {}
-_done: dict[LutStep, float] = {}
-
 MOST_LINES = 10  # of what has code of its own; beyond, registers run out
 COMPILING, LOADING = 0.1, 0.005
 """Seconds that it takes to compile a LUT step, and to load one that is kept on disk."""
@@ -94,6 +90,11 @@ class LutStep:
     def address(self) -> int:
         """Where the operation's machine code begins; made, or loaded, the first time."""
         return int(operation_of(self).address)
+
+
+_lock = threading.RLock()
+_operations: dict[LutStep, jit.Operation] = {}
+_done: dict[LutStep, float] = {}
 
 
 def operation_of(one: LutStep) -> jit.Operation:

@@ -1,7 +1,8 @@
-"""The plain twin of `vector`: the same names as ordinary Python over numpy and addresses.
+"""What kernels call, as ordinary Python over numpy and addresses.
 
 The rule: whoever sets NUMBA_DISABLE_JIT=1 runs each kernel as the Python that it is; slow,
-for debuggers, coverage, and tests that hold the compiled kernels against it.
+for debuggers, coverage, and tests that hold the compiled kernels against it.  What numba makes
+of these functions is in `vector`.
 """
 
 from __future__ import annotations
@@ -53,69 +54,85 @@ def _at(address: int, v: int) -> Words:
     return np.ctypeslib.as_array(place)
 
 
-def load(address: int, v: int) -> Vector:
+def load(address: int, v: int) -> Any:
+    """Vector v of the line at an address."""
     return vector(_at(address, v).copy())
 
 
-def store(address: int, v: int, bits: Vector) -> None:
+def store(address: int, v: int, bits: Any) -> None:
+    """Make `bits` vector v of the line at an address."""
     _at(address, v)[:] = bits
 
 
 def zero(address: int, size: int) -> None:
+    """So many bytes from an address on := 0."""
     ctypes.memset(int(address), 0, int(size))
 
 
-def nothing() -> Vector:
+def nothing() -> Any:
+    """Zeros."""
     return vector(np.zeros(LANES, np.uint64))
 
 
-def splat(word: int) -> Vector:
+def splat(word: int) -> Any:
+    """The same word in each lane: `splat(-bit)` is a row of that bit."""
     return vector(np.full(LANES, word, np.int64).view(np.uint64))
 
 
-def ones(bits: Vector) -> Vector:
+def ones(bits: Any) -> Any:
+    """How many ones each lane holds."""
     return vector(np.bitwise_count(bits).astype(np.uint64))
 
 
 def popcount(word: np.uint64) -> int:
+    """Ones of a word."""
     return int(word).bit_count()
 
 
-def total(counts: Vector) -> int:
+def total(counts: Any) -> int:
+    """The sum of the lanes."""
     return int(counts.view(np.int64).sum())
 
 
-def gather(address: int, index: Vector) -> Vector:
+def gather(address: int, index: Any) -> Any:
+    """The words at an address whose numbers the lanes of `index` hold."""
     given = words(address)
     return vector(np.array([given[int(k)] for k in index], np.uint64))
 
 
-def marked(bits: Vector, place: int) -> int:
+def marked(bits: Any, place: int) -> int:
+    """A word: bit `place` (0 to 7) of each of the 64 bytes of a vector."""
     found = (bits.view(np.uint8) >> np.uint8(place)) & np.uint8(1)
     return int(np.packbits(found, bitorder="little").view(np.int64)[0])
 
 
-def spread(word: int, place: int) -> Vector:
+def spread(word: int, place: int) -> Any:
+    """64 bytes whose bits `place` (0 to 7) are those of a word, all others 0."""
     octets = np.unpackbits(np.array([word], np.int64).view(np.uint8), bitorder="little")
     return vector((octets << np.uint8(place)).view(np.uint64))
 
 
-def widened(address: int, number: int) -> Vector:
+def widened(address: int, number: int) -> Any:
+    """Eight bytes at an address, from byte 8 * `number` on: one in each lane."""
     word = np.array([words(address)[number]], np.uint64)
     return vector(word.view(np.uint8).astype(np.uint64))
 
 
 def pointer(address: int) -> At:
+    """The numbers (int64) at an address: `pointer(address)[k]`."""
     return At(address)
 
 
 def words(address: int) -> At:
+    """The words (uint64) at an address: `words(address)[k]`."""
     return At(address, np.uint64)
 
 
 def offset(numbers: At, by: int) -> At:
+    """The numbers from number `by` on."""
     return At(numbers.address + 8 * int(by))
 
 
 def invoke(address: int, frame: At, row: At) -> None:
+    """Call the operation `void f(frame, row)` at an address (see `jit.Operation`)."""
     jit.plain(address)(frame, row)

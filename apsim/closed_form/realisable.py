@@ -88,8 +88,7 @@ def minimum(bits: int) -> Counts:
 
 def reduce(bits: int, words: int, ap: str) -> Counts:
     """The sum of `words` words, two in each row; a missing last word is populated as 0."""
-    positive(bits=bits)
-    positive(2, words=words)
+    positive(bits=bits, words=words)
     paired = Counts(write=2 * bits, read=1) + PASS * (4 * bits)
     return paired + _accumulate(1, rows_of(words), bits + 1, bits + ceil_log2(words), ap)
 
@@ -134,8 +133,7 @@ def average_pool(
     With `full_sum` every bit of the sum is read, so that the divisor can go into a
     later requantization; by default so where `window` is no power of two.
     """
-    positive(bits=bits, windows=windows)
-    positive(2, window=window)
+    positive(bits=bits, window=window, windows=windows)
     width = bits + ceil_log2(window)
     if full_sum is None:
         full_sum = window & (window - 1) != 0
@@ -154,8 +152,7 @@ def max_pool(bits: int, window: int, windows: int, ap: str, scheme: str = "moves
 
     A tag chain needs no scheme, and kind 1d knows only "moves".
     """
-    positive(bits=bits, windows=windows)
-    positive(2, window=window)
+    positive(bits=bits, window=window, windows=windows)
     if scheme not in SCHEMES:
         raise InputError(f"scheme {scheme!r} is unknown; it is one of {', '.join(SCHEMES)}")
     paired = Counts(write=2 * bits, read=bits) + _horizontal_max(bits)

@@ -20,7 +20,7 @@ from apsim.ap_kind import ApKind
 from apsim.arguments import checked
 from apsim.counts import Activity, Counts, Phase
 from apsim.errors import InputError, ProgramError
-from apsim.layout import Field, Layout
+from apsim.layout import Field, Layout, array_of
 from apsim.machine import Machine
 from apsim.ops.steps import reset
 from apsim.program import Item, Microprogram, Operation
@@ -118,7 +118,11 @@ class Function:
                     yield kind
 
     def words(self, *operands: ArrayLike) -> Words:
-        """Operands as words [ports, rows]; raises `InputError` for wrong shapes or values."""
+        """Operands as words [ports, rows]; raises `InputError` for wrong ones or too few."""
+        try:
+            signature(self.arrange).bind(*operands)
+        except TypeError as error:
+            raise InputError(f"{self.name}: {len(operands)} operands given: {error}") from None
         arranged = self.arrange(*operands)
         if not arranged:  # a program that takes nothing in
             return np.zeros((0, self.rows), np.uint64)
@@ -233,7 +237,7 @@ def in_rows(words: Patterns, rows: int) -> Patterns:
 
 def expect_shape(name: str, values: ArrayLike, shape: tuple[int, ...]) -> NDArray[np.int64]:
     """Integers of a shape; raises `InputError` with what came."""
-    array = np.asarray(values)
+    array = array_of(name, values)
     if array.shape != shape:
         raise InputError(f"{name}: wanted an array of shape {shape}, got {array.shape}")
     return array

@@ -38,7 +38,7 @@ def sum_layout(bits: int, words: int, kind: ApKind, coding: str, quotient: int =
         Field("P", 0, width),
         Field("B", 0, bits, coding),
         Field("C", bits, 1),
-        *_scratch(width, bits, kind, quotient),
+        *_scratch(max(width, bits + 1), bits, kind, quotient),  # one word's sum has no carry of it
     ]
     at = next(field for field in fields if field.name == "D").column
     fields.append(Field("A", at, bits, coding))

@@ -12,6 +12,8 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
+from apsim.errors import InputError
+from apsim.layout import array_of
 from apsim.nn import rules
 from apsim.nn.model import (
     Add,
@@ -74,10 +76,23 @@ def conv2d(
     >>> conv2d([[[[1, 2], [3, 4]]]], [[[[1, 1], [1, 1]]]]).item()
     10
     """
-    x, weights = np.asarray(x, np.int64), np.asarray(weights, np.int64)
+    x, weights = _whole("x", x), _whole("weights", weights)
+    if (x.ndim, weights.ndim) != (4, 4) or x.shape[1] != weights.shape[1] * groups:
+        raise InputError(
+            f"conv2d: wanted x [N, I, H, W] and weights [O, I / {groups}, kh, kw], "
+            f"got {x.shape} and {weights.shape}"
+        )
     taps = _taps(x, weights.shape[2:], stride, padding, dilation, pad_value)
     total = sum(_multiply(weights[:, :, i, j], plane, groups) for (i, j), plane in taps.items())
     return np.asarray(total) + _column(bias, len(weights))
+
+
+def _whole(name: str, values: npt.ArrayLike) -> Integers:
+    """The values as int64; raises `InputError` for what is no whole number."""
+    array = array_of(name, values)
+    if array.dtype.kind not in "iub":
+        raise InputError(f"{name}: wanted integers, got {array.dtype}")
+    return array.astype(np.int64, copy=False)
 
 
 def _multiply(weights: Integers, plane: Integers, groups: int) -> Integers:
@@ -145,7 +160,12 @@ def linear(x: npt.ArrayLike, weights: npt.ArrayLike, bias: npt.ArrayLike = 0) ->
     >>> linear([[1, 2]], [[3, 4], [5, 6]], bias=[0, 100]).tolist()
     [[11, 117]]
     """
-    x, weights = np.asarray(x, np.int64), np.asarray(weights)
+    x, weights = _whole("x", x), np.asarray(weights)
+    if weights.dtype.kind not in "iub" or weights.ndim != 2 or x.shape[-1:] != weights.shape[1:]:
+        raise InputError(
+            f"linear: wanted x [..., I] and weights of integers [O, I], "
+            f"got {x.shape} and {weights.dtype} {weights.shape}"
+        )
     blocks = np.array_split(weights, max(1, weights.size >> 24))  # wide copies of a part at a time
     products = [_dot(x, block.astype(np.int64).T) for block in blocks]
     return np.concatenate(products, axis=-1) + np.asarray(bias, np.int64)
@@ -164,7 +184,7 @@ def max_pool(
     >>> max_pool([[[[1, 2], [3, 4]]]], 2).item()
     4
     """
-    x = np.asarray(x, np.int64)
+    x = _whole("x", x)
     size, lowest = _pair(kernel), np.iinfo(np.int64).min
     taps = _taps(x, size, size if stride is None else stride, padding, dilation, lowest)
     return np.asarray(np.maximum.reduce(list(taps.values())))
@@ -183,7 +203,7 @@ def average_pool(
     >>> average_pool([[[[1, 2], [3, 4]]]], 2).item()
     10
     """
-    x = np.asarray(x, np.int64)
+    x = _whole("x", x)
     size = _pair(kernel)
     taps = _taps(x, size, size if stride is None else stride, padding, 1, pad_value)
     return np.asarray(sum(taps.values()))
@@ -191,12 +211,12 @@ def average_pool(
 
 def add(a: npt.ArrayLike, b: npt.ArrayLike, multipliers: tuple[int, int] = (1, 1)) -> Integers:
     """Give ma * a + mb * b."""
-    return np.asarray(a, np.int64) * multipliers[0] + np.asarray(b, np.int64) * multipliers[1]
+    return _whole("a", a) * multipliers[0] + _whole("b", b) * multipliers[1]
 
 
 def relu(x: npt.ArrayLike, zero_point: int = 0) -> Integers:
     """Give max(x, zero point)."""
-    return np.maximum(np.asarray(x, np.int64), zero_point)
+    return np.maximum(_whole("x", x), zero_point)
 
 
 def accumulate(model: Model, layer: Layer, tensors: Tensors) -> Integers:

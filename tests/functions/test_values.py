@@ -9,11 +9,13 @@ from hypothesis import strategies as st
 
 from apsim import functions
 from apsim.ap_kind import ApKind
+from apsim.closed_form import realisable
 from apsim.counts import Counts
 from apsim.errors import InputError, ProgramError
 from apsim.functions import Function
 from apsim.functions.base import cleared
 from apsim.functions.cnn import Divider
+from apsim.layout import Layout
 from apsim.machine import Machine
 from tests.helpers.benches import words
 
@@ -57,7 +59,7 @@ def test_a_matrix_product_is_that_of_numpy(
 
 @pytest.mark.parametrize("kind", KINDS)
 @given(
-    bits=BITS, length=st.integers(2, 70), coding=st.sampled_from("uo"), used=st.booleans(),
+    bits=BITS, length=st.integers(1, 70), coding=st.sampled_from("uo"), used=st.booleans(),
     seed=SEED,
 )  # fmt: skip
 @settings(max_examples=15)
@@ -71,8 +73,29 @@ def test_a_reduction_is_a_sum(
 
 
 @pytest.mark.parametrize("kind", KINDS)
+@pytest.mark.parametrize("coding", "uo")
+def test_a_sum_of_one_word_is_that_word(kind: str, coding: str) -> None:
+    """reduce([v]) == average_pool([[v]]) == v, counted as the formulas of any length say"""
+    for value in Layout(A=f"{coding}3")["A"].values:
+        pool = functions.average_pool(3, 1, 1, kind=kind, words=coding, divide="none")
+        pooled = functions.run(pool, [[value]])
+        reduced = functions.run(functions.reduce(3, 1, kind=kind, coding=coding), [value])
+        assert pooled.values == reduced.values == value
+        assert reduced.counts == realisable.reduce(3, 1, kind)
+        assert pooled.counts == realisable.average_pool(3, 1, 1, kind, full_sum=True)
+
+
+def test_words_of_64_bits_may_come_in_lists() -> None:
+    """numpy makes real numbers of them by itself"""
+    words = [2**64 - 1, 5, 2**63]
+    assert functions.run(functions.maximum(64, 3), words, [0, 6, 1]).values.tolist() == [
+        2**64 - 1, 6, 2**63,
+    ]  # fmt: skip
+
+
+@pytest.mark.parametrize("kind", KINDS)
 @given(
-    bits=st.integers(1, 12), window=st.integers(2, 30), windows=st.integers(1, 6),
+    bits=st.integers(1, 12), window=st.integers(1, 30), windows=st.integers(1, 6),
     coding=st.sampled_from("uo"), divide=st.sampled_from(("shift", "none", "multiply")),
     used=st.booleans(), seed=SEED,
 )  # fmt: skip
@@ -94,7 +117,7 @@ def test_an_average_is_the_floor_of_the_mean(
 
 @pytest.mark.parametrize("kind", KINDS)
 @given(
-    bits=BITS, window=st.integers(2, 30), windows=st.integers(1, 6), coding=st.sampled_from("uo"),
+    bits=BITS, window=st.integers(1, 30), windows=st.integers(1, 6), coding=st.sampled_from("uo"),
     which=st.integers(0, 2), used=st.booleans(), seed=SEED,
 )  # fmt: skip
 @settings(max_examples=15)
@@ -231,3 +254,5 @@ def test_operands_of_a_wrong_shape_or_range_are_refused() -> None:
         functions.run(function, good[0], np.array([[0, 0], [0, 0], [0, 16]]))
     with pytest.raises(InputError, match="wanted integers, got values of type float64"):
         functions.run(function, good[0] + 0.5, good[1])
+    with pytest.raises(InputError, match="matmul: 1 operands given: missing a required argument"):
+        functions.run(function, good[0])

@@ -133,3 +133,23 @@ def test_teacher_forcing_gives_what_a_whole_run_gives() -> None:
 def test_an_input_that_does_not_fit_is_refused(x: Any, message: str) -> None:
     with pytest.raises(InputError, match=message):
         exact.run(bundled.load("digits"), x)
+
+
+@pytest.mark.parametrize(
+    ("call", "message"),
+    [
+        (lambda: exact.relu([0.5]), "x: wanted integers, got float64"),
+        (
+            lambda: exact.conv2d(np.ones((1, 2, 3, 3), int), np.ones((1, 3, 1, 1), int)),
+            "conv2d: w",
+        ),
+        (
+            lambda: exact.linear([[1, 2]], [[1, 2, 3]]),
+            r"linear: wanted x .* got .* and int64",
+        ),
+    ],
+)
+def test_a_layer_of_what_is_no_integer_or_does_not_meet_is_refused(call: Any, message: str) -> None:
+    """no half becomes a whole number in silence"""
+    with pytest.raises(InputError, match=message):
+        call()

@@ -86,6 +86,9 @@ MISTAKES = {
     "wide weights": (lambda: nn.Conv2d(ONES * 8, 4), r"wanted -8 to 7 \(4 bits\), got 8 to 8"),
     "wide biases": (lambda: nn.Conv2d(ONES, 4, bias=[1]), "bias: wanted 2 integers"),
     "real biases": (lambda: nn.Conv2d(ONES, 4, bias=[1.5, 2]), "bias: wanted 2 integers"),
+    "two strides": (lambda: nn.Conv2d(ONES, 4, stride=(1, 2)), r"stride: wanted .*\(1, 2\)"),
+    "half a bit": (lambda: nn.Conv2d(ONES, 4.5), "bits: wanted 1 to 16, got 4.5"),
+    "rows of weights": (lambda: nn.Conv2d([[1], [2, 3]], 4), "weights: wanted an array, got list"),
     "groups": (lambda: nn.Conv2d(ONES, 4, groups=2), r"x: wanted \[N, 2, H, W\]"),
     "groups of nothing": (lambda: nn.Conv2d(ONES, 4, groups=3), "3 do not divide 2 outputs"),
 }
@@ -111,6 +114,11 @@ def test_a_layer_that_cannot_be_is_refused(mistake: str) -> None:
 def test_activations_that_do_not_fit_are_refused(x: Any, message: str) -> None:
     with pytest.raises(InputError, match=message):
         nn.Conv2d(ONES, 4)(x, on=chip())
+
+
+def test_a_layer_runs_on_a_chip_and_on_nothing_else() -> None:
+    with pytest.raises(InputError, match=r"on: wanted a chip such as .* got 'bf-imna-lr'"):
+        nn.Linear([[1]], 4)([[1]], on="bf-imna-lr")  # type: ignore[arg-type]
 
 
 def test_a_layer_that_fits_no_cap_is_refused() -> None:

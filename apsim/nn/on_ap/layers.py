@@ -13,6 +13,7 @@ import numpy as np
 import numpy.typing as npt
 
 from apsim.errors import InputError
+from apsim.layout import array_of
 from apsim.nn import model as records
 from apsim.nn.exact import checked_inputs
 from apsim.nn.model import Integers, Model, Tensor
@@ -51,8 +52,9 @@ class Conv2d:
         """
         _require(self.bits, self.weight_bits)
         for name, least in (("stride", 1), ("padding", 0), ("groups", 1)):
-            if getattr(self, name) < least:
-                raise InputError(f"{name}: wanted at least {least}, got {getattr(self, name)}")
+            value = getattr(self, name)
+            if not isinstance(value, int | np.integer) or value < least:
+                raise InputError(f"{name}: wanted at least {least}, got {value!r}")
         weights = _weights(self.weights, 4, self.weight_bits or self.bits)
         layer = self._record(weights)
         images = np.asarray(x)
@@ -113,6 +115,8 @@ class Linear:
 
 
 def _run(layer: L, x: Integers, shape: tuple[int, ...], kind: Tensor, chip: Chip) -> Integers:
+    if not isinstance(chip, Chip):
+        raise InputError(f"on: wanted a chip such as Chip.preset('bf-imna-lr'), got {chip!r}")
     tensors = {"x": kind, "y": Tensor(shape, 64, True)}
     model = Model(layer.name, "none", ("x",), ("y",), tensors, (layer,))
     return execute(model, layer, checked_inputs(model, x), chip).output
@@ -120,12 +124,12 @@ def _run(layer: L, x: Integers, shape: tuple[int, ...], kind: Tensor, chip: Chip
 
 def _require(*widths: int | None) -> None:
     for bits in widths:
-        if bits is not None and not 1 <= bits <= 16:
-            raise InputError(f"bits: wanted 1 to 16, got {bits}")
+        if bits is not None and not (isinstance(bits, int | np.integer) and 1 <= bits <= 16):
+            raise InputError(f"bits: wanted 1 to 16, got {bits!r}")
 
 
 def _weights(weights: npt.ArrayLike, axes: int, bits: int) -> Integers:
-    values = np.asarray(weights)
+    values = array_of("weights", weights)
     top = 1 << (bits - 1)
     if values.ndim != axes or values.dtype.kind not in "iu" or not values.size:
         raise InputError(
@@ -140,7 +144,7 @@ def _weights(weights: npt.ArrayLike, axes: int, bits: int) -> Integers:
 
 
 def _bias(bias: npt.ArrayLike | None, channels: int) -> Integers:
-    values = np.zeros(channels, np.int64) if bias is None else np.asarray(bias)
+    values = np.zeros(channels, np.int64) if bias is None else array_of("bias", bias)
     if values.shape != (channels,) or values.dtype.kind not in "iu":
         raise InputError(f"bias: wanted {channels} integers, got {values.dtype} {values.shape}")
     return values.astype(np.int64)
