@@ -17,10 +17,9 @@ if "--cpu" in sys.argv:
 
 import numpy as np
 
-from apsim import ops
+from apsim import Machine, ops  # the kernels of an array are loaded with it
 from apsim.cam import FusedCam
 from apsim.layout import Layout
-from apsim.machine import Machine
 
 LAYOUTS = {
     "add8": (ops.add("A", "B", carry="C"), Layout(A=8, B=8, C=1)),

@@ -416,11 +416,12 @@ def vertical(
     if op in COMPARES:
         writes = one[WRITES] if op == Op.PASS and not one[GATE] else 0
         flags = step.KEEPS | step.SILENT * (one[GATE] > 0)
+        flags |= step.PART * (op == Op.PASS and one[GATE] > 0)
         yield [step.step.address, 0, key, one[KEYS], index, flags, 0, writes]
     if op in COMPARES and one[GATE]:
         yield [gate.address, 0, 0, one[GATE], index, 0, 0, 0]
     if op == Op.WRITE or (op == Op.PASS and one[GATE]):
-        flags = step.KEPT | step.ONLY | step.PART * (op == Op.PASS)
+        flags = step.KEPT | step.ONLY
         yield [step.step.address, 0, write, 0, index, flags, 0, one[WRITES]]
     if op == Op.WRITE_ALL:
         yield [step.fill.address, 0, write, one[WRITES], index, 0, 0, 0]

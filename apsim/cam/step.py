@@ -35,7 +35,7 @@ KEPT = 2  # flags of a step: the tags are those that were kept, not compared ane
 KEEPS = 4  # tags are kept
 ONLY = 8  # it only writes
 SILENT = 16  # what matched is counted elsewhere, after the tag chain
-PART = 32  # of a step whose other part has counted that it was carried out
+PART = 32  # of a step whose other part counts that it was carried out
 
 TAG = 1  # X of a fill: the bits are the row tags
 FRESH = 1  # Z of a fill: the lines are zeros that nobody has stored
