@@ -167,7 +167,7 @@ def test_dot_products_as_lanes_are_the_loads_one_by_one(work: Work, how: dict[st
 @pytest.mark.parametrize("engine", ["strict", "fused"])
 def test_maxima_of_windows_as_lanes_are_those_of_integers(engine: str, scheme: str) -> None:
     """lanes(max pool) == max, flags spread by moves, and by the tag chain"""
-    words, kind = np.random.default_rng(3).integers(0, 64, (70, 5)), ApKind("2d-tc")
+    words, kind = np.random.default_rng(3).integers(0, 64, (70, 5)), ApKind("2d-seg-tc")
     fold = fold_windows(70, 5, kind, 60, scheme)
     make = cache(lambda n: functions.max_pool(6, 5, n, kind=kind, scheme=scheme, clear=True))
     done = matrix.grouped(words, fold, make, engine=engine)
