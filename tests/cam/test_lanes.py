@@ -163,6 +163,21 @@ def test_dot_products_as_lanes_are_the_loads_one_by_one(work: Work, how: dict[st
     agree(work, **how)
 
 
+@pytest.mark.parametrize("fused", [False, True])
+@pytest.mark.parametrize("kind", KINDS)
+def test_a_sum_of_five_products_is_the_literal_one_whatever_has_code(
+    kind: str, fused: bool
+) -> None:
+    """Moves, chains and additions of every kind, in passes and in code of their own"""
+    one = functions.dot_products(3, 1, 5, kind=kind, words_b="s", clear=True)
+    rng = np.random.default_rng(7)
+    code = cache(
+        lambda n: functions.dot_products(3, n, 5, kind=kind, words_b="s", clear=True).program.code
+    )
+    x, weights = (rng.integers(0, 8, (many, 5), np.uint64) for many in (70, 2))
+    agree(Work(code, 5, 5, one.rows - 5, one.columns, x, weights), fused=fused)
+
+
 @pytest.mark.parametrize("scheme", ["moves", "chain"])
 @pytest.mark.parametrize("engine", ["strict", "fused"])
 def test_maxima_of_windows_as_lanes_are_those_of_integers(engine: str, scheme: str) -> None:
