@@ -1,8 +1,8 @@
 """A property test of one's own, at Hypothesis' default deadline, where no kernel is on disk yet.
 
-What takes 200 ms is compiling, so that is asked for: no kernel is made within an example.
-Hypothesis' own verdict is asked for as well; an example here takes a hundredth of its deadline
-where the names were taken by `from apsim import ...`, a fifth of it where not.
+What takes 200 ms is compiling, so that is asked for: no kernel is made within an example.  Where
+the names were taken by `from apsim import ...` an example takes a thirtieth of the deadline, and
+Hypothesis' own verdict is asked for as well; a busy machine might stretch the others.
 """
 
 from __future__ import annotations
@@ -37,15 +37,7 @@ def watched(example):
     return run
 """
 
-TAKEN = {
-    "from apsim": "from apsim import Layout, Machine, functions, ops",
-    "from apsim.machine": """
-from apsim import Layout, functions, ops
-from apsim.machine import Machine
-""",
-}
-
-PROPERTIES = """
+MACHINES = """
 from hypothesis import given, strategies as st
 
 words = st.integers(0, 255)
@@ -87,7 +79,39 @@ def test_sums_of_many(values, kind):
     done = functions.run(functions.reduce(8, len(values), kind=kind), values)
     assert done.values == sum(values)
 
-for test in (test_sums, test_products, test_a_lut_of_ones_own, test_sums_of_many):
+tests = test_sums, test_products, test_a_lut_of_ones_own, test_sums_of_many
+"""
+
+LAYERS = """
+import numpy as np
+from apsim.nn import Chip, Linear
+from hypothesis import given, strategies as st
+
+chip = Chip.preset("bf-imna-lr", ap="2d")
+weights = np.arange(-6, 6).reshape(3, 4)
+
+@given(st.lists(st.integers(0, 15), min_size=4, max_size=4))
+@watched
+def test_sums_of_products(values):
+    assert (Linear(weights, bits=4)([values], on=chip) == weights @ values).all()
+
+tests = [test_sums_of_products]
+"""
+
+LATE = """
+from apsim import Layout, functions, ops
+from apsim.machine import Machine
+"""
+
+LENIENT = """
+from hypothesis import settings
+
+settings.register_profile("lenient", deadline=None)
+settings.load_profile("lenient")
+"""
+
+END = """
+for test in tests:
     test()
 print(*sorted(seen), sep="\\n")
 """
@@ -113,12 +137,19 @@ table = '''
 """
 
 
-@pytest.mark.parametrize("taken", TAKEN)
-def test_properties_pass_and_no_example_compiles(taken: str, tmp_path: Path) -> None:
+PROPERTIES = {
+    "from apsim": "from apsim import Layout, Machine, functions, ops" + MACHINES,
+    "from apsim.machine": LENIENT + LATE + MACHINES,
+    "a chip": LENIENT + LAYERS,
+}
+
+
+@pytest.mark.parametrize("name", PROPERTIES)
+def test_properties_pass_and_no_example_compiles(name: str, tmp_path: Path) -> None:
     (tmp_path / "xor.toml").write_text(XOR)
     empty = os.environ | {"XDG_CACHE_HOME": str(tmp_path / "empty"), "PYTHONPATH": str(ROOT)}
     done = subprocess.run(
-        [sys.executable, "-c", WATCHED + TAKEN[taken] + PROPERTIES],
+        [sys.executable, "-c", WATCHED + PROPERTIES[name] + END],
         cwd=tmp_path, env=empty, capture_output=True, text=True, timeout=300,
     )  # fmt: skip
     assert done.returncode == 0, done.stderr[-3000:]

@@ -20,7 +20,7 @@ from apsim.cam import frame
 from apsim.cam.base import Execution, refuse_unless_it_fits
 from apsim.cam.dense import DenseCam
 from apsim.cam.lanes.operands import planes_of, words_of
-from apsim.cam.lanes.operands import prepare as prepare_words
+from apsim.cam.lanes.operands import prepare as prepare_lanes
 from apsim.encoding import BODY, GROUPS, OP, PLACE, PORT, Code
 from apsim.errors import ProgramError
 from apsim.step import Op
@@ -326,13 +326,12 @@ def _late() -> SimpleNamespace:
     return SimpleNamespace(
         plan=plan.plan, worth=worth, loop=step.loop,
         at=kernel, take=kernel.take, put=kernel.put, walk=kernel.walk,
-        operations=(step.step, step.fill, step.gate, step.move),
+        vertical=(step.loop, step.gate, step.move),
     )  # fmt: skip
 
 
 def prepare() -> None:
     """Load the kernels that arrays need, or make them."""
-    late = _late()
-    for one in (late.walk, late.take, late.put, late.loop, *late.operations):
+    prepare_lanes()
+    for one in _late().vertical:
         assert one.address is not None
-    prepare_words()

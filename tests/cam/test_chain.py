@@ -102,6 +102,20 @@ def test_a_sum_by_the_chain_is_the_sum(kind: str, given: tuple[int, list[list[in
 
 
 @pytest.mark.parametrize("kind", KINDS)
+@given(given=operands())
+@settings(max_examples=10)
+def test_a_column_that_generates_and_kills_generates(
+    kind: str, given: tuple[int, list[list[int]]]
+) -> None:
+    """Where every column kills, the carry into one is what the column below it generates."""
+    columns, ((a, b),) = given
+    cam, rows = on(kind, [a, b], columns), np.array([[A, B]])
+    both = [step(Gate.LOAD_G, ((A, 1),)), step(Gate.LOAD_K, ())]
+    cam.execute(encode([Loop((one,), rows) for one in both]))
+    np.testing.assert_array_equal(cam.column_tag[0], bits(a << 1, columns))
+
+
+@pytest.mark.parametrize("kind", KINDS)
 @given(columns=st.sampled_from([1, 2, 63, 64, 65, 127, 130, 513]), data=st.data())
 @settings(max_examples=40)
 def test_a_prefix_tags_all_columns_up_to_the_highest_match(

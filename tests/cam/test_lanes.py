@@ -20,13 +20,15 @@ from apsim.ap_kind import ApKind
 from apsim.cam import frame
 from apsim.cam.base import Execution
 from apsim.cam.jit import Operation
+from apsim.cam.jit import kernel as jit_kernel
 from apsim.cam.lanes import LaneProgram, Operands, kernel, planes_of
 from apsim.cam.lanes import run as running
 from apsim.cam.lanes.rows import Walk
+from apsim.cam.step import step as step_kernel
 from apsim.encoding import Code
 from apsim.errors import CountError, ProgramError
 from apsim.nn.on_ap import matrix
-from apsim.nn.on_ap.mapping import fold_sums
+from apsim.nn.on_ap.mapping import fold_sums, fold_windows
 from apsim.nn.on_ap.matrix import Order
 from apsim.ops.rows import Groups
 from apsim.program import Gate, Loop, Microprogram, Mode, Op, Step
@@ -159,6 +161,32 @@ HOW = st.fixed_dictionaries(
 def test_dot_products_as_lanes_are_the_loads_one_by_one(work: Work, how: dict[str, Any]) -> None:
     """lanes == literal for every kind, load size, tile, order of lanes and number of threads"""
     agree(work, **how)
+
+
+@pytest.mark.parametrize("fused", [False, True])
+@pytest.mark.parametrize("kind", KINDS)
+def test_a_sum_of_five_products_is_the_literal_one_whatever_has_code(
+    kind: str, fused: bool
+) -> None:
+    """Moves, chains and additions of every kind, in passes and in code of their own"""
+    one = functions.dot_products(3, 1, 5, kind=kind, words_b="s", clear=True)
+    rng = np.random.default_rng(7)
+    code = cache(
+        lambda n: functions.dot_products(3, n, 5, kind=kind, words_b="s", clear=True).program.code
+    )
+    x, weights = (rng.integers(0, 8, (many, 5), np.uint64) for many in (70, 2))
+    agree(Work(code, 5, 5, one.rows - 5, one.columns, x, weights), fused=fused)
+
+
+@pytest.mark.parametrize("scheme", ["moves", "chain"])
+@pytest.mark.parametrize("engine", ["strict", "fused"])
+def test_maxima_of_windows_as_lanes_are_those_of_integers(engine: str, scheme: str) -> None:
+    """lanes(max pool) == max, flags spread by moves, and by the tag chain"""
+    words, kind = np.random.default_rng(3).integers(0, 64, (70, 5)), ApKind("2d-seg-tc")
+    fold = fold_windows(70, 5, kind, 60, scheme)
+    make = cache(lambda n: functions.max_pool(6, 5, n, kind=kind, scheme=scheme, clear=True))
+    done = matrix.grouped(words, fold, make, engine=engine)
+    np.testing.assert_array_equal(done.sums, words.max(axis=1))
 
 
 def test_the_literal_execution_is_that_of_the_definition() -> None:
@@ -401,6 +429,11 @@ def nothing(frame: Any, row: Any) -> None:
 LEFT_OUT = Operation(nothing)
 
 
+@jit_kernel("void(int64, int64, int64, int64, int64, int64)")
+def idle(frames: Any, given: Any, ops: Any, many: Any, totals: Any, apart: Any) -> None:
+    """A walk that does nothing."""
+
+
 def products(kind: str, walk: Callable[[Walk], Walk], fused: bool = False) -> matrix.Batch:
     """Sums of five products, 24 outputs in loads of 4 and of 3, on a walk that is tampered with."""
     rng, length = np.random.default_rng(5), 5
@@ -471,6 +504,33 @@ def test_a_step_that_is_left_out_is_missed(kind: str, fused: bool, which: int) -
         one[k, frame.FN] = code
 
 
+@pytest.mark.parametrize("which", [0, 1, -1])
+@pytest.mark.parametrize("beside", [1, -1], ids=["its compare", "its write"])
+def test_a_half_of_a_gated_pass_that_is_left_out_is_missed(beside: int, which: int) -> None:
+    """What stands before, or after, the chain that makes the matches tags"""
+    left_out: list[Any] = []
+
+    def emptied(walk: Walk) -> Walk:
+        places = {int(at) for at in walk.ops[:, kernel.ROWS]}
+        halves = [
+            (one, k)
+            for one in walk.kept
+            if frame.address(one) in places
+            for k in range(len(one))
+            if one[k, frame.FN] == step_kernel.address
+            and one[(k + beside) % len(one), frame.FN] == kernel.chain.address
+        ]
+        one, k = halves[which]
+        left_out.append((one, k))
+        one[k, frame.FN] = LEFT_OUT.address
+        return walk
+
+    with pytest.raises(CountError):
+        products("2d-tc", emptied)
+    for one, k in left_out:
+        one[k, frame.FN] = step_kernel.address
+
+
 @pytest.mark.parametrize("kind", KINDS)
 def test_a_tile_that_is_left_out_is_missed(kind: str, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(running.Runner, "tile", lambda self, where: (0, self.numbers()))
@@ -480,6 +540,6 @@ def test_a_tile_that_is_left_out_is_missed(kind: str, monkeypatch: pytest.Monkey
 
 def test_lanes_that_carry_out_nothing_count_nothing(monkeypatch: pytest.MonkeyPatch) -> None:
     """With a kernel that does nothing a product is no product of 0 cycles, but an error"""
-    monkeypatch.setattr(kernel, "walk", lambda *told: None)
+    monkeypatch.setattr(kernel, "walk", idle)
     with pytest.raises(CountError, match="step 0, times: 0, the loads list"):
         products("2d", lambda walk: walk)

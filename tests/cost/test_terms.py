@@ -149,6 +149,18 @@ def test_the_mesh_carries_inputs_weights_and_outputs_there_and_back(
     assert found.total == found.mesh
 
 
+@pytest.mark.parametrize(("chip", "copies"), [("lr", 4), ("ir", 1)])
+def test_the_other_matrix_of_a_matmul_goes_to_the_columns_of_its_image(
+    chip: str, copies: int
+) -> None:
+    """LR: 60 words of 3 bits to the 4 columns of u, not to the 8 of two images; IR: once"""
+    technology: Any = Price("w")
+    one, layer = cost.chip(chip), replace(PRODUCTS, kind="matmul")
+    found = layer_energy(layer, (6, 3), 4096, one, technology, 2)["mesh"]
+    wanted = (480 + 60 * 3 * copies + 2 * 288) * one.hops * one.hop_length * one.wire_energy
+    assert math.isclose(found.mesh, wanted)
+
+
 def test_only_products_use_the_mesh() -> None:
     for layer in (POOL, ADD):
         technology: Any = Price("w")

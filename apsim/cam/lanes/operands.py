@@ -171,5 +171,10 @@ def words_of(planes: Words) -> Words:
 
 
 def prepare() -> None:
-    """Load the kernels, or make them, so that the time of that is not the operands'."""
+    """Load the kernels that every load needs, or make them."""
+    from apsim.cam import step
+    from apsim.cam.lanes import kernel
+
+    for one in (step.step, step.fill, kernel.take, kernel.put, kernel.move, kernel.walk):
+        assert one.address is not None  # type: ignore[attr-defined]
     words_of(planes_of(np.zeros((1, 1), np.uint8), 1)[0])

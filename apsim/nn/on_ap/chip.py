@@ -14,6 +14,7 @@ from numpy.typing import NDArray
 
 from apsim import cam, controller
 from apsim.ap_kind import ApKind
+from apsim.cam import lanes
 from apsim.cam.base import Cam
 from apsim.cost.chip import Chip as TableOfChip
 from apsim.cost.chip import chip as cost_chip
@@ -145,6 +146,8 @@ class Chip(Tabular):
         self.design, self.kind, self.engine = design, ApKind.named(ap), engine
         self.threads, self.array = threads, array
         self.literal = literal or engine == "dense" or array == "cap"
+        if engine != "dense":  # what a chip needs is there before its first load
+            (cam.prepare if self.literal else lanes.prepare)()
         self.counts, self.activity, self.loads = Counts(), Activity(), 0
         self.clock = Clock()
         self._arrays: dict[tuple[int, int], tuple[Cam, object]] = {}
