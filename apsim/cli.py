@@ -1,10 +1,10 @@
 """The command line: one verb for each module of `apsim.commands`.
 
 The rule: nothing heavy is imported here or at the top of a command module, so that
-`apsim --help` answers at once.  A user's mistake is one line on stderr and exit code 2;
-a check that does not hold is exit code 1; Ctrl-C is 130, a request to end 143.  What nobody
-foresaw is a defect of apsim: one line, exit code 70, and the traceback for those who set
-APSIM_TRACEBACK=1.
+`apsim --help` answers at once; where a verb is named, no other verb is imported.  A user's
+mistake is one line on stderr and exit code 2; a check that does not hold is exit code 1; Ctrl-C
+is 130, a request to end 143.  What nobody foresaw is a defect of apsim: one line, exit code 70,
+and the traceback for those who set APSIM_TRACEBACK=1.
 """
 
 from __future__ import annotations
@@ -150,7 +150,7 @@ def _defect(error: Exception) -> str:
 
 
 def _run(argv: list[str]) -> int:
-    whole, verbs = _parser()
+    whole, verbs = _parser(argv[:1] if argv and argv[0] in VERBS else VERBS)
     if argv and not argv[0].startswith("-") and argv[0] not in VERBS:
         whole.error(_unknown_verb(argv[0]))
     _refuse_long_numbers(argv)
@@ -183,7 +183,7 @@ def _columns(wanted: str | None) -> Iterator[None]:
 
 def parser(verb: str) -> argparse.ArgumentParser:
     """The parser of one verb, for those who list its options."""
-    return _parser()[1][verb]
+    return _parser([verb])[1][verb]
 
 
 def _refuse_long_numbers(argv: list[str]) -> None:
@@ -213,8 +213,10 @@ def _flushing() -> Iterator[None]:
         raise InputError(f"cannot write to the standard output: {reason}") from error
 
 
-def _parser() -> tuple[argparse.ArgumentParser, dict[str, argparse.ArgumentParser]]:
-    """The whole command line, and the parser of each verb."""
+def _parser(
+    verbs: Sequence[str] = VERBS,
+) -> tuple[argparse.ArgumentParser, dict[str, argparse.ArgumentParser]]:
+    """The command line with these verbs, and the parser of each."""
     whole = _Parser(
         prog="apsim",
         description="Emulate associative processors bit by bit, count every operation, "
@@ -227,7 +229,7 @@ def _parser() -> tuple[argparse.ArgumentParser, dict[str, argparse.ArgumentParse
         help="print completions for bash, zsh or tcsh (extra completion)",
     )  # fmt: skip
     subparsers = whole.add_subparsers(metavar="VERB", dest="verb", required=True)
-    for verb in VERBS:
+    for verb in verbs:
         module = importlib.import_module(f"apsim.commands.{MODULES.get(verb, verb)}")
         module.add_parser(subparsers)
         if example := _example(module.__doc__ or ""):

@@ -4,14 +4,19 @@
 network on a chip from the paper's averages, `estimate` costs executed activity.
 """
 
-from apsim.cost.area import Area, chip_area
+import importlib
+from typing import TYPE_CHECKING, Any
+
 from apsim.cost.chip import Chip, chip
 from apsim.cost.energy import Energy
 from apsim.cost.estimate import Cost, estimate
-from apsim.cost.inference import Inference, LayerCost, infer
 from apsim.cost.network import Layer, Network, network, network_names
 from apsim.cost.peers import Peer, peers
 from apsim.cost.technology import Technology, technology
+
+if TYPE_CHECKING:
+    from apsim.cost.area import Area, chip_area
+    from apsim.cost.inference import Inference, LayerCost, infer
 
 __all__ = [
     "Area",
@@ -33,3 +38,15 @@ __all__ = [
     "peers",
     "technology",
 ]
+
+_LATE = {
+    "Area": "area", "Inference": "inference", "LayerCost": "inference", "chip_area": "area",
+    "infer": "inference",
+}  # fmt: skip
+
+
+def __getattr__(name: str) -> Any:
+    """What costs whole networks is imported when somebody wants it."""
+    if name not in _LATE:
+        raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+    return getattr(importlib.import_module(f"{__name__}.{_LATE[name]}"), name)

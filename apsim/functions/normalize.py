@@ -39,7 +39,7 @@ from apsim.functions.base import (
     on_any_kind,
 )
 from apsim.layout import Field, Layout
-from apsim.lut.word_table import WIDEST_INPUT
+from apsim.lut.model import WIDEST_INPUT
 from apsim.program import Operation
 
 __all__ = ["exponential", "ita_softmax", "layer_norm", "norm_quotient", "rms_norm", "softmax"]

@@ -27,7 +27,6 @@ from apsim.functions import smaller_luts as smaller
 from apsim.functions.base import Function, cleared
 from apsim.functions.requantize import Recipe, requantize
 from apsim.layout import Field
-from apsim.lut.word_table import word_table
 from apsim.ops.table import patterns_of
 
 __all__ = ["EQUATIONS", "FUNCTIONS", "SMALLER_LUTS", "Entry", "Params", "Terms"]
@@ -218,6 +217,8 @@ def _table_passes(p: Params) -> int:
 
 
 def _listed(p: Params, source: Field, target: Field) -> int:
+    from apsim.lut.word_table import word_table
+
     patterns = patterns_of(p["values"], source, target)
     return len(word_table(patterns, target.width, p.get("method")).passes)
 

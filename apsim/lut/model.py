@@ -7,7 +7,9 @@ from __future__ import annotations
 
 from dataclasses import dataclass, field
 
-__all__ = ["Bits", "Lut", "Pass", "State"]
+__all__ = ["WIDEST_INPUT", "Bits", "Lut", "Pass", "State"]
+
+WIDEST_INPUT = 12  # bits of a word that has a table of all its values (`word_table`)
 
 Bits = tuple[tuple[str, int], ...]
 State = tuple[int, ...]

@@ -27,10 +27,10 @@ from numpy.typing import NDArray
 
 from apsim.errors import LutError
 from apsim.lut.cubes import Emitted, copied, plain, prefix, prices
+from apsim.lut.model import WIDEST_INPUT
 
-__all__ = ["METHODS", "WIDEST_INPUT", "Group", "WordPass", "WordTable", "word_table"]
+__all__ = ["METHODS", "Group", "WordPass", "WordTable", "word_table"]
 
-WIDEST_INPUT = 12
 METHODS = ("grouped", "tree", "prefix")
 _WHOLE = 9  # output columns up to which groups of every size are tried
 _MOST = 4  # and the largest group beyond

@@ -1,12 +1,12 @@
 """Quantized networks: their data, their exact twins, and their execution on APs."""
 
+import importlib
 from typing import TYPE_CHECKING, Any
 
 from apsim.nn import exact, rules
 from apsim.nn.model import Model, Tensor
 from apsim.nn.model.store import save
 from apsim.nn.on_ap.chip import Chip
-from apsim.nn.on_ap.layers import Conv2d, Linear
 from apsim.nn.rules import real
 from apsim.nn.runtime import run
 from apsim.nn.zoo import datasets
@@ -14,6 +14,7 @@ from apsim.nn.zoo.bundled import load
 
 if TYPE_CHECKING:
     from apsim.nn.importers import from_onnx, from_tflite
+    from apsim.nn.on_ap.layers import Conv2d, Linear
 
 __all__ = [
     "Chip",
@@ -33,10 +34,14 @@ __all__ = [
 ]
 
 
-def __getattr__(name: str) -> Any:
-    """What reads the files of other tools is imported when somebody wants it."""
-    if name not in ("from_onnx", "from_tflite"):
-        raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
-    from apsim.nn import importers
+_LATE = {
+    "Conv2d": "on_ap.layers", "Linear": "on_ap.layers", "from_onnx": "importers",
+    "from_tflite": "importers",
+}  # fmt: skip
 
-    return getattr(importers, name)
+
+def __getattr__(name: str) -> Any:
+    """What reads the files of other tools, and layers by hand, are imported when wanted."""
+    if name not in _LATE:
+        raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+    return getattr(importlib.import_module(f"{__name__}.{_LATE[name]}"), name)

@@ -24,7 +24,6 @@ from apsim.nn.on_ap.chip import Chip
 from apsim.nn.on_ap.execute import execute, macs
 from apsim.nn.on_ap.layer_run import LayerRun
 from apsim.nn.on_ap.seconds import Seconds
-from apsim.nn.rules.recipes import refuse_floats
 from apsim.nn.verify import verify
 from apsim.records import Record, Tabular
 
@@ -130,6 +129,8 @@ def run(
     """
     started = time.perf_counter()
     if chip.requant == "ap":
+        from apsim.nn.rules.recipes import refuse_floats
+
         refuse_floats(model)
     tensors = exact.checked_inputs(model, x)
     images = len(next(iter(tensors.values())))

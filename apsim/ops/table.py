@@ -8,14 +8,17 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 from math import isfinite
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from apsim.arguments import checked
 from apsim.counts import Phase
 from apsim.errors import LutError, ProgramError
 from apsim.layout import Field, Layout
-from apsim.lut.word_table import WIDEST_INPUT, WordPass, WordTable, word_table
+from apsim.lut.model import WIDEST_INPUT
 from apsim.program import Gate, Item, Mode, Op, Operation, Step
+
+if TYPE_CHECKING:
+    from apsim.lut.word_table import WordPass, WordTable
 
 __all__ = ["patterns_of", "table"]
 
@@ -33,6 +36,8 @@ def table(
     """
 
     def build(layout: Layout) -> list[Item]:
+        from apsim.lut.word_table import word_table
+
         source, target = layout[x], layout[y]
         if set(source.columns) & set(target.columns):
             raise ProgramError(f"table: {x!r} and {y!r} share a column; a table is not in place")

@@ -10,11 +10,14 @@ from __future__ import annotations
 import sys
 import time
 from collections.abc import Callable
+from typing import TYPE_CHECKING
 
 from rich.console import Console
-from rich.progress import BarColumn, Progress, TextColumn, TimeElapsedColumn, TimeRemainingColumn
 
 from apsim.errors import shown
+
+if TYPE_CHECKING:
+    from rich.progress import Progress
 
 __all__ = ["Working"]
 
@@ -32,19 +35,9 @@ class Working:
 
     def __init__(self, what: str, total: float = 0, expected: float = 0.0) -> None:
         console = Console(stderr=True)
-        left = TimeRemainingColumn() if total else TimeElapsedColumn()
-        self.progress = Progress(
-            TextColumn("{task.description}", markup=False),
-            BarColumn(),
-            *[TextColumn("{task.percentage:>3.0f}%")] * bool(total),
-            left,
-            console=console,
-            transient=True,
-            disable=not console.is_terminal,
-            redirect_stdout=False,  # what is printed goes where it is to go, bar or not
-            redirect_stderr=False,
-        )
-        self.task = self.progress.add_task(shown(what), total=total or None)
+        self.progress = _drawn(console, bool(total)) if console.is_terminal else None
+        if self.progress:
+            self.task = self.progress.add_task(shown(what), total=total or None)
         self.total, self.done, self.begun = total, 0.0, time.monotonic()
         self.expected, self.settled = expected, not total
         self.first: tuple[float, float] | None = None  # when something was done, and how much
@@ -56,17 +49,17 @@ class Working:
     def show(self, done: float, what: str | None = None) -> None:
         """So much is done in all."""
         self.done = done
-        if what is None:
-            self.progress.update(self.task, completed=done)
-        else:
-            self.progress.update(self.task, completed=done, description=shown(what))
+        if self.progress:
+            said = None if what is None else shown(what)
+            self.progress.update(self.task, completed=done, description=said)
         self._measure(time.monotonic())
 
     def turn(self, what: str, total: float) -> Callable[[], None]:
         """Another kind of work begins, so much of it; gives what is told each part that is done."""
         self.total, self.done, self.begun = total, 0.0, time.monotonic()
         self.settled, self.first = not total, None
-        self.progress.reset(self.task, total=total or None, description=shown(what))
+        if self.progress:
+            self.progress.reset(self.task, total=total or None, description=shown(what))
         return lambda: self.advance(1)
 
     def _measure(self, now: float) -> None:
@@ -90,7 +83,7 @@ class Working:
     def _say(self, seconds: float, why: str) -> None:
         if seconds > LONG:
             line = f"apsim: this takes about {_duration(seconds)} in all{why}"
-            if self.progress.live.is_started:
+            if self.progress and self.progress.live.is_started:
                 self.progress.console.print(line, markup=False, highlight=False)
             else:
                 print(line, file=sys.stderr)
@@ -98,11 +91,29 @@ class Working:
     def __enter__(self) -> Working:
         self.begun = time.monotonic()
         self._say(self.expected, ", as such work went elsewhere")
-        self.progress.start()
+        if self.progress:
+            self.progress.start()
         return self
 
     def __exit__(self, *_: object) -> None:
-        self.progress.stop()
+        if self.progress:
+            self.progress.stop()
+
+
+def _drawn(console: Console, counts: bool) -> Progress:
+    """A bar on a terminal; only what is drawn is imported."""
+    from rich import progress
+
+    return progress.Progress(
+        progress.TextColumn("{task.description}", markup=False),
+        progress.BarColumn(),
+        *[progress.TextColumn("{task.percentage:>3.0f}%")] * counts,
+        progress.TimeRemainingColumn() if counts else progress.TimeElapsedColumn(),
+        console=console,
+        transient=True,
+        redirect_stdout=False,  # what is printed goes where it is to go, bar or not
+        redirect_stderr=False,
+    )
 
 
 def _duration(seconds: float) -> str:

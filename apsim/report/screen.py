@@ -46,12 +46,14 @@ class Screen(Console):
         that is not enough: never are numbers cut.
         """
         self._plain(table)
+        room = self.has_room(table)
         for name in dropped:
-            if self.has_room(table):
+            if room:
                 break
             kept = [column for column in table.columns if column.header != name]
             table.columns = [replace(column, _index=k) for k, column in enumerate(kept)]
-        if not self.has_room(table):
+            room = self.has_room(table)
+        if not room:
             names, *others = table.columns
             table.columns = [replace(names, no_wrap=False, overflow="fold")]
             table.columns += [
@@ -63,7 +65,10 @@ class Screen(Console):
     def fit_one(self, make: Callable[[bool], Table], dropped: Sequence[str] = ()) -> None:
         """The whole table, `make(False)`, or where it has no room the short one, `make(True)`."""
         whole = self._plain(make(False))
-        self.fit(whole if self.has_room(whole) else make(True), dropped)
+        if self.has_room(whole):
+            self._put(whole)
+        else:
+            self.fit(make(True), dropped)
 
     def has_room(self, table: Table) -> bool:
         """Whether no cell need be broken or cut."""
@@ -88,8 +93,9 @@ class Screen(Console):
 
 def screen() -> Screen:
     """Give the terminal, or a plain console where the output goes elsewhere."""
-    console = Screen()
+    console = Screen(emoji=False)
     if console.is_terminal:
         return console
     columns = os.environ.get("COLUMNS", "")
-    return Screen(width=int(columns) if columns.isdecimal() and int(columns) else PIPED)
+    width = int(columns) if columns.isdecimal() and int(columns) else PIPED
+    return Screen(width=width, emoji=False)

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from dataclasses import replace
-from typing import Any
 
 import pytest
 
@@ -17,18 +16,20 @@ MODEL = small_network()
 X = integers_in(MODEL.tensors["x"], 2, 0)
 
 
-def watched(bar: Bar) -> Any:
+def watched(bar: Bar) -> Working:
     with bar:
         runtime.run(MODEL, X, Chip.preset("bf-imna-lr"), watcher=bar)
-    (task,) = bar.working.progress.tasks
-    return task
+    return bar.working
 
 
-def test_the_bar_is_full_when_the_run_is_done() -> None:
-    """completed == total == all multiplications of the model, for all images"""
-    task = watched(Bar(MODEL, len(X)))
+def test_the_bar_is_full_when_the_run_is_done(monkeypatch: pytest.MonkeyPatch) -> None:
+    """completed == total == all multiplications of the model, for all images; so on a terminal"""
     products = 2 * (3 * 16 * 2 * 9 + 3 * 9 * 3 + 10 * 3)
-    assert (task.completed, task.total) == (products, products)
+    silent = watched(Bar(MODEL, len(X)))
+    assert (silent.done, silent.total, silent.progress) == (products, products, None)
+    monkeypatch.setenv("FORCE_COLOR", "1")
+    drawn = watched(Bar(MODEL, len(X))).progress
+    assert drawn and (drawn.tasks[0].completed, drawn.tasks[0].total) == (products, products)
 
 
 def test_nothing_is_shown_where_nobody_looks(capfd: pytest.CaptureFixture[str]) -> None:
@@ -55,6 +56,7 @@ def test_names_that_look_like_markup_are_shown_as_they_are(
     monkeypatch.setenv("COLUMNS", "100")
     with Bar(MODEL.replace(name="[/net]"), 1) as bar:
         bar.advance(replace(MODEL.layers[0], name="[/conv]"), 1)
+        assert bar.working.progress
         bar.working.progress.refresh()
     assert "[/conv]" in capfd.readouterr().err
 
@@ -115,7 +117,7 @@ def test_work_that_turns_has_its_own_pace(
         bar.turn("settings", 10)
         goes_on(bar, monkeypatch, 30)
         assert "takes about 4 min in all" in capfd.readouterr().err
-        assert (bar.progress.tasks[0].total, bar.progress.tasks[0].completed) == (10, 2)
+        assert (bar.total, bar.done) == (10, 2)
 
 
 def test_what_a_run_takes_is_expected_by_its_engine() -> None:

@@ -11,6 +11,7 @@ import jsonschema
 import numpy as np
 import pytest
 from rich.console import Console
+from rich.table import Table
 
 from apsim.counts import Counts
 from apsim.nn import runtime
@@ -18,6 +19,7 @@ from apsim.nn.on_ap.chip import Chip
 from apsim.nn.on_ap.seconds import Seconds
 from apsim.nn.runtime import Run
 from apsim.report.run.tables import run_json, run_lines, run_table, verdict
+from apsim.report.screen import screen
 from tests.helpers.networks import integers_in, small_network
 
 MODEL = small_network()
@@ -233,3 +235,13 @@ def test_a_run_without_labels_has_no_accuracy() -> None:
     x = np.zeros((1, *MODEL.tensors["x"].shape), int)
     run = runtime.run(MODEL, x, Chip.preset("bf-imna-lr"))
     assert run_json(run)["correct"] is None
+
+
+def test_a_name_that_looks_like_an_emoji_is_shown_as_it_is(
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    screen().say(":warning:")
+    table = Table(":x:")
+    table.add_row(":smile:")
+    screen().fit(table)
+    assert capsys.readouterr().out.split() == [":warning:", ":x:", ":smile:"]

@@ -20,7 +20,7 @@ import numpy as np
 
 from apsim.ap_kind import ApKind
 from apsim.errors import ModelError, ProgramError
-from apsim.lut.word_table import WIDEST_INPUT
+from apsim.lut.model import WIDEST_INPUT
 from apsim.nn.model import (
     Add,
     AvgPool,
@@ -43,7 +43,7 @@ from apsim.nn.model import (
 )  # fmt: skip
 from apsim.nn.model.windows import kernel_of
 from apsim.nn.model.words import Words, common, holding
-from apsim.nn.on_ap import choices, layer_recipes, tasks
+from apsim.nn.on_ap import choices, tasks
 from apsim.nn.on_ap.layer_run import NOTHING, Choice, Forecast
 from apsim.nn.on_ap.tasks import Requantization, Setting, Task
 
@@ -157,6 +157,13 @@ MAPPINGS: dict[str, Callable[[Weighted, int, Words, Setting], tuple[Task, ...]]]
 """Tasks for the products of a layer, one for each group, from its outputs over the batch."""
 
 
+def _recipes() -> Any:
+    """The module `layer_recipes`, which only those plans need that the AP requantizes in."""
+    from apsim.nn.on_ap import layer_recipes
+
+    return layer_recipes
+
+
 def _conv2d(model: Model, layer: Conv2d, on: Setting) -> Plan:
     return _weighted(model, layer, on, host=("im2col",))
 
@@ -221,7 +228,7 @@ def _from_sums(
     if on.requant == "ap":
         if requant is None and not (layer.relu or np.any(getattr(layer, "bias", 0))):
             return Plan(body, (), before, host, "ap")
-        shares = layer_recipes.of_sums(model, layer)
+        shares = _recipes().of_sums(model, layer)
         if shares is not None:
             width = requant.width if requant else shares[0].recipe.width
             paper = tasks.relu(count, width, on).forecast.paper if layer.relu else NOTHING
@@ -251,7 +258,7 @@ def _average_pool(model: Model, layer: AvgPool, on: Setting) -> Plan:
     windows, window = _count(model, layer.output, on), int(np.prod(kernel_of(layer)))
     body = (tasks.window_sums(windows, window, _words(model, layer), on),) * (window > 1)
     rule = f"divide ({layer.requant.rule})"
-    shares = layer_recipes.of_mean(model, layer) if on.requant == "ap" else None
+    shares = _recipes().of_mean(model, layer) if on.requant == "ap" else None
     if shares is None:
         return Plan(body, host=("windows", rule))
     return Plan(body, (tasks.requantized(rule, windows, shares, on),), host=("windows",),
@@ -278,7 +285,7 @@ def _branches(
     model: Model, layer: Add, on: Setting
 ) -> tuple[tuple[Requantization, ...], tuple[str, ...]]:  # fmt: skip
     """The branches that are requantized one by one, on the AP where it does that."""
-    found = layer_recipes.of_branches(model, layer) if on.requant == "ap" else None
+    found = _recipes().of_branches(model, layer) if on.requant == "ap" else None
     if found is None:
         return (), ("rounding of the branches",)
     return tuple(
@@ -291,7 +298,7 @@ def _relu(model: Model, layer: Relu, on: Setting) -> Plan:
     tensor, count = model.tensors[layer.inputs[0]], _count(model, layer.output, on)
     zero = tensor.zero_point
     if zero and on.requant == "ap":
-        paper, shares = tasks.relu(count, tensor.bits, on).forecast.paper, layer_recipes.of_relu
+        paper, shares = tasks.relu(count, tensor.bits, on).forecast.paper, _recipes().of_relu
         task = tasks.requantized("relu at the zero point", count, shares(model, layer), on, paper)
         return Plan((), (task,), requant="ap")
     bits = holding(tensor.lo - zero, tensor.hi - zero).bits + (tensor.lo - zero >= 0)

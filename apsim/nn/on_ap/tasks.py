@@ -12,7 +12,7 @@ from collections.abc import Iterator, Sequence
 from contextlib import suppress
 from dataclasses import dataclass, replace
 from functools import cached_property, lru_cache
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from apsim import closed_form
 from apsim.ap_kind import ApKind
@@ -26,7 +26,9 @@ from apsim.nn.model import Integers
 from apsim.nn.model.words import Words
 from apsim.nn.on_ap.layer_run import NOTHING, Forecast
 from apsim.nn.on_ap.mapping import Fold, chunks, fold_groups, fold_sums, fold_windows, fold_words
-from apsim.nn.rules.recipes import Share
+
+if TYPE_CHECKING:
+    from apsim.nn.rules.recipes import Share
 
 __all__ = [
     "UNLIMITED", "Loads", "Requantization", "Setting", "Task", "WeightedSums", "add", "extremes",

@@ -7,6 +7,7 @@ how work is folded over loads is the task's.
 from __future__ import annotations
 
 from collections.abc import Callable
+from typing import Any
 
 import numpy as np
 
@@ -17,7 +18,6 @@ from apsim.nn.on_ap.chip import Chip
 from apsim.nn.on_ap.layer_run import Part
 from apsim.nn.on_ap.tasks import Loads, Requantization, Task
 from apsim.nn.on_ap.watch import Watch, joined, one_load
-from apsim.nn.on_ap.weighted import weighted_sums
 
 __all__ = ["MAPPINGS", "grouped", "looked_up", "products", "requantize", "rowwise"]
 
@@ -39,7 +39,14 @@ def products(
     return values.reshape(len(weights), len(x)), part
 
 
-MAPPINGS = {"im2col": products, "weights": weighted_sums}
+def _weighted_sums(*given: Any) -> tuple[Integers, Part]:
+    """See `weighted`, which is imported where products are laid out so."""
+    from apsim.nn.on_ap.weighted import weighted_sums
+
+    return weighted_sums(*given)
+
+
+MAPPINGS = {"im2col": products, "weights": _weighted_sums}
 """How products are carried out, by the names of `plan.MAPPINGS`."""
 
 

@@ -14,13 +14,11 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 import numpy.typing as npt
 
-from apsim.cost.network import network as cost_network
-from apsim.cost.precision import LISTS, assign
 from apsim.errors import InputError
 from apsim.files import suffix_of
 from apsim.nn import exact
 from apsim.nn.model import Integers, Model, store
-from apsim.nn.rules import precision, real, scales
+from apsim.nn.rules import real
 from apsim.nn.zoo import bundled, datasets, synthetic
 from apsim.readers import read_arrays
 
@@ -54,16 +52,18 @@ def model(
         raise InputError(f"--shape: only ONNX files leave axes open, {name} has its own shape")
     _require_options(name, options)
     if bits is not None and bits.startswith(BUDGET):
+        from apsim.nn.rules import scales
+
         widths = budget_widths(name, bits)
         found = scales.with_scales(synthetic.network(name, seed=seed)).at(widths)
-        return found if rule is None else precision.with_rule(found, rule)
+        return _under(rule, found)
     given = None if bits is None else parse_bits(bits)
     if synthetic.is_name(name):
         found = synthetic.network(name, 8 if given is None else given, seed=seed)
-        return found if rule is None else precision.with_rule(found, rule)
+        return _under(rule, found)
     if name in bundled.BUNDLED or suffix_of(name) not in bundled.SUFFIXES:
         found = bundled.load(name) if name in bundled.BUNDLED else store.load(name)
-        found = found if rule is None else precision.with_rule(found, rule)
+        found = _under(rule, found)
     else:
         from apsim.nn import importers
 
@@ -105,11 +105,23 @@ def _require_known(name: str) -> None:
     raise InputError(f"unknown model {name!r}: wanted a file or one of {', '.join(known)}{hint}")
 
 
+def _under(rule: str | None, found: Model) -> Model:
+    """The same network under another rule, if one is named."""
+    if rule is None:
+        return found
+    from apsim.nn.rules import precision
+
+    return precision.with_rule(found, rule)
+
+
 def budget_widths(name: str, budget: str) -> list[int]:
     """HAWQ-V3's widths of a network, a list by name, one for each layer with weights.
 
     Raises `InputError` where HAWQ-V3 has no such list.
     """
+    from apsim.cost.network import network as cost_network
+    from apsim.cost.precision import LISTS, assign
+
     if budget not in LISTS:
         near = get_close_matches(budget, LISTS, 1)
         hint = f"; did you mean {near[0]}?" if near else ""

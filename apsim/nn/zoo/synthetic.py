@@ -30,7 +30,6 @@ from apsim.nn.model import (
     Requantize,
     Tensor,
 )
-from apsim.nn.zoo.transformer import random_transformer
 
 __all__ = ["inputs", "is_name", "network", "network_names"]
 
@@ -50,6 +49,8 @@ def network(name: str, bits: int | Sequence[int] = 8, *, seed: int = 0) -> Model
     Raises `InputError` for an unknown name or a wrong number of widths.
     """
     if name.startswith(TRANSFORMER):
+        from apsim.nn.zoo.transformer import random_transformer
+
         found = random_transformer(*_tokens_and_words(name), seed)
         return found if bits == 8 else found.at(bits)
     rows = _rows(name)
