@@ -93,10 +93,11 @@ def _summary(imported: Imported, path: str | None) -> str:
     model = imported.model
     widths = sorted({bits for pair in model.bits for bits in pair})
     hosts = [layer.name for layer in model.layers if layer.host]
+    nodes, layers = len(imported.fates), len(model.layers)
+    bits = f" of {', '.join(map(str, widths))} bits" if widths else ""
     lines = [
-        f"{len(imported.fates)} nodes became {len(model.layers)} layers, "
-        f"{len(model.weighted)} with weights, of {', '.join(map(str, widths))} bits, "
-        f"rule {model.rule}",
+        f"{nodes} node{'s' * (nodes != 1)} became {layers} layer{'s' * (layers != 1)}, "
+        f"{len(model.weighted)} with weights{bits}, rule {model.rule}",
     ]
     if hosts:
         lines.append(f"on the host under this rule: {', '.join(hosts)}")

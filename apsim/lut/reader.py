@@ -190,7 +190,9 @@ def _result(table: _Table, row: _Row, state: State) -> State | None:
     for name, cell in zip(table.outputs, row.outputs, strict=True):
         if cell in "01":
             if row.mark in ("NC", "-") and int(cell) != bits[name]:
-                raise row.error(f"NC means no change, but {name} goes from {bits[name]} to {cell}")
+                raise row.error(
+                    f"{row.mark} means no change, but {name} goes from {bits[name]} to {cell}"
+                )
             bits[name] = int(cell)
     return tuple(bits.values())
 

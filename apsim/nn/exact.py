@@ -90,7 +90,8 @@ def conv2d(
 def _whole(name: str, values: npt.ArrayLike) -> Integers:
     """The values as int64; raises `InputError` for what is no whole number."""
     array = array_of(name, values)
-    if array.dtype.kind not in "iub":
+    whole = array.dtype.kind in "iub" or (array.dtype.kind == "f" and not (array % 1).any())
+    if not whole:
         raise InputError(f"{name}: wanted integers, got {array.dtype}")
     return array.astype(np.int64, copy=False)
 

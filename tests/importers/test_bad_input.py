@@ -178,10 +178,19 @@ def test_an_import_without_a_file_to_write_says_the_same(
     before = sorted(folder.iterdir())
     assert main(["import", "conv.onnx"]) == 0
     told = capsys.readouterr().out
+    assert "nodes became 1 layer, 1 with weights of 8 bits, rule onnx-exact\n" in told
     assert sorted(folder.iterdir()) == before
     assert main(["import", "conv.onnx", "-o", "m.npz"]) == 0
     *before_it, held = told.splitlines()
     assert capsys.readouterr().out.splitlines() == [*before_it, "wrote m.npz", held]
+
+
+def test_a_network_without_weights_has_no_widths_to_say(
+    folder: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    save(folder / "pool.onnx", [*quantized(), POOL])
+    assert main(["import", "pool.onnx"]) == 0
+    assert "layer, 0 with weights, rule onnx-exact\n" in capsys.readouterr().out
 
 
 def test_the_suffix_of_a_file_may_be_in_capitals(

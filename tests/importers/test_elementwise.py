@@ -815,3 +815,37 @@ def test_a_real_input_differs_along_one_axis_only(
     built = proto(nodes, x, m=mean, d=by, w=np.arange(1, 5, dtype=np.float32), **end())
     with pytest.raises(ModelError, match=message):
         imported(built)
+
+
+def test_a_constant_less_a_real_input() -> None:
+    x = drawn(2, 2, 3, 4)
+    held(proto([node("Sub", "m x", "r"), *END], x, m=np.float32([[1], [2], [0.5]]), **end()), x)
+
+
+# axes that weights and shapes would add
+
+
+@pytest.mark.parametrize("given", ["a w", "w a"])
+@pytest.mark.parametrize("rank", [3, 4])
+def test_weights_that_give_a_tensor_more_axes_are_refused(given: str, rank: int) -> None:
+    """[N, 3, 3] times [1, 1, 3, 3] is [1, N, 3, 3], of which axis 1 is the batch"""
+    shape = (2, 3, 3)[4 - rank :]
+    x, w = drawn(2, *shape), np.ones((1,) * (rank - 2) + (3, 3), np.int8)
+    nodes = [*two()[:2], node("DequantizeLinear", "v sb", "w"), node("MatMul", given, "r"), *END]
+    with pytest.raises(ModelError, match=r"to which they give more|whose rows are the batch"):
+        imported(proto(nodes, x, v=w, **both(), **end()))
+
+
+@pytest.mark.parametrize("sizes", [(1, 3, 2, 4), (2, 1), (1, 2, 1)])
+def test_axes_of_one_are_expanded(sizes: tuple[int, ...]) -> None:
+    x = drawn(4, 2, 3, 1, 4)
+    nodes = [*two()[:2], node("Expand", "a n", "r"), *END]
+    held(proto(nodes, x, n=np.array(sizes), **both(), **end()), x)
+
+
+@pytest.mark.parametrize("sizes", [(2, 3, 2, 4), (1, 1, 3, 2, 4), (5, 3, 1, 4)])
+def test_an_expanded_batch_is_refused(sizes: tuple[int, ...]) -> None:
+    nodes = [*two()[:2], node("Expand", "a n", "r"), *END]
+    built = proto(nodes, drawn(4, 1, 3, 1, 4), n=np.array(sizes), **both(), **end())
+    with pytest.raises(ModelError, match=r"a shape \[.*\] for \[N, ...\] with 4 axes"):
+        imported(built)

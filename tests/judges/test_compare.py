@@ -12,8 +12,10 @@ import pytest
 from apsim.nn import exact, importers
 from apsim.nn.importers import Imported
 from apsim.nn.judges import cases, kinds
+from apsim.nn.judges.against import Verdict
 from apsim.nn.judges.compare import Agreement, agreed, compare, merged
 from apsim.nn.judges.reading import Reading
+from apsim.report.run.agreement import agreement_lines
 from tests.helpers.judge_models import conv_net, node, saved
 from tests.helpers.judged import judged
 
@@ -150,3 +152,10 @@ def test_judges_agree_with_a_right_import(tmp_path: Path, judge: str, batch: obj
     verdict = judged(path, imported, x, judge)
     assert verdict.agreed and verdict.sum("forced") == verdict.sum("float32")
     assert verdict.compared == (1, 6 * 75)
+
+
+def test_a_tensor_with_two_names_is_not_said_to_have_no_integers() -> None:
+    """Its integers stand under the first name; what differs under the other is said beside it"""
+    alike = Agreement("c", "y", "y", 0, forced=1, ties=1)
+    verdict = Verdict("onnxruntime", "onnx-exact", 1, (alike,), frozenset("c"))
+    assert "c (tensor 'y' of the file): 1, counted above, with" in list(agreement_lines(verdict))[1]

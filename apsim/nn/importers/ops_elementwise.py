@@ -53,6 +53,9 @@ def _sum(walk: Walk, node: Node, sign: int) -> Value:
 
 def _less_than_constant(walk: Walk, node: Node, number: Number, value: Value) -> Value:
     """c - x = -x + c."""
+    if isinstance(value, Source):
+        turned_round = _stepped(node, value, "mul", np.array(-1.0))
+        return _stepped(node, turned_round, "add", numbers_of(number))
     turned = _with_numbers(walk, node, value, numbers_of(number), lambda x, c: c - x)
     if turned is not None and (is_drawn(value) or not _laid(walk, node, value, number)):
         return turned

@@ -120,6 +120,15 @@ def _tile(walk: Walk, node: Node) -> Value:
     return _moved(walk, node, (1,))[0]
 
 
+def _widened(walk: Walk, node: Node) -> Value:
+    """Axes of size 1 repeated; the batch axis keeps its own size."""
+    sizes, rank = walk.constant(node, 1).ravel(), 1 + len(_given(walk, node).shape)
+    if len(sizes) > rank or (len(sizes) == rank and sizes[0] != 1):
+        raise node.refuse(f"a shape {sizes.tolist()} for [N, ...] with {rank} axes",
+                          "as many axes or fewer, 1 for the batch")  # fmt: skip
+    return _moved(walk, node, (1,))[0]
+
+
 def _pad(walk: Walk, node: Node) -> Value:
     """Zeros, or the tensor's own values, beside it; integers get the zero of their type."""
     mode = str(node.attribute("mode", "constant"))
@@ -274,6 +283,7 @@ HANDLERS: dict[tuple[str, str], Handler] = {
     ("", "DepthToSpace"): handles(_reordered, "blocksize mode"),
     ("", "SpaceToDepth"): handles(_reordered, "blocksize"),
     ("", "Tile"): handles(_tile, inputs=2),
+    ("", "Expand"): handles(_widened, inputs=2),
     ("", "Pad"): handles(_pad, "mode paddings pads value", 4),
     ("", "Resize"): handles(_resize, RESIZE, 4),
     ("", "Upsample"): handles(_resize, "mode scales", 2),

@@ -120,11 +120,18 @@ def _matmul(walk: Walk, node: Node) -> Value:
         return _constant_first(walk, node, first, second)
     if isinstance(second, Pending):
         return _product_of_tensors(walk, node)
-    return matrix_product(walk, node, walk.tensor(node, 0), _two_axes(second), True)
+    x = walk.tensor(node, 0)
+    return matrix_product(walk, node, x, _two_axes(walk, node, second, x), True)
 
 
-def _two_axes(weights: Value) -> Value:
-    """Weights without leading axes of size 1."""
+def _two_axes(walk: Walk, node: Node, weights: Value, x: str) -> Value:
+    """Weights without leading axes of size 1, of which they give the product none."""
+    rank = 1 + len(walk.build.tensors[x].shape)
+    if isinstance(weights, ConstReal) and weights.integers.ndim > max(rank, 2):
+        raise node.refuse(
+            f"weights with {weights.integers.ndim} axes beside a tensor with {rank}, to which "
+            "they give more", "weights with 2 axes",
+        )  # fmt: skip
     if isinstance(weights, ConstReal) and weights.integers.shape[:-2] == (1,) * (
         weights.integers.ndim - 2
     ):
@@ -140,7 +147,8 @@ def _constant_first(walk: Walk, node: Node, weights: Value, value: Value) -> Pen
         raise node.refuse("a constant times a tensor whose rows are the batch",
                           "a tensor [N, ..., K, U]")  # fmt: skip
     turn = (*range(rank - 2), rank - 1, rank - 2)
-    made = matrix_product(walk, node, walk.build.transposed(x, turn), _two_axes(weights), False)
+    weights = _two_axes(walk, node, weights, x)
+    made = matrix_product(walk, node, walk.build.transposed(x, turn), weights, False)
     back = Transpose(name=f"{name_of(node)} (axes)", inputs=(), output="", axes=turn)
     return made.then(back, [made.shape[axis] for axis in turn], node.index)
 

@@ -42,7 +42,8 @@ def _line(one: Agreement) -> str:
     decided = one.ties + one.float32
     tie = f", {decided} of them tie" if decided else ""
     first = f"; first at {one.first}" if one.first else ""
+    many = f" of {one.total}" if one.total else ", counted above,"  # the same by another name
     return (
-        f"  {one.place}: {one.forced} of {one.total} with the judge's own inputs{tie}, "
+        f"  {one.place}: {one.forced}{many} with the judge's own inputs{tie}, "
         f"{one.whole} end to end{first}"
     )
