@@ -7,7 +7,7 @@ takes belongs to `apsim.cost`, not here.
 
 from __future__ import annotations
 
-from dataclasses import asdict, dataclass
+from dataclasses import dataclass
 from enum import Enum
 
 __all__ = ["Activity", "Counts", "Phase"]
@@ -55,7 +55,7 @@ class Counts:
 
     def as_dict(self) -> dict[str, int]:
         """The three numbers by name, as result files hold them."""
-        return asdict(self)
+        return {"compare": self.compare, "write": self.write, "read": self.read}
 
     def __str__(self) -> str:
         return f"{self.compare} compares, {self.write} writes, {self.read} reads"
@@ -98,4 +98,10 @@ class Activity:
 
     def as_dict(self) -> dict[str, int]:
         """The five numbers by name, as result files hold them."""
-        return asdict(self)
+        return {
+            "compared": self.compared,
+            "matched": self.matched,
+            "written": self.written,
+            "flipped": self.flipped,
+            "read_mismatched": self.read_mismatched,
+        }

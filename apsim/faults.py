@@ -10,6 +10,7 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from functools import partial
 from statistics import fmean
+from typing import Any
 
 import numpy as np
 import numpy.typing as npt
@@ -18,6 +19,7 @@ from apsim.ap_kind import ApKind
 from apsim.cam.base import Cam
 from apsim.cam.faulty import Faults, FaultyCam
 from apsim.counts import Activity, Counts
+from apsim.errors import InputError
 from apsim.functions import Function
 from apsim.nn.model import Integers, Layer, Model
 from apsim.nn.on_ap.chip import Chip, Design
@@ -36,10 +38,8 @@ class FaultyChip(Chip):
     Every load runs on an array, one after another: lanes have no arrays that could fail.
     """
 
-    def __init__(
-        self, design: Design, *, ap: ApKind | str, faults: Faults, mapping: str = "im2col"
-    ) -> None:
-        super().__init__(design, ap=ap, literal=True, mapping=mapping)
+    def __init__(self, design: Design, *, ap: ApKind | str, faults: Faults, **options: Any) -> None:
+        super().__init__(design, ap=ap, literal=True, **options)
         self.faults = faults
 
     def _array(self, function: Function) -> tuple[Cam, object]:
@@ -132,12 +132,14 @@ def study(
 ) -> list[Study]:
     """Run `images` [N, ...] once without faults and `repeats` times with each of `faults`.
 
-    `labels` [N] are the right answers, None where nobody knows them.  `chip` gives design,
-    AP kind and mapping.  Repeat r of faults with seed s uses seed s + r; `workers` processes share
-    the trials; `watch` is told the multiplications that trials have done.  Raises `ApsimError`
-    where processes keep dying.
+    `labels` [N] are the right answers, None where nobody knows them.  `chip` gives design, AP
+    kind, mapping with the cost it is chosen for, and broadcast.  Repeat r of faults with seed s
+    uses seed s + r; `workers` processes share the trials; `watch` is told the multiplications
+    that trials have done.  Raises `ApsimError` where processes keep dying, and `InputError` for
+    a chip that faulty arrays cannot stand for.
     """
-    clean = run(model, images, Chip(chip.design, ap=chip.kind, mapping=chip.mapping), labels=labels)
+    _require_plain(chip)
+    clean = run(model, images, Chip(chip.design, ap=chip.kind, **_made(chip)), labels=labels)
     trial = partial(_trial, model, images, labels, chip, clean.outputs)
     seeded = [replace(kind, seed=kind.seed + r) for kind in faults for r in range(repeats)]
     if workers == 1:
@@ -149,6 +151,22 @@ def study(
         Study(kind, clean.images, clean.correct, _activity(clean), part)
         for kind, part in zip(faults, parts, strict=True)
     ]
+
+
+def _require_plain(chip: Chip) -> None:
+    """Refuse what a faulty run cannot be made with: `InputError`."""
+    if chip.array != "load":
+        raise InputError(f"array: faulty arrays are cut to the load, got {chip.array!r}")
+    if chip.requant != "host":
+        raise InputError(
+            "requant: faulty sums leave the widths that the AP's passes are made for: wanted "
+            f"'host', got {chip.requant!r}"
+        )
+
+
+def _made(chip: Chip) -> dict[str, Any]:
+    """How a chip runs a network, of what a faulty one can do as well."""
+    return {name: getattr(chip, name) for name in ("mapping", "cost", "broadcast")}
 
 
 class _Counter:
@@ -196,7 +214,7 @@ def _trial(
     faults: Faults,
 ) -> Trial:
     """One run with faults against the outputs `truth` [N, ...] of the faultless one."""
-    chip = FaultyChip(like.design, ap=like.kind, faults=faults, mapping=like.mapping)
+    chip = FaultyChip(like.design, ap=like.kind, faults=faults, **_made(like))
     faulty = run(model, images, chip, labels=labels, watcher=_Ticking(told))
     logits, right = (found.reshape(faulty.images, -1) for found in (faulty.outputs, truth))
     return Trial(

@@ -25,7 +25,7 @@ from apsim.errors import ApsimError, InputError
 
 __all__ = [
     "appending", "drop_temporaries", "has_long_number", "read_bytes", "read_text", "replacing",
-    "require_writable", "write_json", "write_text",
+    "require_writable", "suffix_of", "write_json", "write_text",
 ]  # fmt: skip
 
 MOST_DIGITS = 1000
@@ -34,6 +34,11 @@ MOST_TEXT = 64 << 20  # bytes of a text file
 _OPEN = re.compile(r"/dev/(std(?:in|out|err))|/(?:dev|proc/self)/fd/(\d{1,9})")
 _STREAMS = {"stdin": 0, "stdout": 1, "stderr": 2}
 _temporaries: set[str] = set()
+
+
+def suffix_of(path: str | os.PathLike[str]) -> str:
+    """What a file's name ends with, in small letters: ".onnx" of "NET.ONNX"."""
+    return Path(path).suffix.lower()
 
 
 @contextmanager

@@ -35,7 +35,8 @@ ENERGY, TERMS = "apsim/cost/energy.py", "tests/cost/test_terms.py"
 LATENCY, DIFFERENCES = "apsim/cost/latency.py", "apsim/closed_form/differences.py"
 PLANS = "apsim/closed_form/weight_plan.py"
 WEIGHTS, BY_WEIGHTS = "apsim/closed_form/weights.py", "tests/closed_form/test_weights.py"
-DIGITS, BY_DIGITS = "apsim/cam/digit_kernel.py", "tests/nn/test_weights_mapping.py"
+ROWS, BY_DIGITS = "apsim/functions/weight_rows.py", "tests/nn/test_weights_mapping.py"
+RUN, STREAM = "apsim/functions/weight_run.py", "apsim/cam/stream.py"
 CONTROL = Mutation(ENERGY, "", "", TERMS)  # no mistake: the copy passes
 MUTATIONS = (
     Mutation(PLANS, "3 * self.short - 1", "3 * self.short", BY_WEIGHTS),
@@ -43,16 +44,33 @@ MUTATIONS = (
     Mutation(PLANS, "- 2 * self.places", "", BY_WEIGHTS),
     Mutation(PLANS, "part + (1 << k) >= parts", "part + (1 << k) > parts", BY_WEIGHTS),
     Mutation(PLANS, "* (k > 0)", "", BY_WEIGHTS),
-    Mutation(WEIGHTS, "- _lengths(before)) * down", "- _lengths(after)) * down", BY_WEIGHTS),
+    Mutation(WEIGHTS, "_lengths(begin)) * lower", "_lengths(gone)) * lower", BY_WEIGHTS),
     Mutation(WEIGHTS, "groups[0] = 1", "pass", BY_DIGITS),
     Mutation(WEIGHTS, "up = np.maximum(up,", "up = np.minimum(up,", BY_DIGITS),
-    Mutation(DIGITS, "ripple = end - bits - k", "ripple = end - bits - k - (k > 0)", BY_DIGITS),
-    Mutation("apsim/cam/digits.py", "if (found >= wanted).all():", "if found.any():", BY_DIGITS),
-    Mutation("apsim/cam/digits.py", "1 if plan.common else max", "max", BY_DIGITS),
-    Mutation(DIGITS, "cells += alive * short", "cells += short", BY_DIGITS),
-    Mutation(DIGITS, "short_at, negative * size", "short_at, every * size", BY_DIGITS),
-    Mutation(DIGITS, "bounds[t] = presets[o0 + t]", "bounds[t] = 0", BY_DIGITS),
-    Mutation(DIGITS, "ADD if commons[o0 + t] > 0 else SUBTRACT", "ADD", BY_DIGITS),
+    Mutation(ROWS, "ripple = end - bits - (k - target)",
+             "ripple = end - bits - (k - target) - (k > target)", BY_DIGITS),
+    Mutation(ROWS, "(found == found[-1:]).all(axis=1)", "found.any(axis=1)", BY_DIGITS),
+    Mutation(ROWS, "short_at, below * size", "short_at, every * size", BY_DIGITS),
+    Mutation(ROWS, "bounds[t], 0 if stops", "0, 0 if stops", BY_DIGITS),
+    Mutation(ROWS, "np.where(self._offsets > 0, ADD, SUBTRACT)", "self._offsets * 0 + ADD",
+             BY_DIGITS),
+    Mutation(ROWS, "shared, received, sums if", "shared, received[2:], sums if", BY_DIGITS),
+    Mutation(ROWS, "(start, stop if making else start)", "(start, start)", BY_DIGITS),
+    Mutation(ROWS, "self._clear[: 1 + making]", "self._clear[:1]", BY_DIGITS),
+    Mutation(ROWS, "some[: bool(plan.common)] = True", "pass", BY_DIGITS),
+    Mutation(ROWS, "            rows[2 * n + 1] = end\n", "            n -= 1\n", BY_DIGITS),
+    Mutation(ROWS, "sums if read else sums[:0]", "sums[: len(sums) * read - 1]", BY_DIGITS),
+    Mutation(RUN, "1 if plan.common else max", "max", BY_DIGITS),
+    Mutation(RUN, "if group == begin:", "if group == end - 1:", BY_DIGITS),
+    Mutation(RUN, "(stream.since(begin), end)", "(stream.since(begin), end - 1)", BY_DIGITS),
+    Mutation(STREAM, "cells += alive * n", "cells += n", BY_DIGITS),
+    Mutation(STREAM, "op == SET and at_b == carry", "op == SET", BY_DIGITS),
+    Mutation(STREAM, "(frame[FIRST], frame[LAST])", "(frame[FIRST] + 1, frame[LAST])", BY_DIGITS),
+    Mutation(STREAM, "arange(0, pixels, rows)", "arange(rows, pixels, rows)", BY_DIGITS),
+    Mutation(STREAM, "range({bits})", "range({bits} - 1)", BY_DIGITS),
+    Mutation(STREAM, "range(frame[COUNT])", "range(frame[COUNT] - (vector == 1))", BY_DIGITS),
+    Mutation(STREAM, "for key, writes in passes))", "for key, writes in passes[1:]))", BY_DIGITS),
+    Mutation(STREAM, '"at_c" not in line:', '"at_c" not in line and "^" not in line:', BY_DIGITS),
     Mutation("apsim/functions/weights.py", "+ offset - plan.least", "+ offset", BY_DIGITS),
     Mutation(
         "apsim/nn/rules/requantize.py", "np.clip(q, -top, top - 1)", "np.clip(q, -top, top)",

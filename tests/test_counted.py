@@ -10,15 +10,15 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from apsim import functions, ops
+from apsim import background, functions, ops
 from apsim.cam import DenseCam, FusedCam, PackedCam, frame, packed
-from apsim.cam.base import Cam, Execution
+from apsim.cam.base import Cam, Execution, parts_of
 from apsim.cam.vector_plain import At
 from apsim.counts import Counts
 from apsim.errors import CountError
 from apsim.layout import Layout
 from apsim.machine import Machine
-from apsim.program import Microprogram
+from apsim.program import Gate, Loop, Microprogram, Mode, Op, Step
 
 ENGINES = "dense", "strict", "fused"
 PROGRAMS = {
@@ -65,6 +65,13 @@ def test_a_definition_that_skips_one_step_is_found_out(
 
 
 LATE = packed._late()
+
+
+@pytest.fixture(scope="module", autouse=True)
+def kernels() -> None:
+    """They are there, so that no array carries a program out by the definition meanwhile."""
+    background.is_made("kernels", packed.prepare)
+    background.wait("kernels")
 
 
 def without_a_row(first: int) -> Callable[..., None]:
@@ -123,6 +130,60 @@ def test_an_array_that_skips_a_group_of_rows_is_found_out(
     monkeypatch.setattr(LATE, "loop", lambda *args: loop(*args[:7], args[7] - 1, *args[8:]))
     with pytest.raises(CountError):
         ran(name, "strict")
+
+
+def vertical(op: Op, key: list[int], write: list[int], gate: Gate = Gate.NONE, **more: int) -> Step:
+    bits = (tuple((slot, 1) for slot in slots) for slots in (key, write))
+    return Step(op, Mode.VERTICAL, *bits, gate, **more)  # type: ignore[arg-type]
+
+
+PARTS = {
+    vertical(Op.WRITE_DATA, [0, 1], [], port=0, width=5): 2,
+    vertical(Op.PASS, [0], [1]): 1,
+    vertical(Op.PASS, [0], [1, 2], Gate.LOAD_G): 3,
+    vertical(Op.PASS, [0], [], Gate.LOAD_K): 3,
+    vertical(Op.COMPARE, [1], [], Gate.CARRY): 2,
+    vertical(Op.WRITE, [], [0]): 1,
+    vertical(Op.READ, [1], [], port=1, width=5): 2,
+    vertical(Op.READ, [1], []): 1,
+    vertical(Op.WRITE_TAG, [0, 1, 2], [], source=-1, width=5): 3,
+    vertical(Op.WRITE_ALL, [], [2]): 1,
+}
+"""Vertical steps, and in how many parts each is carried out."""
+
+WHOLE = Microprogram((Loop(tuple(PARTS), np.arange(12).reshape(4, 3)),))
+
+
+def in_parts(engine: str) -> Machine:
+    """A machine that has run `PARTS` on four groups of three rows."""
+    machine = Machine(12, Layout(A=5), engine=engine)
+    machine.run(WHOLE, *np.full((2, 2, 12), 21, np.uint64))
+    return machine
+
+
+@pytest.mark.parametrize("engine", ENGINES)
+def test_every_part_of_a_vertical_step_counts_that_it_was_carried_out(engine: str) -> None:
+    """and the parts of a step are one step: counts(execution) == counts(listing)"""
+    assert parts_of(WHOLE.code.steps).tolist() == list(PARTS.values())
+    assert in_parts(engine).counts == WHOLE.counts()
+
+
+@pytest.mark.parametrize("which", range(sum(PARTS.values())))
+def test_an_array_that_leaves_out_a_part_of_a_vertical_step_is_found_out(
+    which: int, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A compare, a tag chain, the write of a gated pass, a word put out, one of several rows"""
+    loop, size = LATE.loop, frame.ROW_SIZE
+
+    def without(told: int, rows: int, many: int, *rest: int) -> None:
+        assert many == sum(PARTS.values())
+        whole = np.array([At(rows)[k] for k in range(size * many)]).reshape(many, size)
+        left = np.delete(whole, which, axis=0)
+        loop(told, frame.address(left), many - 1, *rest)
+
+    monkeypatch.setattr(LATE, "loop", without)
+    with pytest.raises(CountError):
+        in_parts("strict")
 
 
 def test_a_run_that_compares_fewer_lines_than_it_lists_is_found_out() -> None:

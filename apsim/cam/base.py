@@ -14,16 +14,16 @@ from numpy.typing import NDArray
 
 from apsim.cam.needs import Needs
 from apsim.counts import Activity, Counts
-from apsim.encoding import BODY, GROUPS, OP, PARALLEL, Code
+from apsim.encoding import BODY, GATE, GROUPS, KEYS, MODE, OP, PARALLEL, PORT, Code
 from apsim.errors import CountError, ProgramError
 from apsim.records import Record, Tabular
-from apsim.step import COUNTS, Op
+from apsim.step import COUNTS, Mode, Op
 
 READ = int(Op.READ)
 COMPARES = Op.PASS, Op.COMPARE, Op.READ
 COST = np.array([tuple(COUNTS[op].as_dict().values()) for op in Op])
 
-__all__ = ["COMPARES", "Cam", "Execution", "lines_of", "refuse_unless_it_fits"]
+__all__ = ["COMPARES", "Cam", "Execution", "lines_of", "parts_of", "refuse_unless_it_fits"]
 
 
 @dataclass(frozen=True)
@@ -49,17 +49,18 @@ class Execution(Tabular):
     ) -> Execution:
         """From int64[5, n]: a line for each of the five numbers, in order.
 
-        The first is how many lines each step was carried out on; `lines` int64[2, n] says how
-        many those are when the hardware carries it out once, and how many it then compares.
-        Raises `CountError` where only a part of them had their step or their compare.
+        The first is on how many lines the parts of each step were carried out (`parts_of`);
+        `lines` int64[m, n] says what the first m numbers are when the hardware carries it out
+        once: that, and for m = 2 how many lines it then compares.  Raises `CountError` where only
+        some of the lines had all parts of their step, or their compare.
         """
         times = numbers[0] // lines[0]
-        if (times * lines != numbers[:2]).any():
-            wrong = np.flatnonzero((times * lines != numbers[:2]).any(axis=0))
-            carried, compared = numbers[:2, wrong[0]]
+        wrong = np.flatnonzero((times * lines != numbers[: len(lines)]).any(axis=0))
+        if wrong.size:
+            once, found = lines[:, wrong[0]].tolist(), numbers[: len(lines), wrong[0]].tolist()
             raise CountError(
-                f"step {wrong[0]} acts on {lines[0, wrong[0]]} lines: it was carried out on "
-                f"{carried}, and compared {compared}"
+                f"step {wrong[0]}: its parts were carried out, and compared, on {found} lines; "
+                f"on {once} when all are carried out once"
             )
         _, compared, matched, written, flipped = numbers
         return cls(times, compared, matched, written, flipped, ops)
@@ -104,17 +105,28 @@ class Execution(Tabular):
         return Activity(compared, matched, int(self.written[-1]), int(self.flipped[-1]), read)
 
 
-def lines_of(code: Code, rows: int, columns: int) -> NDArray[np.int64]:
-    """Lines that each step acts on, and compares, when it is carried out once: int64[2, n].
+def lines_of(steps: NDArray[np.int64], rows: int, columns: int) -> NDArray[np.int64]:
+    """Lines of each step's parts, and those compared, when it is carried out once: int64[2, n].
 
     Horizontally all rows; vertically all columns, of every group where they act at once.
     """
-    steps = code.steps
     lines = np.full(len(steps), rows, np.int64)
     for start in np.flatnonzero(steps[:, BODY]).tolist():
         groups = int(steps[start, GROUPS]) if steps[start, PARALLEL] else 1
         lines[start : start + steps[start, BODY]] = columns * groups
-    return np.stack([lines, lines * np.isin(steps[:, OP], COMPARES)])
+    return np.stack([lines * parts_of(steps), lines * np.isin(steps[:, OP], COMPARES)])
+
+
+def parts_of(steps: NDArray[np.int64]) -> NDArray[np.int64]:
+    """In how many parts each step is carried out, each of which counts that it was: int64[n].
+
+    A tag chain comes after the compare, a gated write after that; a word that is put out after
+    its read; and each row that tags or a word are written to is a part.
+    """
+    op, gated, vertical = steps[:, OP], steps[:, GATE] > 0, steps[:, MODE] == Mode.VERTICAL
+    puts = (op == Op.READ) & (steps[:, PORT] >= 0)
+    moves = vertical & np.isin(op, (Op.WRITE_TAG, Op.WRITE_DATA))
+    return np.where(moves, steps[:, KEYS], 1 + gated + (gated & (op == Op.PASS)) + puts)
 
 
 class Cam(Protocol):

@@ -104,7 +104,7 @@ class DenseCam:
             else:
                 totals[:, index] += self._horizontal(code, code.steps[index], data, out)
             index += span
-        lines = lines_of(code, self.rows, self.columns)
+        lines = lines_of(code.steps, self.rows, self.columns)
         return Execution.of(totals, lines, code.steps[:, OP])
 
     def _horizontal(self, code: Code, step: Numbers, data: Words, out: Words) -> Numbers:
@@ -139,14 +139,17 @@ class DenseCam:
         key = code.pool[step[KEY] : step[KEY] + step[KEYS]].tolist()
         write = code.pool[step[WRITE] : step[WRITE] + step[WRITES]].tolist()
         op, word, numbers = Op(step[OP]), (step[PORT], groups), np.zeros(5, np.int64)
-        numbers[0] = lines.tag.size
+        gated, parts = int(step[GATE] > 0), int(op is not Op.WRITE_TAG and op is not Op.WRITE_DATA)
         if op in COMPARES:
             self._compare(lines, key, Gate(step[GATE]))
             numbers[1:3] = lines.tag.size, np.count_nonzero(lines.tag)
+            parts += gated
         if op is Op.READ and step[PORT] >= 0:
             put_out(lines.tag, step, out, word)
+            parts += 1
         if op in (Op.PASS, Op.WRITE, Op.WRITE_ALL):
             where = np.ones_like(lines.tag) if op is Op.WRITE_ALL else lines.tag
+            parts += gated
             for line, bit in write:
                 ones = where if bit else np.zeros_like(where)
                 numbers[3:] += self._drive(lines.place(line), where, ones)
@@ -154,6 +157,8 @@ class DenseCam:
             where, value = line_data(lines.tag, step, data, word)
             for line, _ in key if step[MODE] == Mode.VERTICAL else key[:1]:
                 numbers[3:] += self._drive(lines.place(line), where, where & value)
+                parts += 1
+        numbers[0] = lines.tag.size * parts
         return numbers
 
     def _compare(self, lines: Lines, key: list[list[int]], gate: Gate) -> None:

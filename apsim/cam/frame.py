@@ -2,18 +2,24 @@
 
 The rule: both are rows of int64; an operation is `void f(frame, row)`, its address the first
 number of its row.  Every operation counts into the frame's numbers what it carried out.
-Arrays whose addresses stand in a frame must outlive its use.
+Arrays whose addresses stand in a frame must outlive its use.  Threads share nothing that they
+write.
 """
 
 from __future__ import annotations
 
-from typing import Any
+from collections.abc import Callable, Iterable, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from functools import cache
+from typing import Any, TypeVar
 
 import numpy as np
 from numpy.typing import NDArray
 
 Numbers = NDArray[np.int64]
 Words = NDArray[np.uint64]
+Part = TypeVar("Part")
+Done = TypeVar("Done")
 
 # Numbers of a frame.  Addresses and strides are in bytes.
 BASE = 0  # line 0, from the first vector of the tile on
@@ -58,6 +64,8 @@ PLACES = 36  # planes that are put out
 BESIDE = 37  # bytes of words from outside, and of LIVE, from a slot to the next
 FRAME = 38
 
+ANYHOW, AS_BEFORE = -1, -2  # of STARTS
+
 # Numbers of a row.
 FN = 0
 AT = 1  # bytes from BASE, and from TAGS, to the slot that is meant
@@ -70,31 +78,24 @@ ROW_SIZE = 8
 COUNTERS = 5
 
 
-def frame(**numbers: int) -> Numbers:
-    """A frame with some of its numbers, by their names here, and zeros."""
-    made = np.zeros(FRAME, np.int64)
-    for name, value in numbers.items():
-        made[globals()[name.upper()]] = value
-    return made
-
-
-def told(of: Numbers, steps: int, data: Words, out: Words) -> tuple[int, Numbers]:
-    """A copy of a frame that counts, and has words to bring in and out.
-
-    Gives where it stands, and int64[5, steps] that operations count into: times, compared,
-    matched, written, flipped.
-    """
-    both = np.zeros(FRAME + COUNTERS * steps, np.int64)
-    at = address(both)
-    both[:FRAME] = of
-    both[TIMES : FLIPPED + 1] = [at + 8 * (FRAME + k * steps) for k in range(COUNTERS)]
-    if data.size or out.size:
-        words = [address(data), data.strides[0], address(out), out.strides[0]]
-        both[DATA : OUT_PORT + 1] = words
-    return at, both[FRAME:].reshape(COUNTERS, steps)
-
-
 def address(array: NDArray[Any]) -> int:
     """Where an array's first element stands."""
     place: int = array.ctypes.data
     return place
+
+
+def aligned(words: int) -> Words:
+    """So many zeros at a multiple of 64 bytes, so that a vector is one cache line."""
+    raw = np.zeros(words + 8, np.uint64)
+    first = -raw.ctypes.data % 64 // 8
+    return raw[first : first + words]
+
+
+def each(run: Callable[[Part], Done], parts: Sequence[Part], threads: int) -> Iterable[Done]:
+    """Results of the parts in their order, on several threads where there are several parts."""
+    return (_pool(threads).map if threads > 1 and len(parts) > 1 else map)(run, parts)
+
+
+@cache
+def _pool(threads: int) -> ThreadPoolExecutor:
+    return ThreadPoolExecutor(threads, thread_name_prefix="apsim")

@@ -92,12 +92,13 @@ class Compiled:
     """A function for one signature, compiled, or loaded, when its code is first asked for.
 
     Called from Python it runs without the interpreter's lock.  `text` is the source of a
-    function that is in no file.
+    function that is in no file; of another it is all of the file, wherever that is.
     """
 
     def __init__(self, function: Callable[..., Any], signature: Any, text: str = "") -> None:
         functools.update_wrapper(self, function)
-        self.function, self.signature, self.text = function, signature, text
+        self.function, self.signature = function, signature
+        self.text = text or _read_once(function.__code__.co_filename)
         self.name = f"{function.__module__}.{function.__qualname__}"
 
     @_once
@@ -152,6 +153,14 @@ class Compiled:
 
     def __call__(self, *args: Any) -> Any:
         return self._called(*args)
+
+
+@functools.cache
+def _read_once(path: str) -> str:
+    """A file in which there are kernels, as it is when the first of them is made."""
+    with suppress(OSError):
+        return Path(path).read_text(encoding="utf-8")
+    return ""
 
 
 class Operation(Compiled):

@@ -22,7 +22,9 @@ from apsim.cam import jit
 from apsim.cam.step import COUNTED, KNOWN
 from apsim.step import Gate
 
-__all__ = ["NAMES", "LutStep", "Pass", "made_of", "source", "together", "worth"]
+__all__ = [
+    "NAMES", "LutStep", "Pass", "cells", "generated", "made_of", "source", "together", "worth",
+]  # fmt: skip
 
 MOST_LINES = 10  # of what has code of its own; beyond, registers run out
 COMPILING, LOADING = 0.1, 0.005
@@ -101,13 +103,17 @@ def operation_of(one: LutStep) -> jit.Operation:
     """The one operation of passes that have code of their own: it lives as long as its code."""
     with _lock:
         if one not in _operations:
-            text = source(one)
-            name = f"<passes {abs(hash(text)):x}>"
-            linecache.cache[name] = len(text), None, text.splitlines(True), name
-            scope: dict[str, Any] = {"__name__": __name__}
-            exec(compile(text, name, "exec"), scope)
-            _operations[one] = jit.Operation(scope["operation"], text)
+            _operations[one] = generated(source(one))
         return _operations[one]
+
+
+def generated(text: str) -> jit.Operation:
+    """The `operation` that a text defines; tracebacks show its lines."""
+    name = f"<passes {abs(hash(text)):x}>"
+    linecache.cache[name] = len(text), None, text.splitlines(True), name
+    scope: dict[str, Any] = {"__name__": __name__}
+    exec(compile(text, name, "exec"), scope)
+    return jit.Operation(scope["operation"], text)
 
 
 def made_of(passes: Sequence[Pass], keep: bool = False) -> tuple[LutStep, tuple[int, ...]]:
@@ -170,7 +176,7 @@ def _turn(one: LutStep) -> Iterator[str]:
         yield f"        n{k} = {f'f{k} = ' * some.counts_flips}nothing()"
     for which, alive in (("full", False), ("full, vectors", True)):
         yield f"        for v in range({which}):"
-        body = _columns(one, alive) if one.by_column else _cells(one, "", alive, False)
+        body = _columns(one, alive) if one.by_column else cells(one, "", alive, False)
         yield from _indented(12, body)
     yield from _indented(8, _counts(one))
 
@@ -183,10 +189,10 @@ def _columns(one: LutStep, alive: bool) -> Iterator[str]:
     moves = any(some.moves for some in one.passes)
     for which in ("width", "width, columns") if moves else ("columns",):
         yield f"for k in range({which}):"
-        yield from _indented(4, _cells(one, " + k * column", alive, which == "width"))
+        yield from _indented(4, cells(one, " + k * column", alive, which == "width"))
 
 
-def _cells(one: LutStep, at: str, alive: bool, moving: bool) -> Iterator[str]:
+def cells(one: LutStep, at: str, alive: bool, moving: bool) -> Iterator[str]:
     """The passes on one vector: each line loaded once, and stored where it was written."""
     yield from (f"{name} = load(at_{name}{at}, v)" for name in NAMES[: one.lines])
     if alive:
@@ -257,13 +263,16 @@ def _writes(one: Pass, k: int) -> Iterator[str]:
 
 
 def _counts(one: LutStep) -> Iterator[str]:
-    """What the passes did, added to the numbers of the program's steps; a move is two of them."""
+    """What the passes did, added to the numbers of the program's steps; a move is two of them.
+
+    A gated pass is a compare, the tag chain and a write (see `base.parts_of`).
+    """
     steps = len(one.passes) + sum(some.moves for some in one.passes)
     at = 0
     for k, some in enumerate(one.passes):
         sure = sum(how == KNOWN for *_, how in some.write)
         yield f"m, s = total(n{k}), {steps} * turn + {at}"
-        yield "times[s] += weight"
+        yield f"times[s] += {3 if some.gate else 1} * weight"
         yield "compared[s] += alive"
         yield "matched[s] += m"
         if some.moves:

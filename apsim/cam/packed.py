@@ -8,7 +8,6 @@ array that does not wait for it carries small programs out by the definition unt
 
 from __future__ import annotations
 
-from concurrent.futures import ThreadPoolExecutor
 from functools import cache
 from types import SimpleNamespace
 from typing import TYPE_CHECKING, Any, NamedTuple
@@ -28,7 +27,7 @@ from apsim.step import Op
 
 if TYPE_CHECKING:
     from apsim.cam.lut_step import LutStep
-    from apsim.cam.plan import Plan, Section, Told
+    from apsim.cam.plan import Made, Plan, Section
 
 __all__ = ["FusedCam", "PackedCam", "prepare"]
 
@@ -75,9 +74,11 @@ class PackedCam:
         self._vectors = -(-rows // VECTOR)
         near = max(NEAR // (64 * (columns + 2)), 8)
         self._tile = tile or -(-self._vectors // max(round(self._vectors / near), 1))
-        self._planes = _aligned(columns + 2, (self._vectors | 1) * 8)
-        self._planes[-1] = _first_ones(rows, self._planes.shape[1])
-        self._live_columns = _first_ones(columns, -(-columns // VECTOR) * 8)
+        line = 8 * (self._vectors | 1)
+        self._planes = frame.aligned((columns + 2) * line).reshape(-1, line)
+        self._live_columns = np.zeros(-(-columns // VECTOR) * 8, np.uint64)
+        _pack(np.ones(rows, bool), self._planes[-1])
+        _pack(np.ones(columns, bool), self._live_columns)
         self._starts = np.arange(0, 8 * self._tile, 8)
         self._told: dict[tuple[int, int], _Told] = {}
         self._set_segments(1)
@@ -133,7 +134,7 @@ class PackedCam:
         totals = parts[0] if len(parts) == 1 else sum(parts, np.zeros((5, len(code)), np.int64))
         if out is not None and put is not out:
             out[...] = put
-        return Execution.of(totals, plan.lines(self.rows, self.columns), plan.ops)
+        return Execution.of(totals, plan.lines(self.rows, self.columns), plan.steps[:, OP])
 
     def _is_small(self, code: Code, out: Words | None) -> bool:
         groups = np.maximum(code.steps[:, GROUPS] - 1, 0) @ code.steps[:, BODY]
@@ -183,25 +184,26 @@ class PackedCam:
         if small or self.threads == 1:
             totals = run((0, self._vectors))
         else:
-            totals = sum(_pool(self.threads).map(run, self._parts()), NOTHING)
+            totals = sum(frame.each(run, self._parts(), self.threads), NOTHING)
         if put.size:
             self._put(plan.steps[section.start : section.stop], put, out)
         return totals
 
-    def _walk(self, part: tuple[int, int], plan: Plan, rows: Told) -> _Told:
+    def _walk(self, part: tuple[int, int], plan: Plan, rows: Made) -> _Told:
         """What is told of some vectors for the rows that ran last."""
         known = self._told.get(part)
         if known is None or known.rows is not rows:
             known = self._told[part] = self._made(*part, plan, rows)
         return known
 
-    def _made(self, first: int, last: int, plan: Plan, rows: Told) -> _Told:
+    def _made(self, first: int, last: int, plan: Plan, rows: Made) -> _Told:
         """The same rows on one tile after another; the last of some vectors has its own frame."""
         late = _late()
         at, address, line = late.at, frame.address, self._planes.strides[0]
         lows = np.arange(first, last, self._tile)
         ops = np.zeros((len(lows), at.OP_SIZE), np.int64)
-        ops[:, at.ROWS], ops[:, at.MANY_ROWS], ops[:, at.IN_SLOT] = *rows[:2], lows
+        ops[:, [at.ROWS, at.MANY_ROWS]] = address(rows[0]), len(rows[0])
+        ops[:, at.IN_SLOT] = lows
         ops[-1, at.KIND] = 1
         base, size = address(self._planes), last - int(lows[-1])
         tags = base + line * self.columns
@@ -226,8 +228,8 @@ class PackedCam:
         for port in sorted(set(places[:, 0].tolist())):
             bits = places[places[:, 0] == port, 1].astype(np.uint64)
             mask = np.bitwise_or.reduce(np.uint64(1) << bits)
-            words = words_of(planes[port])[: self.rows]
-            out[port] = (out[port] & ~mask) | (words & mask)
+            out[port] &= ~mask
+            out[port] |= words_of(planes[port])[: self.rows]  # no other bits are set in these
 
     def _parts(self) -> list[tuple[int, int]]:
         """Vectors from and to, for each thread: whole tiles."""
@@ -238,25 +240,28 @@ class PackedCam:
 
     def _vertical(self, plan: Plan, section: Section, data: Words, out: Words) -> Numbers:
         """Run loops on the rows that they touch, turned into lines."""
-        late, totals = _late(), np.zeros((5, len(plan.steps)), np.int64)
-        cells = _aligned(-(-self.rows // 64) * 64, len(self._live_columns))
+        late, totals = _late(), np.zeros((frame.COUNTERS, len(plan.steps)), np.int64)
+        words, address = len(self._live_columns), frame.address
+        cells = frame.aligned(-(-self.rows // 64) * 64 * words).reshape(-1, words)
         _turn(self._planes, self.columns, section.groups, cells, False)
         for start in section.loops:
-            loop = plan.loops[start]
+            loop, told = plan.loops[start], np.zeros(frame.FRAME, np.int64)
             self._set_segments(len(loop.table) if loop.parallel else 1)
-            told = frame.frame(
-                base=frame.address(cells), line=cells.strides[0], alive=self.columns,
-                vectors=len(self._live_columns) // 8, live=frame.address(self._live_columns),
-                tags=frame.address(self._latches), weight=self.columns,
+            told[: frame.TIMES] = (
+                address(cells), 8 * words, words // 8, 0, address(self._live_columns),
+                address(self._latches), self.columns, self.columns,
             )  # fmt: skip
-            at, counted = frame.told(told, len(plan.steps), data, out)
-            rows, own = loop.told()
+            told[frame.TIMES : frame.ROW] = [address(counter) for counter in totals]
+            told[frame.DATA : frame.SLOT] = (
+                address(data), data.strides[0], address(out), out.strides[0],
+            )  # fmt: skip
+            own, rows = loop.pool.copy(), loop.operations.copy()
+            rows[:, frame.TABLE] += address(own)
             late.loop(
-                at, frame.address(rows), len(rows), frame.address(loop.pool), frame.address(own),
-                len(own), frame.address(loop.table), *loop.table.shape,
+                address(told), address(rows), len(rows), address(loop.pool), address(own),
+                len(own), address(loop.table), *loop.table.shape,
                 self._latches.strides[0] if loop.parallel else 0,
             )  # fmt: skip
-            totals += counted
         _turn(self._planes, self.columns, section.groups, cells, True)
         return totals
 
@@ -298,22 +303,6 @@ def _is_plain(words: Words) -> bool:
     return words.dtype == np.uint64 and bool(words.flags.c_contiguous)
 
 
-def _aligned(lines: int, words: int) -> Words:
-    """Zeros at a multiple of 64 bytes, so that a vector is one cache line."""
-    raw = np.zeros(lines * words + 8, np.uint64)
-    first = -raw.ctypes.data % 64 // 8
-    return raw[first : first + lines * words].reshape(lines, words)
-
-
-def _first_ones(count: int, words: int) -> Words:
-    """A line whose first bits are set."""
-    ones = np.zeros(words, np.uint64)
-    ones[: count // 64] = ~np.uint64(0)
-    if count % 64:
-        ones[count // 64] = (1 << count % 64) - 1
-    return ones
-
-
 def _bits(words: Words, count: int) -> Bits:
     """The first `count` bits of each line of words: bool[..., count]."""
     octets = np.ascontiguousarray(words).view(np.uint8)
@@ -347,8 +336,3 @@ def prepare() -> None:
     for one in (late.walk, late.take, late.put, late.loop, *late.operations):
         assert one.address is not None
     prepare_words()
-
-
-@cache
-def _pool(threads: int) -> ThreadPoolExecutor:
-    return ThreadPoolExecutor(threads, thread_name_prefix="apsim")

@@ -13,7 +13,6 @@ from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field, replace
 from functools import cached_property, lru_cache
 from itertools import pairwise
-from typing import NamedTuple
 from weakref import WeakKeyDictionary
 
 import numpy as np
@@ -38,6 +37,8 @@ __all__ = ["Piece", "Plan", "Repeated", "Section", "operations", "plan", "vertic
 
 Numbers = NDArray[np.int64]
 Flags = NDArray[np.bool_]
+Made = tuple[Numbers, list[Numbers]]
+"""Operations int64[n, 8], and the tables whose addresses they hold."""
 
 ENTRY = 24  # bytes of a row of a pool
 
@@ -62,14 +63,6 @@ class Piece:
     lines: tuple[int, ...]
 
 
-class Told(NamedTuple):
-    """Where operations stand, how many, and what they hold the addresses of."""
-
-    address: int
-    many: int
-    made: object
-
-
 @dataclass(frozen=True)
 class Repeated:
     """A loop: operations for a group, which read from a copy of the pool that is the group's.
@@ -81,12 +74,6 @@ class Repeated:
     pool: Numbers  # (slot, bit, how it flips)
     table: Numbers  # [groups, slots]
     parallel: bool
-
-    def told(self) -> tuple[Numbers, Numbers]:
-        """Operations, and the copy of the pool that they read."""
-        own, rows = self.pool.copy(), self.operations.copy()
-        rows[:, frame.TABLE] += frame.address(own)
-        return rows, own
 
 
 @dataclass(frozen=True, eq=False)
@@ -100,7 +87,7 @@ class Plan:
     spans: Numbers  # columns of a field that are taken in, from a step on
     sections: tuple[Section, ...]
     needs: Needs
-    _known: dict[tuple[int, frozenset[LutStep]], Told] = field(default_factory=dict, repr=False)
+    _known: dict[tuple[int, frozenset[LutStep]], Made] = field(default_factory=dict, repr=False)
 
     _settled: list[frozenset[LutStep]] = field(default_factory=list, repr=False)
     _lines: dict[tuple[int, int], Numbers] = field(default_factory=dict, repr=False)
@@ -124,7 +111,7 @@ class Plan:
 
     def horizontal(
         self, section: Section, chosen: frozenset[LutStep], take: Operation, put: Operation
-    ) -> Told:
+    ) -> Made:
         """Operations for a section of an array (see `operations`)."""
         name = section.start, chosen
         if name not in self._known:
@@ -134,7 +121,7 @@ class Plan:
                     rows = made[0][:, frame.FN] == operation.address
                     made[0][rows, frame.Y] += bits * made[0][rows, frame.X]
                     made[0][rows, frame.X] = 0
-            self._known[name] = Told(frame.address(made[0]), len(made[0]), made)
+            self._known[name] = made
         return self._known[name]
 
     @cached_property
@@ -144,11 +131,9 @@ class Plan:
 
     def lines(self, rows: int, columns: int) -> Numbers:
         """What `base.lines_of` says of the program."""
-        known = self._lines.get((rows, columns))
-        if known is None:
-            code = Code(self.steps, self.pool, self.rows)
-            known = self._lines[rows, columns] = lines_of(code, rows, columns)
-        return known
+        if (rows, columns) not in self._lines:
+            self._lines[rows, columns] = lines_of(self.steps, rows, columns)
+        return self._lines[rows, columns]
 
     @cached_property
     def bits(self) -> tuple[int, int]:
@@ -157,11 +142,6 @@ class Plan:
         places = [across[across[:, OP] == op] for op in (Op.WRITE_DATA, Op.READ)]
         taken, put = (int(some[:, PLACE].max(initial=-1)) + 1 for some in places)
         return taken, put
-
-    @cached_property
-    def ops(self) -> Numbers:
-        """Which `Op` each step is."""
-        return np.ascontiguousarray(self.steps[:, OP])
 
 
 _plans: WeakKeyDictionary[Code, Plan] = WeakKeyDictionary()
@@ -331,8 +311,8 @@ def _pieces(of: Plan) -> Iterator[Piece]:
 def operations(
     of: Plan, start: int, stop: int, chosen: frozenset[LutStep], take: Operation,
     put: Operation | None,
-) -> tuple[Numbers, list[Numbers]]:  # fmt: skip
-    """Operations int64[n, 8] for horizontal steps, and the tables whose addresses they hold.
+) -> Made:  # fmt: skip
+    """Operations for horizontal steps.
 
     LUT steps that are `chosen` have code of their own; neighbours of one kind are one operation.
     `take` and `put` are the operations that bring words in and out: of COUNT bits into lines
@@ -420,14 +400,13 @@ def vertical(
     if op in COMPARES and one[GATE]:
         yield [gate.address, 0, 0, one[GATE], index, 0, 0, 0]
     if op == Op.WRITE or (op == Op.PASS and one[GATE]):
-        flags = step.KEPT | step.ONLY | step.PART * (op == Op.PASS)
-        yield [step.step.address, 0, write, 0, index, flags, 0, one[WRITES]]
+        yield [step.step.address, 0, write, 0, index, step.KEPT | step.ONLY, 0, one[WRITES]]
     if op == Op.WRITE_ALL:
         yield [step.fill.address, 0, write, one[WRITES], index, 0, 0, 0]
     if op in (Op.WRITE_TAG, Op.WRITE_DATA):
         port = one[PORT] if op == Op.WRITE_DATA else -1
         for k in range(one[KEYS]):
             line, to, since = key + ENTRY * k, one[TARGET], one[SOURCE]
-            yield [move.address, k > 0, line, one[WIDTH], index, to, since, port]
+            yield [move.address, 0, line, one[WIDTH], index, to, since, port]
     if op == Op.READ and one[PORT] >= 0:
-        yield [put.address, 0, 0, one[WIDTH], -1, 0, one[SOURCE], one[PORT]]
+        yield [put.address, 1, 0, one[WIDTH], index, 0, one[SOURCE], one[PORT]]

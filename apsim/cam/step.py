@@ -25,7 +25,7 @@ from apsim.cam.vector import (
 from apsim.step import Gate
 
 __all__ = [
-    "COUNTED", "FRESH", "KEEPS", "KEPT", "KNOWN", "NEVER", "ONLY", "PART", "SILENT", "TAG",
+    "COUNTED", "FRESH", "KEEPS", "KEPT", "KNOWN", "NEVER", "ONLY", "SILENT", "TAG",
     "fill", "gate", "loop", "move", "step",
 ]  # fmt: skip
 
@@ -35,7 +35,6 @@ KEPT = 2  # flags of a step: the tags are those that were kept, not compared ane
 KEEPS = 4  # tags are kept
 ONLY = 8  # it only writes
 SILENT = 16  # what matched is counted elsewhere, after the tag chain
-PART = 32  # of a step whose other part has counted that it was carried out
 
 TAG = 1  # X of a fill: the bits are the row tags
 FRESH = 1  # Z of a fill: the lines are zeros that nobody has stored
@@ -58,7 +57,7 @@ def step(frame, row):  # type: ignore[no-untyped-def]
     base, line, tags = frame[BASE] + row[AT], frame[LINE], frame[TAGS] + row[AT]
     pool, keys, writes, flags = pointer(row[TABLE]), row[COUNT], row[Z], row[X]
     matches = flips = nothing()
-    if 0 < keys <= FEW_KEYS and 0 < writes <= FEW_WRITES and not flags & ~PART:
+    if 0 < keys <= FEW_KEYS and 0 < writes <= FEW_WRITES and not flags:
         live, w0, w1 = frame[LIVE], 3 * keys, 3 * (keys + writes - 1)
         k1, k2, k3 = 3 * (keys > 1), 3 * (keys - 1 - (keys > 3)), 3 * (keys - 1)
         at0, at1 = base + pool[0] * line, base + pool[k1] * line
@@ -104,8 +103,7 @@ def step(frame, row):  # type: ignore[no-untyped-def]
         pointer(frame[COMPARED])[index] += frame[ALIVE]
         if not flags & SILENT:
             pointer(frame[MATCHED])[index] += matched
-    if not flags & PART:
-        pointer(frame[TIMES])[index] += frame[WEIGHT]
+    pointer(frame[TIMES])[index] += frame[WEIGHT]
     pointer(frame[WRITTEN])[index] += matched * writes
     pointer(frame[FLIPPED])[index] += flipped
 
@@ -168,6 +166,7 @@ def gate(frame, row):  # type: ignore[no-untyped-def]
             above = tag != ZERO
         tags[word] = tag
         matched += popcount(tag)
+    pointer(frame[TIMES])[row[INDEX]] += frame[WEIGHT]
     pointer(frame[MATCHED])[row[INDEX]] += matched
 
 
@@ -175,12 +174,11 @@ def gate(frame, row):  # type: ignore[no-untyped-def]
 def move(frame, row):  # type: ignore[no-untyped-def]
     """Vertical WRITE_TAG, WRITE_DATA: columns of a row := moved column tags, or a word's bits.
 
-    TABLE is (line, ...); AT is 0 for the first line of a step, which counts that it was carried
-    out, and 1 for one more.  COUNT columns from column X on take tags from column Y on, zeros from
-    outside of the line; where Z >= 0, the group's word of port Z instead.  READ where INDEX < 0:
+    TABLE is (line, ...).  COUNT columns from column X on take tags from column Y on, zeros from
+    outside of the line; where Z >= 0, the group's word of port Z instead.  READ where AT is 1:
     the group's word of port Z := those tags, which `step` has counted.
     """
-    target, source, width, reads = row[X], row[Y], row[COUNT], row[INDEX] < 0
+    target, source, width, reads, index = row[X], row[Y], row[COUNT], row[AT] == 1, row[INDEX]
     place, given = frame[BASE], words(frame[DATA] + row[Z] * frame[DATA_PORT])
     if reads:
         place = frame[OUT] + row[Z] * frame[OUT_PORT] + 8 * frame[ROW]
@@ -205,9 +203,8 @@ def move(frame, row):  # type: ignore[no-untyped-def]
         cells[word] ^= flip
         flipped += popcount(flip)
         before += 64
+    pointer(frame[TIMES])[index] += frame[WEIGHT]
     if not reads:
-        index = row[INDEX]
-        pointer(frame[TIMES])[index] += frame[WEIGHT] * (row[AT] == 0)
         pointer(frame[WRITTEN])[index] += width
         pointer(frame[FLIPPED])[index] += flipped
 

@@ -11,7 +11,7 @@ from apsim.closed_form.kinds import AP_KINDS
 from apsim.closed_form.macro import dot, matmul
 from apsim.closed_form.micro import add, multiply, reduce
 from apsim.closed_form.weight_plan import WeightPlan, latency, spread
-from apsim.closed_form.weights import split, weights
+from apsim.closed_form.weights import signed_digits, split, weights
 
 __all__ = [
     "AP_KINDS",
@@ -26,6 +26,7 @@ __all__ = [
     "realisable",
     "reduce",
     "relu",
+    "signed_digits",
     "smaller_luts",
     "split",
     "spread",

@@ -19,6 +19,7 @@ from contextlib import suppress
 from dataclasses import dataclass, replace
 from functools import cached_property
 from itertools import pairwise
+from typing import Any
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
@@ -28,7 +29,7 @@ from apsim.closed_form.weight_plan import Spread, WeightPlan, received
 from apsim.counts import Counts
 from apsim.errors import InputError, ProgramError
 
-__all__ = ["CHUNKS", "WIDEST_WEIGHT", "split", "weights"]
+__all__ = ["CHUNKS", "WIDEST_WEIGHT", "signed_digits", "split", "weights"]
 
 CHUNKS = 0, 2, 3, 4, 5, 6, 8, 10, 12, 16, 24, 32
 """Words in a chunk that are tried; 0 adds every digit to the accumulator itself."""
@@ -137,7 +138,7 @@ class _Facts:
         if max(int(wide.max()), ~int(wide.min())) >> (WIDEST_WEIGHT - 1) > 0:
             raise InputError(f"weights: wanted {WIDEST_WEIGHT} bits at most")
         digits = wide - np.array(offsets)[:, None] if offsets else wide
-        below, above = (digits & ~(3 * digits)) >> 1, (3 * digits & ~digits) >> 1
+        below, above = signed_digits(digits)
         down, up = below.sum(axis=1), above.sum(axis=1)
         if offsets:
             down = np.maximum(down, -np.minimum(wide, 0).sum(axis=1))
@@ -239,27 +240,31 @@ class _Facts:
         size = (1 << self.bits) - 1
         down, up = (np.bitwise_count(form) for form in (self.negative, self.positive))
         extra = self.start + (0 if plan.raised is None else np.array(plan.raised))
-        if not plan.chunk:
-            after = extra[:, None] + np.cumsum(self.positive, axis=1) * size
-            before = after - self.positive * size
-            spared = (plan.width - _lengths(after)) * up + (plan.width - _lengths(before)) * down
-            return 2 * int(spared.sum())
-        step, words = plan.chunk, self.reach.shape[1]
+        step, words, full = max(plan.chunk, 1), self.reach.shape[1], plan.short or plan.width
         starts = np.arange(0, words, step)
-        lengths = np.diff([*starts, words])
-        begin = np.add.reduceat(self.negative, starts, axis=1) * size
         above = np.cumsum(self.positive, axis=1) * size
-        gone = (above - self.positive * size)[:, starts]
-        after = above + np.repeat(begin - gone, lengths, axis=1)
-        ends = (plan.short - _lengths(begin)) * np.add.reduceat(
-            down, starts, axis=1, dtype=np.int64
-        )
-        passes = 2 * int(ends.sum()) + 2 * int(((plan.short - _lengths(after)) * up).sum())
+        gone = (above - self.positive * size)[:, starts]  # before each chunk
+        begin = gone + extra[:, None]
+        if plan.chunk:
+            begin = np.add.reduceat(self.negative, starts, axis=1) * size
+        after = above + np.repeat(begin - gone, np.diff([*starts, words]), axis=1)
+        lower = np.add.reduceat(down, starts, axis=1, dtype=np.int64)
+        passes = 2 * int(((full - _lengths(begin)) * lower).sum())
+        passes += 2 * int(((full - _lengths(after)) * up).sum())
+        if not plan.chunk:
+            return passes
         held = np.add.reduceat(self.reach, starts, axis=1) * size
         spare = extra - self.negative.sum(axis=1) * size
-        full = np.minimum(_lengths(np.cumsum(held, axis=1) + spare[:, None]), plan.width)
-        merges = (plan.short - _lengths(held)) + 2 * (plan.width - full)
+        top = np.minimum(_lengths(np.cumsum(held, axis=1) + spare[:, None]), plan.width)
+        merges = (plan.short - _lengths(held)) + 2 * (plan.width - top)
         return passes + int((merges * (held > 0)).sum())
+
+
+def signed_digits(w: NDArray[np.integer[Any]]) -> tuple[Integers, Integers]:
+    """The negative and the positive canonical digits of weights, a bit for each at its place."""
+    wide = w.astype(np.int64)
+    thrice = 3 * wide
+    return (wide & ~thrice) >> 1, (thrice & ~wide) >> 1
 
 
 def _lengths(values: Integers) -> Integers:

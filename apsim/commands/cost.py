@@ -16,11 +16,15 @@ from apsim.commands.options import (
     KINDS,
     add_also,
     add_array,
+    add_broadcast,
     add_chip,
+    add_cost,
     add_csv,
     add_json,
+    add_requant,
     add_technology,
     add_wide,
+    require_cost,
     write_csv,
     write_json,
     write_text,
@@ -64,8 +68,9 @@ def add_parser(subparsers: argparse._SubParsersAction[argparse.ArgumentParser]) 
     laid = "both mappings of each weighted layer side by side, and the one that is taken; with "
     laid += "--activity executed: how the run lays products out"
     add("--mapping", choices=("im2col", "weights", "auto"), help=laid)
-    costs = "with --mapping auto or weights: what is to be least, by forecast (default energy)"
-    add("--cost", choices=("energy", "cycles", "latency"), help=costs)
+    add_cost(parser)
+    add_requant(parser, None)
+    add_broadcast(parser, None)
     add("--plot", metavar="FILE", help="draw both mappings, or a run's operations (SVG)")
     add_json(parser, "the cost")
     add_csv(parser, "the layers")
@@ -87,11 +92,11 @@ def _run(args: argparse.Namespace) -> int:
         raise InputError(f"--images: wanted at least 1, got {args.images}")
     if args.input is not None and args.activity != "executed":
         raise InputError("--input: only a run takes inputs; add --activity executed")
-    if args.array is not None and args.activity != "executed":
-        raise InputError("--array: only a run has arrays; add --activity executed")
+    for name in ("array", "requant", "broadcast"):
+        if getattr(args, name) is not None and args.activity != "executed":
+            raise InputError(f"--{name}: only a run knows it; add --activity executed")
     require_writable(args.json, args.csv, args.plot)
-    if args.cost and args.mapping not in ("auto", "weights"):
-        raise InputError("--cost goes with --mapping auto or weights: im2col knows one way")
+    require_cost(args)
     ran = args.net.endswith(".json") or args.activity == "executed"
     if args.plot and not (args.mapping or ran):
         raise InputError(
@@ -124,7 +129,7 @@ def _infer(args: argparse.Namespace, chip: Chip, technology: Technology) -> Infe
 def _read(args: argparse.Namespace) -> dict[str, Any]:
     from apsim.report.cost.executed import read_run
 
-    for name in ("bits", "images", "input", "ap", "mapping", "array"):
+    for name in ("bits", "images", "input", "ap", "mapping", "array", "requant", "broadcast"):
         if getattr(args, name) is not None:
             raise InputError(f"--{name}: a run has its own; give another run instead")
     if args.activity == "paper":
@@ -146,6 +151,7 @@ def _emulate(args: argparse.Namespace, chip: Chip) -> dict[str, Any]:
     where = nn.Chip.preset(
         args.chip, ap=chip.ap, engine="fused",
         mapping=args.mapping or "im2col", cost=args.cost or "energy", array=args.array or "load",
+        requant=args.requant or "host", broadcast=args.broadcast or "group",
     )  # fmt: skip
     with Bar(model, len(next(iter(images.values()))), where) as bar:
         done = nn.run(model, images, where, labels=labels, keep="outputs", watcher=bar)

@@ -11,6 +11,7 @@ from __future__ import annotations
 import argparse
 from typing import TYPE_CHECKING
 
+from apsim.commands.options import KINDS, add_broadcast, add_cost, add_requant, require_cost
 from apsim.errors import InputError
 
 if TYPE_CHECKING:
@@ -19,8 +20,6 @@ if TYPE_CHECKING:
     from apsim.debug.targets import Wanted
 
 __all__ = ["add_parser", "add_target", "wanted"]
-
-KINDS = ("1d", "2d", "2d-seg", "2d-tc", "2d-seg-tc")
 
 
 def add_parser(subparsers: argparse._SubParsersAction[argparse.ArgumentParser]) -> None:
@@ -51,6 +50,9 @@ def add_target(parser: argparse.ArgumentParser, many: str = "+") -> None:
     add("--layer", help="the layer of a network")
     laid = "of a layer: im2col (default), or weights in the program, a group of outputs at a time"
     add("--mapping", choices=("im2col", "weights", "auto"), default="im2col", help=laid)
+    add_cost(parser)
+    add_requant(parser)
+    add_broadcast(parser)
     add("--caps", metavar="N", type=int, default=1, help="CAPs that share its loads (default 1)")
     add("--cap", metavar="N", type=int, default=0, help="which of those CAPs (default 0)")
     add("--load", metavar="N", type=int, default=0, help="which of that CAP's loads (default 0)")
@@ -70,14 +72,17 @@ def wanted(args: argparse.Namespace) -> Wanted:
         model, _, layer = name.rpartition(":")
     elif name == "run" or layer is not None:
         raise InputError("a layer is named as MODEL:LAYER, or as: run MODEL --layer LAYER")
-    plain = {"mapping": "im2col", "caps": 1, "cap": 0, "load": 0}
+    plain = {"mapping": "im2col", "cost": None, "requant": "host", "broadcast": "group",
+             "caps": 1, "cap": 0, "load": 0}  # fmt: skip
     for option, value in plain.items() if model is None else ():
         if getattr(args, option) != value:
             raise InputError(f"--{option} goes with a layer of a network: MODEL:LAYER")
+    require_cost(args)
     given = dict(_assignment(text) for text in args.set)
     return Wanted(
         name, given, args.bits, args.rows, args.ap, args.seed, args.engine, model, layer,
-        args.cap, args.load, args.caps, args.mapping,
+        args.cap, args.load, args.caps, args.mapping, args.cost or "energy", args.requant,
+        args.broadcast,
     )  # fmt: skip
 
 

@@ -14,11 +14,14 @@ from typing import TYPE_CHECKING, Any
 
 from apsim.commands.options import (
     KINDS,
+    add_broadcast,
     add_chip,
+    add_cost,
     add_csv,
     add_json,
     add_technology,
     add_wide,
+    require_cost,
     write_csv,
     write_json,
 )  # fmt: skip
@@ -70,6 +73,8 @@ def add_parser(subparsers: argparse._SubParsersAction[argparse.ArgumentParser]) 
     add("--ap", choices=KINDS, default="2d-seg", help="AP kind (default 2d-seg)")
     laid = "how products of weights are laid out: im2col (default), weights in the program, or auto"
     add("--mapping", choices=("im2col", "weights", "auto"), default="im2col", help=laid)
+    add_cost(parser)
+    add_broadcast(parser)
     add_technology(parser)
     volts = "volts of cell writes (default: 0.5, or V_DD where the technology has no lower one)"
     add("--write-voltage", type=float, metavar="V", help=volts)
@@ -84,6 +89,7 @@ def _run(args: argparse.Namespace) -> int:
     from apsim.files import require_writable
 
     require_writable(args.json, args.csv)
+    require_cost(args)
     technology = cost.technology(args.tech)
     lower = technology.scaled_write_voltage or technology.supply_voltage
     scaled = technology.at_write_voltage(
@@ -112,7 +118,10 @@ def _studies(args: argparse.Namespace) -> list[Study]:
     faults = _faults(args)
     model = sources.model(args.model, bits=args.bits)
     images, labels = _images(args, model)
-    chip = nn.Chip.preset(args.chip, ap=args.ap, mapping=args.mapping)
+    chip = nn.Chip.preset(
+        args.chip, ap=args.ap, mapping=args.mapping, cost=args.cost or "energy",
+        broadcast=args.broadcast,
+    )  # fmt: skip
     many, trials = len(next(iter(images.values()))), args.repeats * len(faults)
     seconds = expected(model, many, chip, "faulty") * -(-trials // workers)
     with Working("trials", multiplications(model, many) * trials, seconds) as bar:

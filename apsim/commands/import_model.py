@@ -30,7 +30,7 @@ def add_parser(subparsers: argparse._SubParsersAction[argparse.ArgumentParser]) 
     )
     add = parser.add_argument
     add("model", metavar="MODEL", nargs="?", help="an .onnx or .tflite file")
-    add("-o", "--output", metavar="FILE", help="the .npz file to write")
+    add("-o", "--output", metavar="FILE", help="write the network as this .npz file")
     add("--survey", metavar="FOLDER", help="say of every model file below a folder what blocks it")
     add("--json", metavar="FILE", help="with --survey: write it as JSON")
     add("--csv", metavar="FILE", help="with --survey: write it as CSV, a line for each file")
@@ -54,13 +54,14 @@ def _run(args: argparse.Namespace) -> int:
     for option in ("json", "csv"):
         if getattr(args, option) is not None:
             raise InputError(f"--{option} goes with --survey FOLDER")
-    if args.model is None or args.output is None:
-        raise InputError("wanted MODEL and -o FILE, or --survey FOLDER")
+    if args.model is None:
+        raise InputError("wanted MODEL (an .onnx or .tflite file), or --survey FOLDER")
     with Working("reading"):
         imported = importers.read(
             args.model, rule=args.rule, shape=parse_shape(args.shape), options=options_of(args)
         )
-    store.save(imported.model, args.output)
+    if args.output is not None:
+        store.save(imported.model, args.output)
     if not args.quiet:
         print("\n".join(shown(fate) for fate in imported.fates))
     print(shown_lines(_summary(imported, args.output)))
@@ -87,8 +88,8 @@ def _survey(args: argparse.Namespace) -> int:
     return 0
 
 
-def _summary(imported: Imported, path: str) -> str:
-    """What was written, in two lines."""
+def _summary(imported: Imported, path: str | None) -> str:
+    """What came of the nodes, and what was written."""
     model = imported.model
     widths = sorted({bits for pair in model.bits for bits in pair})
     hosts = [layer.name for layer in model.layers if layer.host]
@@ -96,8 +97,9 @@ def _summary(imported: Imported, path: str) -> str:
         f"{len(imported.fates)} nodes became {len(model.layers)} layers, "
         f"{len(model.weighted)} with weights, of {', '.join(map(str, widths))} bits, "
         f"rule {model.rule}",
-        f"wrote {path}",
     ]
     if hosts:
-        lines.insert(1, f"on the host under this rule: {', '.join(hosts)}")
+        lines.append(f"on the host under this rule: {', '.join(hosts)}")
+    if path is not None:
+        lines.append(f"wrote {path}")
     return "\n".join(lines)

@@ -8,10 +8,10 @@ from __future__ import annotations
 
 import argparse
 import math
-from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from apsim.errors import InputError, ModelError, shown_lines
+from apsim.files import suffix_of
 
 if TYPE_CHECKING:
     from apsim.nn.importers import Imported, Options
@@ -82,7 +82,7 @@ def held(args: argparse.Namespace) -> Held | None:
     It is the import under the file's own rules that is held: what a file means is the same
     under each.
     """
-    if args.no_import_check or Path(args.model).suffix not in FILES:
+    if args.no_import_check or suffix_of(args.model) not in FILES:
         return None
     from apsim.nn.judges.held import Held, hold
     from apsim.report.bar import Working

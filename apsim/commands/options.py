@@ -10,14 +10,15 @@ import argparse
 import os
 from typing import TYPE_CHECKING, Any
 
-from apsim.errors import shown
+from apsim.errors import InputError, shown
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping, Sequence
 
 __all__ = [
-    "KINDS", "add_also", "add_array", "add_chip", "add_csv", "add_json", "add_output",
-    "add_technology", "add_wide", "flat", "write_csv", "write_json", "write_text", "wrote",
+    "KINDS", "add_also", "add_array", "add_broadcast", "add_chip", "add_cost", "add_csv",
+    "add_json", "add_output", "add_requant", "add_technology", "add_wide", "flat",
+    "require_cost", "write_csv", "write_json", "write_text", "wrote",
 ]  # fmt: skip
 
 KINDS = ("1d", "2d", "2d-seg", "2d-tc", "2d-seg-tc")
@@ -35,6 +36,30 @@ def add_array(parser: argparse.ArgumentParser, default: str | None = "load") -> 
     meaning = "what a load runs on: an array cut to it and zeroed before (load, the default), or a "
     meaning += "CAP in use, all its rows and what the load before left there (cap; slower)"
     parser.add_argument("--array", choices=("load", "cap"), default=default, help=meaning)
+
+
+def add_requant(parser: argparse.ArgumentParser, default: str | None = "host") -> None:
+    """`--requant`: who requantizes."""
+    meaning = "who turns sums into activations: the host (default), or the AP in counted passes"
+    parser.add_argument("--requant", choices=("host", "ap"), default=default, help=meaning)
+
+
+def add_broadcast(parser: argparse.ArgumentParser, default: str | None = "group") -> None:
+    """`--broadcast`: how the words of softmax and norms are shared."""
+    meaning = "a word to all rows of its group (softmax, norms): in one write (default), or by rows"
+    parser.add_argument("--broadcast", choices=("group", "rows"), default=default, help=meaning)
+
+
+def add_cost(parser: argparse.ArgumentParser) -> None:
+    """`--cost`: what a mapping that is chosen is to make least."""
+    meaning = "with --mapping auto or weights: what is to be least, by forecast (default energy)"
+    parser.add_argument("--cost", choices=("energy", "cycles", "latency"), help=meaning)
+
+
+def require_cost(args: argparse.Namespace) -> None:
+    """Refuse `--cost` where nothing is chosen: `InputError`."""
+    if args.cost and args.mapping not in ("auto", "weights"):
+        raise InputError("--cost goes with --mapping auto or weights: im2col knows one way")
 
 
 def add_technology(parser: argparse.ArgumentParser, default: str | None = "sram") -> None:

@@ -15,11 +15,15 @@ from apsim.commands.judging import add_check_option
 from apsim.commands.options import (
     KINDS,
     add_array,
+    add_broadcast,
     add_chip,
+    add_cost,
     add_csv,
     add_json,
     add_output,
+    add_requant,
     add_wide,
+    require_cost,
     write_csv,
     write_json,
     wrote,
@@ -54,8 +58,7 @@ def add_parser(subparsers: argparse._SubParsersAction[argparse.ArgumentParser]) 
     add("--rule", metavar="R", help="requantization rule (default: the model's own)")
     add("--shape", metavar="N,C,H,W", help="the input's shape, where an ONNX file leaves axes open")
     judging.add_import_options(parser)
-    where = "who turns sums into activations: the host (default), or the AP in counted passes"
-    add("--requant", choices=("host", "ap"), default="host", help=where)
+    add_requant(parser)
     add("--seed", metavar="S", type=int, default=0, help="seed of random weights and images")
     compared = "compare all values with the exact twin (default), or some channels of each layer"
     add("--check", choices=("all", "sample"), default="all", help=compared)
@@ -69,8 +72,7 @@ def add_parser(subparsers: argparse._SubParsersAction[argparse.ArgumentParser]) 
     add("--state", metavar="FILE", help="where a stream was left: read if there, then written")
     add("--schedule", metavar="FILE", help="batches under changing budgets (TOML), widths switched")
     add_chip_options(parser)
-    costs = "with --mapping auto or weights: what is to be least, by forecast (default energy)"
-    add("--cost", choices=("energy", "cycles", "latency"), help=costs)
+    add_cost(parser)
     add_wide(parser)
     parser.set_defaults(run=_run)
 
@@ -87,8 +89,7 @@ def add_chip_options(parser: argparse.ArgumentParser) -> None:
     add("--threads", type=int, default=2, help="threads of the emulator (default 2)")
     laid = "how products of weights are laid out: im2col (default), weights in the program, or auto"
     add("--mapping", choices=("im2col", "weights", "auto"), default="im2col", help=laid)
-    shared = "a word to all rows of its group (softmax, norms): in one write (default), or by rows"
-    add("--broadcast", choices=("group", "rows"), default="group", help=shared)
+    add_broadcast(parser)
     add("--literal", action="store_true", help="every load on an array of its own, one by one")
     add_array(parser)
 
@@ -120,8 +121,7 @@ def _run(args: argparse.Namespace) -> int:
         return _stream(args)
     if args.tensors and not args.output:
         raise InputError("--tensors goes with --output FILE, which the tensors are written to")
-    if args.cost and args.mapping not in ("auto", "weights"):
-        raise InputError("--cost goes with --mapping auto or weights: im2col knows one way")
+    require_cost(args)
     chip = chip_of(args)
     model = sources.model(
         args.model, bits=args.bits, rule=args.rule, seed=args.seed,

@@ -16,6 +16,7 @@ from typing import TYPE_CHECKING, Any
 from apsim.commands.debug import add_target, wanted
 from apsim.commands.options import wrote
 from apsim.errors import InputError
+from apsim.files import suffix_of
 
 if TYPE_CHECKING:
     from apsim.debug.session import Session
@@ -79,7 +80,7 @@ def is_whole_network(args: argparse.Namespace) -> bool:
     from apsim.nn.zoo.bundled import BUNDLED
 
     name = args.target[0]
-    is_model = name in BUNDLED or name.endswith((".npz", ".onnx", ".tflite"))
+    is_model = name in BUNDLED or suffix_of(name) in (".npz", ".onnx", ".tflite")
     return is_model and len(args.target) == 1 and args.layer is None
 
 

@@ -62,10 +62,14 @@ def find_load(
     number: int = 0,
     caps: int = 1,
     mapping: str = "im2col",
+    cost_of: str = "energy",
+    requant: str = "host",
+    broadcast: str = "group",
 ) -> Load:
     """Load `number` of a CAP in a layer, where `caps` CAPs share the loads in turn.
 
-    With weights in the program it is a group of a load's outputs, on cells of zeros.
+    `mapping`, `requant` and `broadcast` are those of `nn.Chip`, `cost_of` its `cost`.  With
+    weights in the program it is a group of a load's outputs, on cells of zeros.
 
     Raises `InputError` where the model, the layer, the CAP or the load is not there.
     """
@@ -73,7 +77,10 @@ def find_load(
     chosen = _layer(network, layer)
     if not 0 <= cap < caps or number < 0:
         raise InputError(f"wanted a CAP 0 to {caps - 1} and a load >= 0, got {cap} and {number}")
-    chip = _Listener(design_of(cost.chip("lr")), ap=ap, literal=True, mapping=mapping)
+    chip = _Listener(
+        design_of(cost.chip("lr")), ap=ap, literal=True, mapping=mapping, cost=cost_of,
+        requant=requant, broadcast=broadcast,
+    )  # fmt: skip
     chip.wanted = cap + number * caps
     tensors = dict(exact.checked_inputs(network, image_of(network)))
     for before in network.layers[: network.layers.index(chosen)]:

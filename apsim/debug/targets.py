@@ -18,6 +18,7 @@ from apsim import functions, lut, ops
 from apsim.debug import storage
 from apsim.debug.session import Session
 from apsim.errors import InputError
+from apsim.files import suffix_of
 from apsim.functions import Function, micro
 from apsim.layout import WIDEST, Field, Layout
 from apsim.lut.curves import Curve, tabulated
@@ -47,6 +48,9 @@ class Wanted:
     load: int = 0
     caps: int = 1
     mapping: str = "im2col"
+    cost: str = "energy"
+    requant: str = "host"
+    broadcast: str = "group"
 
 
 @dataclass(frozen=True)
@@ -100,6 +104,12 @@ TABLE = "table-"
 ALIASES = {"max": "maximum", "min": "minimum", "sub": "subtract", "mul": "multiply"}
 
 
+def _is_network(name: str) -> bool:
+    from apsim.nn.zoo.bundled import BUNDLED, SUFFIXES
+
+    return name in BUNDLED or suffix_of(name) in (".npz", *SUFFIXES)
+
+
 def open_target(wanted: Wanted) -> Session:
     """A session on what is wanted; raises `ApsimError` with what can be had."""
     if wanted.model is not None:
@@ -113,6 +123,8 @@ def open_target(wanted: Wanted) -> Session:
         return storage.from_record(storage.read(name), name, wanted.engine)
     if name.endswith(".toml") or name in lut.names():
         return _look_up(name, wanted)
+    if _is_network(name):
+        raise InputError(f"{name!r} is a network: wanted one of its layers, as {name}:LAYER")
     near = [*get_close_matches(name, OPERATIONS, 1), *get_close_matches(name, lut.names(), 1, 0.5)]
     hint = f"did you mean {near[0]!r}?" if near else f"operations are {', '.join(OPERATIONS)}"
     raise InputError(
@@ -205,5 +217,6 @@ def _layer(wanted: Wanted) -> Session:
     load = find_load(
         wanted.model or "", wanted.layer, wanted.ap,
         cap=wanted.cap, number=wanted.load, caps=wanted.caps, mapping=wanted.mapping,
+        cost_of=wanted.cost, requant=wanted.requant, broadcast=wanted.broadcast,
     )  # fmt: skip
     return on_function(load.function, load.data, wanted.engine)

@@ -11,6 +11,7 @@ from typing import Any
 
 from apsim.errors import ApsimError
 from apsim.explore.contents import Known, version
+from apsim.explore.searched import OF_RUNS
 from apsim.explore.spec import Point, identity
 from apsim.explore.values import METRICS
 
@@ -82,7 +83,8 @@ def _run(point: Point) -> dict[str, Any]:
     model = sources.model(point["model"], bits=text)
     images, labels = sources.inputs(model, point["first"] + point["images"], point["input"])
     some = slice(point["first"], point["first"] + point["images"])
-    chip = nn.Chip.preset(point["chip"], ap=point["ap"], engine="fused", mapping=point["mapping"])
+    made = {name: point[name] for name in OF_RUNS}
+    chip = nn.Chip.preset(point["chip"], ap=point["ap"], engine="fused", **made)
     taken = {name: values[some] for name, values in images.items()}
     done = nn.run(
         model, taken, chip, labels=None if labels is None else labels[some], keep="outputs"

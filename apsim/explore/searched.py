@@ -16,10 +16,18 @@ if TYPE_CHECKING:
     from apsim.nn.search import Bench, Candidate, Images, Space
     from apsim.nn.zoo.sensitivities import Sensitivities
 
-__all__ = ["SEARCH", "share", "widths"]
+__all__ = ["OF_RUNS", "SEARCH", "share", "widths"]
 
 SEARCH = "search:"
 WIDTHS = tuple(range(2, 9))
+OF_RUNS = {
+    "mapping": ("im2col", "weights", "auto"),
+    "cost": ("energy", "cycles", "latency"),
+    "requant": ("host", "ap"),
+    "broadcast": ("group", "rows"),
+    "array": ("load", "cap"),
+}
+"""What runs alone have, the options of `nn.Chip` by their names."""
 
 
 @dataclass(frozen=True)
@@ -57,7 +65,10 @@ def widths(point: dict[str, Any], digests: dict[str, str]) -> list[int]:
     """
     from apsim.nn import search
 
-    key = (*(f"{axis} {digest}" for axis, digest in sorted(digests.items())), str(point["ap"]))
+    key = (
+        *(f"{axis} {digest}" for axis, digest in sorted(digests.items())),
+        *(str(point[axis]) for axis in ("ap", *OF_RUNS)),
+    )
     if key not in _tried:
         _tried[key] = _search(point)
     found = _tried[key]
@@ -79,7 +90,10 @@ def _search(point: dict[str, Any]) -> _Tried:
     chosen_on = calibration.calibration_images(model, point["calibration"])
     seen = calibration.test_images(model, None) if chosen_on is None else chosen_on
     bench = search.Bench(
-        model, seen, lambda: nn.Chip.preset(point["chip"], ap=point["ap"], engine="fused"),
+        model, seen,
+        lambda: nn.Chip.preset(
+            point["chip"], ap=point["ap"], engine="fused", **{name: point[name] for name in OF_RUNS}
+        ),
         cost.technology(point["technology"]),
         check="all" if model.name in datasets.OWNERS else "sample",
     )  # fmt: skip

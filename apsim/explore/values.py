@@ -12,7 +12,7 @@ from typing import Any
 from apsim.cost.chip import CHOICES, choice
 from apsim.cost.quantity import nearest
 from apsim.errors import InputError
-from apsim.explore.searched import SEARCH, share
+from apsim.explore.searched import OF_RUNS, SEARCH, share
 
 __all__ = [
     "MAXIMISED",
@@ -31,7 +31,7 @@ METRICS = (
 MAXIMISED = frozenset(("gops", "gops_per_watt", "gops_per_watt_mm2", "utilization", "mean_bits"))
 """Metrics of which more is better; `mean_bits` stands for accuracy."""
 
-TEXTS = ("network", "technology", "chip", "model", "input", "calibration", "mapping")
+TEXTS = ("network", "technology", "chip", "model", "input", "calibration")
 WHOLES = ("batch", "first", "images")
 LEAST, MOST = 2, 8  # bits of the widths that are mixed
 
@@ -43,8 +43,9 @@ def check_axis(where: str, name: str, value: object) -> None:
         _require(isinstance(value, str), where, "text", value)
     elif name in WHOLES:
         read_whole(where, value, 0 if name == "first" else 1)
-    elif name in CHOICES:
-        choice(where.removesuffix(f", {name}"), name, value, CHOICES[name])
+    elif name in CHOICES or name in OF_RUNS:
+        known = CHOICES.get(name, OF_RUNS.get(name, ()))
+        choice(where.removesuffix(f", {name}"), name, value, known)
     elif name == "write_voltage":
         _require(_is_number(value), where, "a number of volts", value)
     elif name == "bits":

@@ -1,7 +1,7 @@
 """Sums of words times weights that the program holds: rows are output pixels, no weight is stored.
 
-This is the definition: every pass a step of its own, one group of outputs after another.  The
-kernel `apsim.cam.digits` carries the same passes out from rows of digits.
+This is the definition: every pass a step of its own, one group of outputs after another;
+`apsim.functions.weight_run` carries the same passes out from rows of digits.
 
 The rule: an accumulator starts at what the negative digits may take from it, and the reader
 subtracts that again; signed words stand in offset binary, and what that adds is subtracted
@@ -173,12 +173,8 @@ def taken(plan: WeightPlan, w: Integers) -> Integers:
 
 
 def presets(w: Integers, bits: int) -> Sums:
-    """What the negative digits of weights [i, J] can take from each sum at most: int64[i].
-
-    A digit of w is -1 where a bit of w, but not of 3w, is set one place above.
-    """
-    wide = w.astype(np.int64)
-    negative: Sums = ((wide & ~(3 * wide)) >> 1).sum(axis=1)
+    """What the negative digits of weights [i, J] can take from each sum at most: int64[i]."""
+    negative: Sums = closed_form.signed_digits(w)[0].sum(axis=1)
     return negative * ((1 << bits) - 1)
 
 

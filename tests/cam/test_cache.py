@@ -42,6 +42,20 @@ print(PackedCam(70, 2).execute(code).matched[0], len(made))
 )
 
 
+ROWS = (
+    COUNTING
+    + """
+import numpy as np
+from apsim.closed_form import weights
+from apsim.functions import weight_run
+counts, plan = weights([[5]], 1, 160, [0])
+x = np.array([[[11]]], np.uint64)
+done = weight_run.run(plan, np.array([[5]]), np.array([0]), x, 4, 4)
+print(*done.planes[0, :, 0], len(made))
+"""
+)
+
+
 def run(
     source: Path, home: Path | str, cache: Path | None = None, program: str = SMALL
 ) -> list[int]:
@@ -91,6 +105,20 @@ def test_kernels_are_found_again_and_a_changed_source_is_not_served_old_ones(
     assert text.count(RIGHT) == 1
     changed.write_text(text.replace(RIGHT, WRONG))
     assert run(copy, home, program=STEPS) == [0, compiled]
+
+
+def test_nor_is_one_of_a_kernel_that_lives_in_another_room(copy: Path, home: Path) -> None:
+    """A sequencer that takes away what it should add; what else was compiled is found again."""
+    shutil.copytree(ROOT / "luts", copy / "luts")
+    assert run(copy, home, program=ROWS) == [11, 0, 11, 2]
+    assert run(copy, home, program=ROWS) == [11, 0, 11, 0]
+    changed = copy / "apsim" / "functions" / "weight_rows.py"
+    text = changed.read_text()
+    assert text.count("= SUBTRACT + sign") == 1
+    changed.write_text(text.replace("= SUBTRACT + sign", "= ADD - sign"))
+    assert run(copy, home, program=ROWS) == [11, 11, 11, 1]
+    changed.write_text(text + "# edited\n")
+    assert run(copy, home, program=ROWS) == [11, 0, 11, 1]
 
 
 EDITED = """

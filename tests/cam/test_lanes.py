@@ -453,21 +453,14 @@ def test_a_block_that_is_left_out_is_missed(kind: str, which: int) -> None:
 @settings(max_examples=30)
 @given(st.sampled_from(KINDS), st.booleans(), st.integers(0, 1 << 30))
 def test_a_step_that_is_left_out_is_missed(kind: str, fused: bool, which: int) -> None:
-    """Whatever row of a walk is left out, but for those that count nothing or a part of a step"""
-    uncounted = {one.address for one in (kernel.put, kernel.put_columns, kernel.chain)}
-
+    """Whatever row of a walk is left out: each part of a step counts that it was carried out"""
     left_out: list[Any] = []
 
     def emptied(walk: Walk) -> Walk:
         places = {int(at) for at in walk.ops[:, kernel.ROWS]}
         rows = [one for one in walk.kept if frame.address(one) in places]
-        counted = [
-            (one, k)
-            for one in rows
-            for k, row in enumerate(one)
-            if row[frame.INDEX] >= 0 and row[frame.FN] not in uncounted and not row[frame.X] & 32
-        ]
-        one, k = counted[which % len(counted)]
+        every = [(one, k) for one in rows for k in range(len(one))]
+        one, k = every[which % len(every)]
         left_out.append((one, k, one[k, frame.FN]))
         one[k, frame.FN] = LEFT_OUT.address
         return walk
@@ -480,7 +473,7 @@ def test_a_step_that_is_left_out_is_missed(kind: str, fused: bool, which: int) -
 
 @pytest.mark.parametrize("kind", KINDS)
 def test_a_tile_that_is_left_out_is_missed(kind: str, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(running.Runner, "tile", lambda self, where: 0)
+    monkeypatch.setattr(running.Runner, "tile", lambda self, where: (0, self.numbers()))
     with pytest.raises(CountError, match="the loads list"):
         products(kind, lambda walk: walk)
 

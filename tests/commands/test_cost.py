@@ -219,7 +219,19 @@ def test_the_technology_says_which_cells_a_write_charges(
     assert math.isclose(totals["energy_write_flipped_j"], totals["flipped"] * 0.24e-15)
 
 
+def test_a_run_is_made_as_its_options_say(tmp_path: Path) -> None:
+    """counts of --requant ap and --broadcast rows == those of a chip with these"""
+    out, model = tmp_path / "cost.json", nn.load("digits")
+    how = ["--activity", "executed", "--requant", "ap", "--broadcast", "rows", "--json", str(out)]
+    assert main(["cost", "digits", *how]) == 0
+    chip = nn.Chip.preset("bf-imna-lr", requant="ap", broadcast="rows")
+    nn.run(model, real.quantize(model, datasets.digits().images[:1]), chip)
+    totals = json.loads(out.read_text())["totals"]
+    assert totals["written"] == chip.activity.written
+
+
 REFUSED = [
+    (["digits", "--requant", "ap"], "--requant: only a run knows it; add --activity executed"),
     (["resnet5"], "did you mean 'resnet50'"),
     (["alexnet", "--chip", "xr"], "neither a TOML file nor a bundled table of chips"),
     (["alexnet", "--tech", "dram"], "did you mean"),
@@ -232,6 +244,7 @@ REFUSED = [
     (["digits", "--input", "x.npy"], "--input: only a run takes inputs; add --activity executed"),
     (["digits", "--activity", "executed", "--input", "nowhere.npy"], "cannot read inputs from"),
     (["digits", "--activity", "executed", "--bits", "8/4"], "--bits: wanted numbers such as 8"),
+    (["digit"], "one of digits, digits-vit, alexnet, alexnet_torchvision"),
     (["nowhere.json"], "cannot read nowhere.json"),
     (["alexnet", "--write-voltage", "2"], "write voltage must be above 0"),
     (["alexnet", "--json", "/nowhere/x.json"], "cannot write /nowhere/x.json"),

@@ -259,7 +259,21 @@ def test_any_model_is_run_on_the_images_of_a_file(
     assert blocks[2]["counts"] == chip.counts.as_dict()
 
 
+def test_a_sweep_runs_chips_as_their_options_say() -> None:
+    """counts and activity of a point == those of a run with its requant, broadcast and array"""
+    options = {"requant": "ap", "broadcast": "rows", "array": "cap", "mapping": "auto"}
+    axes = {"model": "digits", "ap": "2d-seg", "cost": "cycles", **options}
+    (point,) = spec_of({"kind": "run", "images": 1, "axes": axes}, "here").points
+    found, model = evaluate("run", point), nn.load("digits")
+    chip = nn.Chip.preset("bf-imna-lr", ap="2d-seg", cost="cycles", **options)
+    nn.run(model, real.quantize(model, datasets.digits().images[:1]), chip)
+    assert found["counts"] == chip.counts.as_dict()
+    assert found["activity"] == chip.activity.as_dict()
+
+
 REFUSED = {
+    "kind = 'run'\n[axes]\nmodel = 'digits'\nrequant = 'me'": "requant: 'me' is not one of host",
+    "kind = 'run'\n[axes]\nmodel = 'digits'\nmapping = 'my'": "'my' is not one of im2col, weights",
     "": "'network' is missing",
     "[axes]\nnetwork = []": "network has no values",
     "[axes]\nnetwrk = ['alexnet']": "unknown key 'netwrk'; did you mean 'network'",
@@ -319,7 +333,7 @@ def test_a_sweep_without_a_single_result_fails(
     spec_file.write_text("[axes]\nnetwork = 'vgg61'\nbits = [4, 8]\n")
     assert main(["explore", str(spec_file), "--workers", "1"]) == 1
     shown = capsys.readouterr().out
-    assert "2 points cannot be: 'vgg61' is neither" in shown
+    assert "2 points cannot be: unknown network 'vgg61': wanted" in shown
     assert "did you mean 'vgg16'" in shown
 
 

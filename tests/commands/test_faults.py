@@ -13,6 +13,7 @@ from apsim import nn
 from apsim.cam import DenseCam
 from apsim.cam.faulty import Faults, FaultyCam
 from apsim.cli import main
+from apsim.errors import InputError
 from apsim.faults import FaultyChip, Study, interval, study
 from apsim.nn.on_ap.chip import Chip
 from apsim.nn.rules import real
@@ -64,6 +65,26 @@ def test_without_faults_nothing_moves() -> None:
     assert found.trials[0].correct == found.clean_correct
     assert found.moved == found.changed == 0.0
     assert found.activity == found.clean_activity
+
+
+def test_a_study_runs_as_its_chip_does() -> None:
+    """counts of the trials == those of the chip's mapping, for the cost that chooses it"""
+    model, digits, ran = nn.load("digits"), datasets.digits(), set()
+    images = real.quantize(model, digits.images[:1])
+    for cost in ("energy", "cycles"):
+        chip = nn.Chip.preset("bf-imna-lr", ap="2d-seg", mapping="auto", cost=cost)
+        counts = nn.run(model, images, chip).counts
+        assert study(model, images, None, chip, [Faults()], repeats=1)[0].trials[0].counts == counts
+        ran.add(counts)
+    assert len(ran) == 2
+
+
+@pytest.mark.parametrize("option", [{"requant": "ap"}, {"array": "cap"}])
+def test_what_faulty_arrays_cannot_stand_for_is_refused(option: dict[str, str]) -> None:
+    model = nn.load("digits")
+    (name,) = option
+    with pytest.raises(InputError, match=f"{name}: .* got '{option[name]}'"):
+        study(model, [], None, nn.Chip.preset("bf-imna-lr", **option), [Faults()])
 
 
 def test_faults_move_logits_and_leave_counts_alone() -> None:
@@ -161,6 +182,7 @@ def test_a_technology_without_a_lower_voltage_saves_nothing(tmp_path: Path) -> N
         (["--repeats", "0"], "--repeats: wanted 1 to 1000, got 0"),
         (["--tech", "reram", "--write-voltage", "0.5"], "reram-16nm: scaling of the write voltage"),
         (["--workers", "0"], "--workers: wanted 1 to 1024, got 0"),
+        (["--cost", "cycles"], "--cost goes with --mapping auto or weights"),
         (["vgg61"], "did you mean"),
         (["--labels", "y.npy"], "--labels: they belong to the inputs of --input"),
         (["--input", "nowhere.npy"], "cannot read inputs from nowhere.npy"),

@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 import numpy as np
 import pytest
 
 from apsim import lut
 from apsim.debug.session import Session
 from apsim.debug.targets import OPERATIONS, Wanted, open_target
+from apsim.errors import InputError
 from apsim.lut.check import run_passes
 from apsim.lut.model import Lut
 
@@ -88,3 +91,18 @@ def test_every_operation_opens_and_runs(name: str, kind: str) -> None:
     session = open_target(Wanted(name, bits=3, rows=4, ap=kind))
     session.go_to(session.end)
     assert session.counts == session.program.counts()
+
+
+def test_a_layer_is_opened_as_the_options_of_its_run_say() -> None:
+    """A softmax by rows takes a write for each, its group's at once one"""
+    softmax = Wanted("", ap="2d-seg", model="digits-vit", layer="block1.head1.softmax")
+    steps = {
+        how: len(open_target(replace(softmax, broadcast=how)).program) for how in ("group", "rows")
+    }
+    assert steps["rows"] > steps["group"]
+
+
+@pytest.mark.parametrize("name", ["digits", "NET.ONNX", "saved.npz"])
+def test_a_network_is_opened_by_one_of_its_layers(name: str) -> None:
+    with pytest.raises(InputError, match=rf"{name}.* is a network: .*, as {name}:LAYER"):
+        open_target(Wanted(name))

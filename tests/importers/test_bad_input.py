@@ -46,6 +46,7 @@ def models(folder: Path) -> None:
     weights = [node("QuantizeLinear", "w s k", "v8"), node("DequantizeLinear", "v8 s", "v"),
                *CONV[1:]]  # fmt: skip
     save(folder / "nan.onnx", [*quantized(), *weights], w=FLOAT_KERNEL * np.nan, k=np.int8(0))
+    save(folder / "hollow.onnx", [*quantized(), POOL], shape=(1, 0, 4, 4))
     flat = [node("QuantizeLinear", "x t z", "q"), node("DequantizeLinear", "q t z", "r"), POOL]
     save(folder / "zero.onnx", flat, t=np.float32(0))
     pair = [*quantized(), *quantized("b", "qb", "rb"), node("Add", "r rb", "c"),
@@ -138,6 +139,8 @@ MISTAKES: dict[str, tuple[tuple[str, ...], str]] = {
         "input 'x' takes integers as they are, got float32"),
     "an unwritable network": (
         ("import", "conv.onnx", "-o", "no/m.npz"), "cannot write no/m.npz"),
+    "nothing to import": (("import",), "wanted MODEL (an .onnx or .tflite file), or --survey"),
+    "an axis of nothing": (("run", "hollow.onnx"), "input 'x' has an axis of size 0"),
     "an unknown rule": (fed("good.npy", "--rule", "nearest"), "unknown requantization rule"),
 }  # fmt: skip
 
@@ -166,6 +169,27 @@ def test_a_mistake_is_one_line_and_leaves_nothing_behind(
     assert err.count("\n") == 1
     assert message in err
     assert sorted(folder.iterdir()) == before
+
+
+def test_an_import_without_a_file_to_write_says_the_same(
+    folder: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """What became of every node, held; nothing is left behind"""
+    before = sorted(folder.iterdir())
+    assert main(["import", "conv.onnx"]) == 0
+    told = capsys.readouterr().out
+    assert sorted(folder.iterdir()) == before
+    assert main(["import", "conv.onnx", "-o", "m.npz"]) == 0
+    *before_it, held = told.splitlines()
+    assert capsys.readouterr().out.splitlines() == [*before_it, "wrote m.npz", held]
+
+
+def test_the_suffix_of_a_file_may_be_in_capitals(
+    folder: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    (folder / "conv.onnx").rename("CONV.ONNX")
+    assert main(["run", "CONV.ONNX", "--input", "good.npy", "--against", "reference"]) == 0
+    assert "import: held against" in capsys.readouterr().out
 
 
 @pytest.mark.parametrize("name", ["good.npy", "named.npz"])

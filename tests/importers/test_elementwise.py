@@ -759,3 +759,59 @@ def test_sums_whose_products_have_64_bits_are_the_twin_s(ap: str) -> None:
     feeds = {name: real.quantize(model, x, name) for name in model.inputs}
     done = runtime.run(model, feeds, Chip.preset("bf-imna-lr", ap=ap))
     assert done.bit_exact and done.counts_match
+
+
+# real inputs, before their first quantization
+
+NORMALIZED = [node("Sub", "x m", "a"), node("Div", "a d", "r"), *END]
+
+
+@settings(max_examples=20)
+@given(seed=SEEDS, axis=st.integers(1, 3), last=st.booleans())
+def test_an_input_is_normalized_along_one_axis_before_it_is_quantized(
+    seed: int, axis: int, last: bool
+) -> None:
+    """q == round((x - m) / d / s) + z in float32, m and d one for each place of an axis"""
+    x, lay = drawn(seed, 2, 3, 4, 5), [1] * 4
+    lay[axis] = x.shape[axis]
+    rng = np.random.default_rng(seed)
+    mean, by = (rng.uniform(0.2, 2, x.shape[axis]).astype(np.float32).reshape(lay) for _ in "md")
+    nodes = [*NORMALIZED[:2], node("Transpose", "r", "t", perm=[0, 3, 1, 2]),
+             node("QuantizeLinear", "t s z", "q"), END[1]] if last else NORMALIZED  # fmt: skip
+    held(proto(nodes, x, m=mean[0] if seed % 2 else mean, d=by, **end()), x)
+
+
+def test_a_normalized_input_is_held_saved_and_given_back(tmp_path: Path) -> None:
+    x, path = drawn(3, 1, 3, 4, 4), tmp_path / "case.onnx"
+    mean, by = (np.float32(v).reshape(3, 1, 1) for v in ([0.485, 0.456, 0.406], [0.2, -0.3, 0.25]))
+    built = proto(NORMALIZED, x, m=mean, d=by, **end())
+    onnx.save(built, path)
+    model = held(built, x)
+    found = lower(graph_of(built, "case"))
+    assert hold(path, found.model, found.origins).differ == 0
+    store.save(model, tmp_path / "m.npz")
+    assert np.array_equal(answers(store.load(tmp_path / "m.npz"), x), answers(model, x))
+    feeds = {name: real.quantize(model, x, name) for name in model.inputs}
+    back = cases.given(model, feeds).feeds["x"]
+    assert np.array_equal(real.quantize(model, back), feeds[model.input])
+
+
+@pytest.mark.parametrize(
+    ("shape", "nodes", "message"),
+    [
+        ((1, 3, 4, 4), NORMALIZED, r"a constant of shape \[3, 4, 4\] on the real input 'x'; near"),
+        ((3, 1, 1), [node("Transpose", "x", "a", perm=[0, 2, 1, 3]), node("Sub", "a m", "r"), *END],
+         r"a constant of shape \[3, 1, 1\] on the real input 'x', which was moved before"),
+        ((3, 1, 1), [node("Sub", "x m", "a"), node("Div", "a w", "r"), *END],
+         r"a constant of shape \[1, 1, 4\] on the real input 'x'"),
+    ],
+)  # fmt: skip
+def test_a_real_input_differs_along_one_axis_only(
+    shape: tuple[int, ...], nodes: list[Any], message: str
+) -> None:
+    x = drawn(1, 1, 4, 3, 4) if nodes[0].op_type == "Transpose" else drawn(1, 1, 3, 4, 4)
+    rng = np.random.default_rng(1)
+    mean, by = rng.uniform(1, 2, (2, *shape)).astype(np.float32)
+    built = proto(nodes, x, m=mean, d=by, w=np.arange(1, 5, dtype=np.float32), **end())
+    with pytest.raises(ModelError, match=message):
+        imported(built)

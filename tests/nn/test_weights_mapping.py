@@ -14,15 +14,17 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from apsim import cost, lut, nn
-from apsim.cam import digits
+from apsim import cost, nn
 from apsim.cam.lanes import planes_of
+from apsim.cam.stream import Tile
 from apsim.closed_form import weights as closed
 from apsim.counts import Counts
 from apsim.debug.layer_load import image_of
 from apsim.debug.targets import Wanted, open_target
-from apsim.errors import InputError, ProgramError
+from apsim.errors import CountError, InputError, ProgramError
+from apsim.functions import weight_run
 from apsim.functions import weights as program
+from apsim.lut.model import Lut, Pass
 from apsim.nn.model import Conv2d
 from apsim.nn.model.words import Words
 from apsim.nn.on_ap import patches, plan, tasks, work
@@ -31,6 +33,7 @@ from apsim.nn.on_ap.layer_run import Part
 from apsim.nn.on_ap.mapping import fold_words
 from apsim.nn.on_ap.tasks import Setting
 from apsim.nn.zoo import sources
+from apsim.ops.steps import look_up
 from tests.conftest import ROOT
 from tests.helpers.networks import Case, conv2d_cases, linear_cases, small_network
 
@@ -186,14 +189,20 @@ def test_counts_depend_on_no_tile_and_no_thread(pixels: int) -> None:
     rng = np.random.default_rng(pixels)
     x, w = rng.integers(0, 16, (pixels, 9)), rng.integers(-8, 8, (3, 9))
     counts, found = closed(w, 4, 160)
-    luts = tuple(
-        (name, tuple((row.key, row.write) for row in lut.find(name).passes)) for name in digits.LUTS
-    )
     presets = np.zeros(3, np.int64) if found.chunk else program.presets(w, 4)
     planes = planes_of(x.astype(np.uint8).T, 4)
     for rows in (7, 512, 4800):
         ran = [
-            digits.run(luts, found, w, presets, planes, pixels, rows, threads=threads, tile=tile)
+            weight_run.run(
+                found,
+                w,
+                presets,
+                planes,
+                pixels,
+                rows,
+                threads=threads,
+                tile=tile,
+            )
             for threads, tile in ((1, 0), (2, 1), (3, 2))
         ]
         assert all(one.counts == counts * -(-pixels // rows) for one in ran)
@@ -210,13 +219,10 @@ def test_counts_depend_on_no_range_of_groups(chunk: int, zeros: float) -> None:
     w[rng.random(w.shape) < zeros] = 0
     counts, found = closed(w, 4, 60, [chunk])
     assert found.groups >= 40
-    luts = tuple(
-        (name, tuple((row.key, row.write) for row in lut.find(name).passes)) for name in digits.LUTS
-    )
     presets = np.zeros(320, np.int64) if chunk else program.presets(w, 4)
     planes = planes_of(x.astype(np.uint8).T, 4)
     ran = [
-        digits.run(luts, found, w, presets, planes, 70, 50, threads=2, ranges=ranges)
+        weight_run.run(found, w, presets, planes, 70, 50, threads=2, ranges=ranges)
         for ranges in (1, 2, 5)
     ]
     assert all(one.counts == counts * 2 for one in ran)
@@ -230,7 +236,7 @@ def test_a_sum_of_all_words_is_made_before_every_group_that_adds_it() -> None:
     layer = Layer(rng.integers(0, 16, (70, 11)), np.full((320, 11), 1), Words(4, False), 50)
     layer.w[rng.random(layer.w.shape) < 0.1] = -1
     plan = layer.task.plan
-    assert plan.offsets and plan.groups >= 2 * digits.FEWEST
+    assert plan.offsets and plan.groups >= 2 * weight_run.FEWEST
     assert_right(layer, *layer.run())
 
 
@@ -433,25 +439,53 @@ def test_the_kernel_takes_the_passes_that_it_is_given() -> None:
     """Without the second pass of `add` the sums are wrong, and the count is one less for it."""
     w, x = np.array([[3]]), np.arange(16)[:, None]
     counts, found = closed(w, 4, 160, [0])
-    passes = {name: [(row.key, row.write) for row in lut.find(name).passes] for name in digits.LUTS}
     planes, presets = planes_of(x.astype(np.uint8).T, 4), program.presets(w, 4)
+    table = look_up("add")
 
-    def ran() -> digits.Outcome:
-        luts = tuple((name, tuple(rows)) for name, rows in passes.items())
-        return digits.run(luts, found, w, presets, planes, 16, 16)
+    def ran(*passes: Pass) -> weight_run.Outcome:
+        def luts(name: str) -> Lut:
+            return replace(table, passes=passes) if name == "add" else look_up(name)
 
-    whole = ran()
-    del passes["add"][1]
-    short = ran()
+        return weight_run.run(found, w, presets, planes, 16, 16, luts=luts)
+
+    whole, short = ran(*table.passes), ran(table.passes[0], *table.passes[2:])
     assert whole.counts == counts
     assert whole.counts.compare - short.counts.compare == 3  # bits 1 to 3 of the one added digit
     assert not np.array_equal(whole.planes, short.planes)
-    passes["add"] = [((("A", 0), ("B", 0)), (("B", 1),))]
     with pytest.raises(ProgramError, match="must not match a row of zeros"):
-        ran()
-    del passes["add"]
-    with pytest.raises(ProgramError, match="wanted the LUT 'add'"):
-        ran()
+        ran(Pass((("A", 0), ("B", 0)), (("B", 1),)))
+
+
+@pytest.mark.parametrize("chunk", [0, 2])
+def test_no_row_of_a_stream_can_be_left_out(chunk: int, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Of no pixel, or counts part from the closed form, or the cells that were written do; of
+    some pixels alone is an error.  That holds for each row of a group, and for all of them."""
+    w = np.array([[3, -5, 0], [0, 7, 1]])
+    counts, found = closed(w, 4, 160, [chunk])
+    x = np.random.default_rng(0).integers(1, 16, (700, 3)).astype(np.uint8)
+    planes, presets = planes_of(x.T, 4), program.starts(found, w)
+    carry_out, made = Tile.carry_out, [0]
+
+    def ran(left_out: slice, tiles: int = 2) -> weight_run.Outcome:
+        def without(tile: Tile, count: int) -> None:
+            made[0], rows = count, np.delete(tile.rows[:count], left_out, axis=0)
+            if len(given) < tiles:
+                tile.rows[: len(rows)], count = rows, len(rows)
+            given.append(tile)
+            carry_out(tile, count)
+
+        given: list[Tile] = []
+        monkeypatch.setattr(Tile, "carry_out", without)
+        return weight_run.run(found, w, presets, planes, 700, 400, threads=1, tile=1)
+
+    whole = ran(slice(0))
+    assert found.groups == 1 and whole.counts == counts * 2
+    for left_out in (*(slice(k, k + 1) for k in range(made[0])), slice(made[0])):
+        less = ran(left_out)
+        assert less.activity.written < whole.activity.written or less.counts != whole.counts
+        if less.counts != whole.counts:
+            with pytest.raises(CountError, match="carried out"):
+                ran(left_out, tiles=1)
 
 
 def test_the_kernel_is_the_python_that_it_is_written_in() -> None:

@@ -24,8 +24,6 @@ __all__ = [
     "chain", "move", "put", "put_columns", "take", "to_planes", "to_words", "walk",
 ]  # fmt: skip
 
-ANYHOW, AS_BEFORE = -1, -2
-
 # Numbers of a walk's operation.
 ROWS = 0  # address of its rows, and how many they are
 MANY_ROWS = 1
@@ -112,7 +110,7 @@ def take(frame, row):  # type: ignore[no-untyped-def]
                 new = nothing() - ((load(gathered, v) >> place) & one)
             elif not above and starts[v] >= 0:
                 new = load(plane + 8 * starts[v], 0)
-            elif not above and starts[v] == ANYHOW:
+            elif not above and starts[v] == at.ANYHOW:
                 new = gather(plane, load(frame[at.WHERE], v))
             bits = new & load(live, v)
             flips += ones(bits ^ (load(target, v) & keep))
@@ -129,6 +127,7 @@ def put(frame, row):  # type: ignore[no-untyped-def]
     out = frame[at.OUT] + row[at.Y] * frame[at.OUT_PORT]
     for v in range(frame[at.VECTORS]):
         store(out, v, load(frame[at.TAGS], v))
+    pointer(frame[at.TIMES])[row[at.INDEX]] += frame[at.WEIGHT]
 
 
 @Operation
@@ -142,30 +141,18 @@ def put_columns(frame, row):  # type: ignore[no-untyped-def]
             tags += column * frame[at.COLUMN]
         for v in range(frame[at.LANES]):
             store(out, v, load(tags, v) & kept)
+    pointer(frame[at.TIMES])[row[at.INDEX]] += frame[at.WEIGHT]
 
 
 @Operation
 def move(frame, row):  # type: ignore[no-untyped-def]
     """Vertical WRITE_TAG: COUNT columns from column X on := column tags from column Y on.
 
-    TABLE begins with the slot; zeros come from outside of the columns.  Where Z >= 0, the tags
-    are those of slot Z, which the step before, INDEX, has read: as yet uncounted.
+    TABLE begins with the slot; zeros come from outside of the columns.
     """
-    width, target, source, reads = row[at.COUNT], row[at.X], row[at.Y], row[at.Z] >= 0
+    width, target, source, index = row[at.COUNT], row[at.X], row[at.Y], row[at.INDEX]
     to = frame[at.BASE] + pointer(row[at.TABLE])[0] * frame[at.LINE]
     column, tags, flips = frame[at.COLUMN], frame[at.TAGS], nothing()
-    if reads:
-        tags = frame[at.BASE] + row[at.Z] * frame[at.LINE]
-    index = row[at.INDEX]
-    if reads:
-        matches = nothing()
-        for number in range(frame[at.COLUMNS]):
-            for v in range(frame[at.LANES]):
-                matches += ones(load(tags + number * column, v))
-        pointer(frame[at.TIMES])[index] += frame[at.WEIGHT]
-        pointer(frame[at.COMPARED])[index] += frame[at.ALIVE]
-        pointer(frame[at.MATCHED])[index] += total(matches)
-        index += 1
     for number in range(width):
         place = width - 1 - number if target > source else number
         from_ = source + place
@@ -208,4 +195,5 @@ def chain(frame, row):  # type: ignore[no-untyped-def]
                 carry = load(latch_g + place, v) | (carry & ~load(latch_k + place, v))
             store(tags + place, v, tag)
             matches += ones(tag)
+    pointer(frame[at.TIMES])[row[at.INDEX]] += frame[at.WEIGHT]
     pointer(frame[at.MATCHED])[row[at.INDEX]] += total(matches)

@@ -15,7 +15,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from apsim.cam.frame import address
+from apsim.cam.frame import ANYHOW, AS_BEFORE, address
 from apsim.cam.needs import Needs
 from apsim.errors import ProgramError
 
@@ -107,8 +107,6 @@ class Tile:
 
         Else AS_BEFORE where they are those of the vector before, or ANYHOW.
         """
-        from apsim.cam.lanes.kernel import ANYHOW, AS_BEFORE
-
         where = self.told[0].reshape(-1, 8)
         starts = np.where((np.diff(where) == 1).all(axis=1), where[:, 0], ANYHOW)
         starts[1:][(where[1:] == where[:-1]).all(axis=1)] = AS_BEFORE
@@ -143,8 +141,8 @@ def _fill(octets: Octets, planes: Words, place: int) -> None:
     from apsim.cam.lanes.kernel import to_planes
 
     (rows, lanes), beside = octets.shape, octets.strides[1] <= 8  # a word, or less, apart
-    wide = min(-(-lanes // 64) * 64, 4096 if beside else 512)
-    tall = min(rows, BLOCK // wide if beside else 256)
+    wide = min(-(-lanes // 64) * 64, max(4096, BLOCK // rows // 64 * 64) if beside else 512)
+    tall = min(rows, max(BLOCK // wide, 1) if beside else 256)
     block, bits = np.zeros((tall, wide + GAP), np.uint8), min(planes.shape[1] - place, 8)
     for low in range(0, rows, tall):
         for lane in range(0, lanes, wide):

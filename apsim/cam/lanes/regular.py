@@ -34,11 +34,15 @@ WHY = "groups of rows are not independent: "
 
 @dataclass(frozen=True)
 class Stretch:
-    """Consecutive horizontal steps, or a loop: its lines of blocks for one group."""
+    """Consecutive horizontal steps, or a loop: its lines of blocks for one group.
+
+    `clears` are the steps that clear the shared rows, where it uses these.
+    """
 
     start: int
     stop: int
     lines: tuple[Line, ...] = ()
+    clears: tuple[int, ...] = ()
 
 
 @dataclass(frozen=True)
@@ -61,71 +65,61 @@ class Regular:
         shared = max(int(code.rows.max(initial=-1)) + 1 - groups * size, 0)
         stretches = tuple(_stretches(code, groups, size))
         _refuse_tags_of_before(code)
-        _refuse_two_words(code)
         _refuse_shared_twice(stretches, size)
         return cls(code, groups, size, shared, stretches)
 
 
 def _stretches(code: Code, groups: int, size: int) -> Iterator[Stretch]:
+    vertical = np.append(code.steps[:, MODE] == Mode.VERTICAL, True)
     index = 0
     while index < len(code):
-        if code.steps[index, MODE] == Mode.VERTICAL:
-            span = int(code.steps[index, BODY])
-            body = code.steps[index : index + span]
+        if vertical[index]:
+            stop = index + int(code.steps[index, BODY])
             lines = _lines(code, index, groups, size)
-            _refuse_words(body, len(lines))
-            _refuse_broadcasts(body)
-            _refuse_leaking_tags(body)
-            for line in lines:
-                _refuse_leaking_rows(code, range(index, index + span), line, size)
-            yield Stretch(index, index + span, lines)
+            _refuse_what_lanes_cannot(code.steps[index:stop], len(lines))
+            clears = [_clears(code, range(index, stop), line, size) for line in lines]
+            yield Stretch(index, stop, lines, sum(clears, ()))
         else:
-            span = _horizontal_run(code, index)
-            yield Stretch(index, index + span)
-        index += span
-
-
-def _horizontal_run(code: Code, start: int) -> int:
-    down = np.flatnonzero(code.steps[start:, MODE] == Mode.VERTICAL)
-    return int(down[0]) if down.size else len(code) - start
+            stop = index + int(vertical[index:].argmax())
+            yield Stretch(index, stop)
+        index = stop
 
 
 def _lines(code: Code, start: int, groups: int, size: int) -> tuple[Line, ...]:
     """The loop's lines for one group, as blocks; those from `size` on are shared rows."""
     head = code.steps[start]
     table = code.rows[head[TABLE] : head[TABLE] + head[GROUPS] * head[SLOTS]]
-    if head[GROUPS] % groups:
-        raise ProgramError(f"a loop of {head[GROUPS]} lines does not serve {groups} groups alike")
+    uneven = head[GROUPS] % groups > 0
+    _refuse(uneven, f"a loop of {head[GROUPS]} lines does not serve {groups} groups alike")
     each = table.reshape(groups, -1, head[SLOTS])
     first = np.arange(groups)[:, None, None] * size
     own = each < groups * size
     blocks = np.where(own, each - first, each - groups * size + size)
-    if (blocks != blocks[0]).any() or (own & ((blocks < 0) | (blocks >= size))).any():
-        raise ProgramError(WHY + "a loop treats them differently")
+    unlike = (blocks != blocks[0]).any() or (own & ((blocks < 0) | (blocks >= size))).any()
+    _refuse(unlike, WHY + "a loop treats them differently")
     return tuple(map(tuple, blocks[0].tolist()))
 
 
-def _refuse_words(body: Row, lines: int) -> None:
-    """A loop takes in a word for each line and puts one out; a lane puts out one word."""
+def _refuse(wrong: bool | np.bool_, why: str) -> None:
+    if wrong:
+        raise ProgramError(why)
+
+
+def _refuse_what_lanes_cannot(body: Row, lines: int) -> None:
+    """A loop takes in a word for each line and puts one out; a lane puts out one word.
+
+    A move fills one row: lanes know no row that is written together with others.
+    """
     out = (body[:, OP] == Op.READ) & (body[:, PORT] >= 0)
-    if (body[:, OP] == Op.WRITE_DATA).any() or (out.any() and lines > 1):
-        raise ProgramError("groups of rows take words in, or put out several, one after another")
+    words = (body[:, OP] == Op.WRITE_DATA).any() or (out.any() and lines > 1)
+    _refuse(words, "groups of rows take words in, or put out several, one after another")
+    several = ((body[:, OP] == Op.WRITE_TAG) & (body[:, KEYS] > 1)).any()
+    _refuse(several, "a word is written into several rows at once, which lanes cannot do")
+    _refuse(_leaks_tags(body), WHY + "tags or latches are used that another set")
 
 
-def _refuse_two_words(code: Code) -> None:
-    ports = code.steps[code.steps[:, OP] == Op.READ, PORT]
-    if ports.max(initial=0) > 0:
-        raise ProgramError(f"a group puts out one word, through port 0; got port {ports.max()}")
-
-
-def _refuse_broadcasts(body: Row) -> None:
-    """A move fills one row: lanes know no row that is written together with others."""
-    if ((body[:, OP] == Op.WRITE_TAG) & (body[:, KEYS] > 1)).any():
-        raise ProgramError("a word is written into several rows at once, which lanes cannot do")
-
-
-def _refuse_leaking_tags(body: Row) -> None:
-    """Column tags and latches are set in a body before it uses them."""
+def _leaks_tags(body: Row) -> bool:
+    """Whether a body uses column tags and latches before it sets them."""
     ops, gates = body[:, OP], body[:, GATE]
     sets, uses = np.isin(ops, SETS_TAGS), np.isin(ops, USES_TAGS)
     last = np.maximum.accumulate(np.where(sets, np.arange(len(ops)), -1))
@@ -135,8 +129,7 @@ def _refuse_leaking_tags(body: Row) -> None:
         first[gate] < len(ops) and any(first[needed] > first[gate] for needed in before)
         for gate, before in NEEDED.items()
     )
-    if unlatched or (uses & untagged).any():
-        raise ProgramError(WHY + "tags or latches are used that another set")
+    return unlatched or bool((uses & untagged).any())
 
 
 def _first(where: NDArray[np.bool_]) -> int:
@@ -145,17 +138,21 @@ def _first(where: NDArray[np.bool_]) -> int:
 
 
 def _refuse_tags_of_before(code: Code) -> None:
-    """Row tags are set by a horizontal step before one uses them."""
+    """Row tags are set by a horizontal step before one uses them; and words go through port 0."""
     ops = code.steps[code.steps[:, MODE] == Mode.HORIZONTAL, OP]
-    uses, sets = np.flatnonzero(np.isin(ops, USES_TAGS)), np.flatnonzero(np.isin(ops, SETS_TAGS))
-    if uses.size and (not sets.size or uses[0] < sets[0]):
-        raise ProgramError(WHY + "row tags are used that no step has set")
+    uses, sets = _first(np.isin(ops, USES_TAGS)), _first(np.isin(ops, SETS_TAGS))
+    _refuse(uses < sets, WHY + "row tags are used that no step has set")
+    port = code.steps[code.steps[:, OP] == Op.READ, PORT].max(initial=0)
+    _refuse(port > 0, f"a group puts out one word, through port 0; got port {port}")
 
 
-def _refuse_leaking_rows(code: Code, body: range, line: Line, size: int) -> None:
-    """A shared row must be cleared before a group uses it."""
+def _clears(code: Code, body: range, line: Line, size: int) -> tuple[int, ...]:
+    """The step that first clears each shared row of a line, before the group uses it.
+
+    `body.stop` for a row that none clears.
+    """
     if max(line) < size:
-        return
+        return ()
     bits = used(code, body.start, body.stop)
     block = np.array(line, np.int64)[bits.line]
     shared, clears = block >= size, code.steps[body.start + bits.step, OP] == Op.WRITE_ALL
@@ -163,14 +160,14 @@ def _refuse_leaking_rows(code: Code, body: range, line: Line, size: int) -> None
     cleared = shared & clears & bits.written
     np.minimum.at(fresh_after, block[cleared], bits.step[cleared])
     leaks = shared & ~clears & (bits.step < fresh_after[block])
-    wrong = np.flatnonzero(leaks | (cleared & bits.bit))
-    if wrong.size:
-        leaking = WHY + "one reads another's row"
-        raise ProgramError(leaking if leaks[wrong[0]] else "a shared row must be cleared, not set")
+    wrong = np.flatnonzero(leaks | (cleared & bits.bit))[:1]
+    _refuse(leaks[wrong].any(), WHY + "one reads another's row")
+    _refuse(wrong.size > 0, "a shared row must be cleared, not set")
+    return tuple((body.start + fresh_after[size:]).tolist())
 
 
 def _refuse_shared_twice(stretches: tuple[Stretch, ...], size: int) -> None:
     """Shared rows serve each group once: what they held before is then known."""
     lines = [line for stretch in stretches for line in stretch.lines if max(line) >= size]
-    if len(lines) > 1 or any(min(line) >= size for line in lines):
-        raise ProgramError("a shared row must serve each group in one loop, once")
+    twice = len(lines) > 1 or any(min(line) >= size for line in lines)
+    _refuse(twice, "a shared row must serve each group in one loop, once")

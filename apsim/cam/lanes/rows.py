@@ -9,10 +9,9 @@ the rows that are made for these.
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Iterator, Sequence
-from dataclasses import dataclass, field
+from collections.abc import Iterator
+from dataclasses import dataclass, field, replace
 from functools import cached_property
-from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -31,18 +30,19 @@ from apsim.step import Gate, Mode, Op
 __all__ = ["Chosen", "Rows", "Walk"]
 
 Numbers = NDArray[np.int64]
-Row = list[int]
 Bits = tuple[tuple[int, int], ...]
 Key = tuple[int, int, int, int, int]
 """What names rows: FRESH; HORIZONTAL, steps from, to, whether words are put out; VERTICAL, steps
 from, to, slots, whether all groups act at once."""
 
+Spans = tuple[tuple[int, int], ...]
 Chosen = frozenset[LutStep]
 """What has code of its own."""
 
 SAYS = [
     getattr(encoding, name) for name in ["OP", "GATE", "PORT", "SOURCE", "TARGET", "WIDTH", "KEYS"]
 ]  # by a vertical step, besides its bits
+OPERATIONS = kernel.chain, kernel.move, kernel.put_columns
 MOST_SLOTS, MOST_PARTS = 5, 8  # of vertical steps in one visit; beyond, registers run out
 
 
@@ -82,11 +82,14 @@ class Vertical:
 
 @dataclass(frozen=True)
 class Visit:
-    """Vertical steps that can be carried out in one visit of each column of some slots."""
+    """Vertical steps that can be carried out in one visit of each column of some slots.
+
+    Or a step that cannot, alone.
+    """
 
     alone: list[Vertical]
-    steps: LutStep
-    slots: tuple[int, ...]
+    steps: LutStep | None = None
+    slots: tuple[int, ...] = ()
 
 
 @dataclass(frozen=True)
@@ -97,11 +100,6 @@ class Walk:
     chosen: Chosen
     kept: list[Numbers]
 
-    @property
-    def address(self) -> int:
-        """Where the operations stand."""
-        return frame.address(self.ops)
-
 
 @dataclass
 class Rows:
@@ -110,27 +108,17 @@ class Rows:
     code: Code
     schedule: Schedule
     columns: int
-    _walks: dict[Chosen, Walk] = field(default_factory=dict)
-    _shared: dict[tuple[Any, Chosen], Walk] = field(default_factory=dict)
+    _walks: dict[tuple[Chosen, Spans | None], Walk] = field(default_factory=dict)
 
-    def walk(self, chosen: Chosen) -> Walk:
-        """All operations, with code of their own for what is chosen."""
-        if chosen not in self._walks:
-            self._walks[chosen] = self._walk(*self._ops, chosen)
-        return self._walks[chosen]
+    def walk(self, chosen: Chosen, spans: Spans | None = None) -> Walk:
+        """All operations, with code of their own for what is chosen.
 
-    def horizontal(self, spans: Sequence[tuple[int, int]], chosen: Chosen) -> Walk:
-        """Steps on the row in slot 0, which put nothing out."""
-        named = tuple(spans), chosen
-        if named not in self._shared:
-            self._shared[named] = self._on_shared(spans, chosen)
-        return self._shared[named]
-
-    def _on_shared(self, spans: Sequence[tuple[int, int]], chosen: Chosen) -> Walk:
-        keys: list[Key] = [(HORIZONTAL, *span, 0, 0) for span in spans]
-        which = np.zeros((len(keys), 4), np.int64)
-        which[:, 0] = np.arange(len(keys))
-        return self._walk(keys, which, chosen)
+        Or those of some horizontal steps on the row in slot 0, which put nothing out.
+        """
+        if (chosen, spans) not in self._walks:
+            keys, which = self._ops if spans is None else _in_slot_0(spans)
+            self._walks[chosen, spans] = self._walk(keys, which, chosen)
+        return self._walks[chosen, spans]
 
     def _walk(self, keys: list[Key], which: Numbers, chosen: Chosen) -> Walk:
         """Operations of the kernel: their rows are those of a key, made once."""
@@ -154,14 +142,17 @@ class Rows:
                 for piece in self.plan.pieces:
                     found[piece.lut_step] += times * (key[1] <= piece.start < key[2])
             for part in self._parts(key) if key[0] == VERTICAL else ():
-                if isinstance(part, Visit):
+                if part.steps:
                     found[part.steps] += times * self.columns
         return dict(found)
 
     @cached_property
     def plan(self) -> Plan:
-        """What is known of the program's steps."""
-        return plan(self.code)
+        """What is known of the program's steps; tags that no later one uses are nobody's here."""
+        known = plan(self.code)
+        uses = np.flatnonzero(np.isin(known.steps[:, OP], (Op.WRITE, Op.WRITE_TAG)))
+        keep = known.keep & (np.arange(len(known.keep)) < uses.max(initial=-1))
+        return replace(known, keep=keep, _known={}, _settled=[], _lines={})
 
     @cached_property
     def _ops(self) -> tuple[list[Key], Numbers]:
@@ -174,14 +165,13 @@ class Rows:
                 continue  # its first steps overwrite whatever stands there
             key: Key = (kind, start, stop, int(kind == HORIZONTAL and block == 0), 0)
             if kind == VERTICAL:
-                first, last, at_once = alike[start]
-                key = kind, first, last, which, at_once
+                key = kind, *alike[start], which, block
             place = (0, start) if kind == VERTICAL else (which, 0)
             made.append((known.setdefault(key, len(known)), *place, block))
         return list(known), np.array(made, np.int64).reshape(-1, 4)
 
-    def _alike(self) -> dict[int, tuple[int, int, int]]:
-        """For the first step of a chunk: the first chunk that does the same, and whether at once.
+    def _alike(self) -> dict[int, tuple[int, int]]:
+        """For the first step of a chunk: the first chunk that does the same.
 
         The same is what steps say, and their bits; lines by their ranks among the chunk's.
         """
@@ -189,33 +179,37 @@ class Rows:
         said = np.zeros((len(steps), len(SAYS) + 1 + int(bits.place.max(initial=0))), np.int64)
         said[:, : len(SAYS)] = steps[:, SAYS]
         said[bits.step, len(SAYS) + bits.place] = 1 + 2 * self.schedule.ranks + bits.bit
-        at_once = np.zeros(len(steps), np.int64)
-        for start in np.flatnonzero(steps[:, encoding.BODY]).tolist():
-            at_once[start : start + steps[start, encoding.BODY]] = steps[start, encoding.PARALLEL]
-        known: dict[tuple[bytes, int], tuple[int, int, int]] = {}
-        chunks = {(op[1], op[2]) for op in self.schedule.ops if op[0] == VERTICAL}
+        known: dict[bytes, tuple[int, int]] = {}
+        chunks = {op[1:3] for op in self.schedule.ops if op[0] == VERTICAL}
         return {
-            start: known.setdefault(
-                (said[start:stop].tobytes(), int(at_once[start])),
-                (start, stop, int(at_once[start])),
-            )
+            start: known.setdefault(said[start:stop].tobytes(), (start, stop))
             for start, stop in sorted(chunks)
         }
 
     def _made(self, key: Key, chosen: Chosen) -> tuple[Numbers, list[Numbers]]:
         """Rows, and the tables whose addresses they hold."""
-        if key[0] == HORIZONTAL:
-            return self._horizontal(key, chosen)
-        made, alone = _Made(), list[Vertical]()
+        return self._horizontal(key, chosen) if key[0] == HORIZONTAL else self._others(key, chosen)
+
+    def _others(self, key: Key, chosen: Chosen) -> tuple[Numbers, list[Numbers]]:
+        rows, tables = list[list[int]](), list[Numbers]()
+
+        def table(entries: list[tuple[int, ...]]) -> int:
+            tables.append(np.array(entries, np.int64))
+            return frame.address(tables[-1])
+
         for part in self._parts(key) if key[0] == VERTICAL else ():
-            if isinstance(part, Visit) and part.steps in chosen:
-                made.one_by_one(alone)
-                made.visit(part)
-                alone = []
-            else:
-                alone += part.alone if isinstance(part, Visit) else [part]
-        made.one_by_one(alone)
-        return made.done()
+            if part.steps and part.steps in chosen:
+                width, first = max(one[WIDTH] for one in part.alone), part.alone[0].index
+                code = part.steps.address
+                rows.append([code, 0, table([part.slots]), 1, first, width, 0, 0])
+                continue
+            for one in part.alone:
+                entries = table([(*pair, step.COUNTED) for pair in (*one.key, *one.write)])
+                for row in vertical(one.row, one.index, entries, *OPERATIONS):
+                    if one[OP] == Op.PASS and not one[GATE]:
+                        row[frame.X] = 0  # nobody looks at the tags
+                    rows.append(row)
+        return np.array(rows, np.int64).reshape(-1, frame.ROW_SIZE), tables
 
     def _horizontal(self, key: Key, chosen: Chosen) -> tuple[Numbers, list[Numbers]]:
         _, start, stop, puts, _ = key
@@ -242,7 +236,7 @@ class Rows:
                 return index + 1
         return 0
 
-    def _parts(self, key: Key) -> list[Vertical | Visit]:
+    def _parts(self, key: Key) -> list[Visit]:
         """Vertical steps; those that one visit may do together."""
         _, start, stop, which, _ = key
         return list(_grouped(list(self._steps(start, stop, self.schedule.standing[which]))))
@@ -261,21 +255,26 @@ class Rows:
             yield Vertical(index - start, row, pairs[:keys], pairs[keys:])
 
 
+def _in_slot_0(spans: Spans) -> tuple[list[Key], Numbers]:
+    which = np.zeros((len(spans), 4), np.int64)
+    which[:, 0] = np.arange(len(spans))
+    return [(HORIZONTAL, *span, 0, 0) for span in spans], which
+
+
 def _kind(key: Key) -> int:
     """Which frame: horizontal, vertical one group after the other, or all at once."""
     return 1 + key[4] if key[0] == VERTICAL else 0
 
 
-def _grouped(steps: list[Vertical]) -> Iterator[Vertical | Visit]:
-    """Steps one by one, and as many as one visit can do."""
+def _grouped(steps: list[Vertical]) -> Iterator[Visit]:
+    """As many steps as one visit can do, or one."""
     first = 0
     while first < len(steps):
-        visit = _visit(steps, first)
-        yield visit or steps[first]
-        first += len(visit.alone) if visit else 1
+        yield (visit := _visit(steps, first))
+        first += len(visit.alone)
 
 
-def _visit(steps: list[Vertical], first: int) -> Visit | None:
+def _visit(steps: list[Vertical], first: int) -> Visit:
     """The steps from the first on that one visit may do: passes, and rows moved up by one."""
     parts: list[Pass] = []
     widths, at = set[int](), first
@@ -292,7 +291,7 @@ def _visit(steps: list[Vertical], first: int) -> Visit | None:
     alone = steps[first:at]
     outside = [one[GATE] for one in (*steps[:first], *steps[at:])]
     if not parts or not _latches_inside([one[GATE] for one in alone], outside):
-        return None
+        return Visit([steps[first]])
     return Visit(alone, *made_of(parts))
 
 
@@ -316,39 +315,3 @@ def _latches_inside(gates: list[int], outside: list[int]) -> bool:
             return False
         loaded.add(gate)
     return not any(gates) or not any(outside)
-
-
-class _Made:
-    """Rows in the making, and their tables."""
-
-    def __init__(self) -> None:
-        self.rows: list[Row] = []
-        self.tables: list[Numbers] = []
-
-    def done(self) -> tuple[Numbers, list[Numbers]]:
-        return np.array(self.rows, np.int64).reshape(-1, frame.ROW_SIZE), self.tables
-
-    def table(self, rows: Sequence[Sequence[int]] | Sequence[int]) -> int:
-        self.tables.append(np.array(rows, np.int64))
-        return frame.address(self.tables[-1])
-
-    def visit(self, visit: Visit) -> None:
-        width = max(one[WIDTH] for one in visit.alone)
-        code, first = visit.steps.address, visit.alone[0].index
-        self.rows.append([code, 0, self.table([visit.slots]), 1, first, width, 0, 0])
-
-    def one_by_one(self, steps: list[Vertical]) -> None:
-        """Steps by themselves, their tags through memory but where a row moves."""
-        ops, read = (kernel.chain, kernel.move, kernel.put_columns), -1
-        for at, one in enumerate(steps):
-            entries = self.table([(*pair, step.COUNTED) for pair in (*one.key, *one.write)])
-            if one.is_moved_by(steps[at + 1 : at + 3]):
-                read = one.key[0][0]
-                continue
-            for row in vertical(one.row, one.index, entries, *ops):
-                if read >= 0:
-                    row[frame.INDEX], row[frame.Z] = one.index - 1, read
-                if one[OP] == Op.PASS and not one[GATE]:
-                    row[frame.X] = 0  # nobody looks at the tags
-                self.rows.append(row)
-            read = -1

@@ -9,11 +9,10 @@ from __future__ import annotations
 
 import gc
 import threading
-from collections.abc import Callable, Iterable, Iterator
-from concurrent.futures import ThreadPoolExecutor
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, fields
-from functools import cache, cached_property
+from functools import cached_property
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -21,23 +20,22 @@ from numpy.typing import NDArray
 
 from apsim import encoding
 from apsim.cam import frame
-from apsim.cam.base import Execution, lines_of
+from apsim.cam.base import Execution, lines_of, parts_of
 from apsim.cam.lanes.operands import Operands, Tile, words_of
 from apsim.cam.lanes.regular import Regular
 from apsim.cam.lanes.schedule import Schedule, schedule
 from apsim.cam.needs import needs
 from apsim.encoding import Code
-from apsim.errors import CountError, ProgramError
+from apsim.errors import ProgramError
 from apsim.step import Mode, Op
 
 if TYPE_CHECKING:
-    from apsim.cam.lanes.rows import Rows, Walk
+    from apsim.cam.lanes.rows import Rows, Spans, Walk
 
 __all__ = ["LaneProgram", "Outcome", "predicted"]
 
 Numbers = NDArray[np.int64]
 Words = NDArray[np.uint64]
-Spans = list[tuple[int, int]]
 
 NEAR = 760 * 1024  # bytes of planes of a tile: they stay close to a core
 MORE = 4  # slots of a tile besides the blocks': column tags, latches G and K, living lanes
@@ -64,7 +62,7 @@ def predicted(code: Code, rows: int, columns: int) -> Numbers:
             times[start : start + code.steps[start, encoding.BODY]] = code.steps[
                 start, encoding.GROUPS
             ]
-    _, compared = lines_of(code, rows, columns)
+    _, compared = lines_of(code.steps, rows, columns)
     return np.stack([times, times * compared])
 
 
@@ -140,24 +138,12 @@ class LaneProgram:
         runner = Runner(self, operands, walk or self.prepare(words, fused=fused))
         size = tile or self._tile(words, threads)
         tiles = [slice(k, min(k + size, words)) for k in range(0, words, size)]
-        for lanes in _each(runner.tile, tiles, threads):
+        numbers = runner.numbers()
+        for lanes, counted in frame.each(runner.tile, tiles, threads):
+            numbers += counted
             progress(lanes)
-        numbers: Numbers = sum(runner.counted, np.zeros((frame.COUNTERS, len(self.code)), np.int64))
-        return Outcome(runner.planes, self._execution(numbers))
-
-    def _execution(self, numbers: Numbers) -> Execution:
-        """What was carried out; raises `CountError` where some parts of a step were left out."""
-        times, rest = np.divmod(numbers[0], self.parts)
-        if rest.any():
-            step = int(np.flatnonzero(rest)[0])
-            raise CountError(
-                f"step {step} was carried out in {numbers[0, step]} parts, which is no multiple "
-                f"of the {self.parts[step]} that it has in each load"
-            )
-        _, compared, matched, written, flipped = numbers
-        return Execution(
-            times, compared, matched, written, flipped, self.code.steps[:, encoding.OP]
-        )
+        ops = self.code.steps[:, encoding.OP]
+        return Outcome(runner.planes, Execution.of(numbers, self.parts[None], ops))
 
     def _tile(self, words: int, threads: int) -> int:
         """Lane words of a tile: planes that stay close to a core, as much work for each thread."""
@@ -170,40 +156,33 @@ class LaneProgram:
 
     @cached_property
     def parts(self) -> Numbers:
-        """In how many parts each step is carried out once: blocks, or lines of groups at once."""
-        parts = np.full(len(self.code), self.size + self.regular.shared, np.int64)
-        for stretch in self.regular.stretches:
-            if stretch.lines:
-                at_once = bool(self.code.steps[stretch.start, encoding.PARALLEL])
-                parts[stretch.start : stretch.stop] = len(stretch.lines) if at_once else 1
-        return parts
+        """In how many parts each step is carried out once: by blocks, or lines of groups at once.
 
-    @cached_property
-    def spans(self) -> tuple[Spans, Spans]:
-        """Horizontal steps before the loop that uses shared rows, and after it."""
-        stretches, size = self.regular.stretches, self.size
-        loops = [s for s in stretches if any(max(line) >= size for line in s.lines)]
-        before, after = (loops[0].start, loops[0].stop) if loops else (0, 0)
-        flat = [(s.start, s.stop) for s in stretches if not s.lines]
-        return [s for s in flat if s[1] <= before], [s for s in flat if s[0] >= after]
+        Horizontally the first block alone puts a word out.
+        """
+        parts = parts_of(self.code.steps)
+        for stretch in self.regular.stretches:
+            some = slice(stretch.start, stretch.stop)
+            if not stretch.lines:
+                parts[some] += self.size + self.regular.shared - 1
+            elif self.code.steps[stretch.start, encoding.PARALLEL]:
+                parts[some] *= len(stretch.lines)
+        return parts
 
     @cached_property
     def shared(self) -> list[tuple[int, int]]:
         """The slot of each shared row, and the step that overwrites it."""
-        return [(slot, self._clear(k)) for k, slot in enumerate(self.schedule.shared)]
+        clears = [step for stretch in self.regular.stretches for step in stretch.clears]
+        if any(stretch.stop in stretch.clears for stretch in self.regular.stretches):
+            raise ProgramError("a shared row is never cleared")
+        return list(zip(self.schedule.shared, clears, strict=True))
 
-    def _clear(self, shared: int) -> int:
-        """The step that overwrites a shared row."""
-        for stretch in self.regular.stretches:
-            for index in range(stretch.start, stretch.stop) if stretch.lines else ():
-                row = self.code.steps[index]
-                if row[encoding.OP] == Op.WRITE_ALL and row[encoding.MODE] == Mode.VERTICAL:
-                    pool = self.code.pool[
-                        row[encoding.WRITE] : row[encoding.WRITE] + row[encoding.WRITES]
-                    ]
-                    if any(stretch.lines[0][s] == self.size + shared for s in pool[:, 0]):
-                        return index
-        raise ProgramError("a shared row is never cleared")
+    @cached_property
+    def spans(self) -> tuple[Spans, Spans]:
+        """Horizontal steps before the loop that uses shared rows, and after it."""
+        clear = self.shared[0][1] if self.shared else len(self.code)
+        flat = [(s.start, s.stop) for s in self.regular.stretches if not s.lines]
+        return tuple(s for s in flat if s[1] <= clear), tuple(s for s in flat if s[0] > clear)
 
 
 _own = threading.local()
@@ -215,33 +194,31 @@ class Runner:
     def __init__(self, program: LaneProgram, operands: Operands, walk: Walk) -> None:
         self.program, self.operands, self.walk = program, operands, walk
         self.planes = np.zeros((program.places, len(operands.live)), np.uint64)
-        self.own, self.counted = threading.local(), list[Numbers]()
         self.packed, self.other = frame.address(operands.packed), frame.address(operands.words)
-        self.shared = [program.rows.horizontal(spans, walk.chosen) for spans in program.spans]
+        spans = program.spans if program.shared else ()
+        self.shared = [program.rows.walk(walk.chosen, some) for some in spans]
 
-    def tile(self, where: slice) -> int:
-        """Run the groups of some lane words; gives their number."""
+    def numbers(self) -> Numbers:
+        """What operations count into."""
+        return np.zeros((frame.COUNTERS, len(self.program.code)), np.int64)
+
+    def tile(self, where: slice) -> tuple[int, Numbers]:
+        """Run the groups of some lane words; gives how many they are, and what was counted."""
         program, tile = self.program, self.operands.tile(where)
-        width, numbers = len(tile.live), self._numbers()
+        width, numbers = len(tile.live), self.numbers()
         planes = room(program.schedule.slots + MORE, program.columns + 1, width)
         planes[-1, :-1] = tile.live
         bits = np.zeros((program.places, width), np.uint64)
         frames = self._frames(planes, tile, bits)
-        self._walk(self.walk, frames)
+        self._walk(self.walk, frames, numbers)
         for slot, clear in program.shared:
-            numbers[-1, clear] += self._shared_row(planes, slot, tile, frames.copy())
+            numbers[-1, clear] += self._shared_row(planes, slot, tile, frames.copy(), numbers)
         self.planes[:, where] = bits[:, : where.stop - where.start]
-        return int(frames[0, frame.ALIVE])
+        return int(frames[0, frame.ALIVE]), numbers
 
-    def _numbers(self) -> Numbers:
-        """What the thread counts into."""
-        if not hasattr(self.own, "numbers"):
-            self.own.numbers = np.zeros((frame.COUNTERS, len(self.program.code)), np.int64)
-            self.counted.append(self.own.numbers)
-        numbers: Numbers = self.own.numbers
-        return numbers
-
-    def _shared_row(self, planes: Words, slot: int, tile: Tile, frames: Numbers) -> int:
+    def _shared_row(
+        self, planes: Words, slot: int, tile: Tile, frames: Numbers, numbers: Numbers
+    ) -> int:
         """What a shared row adds, once in a load: horizontal steps; gives the flips of its clears.
 
         It goes through the steps before the loops as a row of zeros.  In the loops it
@@ -257,20 +234,19 @@ class Runner:
         left = planes[slot, :-1] & tile.live
         last = left & tile.ends
         cells[:] = 0
-        self._walk(before, frames)
+        self._walk(before, frames, numbers)
         begun = _ones(cells & tile.ends)
         cells[:] = last
-        self._walk(after, frames)
+        self._walk(after, frames, numbers)
         return _ones(left) - _ones(last) + begun
 
-    def _walk(self, walk: Walk, frames: Numbers) -> None:
+    def _walk(self, walk: Walk, frames: Numbers, numbers: Numbers) -> None:
         """Walk over planes; what is carried out is counted."""
         from apsim.cam.lanes import kernel
 
         own = frames.copy()
-        numbers = self._numbers()
         kernel.walk(
-            frame.address(own), frame.address(frames), walk.address, len(walk.ops),
+            frame.address(own), frame.address(frames), frame.address(walk.ops), len(walk.ops),
             frame.address(numbers), numbers.strides[0],
         )  # fmt: skip
 
@@ -315,10 +291,9 @@ def room(*shape: int) -> Words:
     stride = 8 * (words // 8 | 1)
     size = slots * lines * stride
     raw: Words | None = getattr(_own, "raw", None)
-    if raw is None or len(raw) < size + 8:
-        _own.raw = raw = np.zeros(size + 8, np.uint64)
-    first = -raw.ctypes.data % 64 // 8
-    planes = raw[first : first + size].reshape(slots, lines, stride)
+    if raw is None or len(raw) < size:
+        _own.raw = raw = frame.aligned(size)
+    planes = raw[:size].reshape(slots, lines, stride)
     planes[-1] = 0
     return planes[:, :, :words]
 
@@ -326,18 +301,6 @@ def room(*shape: int) -> Words:
 def _ones(words: Words) -> int:
     """Bits that are set."""
     return int(np.bitwise_count(words).sum())
-
-
-def _each(run: Callable[[slice], int], tiles: list[slice], threads: int) -> Iterable[int]:
-    """Results of the tiles in their order, on several threads where there are several tiles."""
-    if threads > 1 and len(tiles) > 1:
-        return _pool(threads).map(run, tiles)
-    return map(run, tiles)
-
-
-@cache
-def _pool(threads: int) -> ThreadPoolExecutor:
-    return ThreadPoolExecutor(threads, thread_name_prefix="apsim-lanes")
 
 
 @contextmanager

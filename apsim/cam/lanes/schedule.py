@@ -22,7 +22,7 @@ from numpy.typing import NDArray
 
 from apsim.cam.lanes.regular import SETS_TAGS, Regular, Stretch
 from apsim.cam.needs import used
-from apsim.encoding import GATE, OP, Code
+from apsim.encoding import GATE, OP, PARALLEL, Code
 
 __all__ = ["FRESH", "HORIZONTAL", "VERTICAL", "Chunk", "Schedule", "chunks", "schedule"]
 
@@ -37,9 +37,9 @@ class Schedule:
     """What is walked on a tile of lanes: (kind, from, to, which, block).
 
     FRESH: the block enters slot `which`; HORIZONTAL: steps of the program on the block there;
-    VERTICAL: steps of a chunk, whose lines stand in the slots `standing[which]`; `ranks` says
-    for every entry of `used(code)` which of the lines of its chunk it names.  `shared` are
-    the slots of the shared rows.
+    VERTICAL: steps of a chunk, whose lines stand in the slots `standing[which]`, `block` being 1
+    where all groups act at once; `ranks` says for every entry of `used(code)` which of the lines
+    of its chunk it names.  `shared` are the slots of the shared rows.
     """
 
     ops: list[tuple[int, int, int, int, int]]
@@ -195,7 +195,8 @@ class _Scheduler:
         for earlier in sorted(waiting):
             self._meet(number, earlier)
         self.done.add((number, line))
-        body = self.chunks[number]
+        body, code = self.chunks[number], self.program.code
+        at_once = int(code.steps[self.program.stretches[number].start, PARALLEL])
         final = {blocks[k]: at for at, chunk in enumerate(body) for k in chunk.last}
         for at, chunk in enumerate(body):
             here = [blocks[k] for k in chunk.lines]
@@ -204,7 +205,7 @@ class _Scheduler:
                     self._bring(block, number)
             slots = tuple([self.slot[block] for block in here])
             which = self.standing.setdefault(slots, len(self.standing))
-            self.ops.append((VERTICAL, chunk.start, chunk.stop, which, 0))
+            self.ops.append((VERTICAL, chunk.start, chunk.stop, which, at_once))
             for block in dict.fromkeys([blocks[k] for k in chunk.last]):
                 if final[block] == at and self._is_spent(block, number):
                     self.position[block] = number + 1

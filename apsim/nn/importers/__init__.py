@@ -4,9 +4,9 @@ from __future__ import annotations
 
 import os
 from collections.abc import Sequence
-from pathlib import Path
 
 from apsim.errors import InputError
+from apsim.files import suffix_of
 from apsim.nn.importers.onnx import Imported, from_onnx, read_onnx
 from apsim.nn.importers.options import PLAIN, Options
 from apsim.nn.importers.tflite import from_tflite, read_tflite
@@ -31,7 +31,7 @@ def read(
     options: Options = PLAIN,
 ) -> Imported:
     """Import an ONNX or TFLite file by its suffix; `rule` overrides the format's own."""
-    if Path(path).suffix == ".tflite":
+    if suffix_of(path) == ".tflite":
         if shape is not None:
             raise InputError(f"--shape: TFLite files leave no axes open, {path} has its own shape")
         if options.of_onnx:

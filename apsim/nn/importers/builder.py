@@ -114,7 +114,7 @@ class Builder:
         lo, hi = self._clip(source.bounds, target)
         ends = joining.Ends(target, lo, hi)
         joining.check_padding(source.chain, ends, self.rule)
-        key = ("enter", source.name, source.steps, lo, hi, target)
+        key = ("enter", source.name, source.steps, source.along, lo, hi, target)
         raw = self.once(key, None, lambda: self._enter(source, name, target, lo, hi))
         return self._chain(raw, source.chain, name, ends=ends)
 
@@ -124,7 +124,7 @@ class Builder:
         entry = Entry(
             source.name, factor, shift, target.rounding or "half-even",
             lo if lo != target.tensor.lo else None, hi if hi != target.tensor.hi else None,
-            zero_first=bool(target.parity), steps=source.steps,
+            zero_first=bool(target.parity), steps=source.steps, along=source.along,
         )  # fmt: skip
         shape = source.chain[0].before if source.chain else source.shape
         self.add_input(raw, replace(target.tensor, shape=shape), entry)

@@ -88,8 +88,9 @@ def along(node: Node, values: Array, shape: Sequence[int], axis: int) -> Array:
             raise node.refuse(f"{beside}, which does not broadcast to it", _nearest(whole, axis))
     small = collapsed(full)
     if any(size != 1 for i, size in enumerate(small.shape) if i != axis):
-        raise node.refuse(f"{beside}, where it varies along another axis than the channels'",
-                          _nearest(whole, axis))  # fmt: skip
+        why = "where it varies along another axis than the channels'"
+        why = "which is more than one number" if axis < 0 else why
+        raise node.refuse(f"{beside}, {why}", _nearest(whole, axis))
     return small.ravel()
 
 

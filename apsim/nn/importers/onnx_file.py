@@ -198,6 +198,8 @@ def _input(value: Any, shape: Sequence[int] | None) -> Input:
     if not value.type.HasField("tensor_type"):
         raise ModelError(f"input {value.name!r} is not a tensor")
     sizes = [int(d.dim_value) or None for d in kind.shape.dim]
+    if any(size.HasField("dim_value") and size.dim_value == 0 for size in kind.shape.dim):
+        raise ModelError(f"input {value.name!r} has an axis of size 0, so that it holds nothing")
     given = sizes if shape is None else _filled(value.name, sizes, shape)
     dynamic = [i for i, size in enumerate(given[1:], 1) if not size]
     if dynamic:

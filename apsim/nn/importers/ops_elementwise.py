@@ -250,13 +250,31 @@ def _own(walk: Walk, node: Node, value: Value) -> str:
 
 
 def _stepped(node: Node, value: Source, kind: str, by: Array) -> Source:
-    """A real input after one more step of arithmetic with one number."""
-    number = single(node, by, value.shape)
-    if not math.isfinite(number) or (kind in ("mul", "div") and number == 0):
-        raise node.refuse(f"{number:g} applied to a real input", "a finite number other than 0")
+    """A real input after one more step of arithmetic: one number, or one for each channel."""
+    laid = beside(node, np.asarray(by, np.float64), value.shape)
+    if not np.isfinite(laid).all() or (kind in ("mul", "div") and not laid.all()):
+        bad = ", ".join(f"{number:g}" for number in laid.ravel()[:4])
+        raise node.refuse(f"{bad} applied to a real input", "finite numbers other than 0")
     if value.bounds.any:
         raise node.refuse("arithmetic on a real input that was clipped", "the Clip after it")
-    return replace(value, steps=(*value.steps, (kind, number)))
+    if laid.size == 1:
+        return replace(value, steps=(*value.steps, (kind, float(laid.item()))))
+    axis = _axis_of(node, value, laid)
+    return replace(value, steps=(*value.steps, (kind, tuple(laid.ravel().tolist()))), along=axis)
+
+
+def _axis_of(node: Node, value: Source, laid: Floats) -> int:
+    """The one axis (the batch not counted) along which numbers beside a real input differ."""
+    varying = [axis for axis, size in enumerate(laid.shape) if size > 1]
+    known = {value.along for _, by in value.steps if isinstance(by, tuple)}
+    if value.chain or len(varying) > 1 or not known <= set(varying):
+        raise node.refuse(
+            f"a constant of shape {list(laid.shape)} on the real input {value.name!r}"
+            f"{', which was moved before' if value.chain else ''}",
+            "one number, or one for each place of one axis of the input as it is given; a "
+            "quantization before it",
+        )
+    return varying[0]
 
 
 def numbers_of(value: Value) -> Array:

@@ -127,13 +127,17 @@ class Missing:
 
 @dataclass(frozen=True, eq=False)
 class Source:
-    """A real input of the graph before it is quantized: the `steps` of arithmetic, reshaped."""
+    """A real input of the graph before it is quantized: the `steps` of arithmetic, reshaped.
+
+    A step has one number, or one for each place `along` an axis (the batch not counted).
+    """
 
     name: str
     shape: tuple[int, ...]
-    steps: tuple[tuple[str, float], ...] = ()
+    steps: tuple[tuple[str, float | tuple[float, ...]], ...] = ()
     chain: tuple[Chained, ...] = ()
     bounds: Bounds = Bounds()
+    along: int = 0
 
 
 @dataclass(frozen=True, eq=False)

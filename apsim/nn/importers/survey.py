@@ -13,6 +13,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from apsim.errors import ApsimError, InputError, shown
+from apsim.files import suffix_of
 from apsim.nn import importers
 
 __all__ = ["SUFFIXES", "Obstacle", "Surveyed", "ranking", "survey"]
@@ -50,7 +51,9 @@ def survey(folder: str | os.PathLike[str]) -> Iterator[Surveyed]:
     root = Path(folder)
     if not root.is_dir():
         raise InputError(f"--survey: {folder} is no folder")
-    paths = sorted(path for path in root.rglob("*") if path.suffix in SUFFIXES and _is_file(path))
+    paths = sorted(
+        path for path in root.rglob("*") if suffix_of(path) in SUFFIXES and _is_file(path)
+    )
     if not paths:
         raise InputError(f"--survey: no {' or '.join(SUFFIXES)} file below {folder}")
     for path in paths:

@@ -19,16 +19,25 @@ from apsim.nn.rules.rounding import round_real
 __all__ = ["line", "rounded", "whole"]
 
 
-def line(steps: Sequence[tuple[str, float]]) -> tuple[float, float]:
+By = float | tuple[float, ...]  # one number, or one for each channel
+
+
+def line(steps: Sequence[tuple[str, By]]) -> tuple[By, By]:
     """The factor and the shift that steps of arithmetic come to, in real numbers."""
-    factor, shift = 1.0, 0.0
+    factor: Floats = np.ones(())
+    shift: Floats = np.zeros(())
     for kind, by in steps:
+        number = np.asarray(by, np.float64)
         if kind in ("mul", "div"):
-            times = by if kind == "mul" else 1 / by
-            factor, shift = factor * times, shift * times
+            times = number if kind == "mul" else 1 / number
+            factor, shift = np.asarray(factor * times), np.asarray(shift * times)
         else:
-            shift += by if kind == "add" else -by
-    return factor, shift
+            shift = np.asarray(shift + (number if kind == "add" else -number))
+    return _by(factor), _by(shift)
+
+
+def _by(values: Floats) -> By:
+    return tuple(values.tolist()) if values.ndim else float(values)
 
 
 def rounded(real: Floats, target: Target) -> Integers:

@@ -77,12 +77,19 @@ def _values(tensor: Tensor, entry: Entry | None, batch: int, draw: Draw) -> Arra
         hi = max(line[-1] for line in entry.thresholds)
         return np.asarray(draw(lo - 1, hi + 1, shape), np.float32)
     scale = tensor.scale if isinstance(tensor.scale, float) else 1.0
-    lo, hi = sorted(
-        ((end - tensor.zero_point) * scale - entry.shift) / entry.factor
-        for end in (tensor.lo, tensor.hi)
-    )
+    least, most = ((end - tensor.zero_point) * scale for end in (tensor.lo, tensor.hi))
+    if isinstance(entry.shift, tuple) or isinstance(entry.factor, tuple):
+        past = SPREAD * (most - least)
+        return _before_steps(draw(least - past, most + past, shape), entry)
+    lo, hi = sorted((end - entry.shift) / entry.factor for end in (least, most))
     past = SPREAD * (hi - lo)
     return np.asarray(draw(lo - past, hi + past, shape), np.float32)
+
+
+def _before_steps(values: Array, entry: Entry) -> Array:
+    """What the file's arithmetic makes such values of."""
+    shift, factor = (real.beside(by, entry, values.ndim) for by in (entry.shift, entry.factor))
+    return np.asarray((values - shift) / factor, np.float32)
 
 
 def _taken(model: Model, name: str, values: Array) -> Integers:
@@ -119,7 +126,7 @@ def _undone(model: Model, name: str, integers: Integers) -> Array:
         return integers
     if entry.thresholds:
         return _at_thresholds(tensor, entry, integers)
-    values = ((real.dequantize(tensor, integers) - entry.shift) / entry.factor).astype(np.float32)
+    values = _before_steps(real.dequantize(tensor, integers), entry)
     if not np.array_equal(real.quantize(model, values, name), integers):
         raise InputError(f"input {entry.name!r}: no real values give these integers, so no judge")
     return values

@@ -7,10 +7,10 @@ installed is named with its extra.
 from __future__ import annotations
 
 import os
-from pathlib import Path
 from typing import Protocol
 
 from apsim.errors import ApsimError, InputError, MissingExtra
+from apsim.files import suffix_of
 from apsim.nn.judges.reading import Feeds, Reading
 
 __all__ = ["JUDGES", "TITLES", "Judge", "cannot", "judge", "readers", "require"]
@@ -37,7 +37,7 @@ class Judge(Protocol):
 
 def readers(path: str | os.PathLike[str]) -> tuple[str, ...]:
     """The judges that an import is held against, in the order in which they are tried."""
-    suffix = Path(path).suffix
+    suffix = suffix_of(path)
     found = {".tflite": ("litert",), ".onnx": ("reference", "onnxruntime-plain")}
     return found.get(suffix, ())
 
@@ -65,7 +65,7 @@ def require(name: str, path: str | os.PathLike[str]) -> None:
     if name not in JUDGES:
         raise InputError(f"unknown judge {name!r}; known: {', '.join(JUDGES)}")
     wanted = ".tflite" if name == "litert" else ".onnx"
-    if Path(path).suffix != wanted:
+    if suffix_of(path) != wanted:
         kind = "TFLite" if name == "litert" else "ONNX"
         raise InputError(f"--against {name} judges {kind} files, {path} is none")
 

@@ -94,11 +94,15 @@ def _tensor(name: str, tensor: Tensor) -> None:
     need(positive, place, "positive finite scales", tensor.scale)
 
 
+def _finite(by: float | tuple[float, ...]) -> bool:
+    return bool(np.isfinite(by).all())
+
+
 def _entry(model: Model, name: str, entry: Entry) -> None:
     place, known = f"entry of {name!r}", (*MODES, "sign", "none")
     need(name in model.inputs, place, "an input of the model", repr(name))
     need(entry.rounding in known, place, "a rounding mode", repr(entry.rounding))
-    finite = math.isfinite(entry.factor) and entry.factor != 0 and math.isfinite(entry.shift)
+    finite = bool(_finite(entry.factor) and np.all(entry.factor) and _finite(entry.shift))
     need(finite, place, "a finite factor and shift", (entry.factor, entry.shift))
     lines = np.array(entry.thresholds, np.float64) if entry.thresholds else np.zeros((1, 1))
     rising = bool(np.isfinite(lines).all() and (np.diff(lines, axis=1) >= 0).all())
@@ -107,9 +111,12 @@ def _entry(model: Model, name: str, entry: Entry) -> None:
     sizes = (1, shape[entry.along]) if entry.along < len(shape) else (1,)
     need(len(lines) in sizes, place, f"1 line of thresholds, or one for each of {sizes[-1]}",
          len(lines))  # fmt: skip
-    known_steps = all(kind in ("add", "sub", "mul", "div") and math.isfinite(by)
+    known_steps = all(kind in ("add", "sub", "mul", "div") and _finite(by)
                       for kind, by in entry.steps)  # fmt: skip
     need(known_steps, place, "steps of add, sub, mul and div", entry.steps)
+    numbers = [entry.factor, entry.shift, *(by for _, by in entry.steps)]
+    counts = {len(by) for by in numbers if isinstance(by, tuple)}
+    need(counts <= {sizes[-1]}, place, f"1 number in each step, or {sizes[-1]}", counts)
 
 
 def _state(model: Model, state: State) -> None:

@@ -81,11 +81,12 @@ class Entry:
     """How real numbers become an input tensor: x * factor + shift, then rounding.
 
     `steps` says how the file computes this in float32, one after the other: ("add", "sub",
-    "mul" or "div", by); empty where it is x * factor, + shift.  `chosen` marks a scale that
-    the user gave: the file itself takes the real numbers.
+    "mul" or "div", by); empty where it is x * factor, + shift.  Each of these numbers is one, or a
+    tuple of one for each place `along` an axis (the batch not counted).  `chosen` marks a scale
+    that the user gave: the file itself takes the real numbers.
 
-    `thresholds`, one rising line or one for each place `along` an axis (the batch not counted),
-    say instead how many of them a number reaches: `lo` and as many more.
+    `thresholds`, one rising line or one for each place `along` its axis, say instead how many of
+    them a number reaches: `lo` and as many more.
 
     `name` is what the model's own file calls the input.  `rounding` is a mode of `rules.MODES`,
     "sign" (+1 from zero upwards, else -1), or "none" where the file takes integers and gives
@@ -95,8 +96,8 @@ class Entry:
     """
 
     name: str = ""
-    factor: float = 1.0
-    shift: float = 0.0
+    factor: float | tuple[float, ...] = 1.0
+    shift: float | tuple[float, ...] = 0.0
     rounding: str = "half-even"
     lo: int | None = None
     hi: int | None = None
@@ -104,5 +105,5 @@ class Entry:
     batched: bool = True
     thresholds: tuple[tuple[float, ...], ...] = ()
     along: int = 0
-    steps: tuple[tuple[str, float], ...] = ()
+    steps: tuple[tuple[str, float | tuple[float, ...]], ...] = ()
     chosen: bool = False

@@ -33,7 +33,8 @@ __all__ = ["Batch", "dot_products", "grouped", "is_independent", "rows_of_a_grou
 Integers = NDArray[np.integer[Any]]
 Words = NDArray[np.uint64]
 LANE, VECTOR = 64, 8  # lanes of a word, and words of a vector
-SCATTERED = 0.3  # time that a vector takes more whose words come from several places, measured
+SCATTERED = 0.1  # time that a vector takes more whose words come from several places, measured
+MOVED = 4  # products that take as long as to bring in one word of the operand that is not packed
 
 
 @dataclass(frozen=True)
@@ -68,11 +69,12 @@ class Order:
         """Lane words for each 64 outputs, more where a vector's words come from many places.
 
         They do in vectors that end with other values than they begin with, but for those that
-        hold the same words of a plane again and again.
+        hold the same words of a plane again and again.  The fewer outputs share a word of the
+        other operand, the more of them are brought in.
         """
         words, shared = self.words, gcd(self.words, VECTOR)
         scattered = 0 if shared == words else min((VECTOR - shared) / words, 1)
-        return words * LANE / self.inner * (1 + SCATTERED * scattered)
+        return words * LANE / self.inner * (1 + SCATTERED * scattered) + MOVED / self.inner
 
     @property
     def words(self) -> int:
@@ -243,9 +245,9 @@ def _batch(
             step = int(np.flatnonzero(found != wanted)[0])
             raise CountError(f"step {step}, {what}: {found[step]}, the loads list {wanted[step]}")
     counts = sum((load.program.counts() * times for load, times in loads), Counts())
-    if done.counts != counts:
-        raise CountError(f"{done.counts} were carried out, the loads list {counts}")
-    return Batch(sums, done.counts, done.activity, fold.loads)
+    if (carried := done.counts) != counts:
+        raise CountError(f"{carried} were carried out, the loads list {counts}")
+    return Batch(sums, carried, done.activity, fold.loads)
 
 
 @lru_cache(64)

@@ -18,7 +18,7 @@ from __future__ import annotations
 
 import time
 from collections.abc import Iterable
-from dataclasses import asdict, dataclass
+from dataclasses import dataclass
 
 __all__ = ["Clock", "Seconds"]
 
@@ -49,7 +49,12 @@ class Seconds:
 
     def as_dict(self) -> dict[str, float]:
         """The parts by name."""
-        return asdict(self)
+        return {
+            "program": self.program,
+            "load": self.load,
+            "passes": self.passes,
+            "unload": self.unload,
+        }
 
     def __add__(self, other: Seconds) -> Seconds:
         return Seconds(
@@ -64,7 +69,7 @@ class Clock:
     """Seconds by part, one part at a time; it stands until it is first turned."""
 
     def __init__(self) -> None:
-        self._seconds, self._part, self._since = asdict(Seconds()), "", 0.0
+        self._seconds, self._part, self._since = Seconds().as_dict(), "", 0.0
 
     def turn(self, part: str) -> None:
         """From now on, time belongs to `part` of `Seconds`; with "" the clock stands."""
@@ -76,5 +81,5 @@ class Clock:
     def take(self) -> Seconds:
         """Stand, and give what the parts took since they were last taken."""
         self.turn("")
-        taken, self._seconds = Seconds(**self._seconds), asdict(Seconds())
+        taken, self._seconds = Seconds(**self._seconds), Seconds().as_dict()
         return taken

@@ -7,24 +7,22 @@ outputs after another; both give the same sums, counts and activity.
 from __future__ import annotations
 
 from collections.abc import Callable
-from functools import cache
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
-from apsim.cam import digits
 from apsim.cam.lanes import planes_of
 from apsim.cam.lanes.operands import words_of
 from apsim.closed_form import WeightPlan
 from apsim.errors import ProgramError
+from apsim.functions import weight_run
 from apsim.functions import weights as program
 from apsim.nn.model import Integers
 from apsim.nn.on_ap.chip import Chip
 from apsim.nn.on_ap.layer_run import Part
 from apsim.nn.on_ap.tasks import Task, WeightedSums
 from apsim.nn.on_ap.watch import Watch
-from apsim.ops.steps import look_up
 
 __all__ = ["weighted_sums"]
 
@@ -71,27 +69,19 @@ def _by_digits(
     others: list[Planes], progress: Progress,
 ) -> Planes:  # fmt: skip
     """The kernel that expands digits, over planes of pixels."""
-    digits.prepare(_luts())
+    weight_run.prepare()
     chip.clock.turn("load")
     field = program.layout_of(plan, task.words)["A0"]
     planes = planes_of(field.encode_narrow(x).T, plan.bits)
     chip.clock.turn("passes")
-    done = digits.run(
-        _luts(), plan, program.taken(plan, weights), program.starts(plan, weights), planes, len(x),
+    done = weight_run.run(
+        plan, program.taken(plan, weights), program.starts(plan, weights), planes, len(x),
         chip.design.rows, received=others, threads=chip.threads,
         progress=lambda sums: progress(sums * plan.words),
     )  # fmt: skip
     chip.clock.turn("unload")
     chip.note(done.counts, done.activity, task.fold.loads)
     return done.planes
-
-
-@cache
-def _luts() -> digits.Luts:
-    """The shipped LUTs of a digit and of a merge."""
-    return tuple(
-        (name, tuple((row.key, row.write) for row in look_up(name).passes)) for name in digits.LUTS
-    )
 
 
 def _by_steps(

@@ -60,8 +60,16 @@ def reached(tensor: Tensor, entry: Entry, values: npt.NDArray[np.float32]) -> In
 def _entered(values: npt.NDArray[np.float32], entry: Entry) -> npt.NDArray[np.float32]:
     """The arithmetic that a file does before it quantizes, in float32."""
     for kind, by in entry.steps or (("mul", entry.factor), ("add", entry.shift)):
-        values = _STEPS[kind](values, np.float32(by))
+        values = _STEPS[kind](values, beside(by, entry, values.ndim, np.float32))
     return values
+
+
+def beside(
+    by: float | tuple[float, ...], entry: Entry, axes: int, kind: type[Any] = np.float64
+) -> npt.NDArray[Any]:
+    """A number of an entry, or those along its axis, beside values [N, ...] of so many axes."""
+    numbers = np.asarray(by, kind)
+    return numbers.reshape(-1, *[1] * (axes - 2 - entry.along)) if numbers.ndim else numbers
 
 
 _STEPS = {"add": np.add, "sub": np.subtract, "mul": np.multiply, "div": np.divide}

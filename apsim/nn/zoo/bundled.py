@@ -9,6 +9,7 @@ import os
 from importlib import resources
 from pathlib import Path
 
+from apsim.files import suffix_of
 from apsim.nn.model import Model, store
 
 __all__ = ["BUNDLED", "SUFFIXES", "data_file", "load"]
@@ -31,7 +32,7 @@ def load(name: str | os.PathLike[str]) -> Model:
     """
     if name in BUNDLED:
         return store.load(data_file(f"{name}.npz"))
-    if Path(name).suffix in SUFFIXES:
+    if suffix_of(name) in SUFFIXES:
         from apsim.nn import importers
 
         return importers.read(name).model

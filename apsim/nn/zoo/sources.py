@@ -15,6 +15,7 @@ import numpy as np
 import numpy.typing as npt
 
 from apsim.errors import InputError
+from apsim.files import suffix_of
 from apsim.nn import exact
 from apsim.nn.model import Integers, Model, store
 from apsim.nn.rules import real
@@ -47,7 +48,7 @@ def model(
     _require_known(name)
     if seed < 0:
         raise InputError(f"--seed: wanted a number from 0 on, got {seed}")
-    if shape is not None and Path(name).suffix != ".onnx":
+    if shape is not None and suffix_of(name) != ".onnx":
         raise InputError(f"--shape: only ONNX files leave axes open, {name} has its own shape")
     _require_options(name, options)
     if bits is not None and bits.startswith(BUDGET):
@@ -60,7 +61,7 @@ def model(
     if synthetic.is_name(name):
         found = synthetic.network(name, 8 if given is None else given, seed=seed)
         return _under(rule, found)
-    if name in bundled.BUNDLED or Path(name).suffix not in bundled.SUFFIXES:
+    if name in bundled.BUNDLED or suffix_of(name) not in bundled.SUFFIXES:
         found = bundled.load(name) if name in bundled.BUNDLED else store.load(name)
         found = _under(rule, found)
     else:
@@ -76,7 +77,7 @@ def _require_options(name: str, options: Options | None) -> None:
     """Refuse what is asked of an import where there is none, or of a file that has it not."""
     if options is None or not options.asked:
         return
-    suffix = Path(name).suffix
+    suffix = suffix_of(name)
     if options.until and suffix != ".tflite":
         raise InputError(f"--until: only TFLite files are cut, {name} is none")
     if suffix == ".onnx" or (suffix == ".tflite" and not options.of_onnx):

@@ -10,6 +10,8 @@ from pathlib import Path
 from apsim import cost, nn
 from apsim.cost import Network
 from apsim.cost.precision import Widths
+from apsim.cost.quantity import nearest
+from apsim.errors import InputError
 from apsim.nn.zoo.bundled import BUNDLED
 from apsim.report.cost.model_rows import network_of as network_of_model
 from apsim.report.cost.model_rows import widths_of
@@ -31,6 +33,12 @@ def network_of(name: str) -> tuple[Network, Widths | None]:
     Raises `InputError` for an unknown name, with the nearest, and `ModelError` for a file
     that cannot be used.
     """
+    known = (*BUNDLED, *cost.network_names())
+    if name not in known and not Path(name).suffix:
+        raise InputError(
+            f"unknown network {name!r}: wanted a CSV file, a model's file or one of "
+            f"{', '.join(known)}{nearest(name, known)}"
+        )
     if name in cost.network_names() or not is_model(name):
         return cost.network(name), None
     model = nn.load(name)
