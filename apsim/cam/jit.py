@@ -71,9 +71,10 @@ class _Passes(compiler.Compiler):
 
 
 class Code(NamedTuple):
-    """A function's name in its object file, and that file, which needs nothing from outside."""
+    """A function's name in its object file, whether that calls numba's helpers, and the file."""
 
     name: str
+    calls: bool
     machine_code: bytes
 
 
@@ -131,9 +132,9 @@ class Compiled:
                 pipeline_class=_Passes,
             )  # fmt: skip
             *_, (machine_code, _) = made.library.serialize_using_object_code()
-        code = Code(made.fndesc.llvm_cfunc_wrapper_name, machine_code)
-        if not re.search(r"(?m)^declare .*@(?!llvm\.)", made.library.get_llvm_str()):
-            _keep(self._file, code)
+        calls = re.search(r"(?m)^declare .*@(?!llvm\.)", made.library.get_llvm_str()) is not None
+        code = Code(made.fndesc.llvm_cfunc_wrapper_name, calls, machine_code)
+        _keep(self._file, code)
         return code
 
     @_once
@@ -200,6 +201,8 @@ def _wrapping(function: Function) -> Function:
 
 def _linked(code: Code) -> tuple[Any, int]:
     """What holds the code in memory, and where it begins."""
+    if code.calls:
+        _ = registry.cpu_target.target_context  # tells the linker where they are
     machine = _target().create_target_machine(jit=True)
     engine = llvm.create_mcjit_compiler(llvm.parse_assembly(""), machine)
     engine.add_object_file(llvm.ObjectFileRef.from_data(code.machine_code))
@@ -232,8 +235,9 @@ def _holds(file: str) -> bool:
 def _load(file: str) -> Code | None:
     """The code, or None where it is not there as it was written."""
     with suppress(OSError), _folder() as folder:
-        name, _, machine_code = _read(folder, file).partition(b"\n")
-        return Code(name.decode(), machine_code)
+        head, _, machine_code = _read(folder, file).partition(b"\n")
+        name, calls = head.decode().split()
+        return Code(name, calls == "1", machine_code)
     return None
 
 
@@ -241,7 +245,8 @@ def _keep(file: str, code: Code) -> None:
     """Write it down, unless a source is no longer what it was when this process read it."""
     with suppress(OSError), _folder() as folder:
         if _digest_now() == sources_digest():
-            _write(folder, file, code.name.encode() + b"\n" + code.machine_code)
+            head = f"{code.name} {code.calls:d}\n".encode()
+            _write(folder, file, head + code.machine_code)
 
 
 def _read(folder: int, name: str) -> bytes:
