@@ -6,15 +6,15 @@ and no operations, and it counts what it carried out itself, nothing else.
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, fields
 from typing import Any, Protocol
 
 import numpy as np
 from numpy.typing import NDArray
 
-from apsim.cam.needs import Needs
+from apsim.cam.needs import Needs, of_loop
 from apsim.counts import Activity, Counts
-from apsim.encoding import BODY, GATE, GROUPS, KEYS, MODE, OP, PARALLEL, PORT, Code
+from apsim.encoding import GATE, GROUPS, KEYS, MODE, OP, PARALLEL, PORT, Code
 from apsim.errors import CountError, ProgramError
 from apsim.records import Record, Tabular
 from apsim.step import COUNTS, Mode, Op
@@ -55,8 +55,9 @@ class Execution(Tabular):
         some of the lines had all parts of their step, or their compare.
         """
         times = numbers[0] // lines[0]
-        wrong = np.flatnonzero((times * lines != numbers[: len(lines)]).any(axis=0))
-        if wrong.size:
+        unlike = times * lines != numbers[: len(lines)]
+        if unlike.any():
+            wrong = np.flatnonzero(unlike.any(axis=0))
             once, found = lines[:, wrong[0]].tolist(), numbers[: len(lines), wrong[0]].tolist()
             raise CountError(
                 f"step {wrong[0]}: its parts were carried out, and compared, on {found} lines; "
@@ -100,9 +101,7 @@ class Execution(Tabular):
     @property
     def last(self) -> Activity:
         """What the last step did."""
-        compared, matched = int(self.compared[-1]), int(self.matched[-1])
-        read = compared - matched if self.ops[-1] == Op.READ else 0
-        return Activity(compared, matched, int(self.written[-1]), int(self.flipped[-1]), read)
+        return Execution(*(getattr(self, one.name)[-1:] for one in fields(self))).activity
 
 
 def lines_of(steps: NDArray[np.int64], rows: int, columns: int) -> NDArray[np.int64]:
@@ -110,10 +109,8 @@ def lines_of(steps: NDArray[np.int64], rows: int, columns: int) -> NDArray[np.in
 
     Horizontally all rows; vertically all columns, of every group where they act at once.
     """
-    lines = np.full(len(steps), rows, np.int64)
-    for start in np.flatnonzero(steps[:, BODY]).tolist():
-        groups = int(steps[start, GROUPS]) if steps[start, PARALLEL] else 1
-        lines[start : start + steps[start, BODY]] = columns * groups
+    groups, at_once = of_loop(steps, GROUPS), of_loop(steps, PARALLEL) > 0
+    lines = np.where(groups > 0, columns * np.where(at_once, groups, 1), rows)
     return np.stack([lines * parts_of(steps), lines * np.isin(steps[:, OP], COMPARES)])
 
 
@@ -123,7 +120,8 @@ def parts_of(steps: NDArray[np.int64]) -> NDArray[np.int64]:
     A tag chain comes after the compare, a gated write after that; a word that is put out after
     its read; and each row that tags or a word are written to is a part.
     """
-    op, gated, vertical = steps[:, OP], steps[:, GATE] > 0, steps[:, MODE] == Mode.VERTICAL
+    op, vertical = steps[:, OP], steps[:, MODE] == Mode.VERTICAL
+    gated = np.isin(op, COMPARES) & (steps[:, GATE] > 0)
     puts = (op == Op.READ) & (steps[:, PORT] >= 0)
     moves = vertical & np.isin(op, (Op.WRITE_TAG, Op.WRITE_DATA))
     return np.where(moves, steps[:, KEYS], 1 + gated + (gated & (op == Op.PASS)) + puts)

@@ -7,6 +7,7 @@ looked at here, for programs from `encode` and for codes made by hand alike.
 from __future__ import annotations
 
 from dataclasses import dataclass, replace
+from typing import NamedTuple
 from weakref import WeakKeyDictionary
 
 import numpy as np
@@ -22,14 +23,13 @@ from apsim.encoding import (
 from apsim.errors import ProgramError
 from apsim.step import Gate, Mode, Op
 
-__all__ = ["Needs", "Used", "needs", "on_rows", "used"]
+__all__ = ["Needs", "Used", "needs", "of_loop", "on_rows", "used"]
 
 Numbers = NDArray[np.int64]
 Flags = NDArray[np.bool_]
 
 
-@dataclass(frozen=True)
-class Used:
+class Used(NamedTuple):
     """Entries' lines and bits, whether they are written, and the steps that they belong to."""
 
     line: Numbers
@@ -49,10 +49,8 @@ def used(code: Code, start: int = 0, stop: int | None = None) -> Used:
         known = _uses[code] = _used(code)
     end = len(code) if stop is None else stop
     part = slice(*np.searchsorted(known.step, (start, end)))
-    return Used(
-        known.line[part], known.bit[part], known.written[part], known.step[part] - start,
-        known.place[part],
-    )  # fmt: skip
+    found = Used._make(numbers[part] for numbers in known)
+    return found._replace(step=found.step - start)
 
 
 def _used(code: Code) -> Used:
@@ -108,7 +106,7 @@ def _measure(code: Code) -> Needs:
     outward = (steps[:, OP] == Op.READ) & (steps[:, PORT] >= 0)
     moving = vertical & np.isin(steps[:, OP], (Op.WRITE_TAG, Op.WRITE_DATA))
     bits = used(code)
-    groups = _of_loop(steps, GROUPS)
+    groups = of_loop(steps, GROUPS)
     return Needs(
         columns=max(
             _most(bits.line[~vertical[bits.step]]),
@@ -129,7 +127,7 @@ def _most(indices: Numbers) -> int:
     return int(indices.max(initial=-1)) + 1
 
 
-def _of_loop(steps: Numbers, what: int) -> Numbers:
+def of_loop(steps: Numbers, what: int) -> Numbers:
     """A number of the loop that each step lies in, 0 outside loops."""
     found = np.zeros(len(steps), np.int64)
     for start in np.flatnonzero(steps[:, BODY]):
@@ -188,7 +186,7 @@ def _check_loops(code: Code, vertical: Flags) -> None:
         covered[start : start + body] += 1
     _want(covered == vertical, "every vertical step, and no other, in one loop")
     bits = used(code)
-    slots = _of_loop(steps, SLOTS)[bits.step]
+    slots = of_loop(steps, SLOTS)[bits.step]
     _want((slots == 0) | (bits.line < slots), "slots that the loop has")
     _check_rows(code.rows)
 

@@ -343,24 +343,36 @@ def operations(
     return np.array(rows, np.int64).reshape(-1, frame.ROW_SIZE), [of.pool, *made]
 
 
+def _acts(
+    one: list[int], index: int, pool: int, keep: bool, gate: Operation = step.gate
+) -> Iterator[list[int]]:
+    """The operations of a step that compares, or writes bits, which stand in a pool at an address.
+
+    It keeps its tags where somebody wants them.
+    """
+    op, key, write = one[OP], pool + ENTRY * one[KEY], pool + ENTRY * one[WRITE]
+    if op in COMPARES:
+        writes = one[WRITES] if op == Op.PASS and not one[GATE] else 0
+        flags = step.KEEPS * keep | step.SILENT * (one[GATE] > 0)
+        yield [step.step.address, 0, key, one[KEYS], index, flags, 0, writes]
+    if op in COMPARES and one[GATE]:
+        yield [gate.address, 0, 0, one[GATE], index, 0, 0, 0]
+    if op == Op.WRITE or (op == Op.PASS and one[GATE]):
+        yield [step.step.address, 0, write, 0, index, step.KEPT | step.ONLY, 0, one[WRITES]]
+    if op == Op.WRITE_ALL:
+        yield [step.fill.address, 0, write, one[WRITES], index, 0, 0, 0]
+
+
 def _horizontal(
     one: list[int], index: int, pool: Numbers, keep: bool, span: int, take: Operation,
     put: Operation | None,
 ) -> Iterator[list[int]]:  # fmt: skip
     """The operations of a horizontal step, or of as many as take in the bits of a field."""
-    op, at = one[OP], frame.address(pool)
-    if op in COMPARES:
-        flags, writes = step.KEEPS * (keep or put is not None), one[WRITES] * (op == Op.PASS)
-        key = at + ENTRY * one[KEY]
-        yield [step.step.address, 0, key, one[KEYS], index, flags, 0, writes]
-    elif op == Op.WRITE:
-        write, flags = at + ENTRY * one[WRITE], step.KEPT | step.ONLY
-        yield [step.step.address, 0, write, 0, index, flags, 0, one[WRITES]]
-    elif op == Op.WRITE_ALL:
-        yield [step.fill.address, 0, at + ENTRY * one[WRITE], one[WRITES], index, 0, 0, 0]
-    elif op == Op.WRITE_TAG:
+    at = frame.address(pool)
+    yield from _acts(one, index, at, keep or put is not None)
+    if one[OP] == Op.WRITE_TAG:
         yield [step.fill.address, 0, at + ENTRY * one[KEY], 1, index, step.TAG, 0, 0]
-    else:
+    if one[OP] == Op.WRITE_DATA:
         line = int(pool[one[KEY], 0])
         yield [take.address, 0, line, span, index, one[PORT], one[PLACE], 0]
     if put:
@@ -384,29 +396,15 @@ def _repeated(of: Plan, start: int) -> Repeated:
 
 
 def vertical(
-    one: list[int],
-    index: int,
-    pool: int,
-    gate: Operation = step.gate,
-    move: Operation = step.move,
-    put: Operation = step.move,
-) -> Iterator[list[int]]:
+    one: list[int], index: int, pool: int, keep: bool = True, gate: Operation = step.gate,
+    move: Operation = step.move, put: Operation = step.move,
+) -> Iterator[list[int]]:  # fmt: skip
     """The operations of a vertical step, whose bits stand in a pool at an address."""
-    op, key, write = one[OP], pool + ENTRY * one[KEY], pool + ENTRY * one[WRITE]
-    if op in COMPARES:
-        writes = one[WRITES] if op == Op.PASS and not one[GATE] else 0
-        flags = step.KEEPS | step.SILENT * (one[GATE] > 0)
-        yield [step.step.address, 0, key, one[KEYS], index, flags, 0, writes]
-    if op in COMPARES and one[GATE]:
-        yield [gate.address, 0, 0, one[GATE], index, 0, 0, 0]
-    if op == Op.WRITE or (op == Op.PASS and one[GATE]):
-        yield [step.step.address, 0, write, 0, index, step.KEPT | step.ONLY, 0, one[WRITES]]
-    if op == Op.WRITE_ALL:
-        yield [step.fill.address, 0, write, one[WRITES], index, 0, 0, 0]
-    if op in (Op.WRITE_TAG, Op.WRITE_DATA):
-        port = one[PORT] if op == Op.WRITE_DATA else -1
-        for k in range(one[KEYS]):
-            line, to, since = key + ENTRY * k, one[TARGET], one[SOURCE]
+    yield from _acts(one, index, pool, keep, gate)
+    if one[OP] in (Op.WRITE_TAG, Op.WRITE_DATA):
+        port = one[PORT] if one[OP] == Op.WRITE_DATA else -1
+        for k in range(one[KEY], one[KEY] + one[KEYS]):
+            line, to, since = pool + ENTRY * k, one[TARGET], one[SOURCE]
             yield [move.address, 0, line, one[WIDTH], index, to, since, port]
-    if op == Op.READ and one[PORT] >= 0:
+    if one[OP] == Op.READ and one[PORT] >= 0:
         yield [put.address, 1, 0, one[WIDTH], index, 0, one[SOURCE], one[PORT]]

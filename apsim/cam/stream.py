@@ -19,7 +19,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from apsim.cam.frame import address
+from apsim.cam.frame import address, aligned
 from apsim.cam.jit import Operation
 from apsim.cam.lut_step import LutStep, Pass, cells, generated
 from apsim.cam.step import COUNTED, KNOWN, NEVER
@@ -193,12 +193,12 @@ class Tile:
         self, walk: Operation, pixels: Pixels, vectors: tuple[int, int], columns: int, most: int
     ) -> None:
         first, last = vectors
-        cells = np.zeros(8 * columns * (last - first) + 8, np.uint64)
+        cells = aligned(8 * columns * (last - first))
         self.rows, self.totals = np.zeros((most, 2), np.int64), np.zeros(TOTAL, np.int64)
-        self.pointer, begin = np.ctypeslib.as_ctypes(self.rows.reshape(-1)), address(cells)
+        self.pointer = np.ctypeslib.as_ctypes(self.rows.reshape(-1))
         self._walk, self._kept = walk, (cells, pixels)
         self._frame = np.ctypeslib.as_ctypes(np.array([
-            begin + -begin % 64, 64 * columns, address(pixels.live), address(pixels.alive),
+            address(cells), 64 * columns, address(pixels.live), address(pixels.alive),
             address(pixels.times), first, last, 64 * pixels.vectors, address(self.totals), 0,
         ]))  # fmt: skip
 

@@ -9,8 +9,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from dataclasses import dataclass
-from functools import cached_property
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
@@ -69,48 +68,34 @@ class Operands:
     def tile(self, where: slice) -> Tile:
         """Some lane words, filled up to whole vectors with lanes that do not live."""
         count = where.stop - where.start
-        told = np.zeros((4, -(-count // 8) * 8), np.int64)
+        told = np.zeros((5, -(-count // 8) * 8), np.int64)
         told[:2, :count] = self.pairs[where].T
-        told[2, :count], told[3, :count] = (
-            words[where].view(np.int64) for words in (self.live, self.ends)
-        )
-        return Tile(self, told)
+        live, ends = told[2:4].view(np.uint64)
+        live[:count], ends[:count] = self.live[where], self.ends[where]
+        return Tile(told, live, ends, _starts(told[0].reshape(-1, 8)))
 
 
-@dataclass(frozen=True)
-class Tile:
-    """Lane words of operands: words in the planes and of the other, living lanes, and ends."""
+class Tile(NamedTuple):
+    """Lane words of operands, and what each vector of them begins at.
 
-    operands: Operands
+    `told` holds words in the planes and of the other operand, living lanes and `ends`, and has
+    room for a line.
+    """
+
     told: Numbers
+    live: Words
+    ends: Words
+    starts: Numbers
 
-    @property
-    def live(self) -> Words:
-        """The lanes that live."""
-        live: Words = self.told[2].view(np.uint64)
-        return live
 
-    @property
-    def ends(self) -> Words:
-        """Those that are last in a load."""
-        ends: Words = self.told[3].view(np.uint64)
-        return ends
+def _starts(where: Numbers) -> Numbers:
+    """Of each vector, the first of its words in a plane where they follow one another.
 
-    @cached_property
-    def gathered(self) -> Words:
-        """Room for a line."""
-        return np.zeros(self.told.shape[1], np.uint64)
-
-    @cached_property
-    def starts(self) -> Numbers:
-        """Of each vector, the first of its words in a plane where they follow one another.
-
-        Else AS_BEFORE where they are those of the vector before, or ANYHOW.
-        """
-        where = self.told[0].reshape(-1, 8)
-        starts = np.where((np.diff(where) == 1).all(axis=1), where[:, 0], ANYHOW)
-        starts[1:][(where[1:] == where[:-1]).all(axis=1)] = AS_BEFORE
-        return starts
+    Else AS_BEFORE where they are those of the vector before, or ANYHOW.
+    """
+    starts = np.where((np.diff(where) == 1).all(axis=1), where[:, 0], ANYHOW)
+    starts[1:][(where[1:] == where[:-1]).all(axis=1)] = AS_BEFORE
+    return starts
 
 
 def _is_plain(array: Words, dimensions: int) -> bool:

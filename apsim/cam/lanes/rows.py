@@ -188,9 +188,8 @@ class Rows:
 
     def _made(self, key: Key, chosen: Chosen) -> tuple[Numbers, list[Numbers]]:
         """Rows, and the tables whose addresses they hold."""
-        return self._horizontal(key, chosen) if key[0] == HORIZONTAL else self._others(key, chosen)
-
-    def _others(self, key: Key, chosen: Chosen) -> tuple[Numbers, list[Numbers]]:
+        if key[0] == HORIZONTAL:
+            return self._horizontal(key, chosen)
         rows, tables = list[list[int]](), list[Numbers]()
 
         def table(entries: list[tuple[int, ...]]) -> int:
@@ -205,10 +204,8 @@ class Rows:
                 continue
             for one in part.alone:
                 entries = table([(*pair, step.COUNTED) for pair in (*one.key, *one.write)])
-                for row in vertical(one.row, one.index, entries, *OPERATIONS):
-                    if one[OP] == Op.PASS and not one[GATE]:
-                        row[frame.X] = 0  # nobody looks at the tags
-                    rows.append(row)
+                keep = one[OP] != Op.PASS or one[GATE] > 0  # else nobody looks at the tags
+                rows += vertical(one.row, one.index, entries, keep, *OPERATIONS)
         return np.array(rows, np.int64).reshape(-1, frame.ROW_SIZE), tables
 
     def _horizontal(self, key: Key, chosen: Chosen) -> tuple[Numbers, list[Numbers]]:

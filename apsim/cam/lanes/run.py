@@ -24,7 +24,7 @@ from apsim.cam.base import Execution, lines_of, parts_of
 from apsim.cam.lanes.operands import Operands, Tile, words_of
 from apsim.cam.lanes.regular import Regular
 from apsim.cam.lanes.schedule import Schedule, schedule
-from apsim.cam.needs import needs
+from apsim.cam.needs import needs, of_loop
 from apsim.encoding import Code
 from apsim.errors import ProgramError
 from apsim.step import Mode, Op
@@ -56,12 +56,8 @@ class Outcome:
 
 def predicted(code: Code, rows: int, columns: int) -> Numbers:
     """How often a load carries each step out, and on how many lines it compares: int64[2, n]."""
-    times = np.ones(len(code), np.int64)
-    for start in np.flatnonzero(code.steps[:, encoding.BODY]).tolist():
-        if not code.steps[start, encoding.PARALLEL]:
-            times[start : start + code.steps[start, encoding.BODY]] = code.steps[
-                start, encoding.GROUPS
-            ]
+    groups, at_once = (of_loop(code.steps, what) for what in (encoding.GROUPS, encoding.PARALLEL))
+    times = np.where((groups > 0) & (at_once == 0), groups, 1)
     _, compared = lines_of(code.steps, rows, columns)
     return np.stack([times, times * compared])
 
@@ -254,8 +250,8 @@ class Runner:
         """What operations are told: horizontal ones, vertical ones, those of all groups at once."""
 
         columns, base, (slot, line, _) = self.program.columns, frame.address(planes), planes.strides
-        told, operands = frame.address(tile.told), tile.operands
-        where, which, live = (told + k * tile.told.strides[0] for k in range(3))
+        operands = self.operands
+        where, which, live, _, gathered = (frame.address(line) for line in tile.told)
         vectors, beside = len(tile.live) // 8, line // 64
         alive, last = _ones(tile.live), _ones(tile.ends)
         whole = (tile.live.reshape(-1, 8) == ~np.uint64(0)).all(axis=1)
@@ -274,7 +270,7 @@ class Runner:
         frames[:, frame.SLOT : frame.BLOCK] = (
             slot, line, columns, vectors, full, live, alive, self.packed,
             *operands.packed.shape[1:], operands.port, self.other, operands.words.shape[1],
-            frame.address(tile.starts), where, which, frame.address(tile.gathered),
+            frame.address(tile.starts), where, which, gathered,
         )  # fmt: skip
         frames[:, frame.PLACES] = self.program.places
         return frames
