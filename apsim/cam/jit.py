@@ -10,26 +10,30 @@ folder nothing is kept.  Under NUMBA_DISABLE_JIT=1 kernels run as the Python tha
 from __future__ import annotations
 
 import atexit
+import ctypes
 import functools
 import gc
 import hashlib
 import os
-import pickle
+import re
 import threading
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
 from pathlib import Path
-from typing import Any, TypeVar, cast
+from typing import Any, NamedTuple, TypeVar, cast
 
 import llvmlite
+import llvmlite.binding as llvm
 import numba
 import numpy as np
 
 # isort: off
 from numba.core import (
-    caching, ccallback, compiler, compiler_machinery, config, serialize, sigutils, typed_passes,
-    types, untyped_passes,
+    compiler, compiler_machinery, config, registry, sigutils, typed_passes, types,
+    untyped_passes,
 )  # fmt: skip
+from numba.core.compiler_lock import global_compiler_lock
+from numba.core.typing.ctypes_utils import to_ctypes
 
 # isort: on
 from apsim import cache
@@ -66,6 +70,14 @@ class _Passes(compiler.Compiler):
         return [passes]
 
 
+class Code(NamedTuple):
+    """A function's name in its object file, whether that calls numba's helpers, and the file."""
+
+    name: str
+    calls: bool
+    machine_code: bytes
+
+
 class _once(functools.cached_property[Any]):
     """Worked out by one thread: what another worked out too would be dropped, code and all."""
 
@@ -88,6 +100,7 @@ class Compiled:
         functools.update_wrapper(self, function)
         self.function, self.signature = function, signature
         self.text = text or _read_once(function.__code__.co_filename)
+        self.name = f"{function.__module__}.{function.__qualname__}"
 
     @_once
     def address(self) -> int:
@@ -95,26 +108,49 @@ class Compiled:
         if PLAIN:
             _plain.append(_wrapping(self.function))
             return len(_plain) - 1
-        self._code.compile()
-        return int(self._code.address)
+        code = _load(self._file) or self._compile()
+        self._holds, address = _linked(code)
+        return address
 
     @_once
     def is_kept(self) -> bool:
         """Whether its code need not be compiled: it was on disk when first asked, or is none."""
-        return PLAIN or self._code._cache.holds(self._code._sig, self._code._targetdescr)
+        return PLAIN or _holds(self._file)
 
-    @_once
-    def _code(self) -> Any:
-        """It lives as long as its function."""
-        options = {"error_model": "numpy", "_nrt": False}
-        code: Any = ccallback.CFunc(self.function, self.signature, {}, options, _Passes)
-        code._cache = _Kept(self.function, self.text)
+    def _compile(self) -> Code:
+        """By numba, and kept."""
+        args, gives = self.signature
+        cpu: Any = registry.cpu_target
+        flags: Any = compiler.Flags()
+        cpu.options.parse_as_flags(flags, {"error_model": "numpy", "_nrt": False})
+        flags.no_cpython_wrapper = flags.no_compile = True  # a C function is what is wanted
+        flags.no_cfunc_wrapper = flags.enable_pyobject = False
+        with global_compiler_lock:
+            cpu.target_context.refresh()
+            made = compiler.compile_extra(
+                cpu.typing_context, cpu.target_context, self.function, args, gives, flags, {},
+                pipeline_class=_Passes,
+            )  # fmt: skip
+            *_, (machine_code, _) = made.library.serialize_using_object_code()
+        calls = re.search(r"(?m)^declare .*@(?!llvm\.)", made.library.get_llvm_str()) is not None
+        code = Code(made.fndesc.llvm_cfunc_wrapper_name, calls, machine_code)
+        _keep(self._file, code)
         return code
 
     @_once
+    def _file(self) -> str:
+        """Where its code is kept: a file for each function, signature and processor."""
+        options = sorted(item for item in os.environ.items() if item[0].startswith("NUMBA_"))
+        whole = repr((self.name, self.text, str(self.signature), _processor(), options))
+        return hashlib.sha256(whole.encode()).hexdigest()[:32]
+
+    @_once
     def _called(self) -> Callable[..., Any]:
-        address = self.address
-        return plain(address) if PLAIN else cast(Callable[..., Any], self._code.ctypes)
+        if PLAIN:
+            return plain(self.address)
+        args, gives = self.signature
+        kind = ctypes.CFUNCTYPE(to_ctypes(gives), *map(to_ctypes, args))
+        return cast(Callable[..., Any], kind(self.address))
 
     def __call__(self, *args: Any) -> Any:
         return self._called(*args)
@@ -163,45 +199,54 @@ def _wrapping(function: Function) -> Function:
     return cast(Function, run)
 
 
-class _Kept(caching._Cache):
-    """A function's compiled code on disk: a file for each signature and processor."""
+def _linked(code: Code) -> tuple[Any, int]:
+    """What holds the code in memory, and where it begins."""
+    if code.calls:
+        _ = registry.cpu_target.target_context  # tells the linker where they are
+    machine = _target().create_target_machine(jit=True)
+    engine = llvm.create_mcjit_compiler(llvm.parse_assembly(""), machine)
+    engine.add_object_file(llvm.ObjectFileRef.from_data(code.machine_code))
+    engine.finalize_object()
+    return engine, engine.get_function_address(code.name)
 
-    def __init__(self, function: Callable[..., Any], text: str = "") -> None:
-        self.name = f"{function.__module__}.{function.__qualname__}"
-        self.text = text
 
-    cache_path = ""
+@functools.cache
+def _target() -> Any:
+    llvm.initialize_native_target()
+    llvm.initialize_native_asmprinter()
+    return llvm.Target.from_default_triple()
 
-    def enable(self) -> None:
-        """Always on."""
 
-    disable = flush = enable
+@functools.cache
+def _processor() -> tuple[str, str, str]:
+    """What code is made for."""
+    features = llvm.get_host_cpu_features().flatten()
+    return llvm.get_process_triple(), llvm.get_host_cpu_name(), features
 
-    def holds(self, sig: Any, target: Any) -> bool:
-        """Whether there is a file for a signature."""
-        with suppress(Exception), _folder() as folder:
-            os.stat(self._file(sig, target.target_context.codegen()), dir_fd=folder)
-            return True
-        return False
 
-    def load_overload(self, sig: Any, target_context: Any) -> Any:
-        """The code, or None where it is not there as it was written."""
-        with suppress(Exception), _folder() as folder:  # whatever is wrong: it is made anew
-            kept = _read(folder, self._file(sig, target_context.codegen()))
-            return compiler.CompileResult._rebuild(target_context, *pickle.loads(kept))
-        target_context.refresh()
-        return None
+def _holds(file: str) -> bool:
+    """Whether there is a file."""
+    with suppress(OSError), _folder() as folder:
+        os.stat(file, dir_fd=folder)
+        return True
+    return False
 
-    def save_overload(self, sig: Any, data: Any) -> None:
-        """Keep it, unless a source is no longer what it was when this process read it."""
-        with suppress(OSError), _folder() as folder:
-            if _digest_now() == sources_digest():
-                _write(folder, self._file(sig, data.codegen), serialize.dumps(data._reduce()))
 
-    def _file(self, sig: Any, codegen: Any) -> str:
-        options = sorted(item for item in os.environ.items() if item[0].startswith("NUMBA_"))
-        whole = repr((self.name, self.text, str(sig), codegen.magic_tuple(), options))
-        return hashlib.sha256(whole.encode()).hexdigest()[:32]
+def _load(file: str) -> Code | None:
+    """The code, or None where it is not there as it was written."""
+    with suppress(OSError), _folder() as folder:
+        head, _, machine_code = _read(folder, file).partition(b"\n")
+        name, calls = head.decode().split()
+        return Code(name, calls == "1", machine_code)
+    return None
+
+
+def _keep(file: str, code: Code) -> None:
+    """Write it down, unless a source is no longer what it was when this process read it."""
+    with suppress(OSError), _folder() as folder:
+        if _digest_now() == sources_digest():
+            head = f"{code.name} {code.calls:d}\n".encode()
+            _write(folder, file, head + code.machine_code)
 
 
 def _read(folder: int, name: str) -> bytes:

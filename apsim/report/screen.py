@@ -37,7 +37,10 @@ class Screen(Console):
 
     def say(self, line: str) -> None:
         """A line of prose, taken as it is: wrapped between words on a terminal, else not at all."""
-        self.print(line, highlight=False, markup=False, soft_wrap=not self.is_terminal)
+        if self.is_terminal:
+            self.print(line, highlight=False, markup=False)
+        else:
+            self.out(shown_lines(line), highlight=False)
 
     def fit(self, table: Table, dropped: Sequence[str] = ()) -> None:
         """A table; while it has no room, without the next of the columns `dropped`.
