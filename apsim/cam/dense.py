@@ -149,7 +149,7 @@ class DenseCam:
             parts += 1
         if op in (Op.PASS, Op.WRITE, Op.WRITE_ALL):
             where = np.ones_like(lines.tag) if op is Op.WRITE_ALL else lines.tag
-            parts += gated
+            parts += gated * (op is Op.PASS)
             for line, bit in write:
                 ones = where if bit else np.zeros_like(where)
                 numbers[3:] += self._drive(lines.place(line), where, ones)

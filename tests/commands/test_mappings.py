@@ -131,7 +131,7 @@ def test_swept_and_struck_by_faults(tmp_path: Path, capsys: pytest.CaptureFixtur
     )
     results = tmp_path / "results"
     cli.main(["explore", str(spec), "--out", str(results), "--workers", "1"])
-    assert "mapping: wanted one of im2col, weights, auto, got 'rows'" in "".join(
+    assert "mapping: 'rows' is not one of im2col, weights, auto" in "".join(
         path.read_text() for path in results.rglob("*.json*")
     ) + "".join(capsys.readouterr())
     command = ["faults", "digits", "--bits", "2", "--images", "1", "--repeats", "1", "--workers",
