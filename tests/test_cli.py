@@ -65,7 +65,7 @@ def imported(*arguments: str) -> set[str]:
 def test_help_and_version_import_nothing_heavy(arguments: list[str]) -> None:
     found = imported(*arguments)
     assert "apsim.cli" in found
-    assert not found & {"numpy", "numba", "rich", "llvmlite"}
+    assert not found & {"numpy", "numba", "rich", "llvmlite", "apsim.files", "json"}
 
 
 NOT_OF_DIGITS = (
