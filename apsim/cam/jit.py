@@ -1,10 +1,8 @@
 """How a kernel becomes machine code by numba, and where that code is kept between runs.
 
-The rule: compiled code is kept in a folder of the user's own, under a digest of every source
-that kernels depend on and of the versions of what compiles them, each file beside its own
-digest, so that what is loaded is what would be made.  A cached file is code that will run:
-a folder, or a parent, that somebody else could write is never read, and where there is no
-folder nothing is kept.  Under NUMBA_DISABLE_JIT=1 kernels run as the Python that they are.
+The rule: compiled code is kept in a folder of the user's own (`cache`), under a digest of every
+source that kernels depend on and of the versions of what compiles them, so that what is loaded
+is what would be made.  Under NUMBA_DISABLE_JIT=1 kernels run as the Python that they are.
 """
 
 from __future__ import annotations
@@ -17,8 +15,8 @@ import hashlib
 import os
 import re
 import threading
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager, suppress
+from collections.abc import Callable
+from contextlib import suppress
 from pathlib import Path
 from typing import Any, NamedTuple, TypeVar, cast
 
@@ -50,7 +48,6 @@ PLAIN = bool(getattr(config, "DISABLE_JIT"))  # noqa: B009 - numba sets it at ru
 """Whether kernels run as plain Python."""
 
 Numbers = types.CPointer(types.int64)
-DIGEST = hashlib.sha256().digest_size
 
 
 class _Passes(compiler.Compiler):
@@ -115,7 +112,7 @@ class Compiled:
     @_once
     def is_kept(self) -> bool:
         """Whether its code need not be compiled: it was on disk when first asked, or is none."""
-        return PLAIN or _holds(self._file)
+        return PLAIN or cache.holds(cache_folder(), self._file)
 
     def _compile(self) -> Code:
         """By numba, and kept."""
@@ -224,78 +221,24 @@ def _processor() -> tuple[str, str, str]:
     return llvm.get_process_triple(), llvm.get_host_cpu_name(), features
 
 
-def _holds(file: str) -> bool:
-    """Whether there is a file."""
-    with suppress(OSError), _folder() as folder:
-        os.stat(file, dir_fd=folder)
-        return True
-    return False
-
-
 def _load(file: str) -> Code | None:
     """The code, or None where it is not there as it was written."""
-    with suppress(OSError), _folder() as folder:
-        head, _, machine_code = _read(folder, file).partition(b"\n")
-        name, calls = head.decode().split()
-        return Code(name, calls == "1", machine_code)
-    return None
+    head, _, machine_code = (cache.read(cache_folder(), file) or b"").partition(b"\n")
+    name, _, calls = head.decode().partition(" ")
+    return Code(name, calls == "1", machine_code) if name else None
 
 
 def _keep(file: str, code: Code) -> None:
     """Write it down, unless a source is no longer what it was when this process read it."""
-    with suppress(OSError), _folder() as folder:
+    with suppress(OSError):
         if _digest_now() == sources_digest():
             head = f"{code.name} {code.calls:d}\n".encode()
-            _write(folder, file, head + code.machine_code)
-
-
-def _read(folder: int, name: str) -> bytes:
-    """The bytes of one of our own files; OSError if it is another's, or damaged."""
-    with open(os.open(name, os.O_RDONLY | os.O_NOFOLLOW, dir_fd=folder), "rb") as file:
-        _require_ours(os.fstat(file.fileno()))
-        kept = file.read()
-    if hashlib.sha256(kept[DIGEST:]).digest() != kept[:DIGEST]:
-        raise OSError("damaged")
-    return kept[DIGEST:]
-
-
-def _write(folder: int, name: str, code: bytes) -> None:
-    """Aside under a name of this process, then renamed: who reads finds all of it or nothing."""
-    aside = f"{name}.{os.getpid()}"
-    try:
-        flags = os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_NOFOLLOW
-        with open(os.open(aside, flags, 0o600, dir_fd=folder), "wb") as file:
-            file.write(hashlib.sha256(code).digest() + code)
-        os.rename(aside, name, src_dir_fd=folder, dst_dir_fd=folder)
-    except OSError:
-        with suppress(OSError):
-            os.unlink(aside, dir_fd=folder)
-        raise
-
-
-@contextmanager
-def _folder() -> Iterator[int]:
-    """The cache folder, open, and checked as what is open: a descriptor is not exchanged."""
-    path = cache_folder()
-    if path is None:
-        raise OSError("nothing is kept")
-    handle = os.open(path, os.O_RDONLY | os.O_DIRECTORY | os.O_NOFOLLOW)
-    try:
-        _require_ours(os.fstat(handle))
-        yield handle
-    finally:
-        os.close(handle)
+            cache.write(cache_folder(), file, head + code.machine_code)
 
 
 def cache_folder() -> Path | None:
     """The user's own folder for compiled code, made if need be; None where there is none."""
     return cache.folder(f"kernels-{sources_digest()}", written=False)
-
-
-def _require_ours(status: os.stat_result) -> None:
-    """Refuse what is not this user's alone to write."""
-    if not cache.is_ours(status):
-        raise OSError("another could have written this")
 
 
 def _digest_now() -> str:
