@@ -73,7 +73,7 @@ NOT_OF_DIGITS = (
     "apsim.lut.compiler", "apsim.lut.cubes", "apsim.lut.word_table", "apsim.nn.importers",
     "apsim.nn.judges", "apsim.nn.on_ap.layer_recipes", "apsim.nn.on_ap.layers",
     "apsim.nn.rules.precision", "apsim.nn.rules.recipes", "apsim.nn.search",
-    "apsim.nn.zoo.transformer", "apsim.trace", "numpy.ma", "rich.progress",
+    "apsim.nn.zoo.transformer", "apsim.trace", "numpy.ma.core", "rich.progress",
 )  # fmt: skip
 
 
