@@ -11,7 +11,6 @@ import math
 from typing import TYPE_CHECKING, Any
 
 from apsim.errors import InputError, ModelError, shown_lines
-from apsim.files import suffix_of
 
 if TYPE_CHECKING:
     from apsim.nn.importers import Imported, Options
@@ -82,6 +81,8 @@ def held(args: argparse.Namespace) -> Held | None:
     It is the import under the file's own rules that is held: what a file means is the same
     under each.
     """
+    from apsim.files import suffix_of
+
     if args.no_import_check or suffix_of(args.model) not in FILES:
         return None
     from apsim.nn.judges.held import Held, hold

@@ -16,7 +16,6 @@ from typing import TYPE_CHECKING, Any
 from apsim.commands.debug import add_target, wanted
 from apsim.commands.options import wrote
 from apsim.errors import InputError
-from apsim.files import suffix_of
 
 if TYPE_CHECKING:
     from apsim.debug.session import Session
@@ -77,6 +76,7 @@ def _check_names(args: argparse.Namespace) -> None:
 
 def is_whole_network(args: argparse.Namespace) -> bool:
     """Whether the target is a model without a layer."""
+    from apsim.files import suffix_of
     from apsim.nn.zoo.bundled import BUNDLED
 
     name = args.target[0]

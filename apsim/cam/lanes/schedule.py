@@ -79,7 +79,8 @@ def chunks(code: Code, start: int, stop: int) -> tuple[list[Chunk], Numbers]:
     """
     bits, steps = used(code, start, stop), code.steps[start:stop]
     alone = np.isin(steps[:, OP], SETS_TAGS) & ~steps[:, GATE].any()  # handed no tags, no latches
-    starts = np.union1d(0, np.flatnonzero(alone))
+    alone[:1] = True
+    starts = np.flatnonzero(alone)
     first = np.unique(bits.line, return_index=True)[1]
     news = np.searchsorted(starts, bits.step[first], side="right") - 1
     starts = np.array(sorted({0, *starts[news].tolist()})[::TOGETHER])
