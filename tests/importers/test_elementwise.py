@@ -10,7 +10,7 @@ from typing import Any
 
 import numpy as np
 import pytest
-from hypothesis import given, settings
+from hypothesis import example, given, settings
 from hypothesis import strategies as st
 from numpy.typing import NDArray
 
@@ -520,6 +520,7 @@ def test_steps_are_kept_in_a_file_and_belong_to_their_unit(tmp_path: Any) -> Non
 
 @settings(max_examples=20)
 @given(seed=SEEDS, rows=st.sampled_from([1, 3]), sums=st.booleans(), half=st.booleans())
+@example(seed=17513, rows=3, sums=True, half=False)  # a short line of breaks, all below 0
 def test_uneven_thresholds_are_a_table_of_words_or_steps_of_sums(
     seed: int, rows: int, sums: bool, half: bool
 ) -> None:
@@ -820,6 +821,17 @@ def test_a_real_input_differs_along_one_axis_only(
 def test_a_constant_less_a_real_input() -> None:
     x = drawn(2, 2, 3, 4)
     held(proto([node("Sub", "m x", "r"), *END], x, m=np.float32([[1], [2], [0.5]]), **end()), x)
+
+
+@pytest.mark.parametrize(("kind", "given"), [("Sub", "p m"), ("Sub", "m p"), ("Div", "p m")])
+@pytest.mark.parametrize("fill", [0.0, 1.5])
+def test_arithmetic_on_a_padded_real_input_is_done_to_the_padding_as_well(
+    kind: str, given: str, fill: float
+) -> None:
+    """pad(x, v) - m holds v - m where x has no place"""
+    x = drawn(5, 2, 2, 3)
+    nodes = [node("Pad", "x n v", "p"), node(kind, given, "r"), *END]
+    held(proto(nodes, x, n=[0, 0, 1, 0, 1, 1], v=np.float32(fill), m=np.float32(0.75), **end()), x)
 
 
 # axes that weights and shapes would add
