@@ -59,6 +59,20 @@ if child:
     assert os.waitpid(child, 0)[1] == 0
 """
 
+THREADS = """
+import os, threading, warnings
+from apsim.cam import frame
+def both():
+    met = threading.Barrier(2)  # neither of two threads does it all
+    assert sorted(frame.each(lambda _: met.wait(), [1, 2], 2)) == [0, 1]
+warnings.simplefilter('ignore')
+both()
+child = os.fork()
+both()
+if child:
+    assert os.waitpid(child, 0)[1] == 0
+"""
+
 END = """
 import threading
 from apsim import background
@@ -78,6 +92,11 @@ def run(script: str) -> str:
 
 def test_a_child_asks_anew_for_what_its_parent_had_not_made() -> None:
     run(FORK)
+
+
+def test_a_child_has_threads_of_its_own() -> None:
+    """The parent's are not there, and nobody would do what they are given"""
+    run(THREADS)
 
 
 def test_the_end_of_a_process_waits_for_what_is_at_hand_and_for_no_more() -> None:

@@ -88,7 +88,6 @@ class Plan:
     sections: tuple[Section, ...]
     needs: Needs
     _known: dict[tuple[int, frozenset[LutStep]], Made] = field(default_factory=dict, repr=False)
-
     _settled: list[frozenset[LutStep]] = field(default_factory=list, repr=False)
     _lines: dict[tuple[int, int], Numbers] = field(default_factory=dict, repr=False)
 
