@@ -7,6 +7,8 @@ import sys
 import threading
 from functools import partial
 
+import pytest
+
 from apsim import background
 
 
@@ -37,6 +39,20 @@ def test_what_cannot_be_made_holds_up_nobody() -> None:
     background.is_made(right, lambda: None)
     background.wait(right)
     assert background.is_made(wrong, lambda: None)
+
+
+def test_where_no_thread_can_be_had_it_is_asked_for_again(monkeypatch: pytest.MonkeyPatch) -> None:
+    name, made = object(), list[int]()
+
+    def start(thread: threading.Thread) -> None:
+        raise RuntimeError("can't start new thread")
+
+    with monkeypatch.context() as patch:
+        patch.setattr(threading.Thread, "start", start)
+        assert not background.is_made(name, lambda: made.append(1))
+    background.is_made(name, lambda: made.append(2))
+    background.wait(name)
+    assert made == [2]
 
 
 FORK = """
