@@ -137,8 +137,8 @@ class Plan:
     @cached_property
     def bits(self) -> tuple[int, int]:
         """Of the words for each row that are taken in, and put out: the highest place and one."""
-        across = self.steps[self.steps[:, MODE] == Mode.HORIZONTAL]
-        places = [across[across[:, OP] == op] for op in (Op.WRITE_DATA, Op.READ)]
+        horizontal = self.steps[self.steps[:, MODE] == Mode.HORIZONTAL]
+        places = [horizontal[horizontal[:, OP] == op] for op in (Op.WRITE_DATA, Op.READ)]
         taken, put = (int(some[:, PLACE].max(initial=-1)) + 1 for some in places)
         return taken, put
 
