@@ -818,6 +818,22 @@ def test_a_real_input_differs_along_one_axis_only(
         imported(built)
 
 
+@pytest.mark.parametrize("by", ["input", "cast"])
+def test_arithmetic_in_float64_on_a_real_input_is_refused(by: str) -> None:
+    """It rounds otherwise than float32; without arithmetic the numbers are the same"""
+    x, half = drawn(1, 1, 3), np.float64(0.1)
+    wide = [node("Cast", "x", "d", to=TensorProto.DOUBLE)]
+    back = [node("Cast", "a", "r", to=TensorProto.FLOAT), *END]
+    nodes = [*wide, node("Sub", "d m", "a"), *back]
+    if by == "input":
+        x, nodes = x.astype(np.float64), [node("Sub", "x m", "a"), *back]
+    with pytest.raises(
+        ModelError, match=r"arithmetic in float64 on a real input; nearest .*: float"
+    ):
+        imported(proto(nodes, x, m=half, **end()))
+    held(proto([*wide, node("Identity", "d", "a"), *back], drawn(1, 1, 3), **end()), drawn(1, 1, 3))
+
+
 def test_a_constant_less_a_real_input() -> None:
     x = drawn(2, 2, 3, 4)
     held(proto([node("Sub", "m x", "r"), *END], x, m=np.float32([[1], [2], [0.5]]), **end()), x)

@@ -269,6 +269,8 @@ def _stepped(node: Node, value: Source, kind: str, by: Array) -> Source:
         raise node.refuse(f"{bad} applied to a real input", "finite numbers other than 0")
     if value.bounds.any:
         raise node.refuse("arithmetic on a real input that was clipped", "the Clip after it")
+    if value.bits != 32:
+        raise node.refuse(f"arithmetic in float{value.bits} on a real input", "float")
     if laid.size == 1:
         number = float(laid.item())
         chain = tuple(_refilled(one, kind, number) for one in value.chain)
