@@ -42,9 +42,19 @@ def _begin(task: Task) -> threading.Event:
         if task[0] not in _made:
             _made[task[0]] = threading.Event()
             _left.append(task)
-            if len(_left) == 1:
-                threading.Thread(target=_work, name="apsim-background").start()
+            if len(_left) == 1 and not _starts():
+                _left.clear()
+                return _made.pop(task[0])  # to be asked for again
         return _made[task[0]]
+
+
+def _starts() -> bool:
+    """Start the thread; not where none can be had: too many, or the interpreter is ending."""
+    try:
+        threading.Thread(target=_work, name="apsim-background").start()
+    except RuntimeError:
+        return False
+    return True
 
 
 def _work() -> None:

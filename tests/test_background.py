@@ -7,6 +7,8 @@ import sys
 import threading
 from functools import partial
 
+import pytest
+
 from apsim import background
 
 
@@ -39,6 +41,20 @@ def test_what_cannot_be_made_holds_up_nobody() -> None:
     assert background.is_made(wrong, lambda: None)
 
 
+def test_where_no_thread_can_be_had_it_is_asked_for_again(monkeypatch: pytest.MonkeyPatch) -> None:
+    name, made = object(), list[int]()
+
+    def start(thread: threading.Thread) -> None:
+        raise RuntimeError("can't start new thread")
+
+    with monkeypatch.context() as patch:
+        patch.setattr(threading.Thread, "start", start)
+        assert not background.is_made(name, lambda: made.append(1))
+    background.is_made(name, lambda: made.append(2))
+    background.wait(name)
+    assert made == [2]
+
+
 FORK = """
 import os, threading, warnings
 from apsim import background
@@ -55,6 +71,20 @@ child = os.fork()  # waits for the first, whose locks nobody would give back in 
 for name in ("first", "second"):
     background.is_made(name, lambda: None)
     background.wait(name)
+if child:
+    assert os.waitpid(child, 0)[1] == 0
+"""
+
+THREADS = """
+import os, threading, warnings
+from apsim.cam import frame
+def both():
+    met = threading.Barrier(2)  # neither of two threads does it all
+    assert sorted(frame.each(lambda _: met.wait(), [1, 2], 2)) == [0, 1]
+warnings.simplefilter('ignore')
+both()
+child = os.fork()
+both()
 if child:
     assert os.waitpid(child, 0)[1] == 0
 """
@@ -78,6 +108,11 @@ def run(script: str) -> str:
 
 def test_a_child_asks_anew_for_what_its_parent_had_not_made() -> None:
     run(FORK)
+
+
+def test_a_child_has_threads_of_its_own() -> None:
+    """The parent's are not there, and nobody would do what they are given"""
+    run(THREADS)
 
 
 def test_the_end_of_a_process_waits_for_what_is_at_hand_and_for_no_more() -> None:

@@ -11,6 +11,7 @@ import subprocess
 import sys
 import types
 from collections.abc import Callable
+from importlib.util import find_spec
 from pathlib import Path
 
 import pytest
@@ -69,11 +70,12 @@ def test_help_and_version_import_nothing_heavy(arguments: list[str]) -> None:
 
 
 NOT_OF_DIGITS = (
-    "apsim.cam.digits", "apsim.cost.inference", "apsim.debug", "apsim.explore", "apsim.faults",
-    "apsim.lut.compiler", "apsim.lut.cubes", "apsim.lut.word_table", "apsim.nn.importers",
-    "apsim.nn.judges", "apsim.nn.on_ap.layer_recipes", "apsim.nn.on_ap.layers",
-    "apsim.nn.rules.precision", "apsim.nn.rules.recipes", "apsim.nn.search",
-    "apsim.nn.zoo.transformer", "apsim.trace", "numpy.ma.core", "rich.progress",
+    "apsim.cam.stream", "apsim.cost.inference", "apsim.debug", "apsim.explore", "apsim.faults",
+    "apsim.functions.weight_run", "apsim.lut.compiler", "apsim.lut.cubes", "apsim.lut.word_table",
+    "apsim.nn.importers", "apsim.nn.judges", "apsim.nn.on_ap.layer_recipes",
+    "apsim.nn.on_ap.layers", "apsim.nn.rules.precision", "apsim.nn.rules.recipes",
+    "apsim.nn.search", "apsim.nn.zoo.transformer", "apsim.trace", "numpy.ma.core",
+    "rich.progress",
 )  # fmt: skip
 
 
@@ -81,6 +83,7 @@ def test_a_run_imports_what_it_uses() -> None:
     """numba, which its kernels are; not other verbs, mappings, formats, and layers' makers"""
     found = imported("run", "digits", "--images", "1")
     assert {"numba", "apsim.commands.run"} <= found
+    assert [name for name in NOT_OF_DIGITS if find_spec(name) is None] == []
     assert {name for name in found if name.startswith(NOT_OF_DIGITS)} == set()
     assert not found & {f"apsim.commands.{verb}" for verb in cli.VERBS if verb != "run"}
 

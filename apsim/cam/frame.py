@@ -8,6 +8,7 @@ write.
 
 from __future__ import annotations
 
+import os
 from collections.abc import Callable, Iterable, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from functools import cache
@@ -80,15 +81,13 @@ COUNTERS = 5
 
 def address(array: NDArray[Any]) -> int:
     """Where an array's first element stands."""
-    place: int = array.ctypes.data
-    return place
+    return int(array.ctypes.data)
 
 
 def aligned(words: int) -> Words:
     """So many zeros at a multiple of 64 bytes, so that a vector is one cache line."""
     raw = np.zeros(words + 8, np.uint64)
-    first = -raw.ctypes.data % 64 // 8
-    return raw[first : first + words]
+    return raw[-raw.ctypes.data % 64 // 8 :][:words]
 
 
 def each(run: Callable[[Part], Done], parts: Sequence[Part], threads: int) -> Iterable[Done]:
@@ -99,3 +98,6 @@ def each(run: Callable[[Part], Done], parts: Sequence[Part], threads: int) -> It
 @cache
 def _pool(threads: int) -> ThreadPoolExecutor:
     return ThreadPoolExecutor(threads, thread_name_prefix="apsim")
+
+
+os.register_at_fork(after_in_child=_pool.cache_clear)  # a child has no threads

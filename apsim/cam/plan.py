@@ -88,7 +88,6 @@ class Plan:
     sections: tuple[Section, ...]
     needs: Needs
     _known: dict[tuple[int, frozenset[LutStep]], Made] = field(default_factory=dict, repr=False)
-
     _settled: list[frozenset[LutStep]] = field(default_factory=list, repr=False)
     _lines: dict[tuple[int, int], Numbers] = field(default_factory=dict, repr=False)
 
@@ -138,8 +137,8 @@ class Plan:
     @cached_property
     def bits(self) -> tuple[int, int]:
         """Of the words for each row that are taken in, and put out: the highest place and one."""
-        across = self.steps[self.steps[:, MODE] == Mode.HORIZONTAL]
-        places = [across[across[:, OP] == op] for op in (Op.WRITE_DATA, Op.READ)]
+        horizontal = self.steps[self.steps[:, MODE] == Mode.HORIZONTAL]
+        places = [horizontal[horizontal[:, OP] == op] for op in (Op.WRITE_DATA, Op.READ)]
         taken, put = (int(some[:, PLACE].max(initial=-1)) + 1 for some in places)
         return taken, put
 

@@ -49,6 +49,7 @@ REASONS = {
     "read_out": "accumulators read, a bit at a time",
     "stopped": "ripples that end where an accumulator can hold no more, which take fewer passes",
     "common_sum": "binary weights: the sum of all words, made once, added to outputs or subtracted",
+    "received_sums": "accumulators of other CAPs, written and added to a CAP's own",
     "smaller_lut": "below the paper: LUTs with fewer passes than the printed ones",
 }
 
@@ -57,6 +58,7 @@ LABELS = ("scratch_clear", "requantization", "table", "minimum")
 
 OF_WEIGHTS = (
     "digits", "ripple", "merge", "preset", "populate", "read_out", "stopped", "common_sum",
+    "received_sums",
 )  # fmt: skip
 """Labels as well: the count of weights in the program is the sum of these, and nothing else."""
 

@@ -76,7 +76,7 @@ class WeightPlan:
 
         "digits" is bits 0 to M-1 of the digits, "ripple" their carries to the end of the
         accumulator, "merge" the short accumulators added to the others; "stopped" is negative.
-        "common_sum" makes the sum of all words and adds it to outputs, "partial_sums" adds those
+        "common_sum" makes the sum of all words and adds it to outputs, "received_sums" adds those
         of other CAPs.
         """
         width, first = self.width, 4 * self.bits - 2
@@ -92,9 +92,9 @@ class WeightPlan:
             "read_out": Counts(read=self.outputs * width),
             "stopped": PASS * -self.stopped,
             "common_sum": PASS * self._common_passes,
-            "partial_sums": each * (self.received * self.outputs),
+            "received_sums": each * (self.received * self.outputs),
         }
-        later = "stopped", "common_sum", "partial_sums"
+        later = "stopped", "common_sum", "received_sums"
         return {name: counts for name, counts in found.items() if name not in later or counts.total}
 
     @property
@@ -162,7 +162,7 @@ def latency(plans: Sequence[WeightPlan], loads: int, caps: int) -> int:
     """
     groups, width = plans[0].groups, plans[0].width
     own = max(
-        (plan.counts - plan.terms.get("partial_sums", NONE)).total
+        (plan.counts - plan.terms.get("received_sums", NONE)).total
         - plan.terms["read_out"].total * (k > 0)
         for k, plan in enumerate(plans)
     )

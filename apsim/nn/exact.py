@@ -77,10 +77,11 @@ def conv2d(
     10
     """
     x, weights = _whole("x", x), _whole("weights", weights)
-    if (x.ndim, weights.ndim) != (4, 4) or x.shape[1] != weights.shape[1] * groups:
+    fit = (x.ndim, weights.ndim) == (4, 4) and x.shape[1] == weights.shape[1] * groups
+    if not fit or len(weights) % groups:
         raise InputError(
             f"conv2d: wanted x [N, I, H, W] and weights [O, I / {groups}, kh, kw], "
-            f"got {x.shape} and {weights.shape}"
+            f"O in {groups} groups, got {x.shape} and {weights.shape}"
         )
     taps = _taps(x, weights.shape[2:], stride, padding, dilation, pad_value)
     total = sum(_multiply(weights[:, :, i, j], plane, groups) for (i, j), plane in taps.items())
@@ -88,12 +89,18 @@ def conv2d(
 
 
 def _whole(name: str, values: npt.ArrayLike) -> Integers:
-    """The values as int64; raises `InputError` for what is no whole number."""
+    """The values as int64; raises `InputError` for what is no whole number below 2**63."""
     array = array_of(name, values)
-    whole = array.dtype.kind in "iub" or (array.dtype.kind == "f" and not (array % 1).any())
-    if not whole:
+    if array.dtype.kind not in "iub" and not (array.dtype.kind == "f" and _are_whole(array)):
         raise InputError(f"{name}: wanted integers, got {array.dtype}")
+    if array.dtype.kind == "u" and array.max(initial=0) > np.iinfo(np.int64).max:
+        raise InputError(f"{name}: wanted integers below 2**63, got {array.max()}")
     return array.astype(np.int64, copy=False)
+
+
+def _are_whole(real: npt.NDArray[Any]) -> bool:
+    """Whether real numbers are integers of 64 bits."""
+    return bool((np.abs(real) < 2.0**63).all() and not (real % 1).any())
 
 
 def _multiply(weights: Integers, plane: Integers, groups: int) -> Integers:
@@ -113,7 +120,9 @@ def _dot(a: Integers, b: Integers) -> Integers:
 
 
 def _column(bias: npt.ArrayLike | None, channels: int) -> Integers:
-    values = np.zeros(channels, np.int64) if bias is None else np.asarray(bias, np.int64)
+    values = np.zeros(channels, np.int64) if bias is None else _whole("bias", bias)
+    if values.size not in (1, channels):
+        raise InputError(f"bias: wanted 1 or {channels} numbers, got {values.shape}")
     return values.reshape(-1, 1, 1)
 
 
@@ -169,7 +178,7 @@ def linear(x: npt.ArrayLike, weights: npt.ArrayLike, bias: npt.ArrayLike = 0) ->
         )
     blocks = np.array_split(weights, max(1, weights.size >> 24))  # wide copies of a part at a time
     products = [_dot(x, block.astype(np.int64).T) for block in blocks]
-    return np.concatenate(products, axis=-1) + np.asarray(bias, np.int64)
+    return np.concatenate(products, axis=-1) + _whole("bias", bias)
 
 
 def max_pool(
@@ -212,7 +221,8 @@ def average_pool(
 
 def add(a: npt.ArrayLike, b: npt.ArrayLike, multipliers: tuple[int, int] = (1, 1)) -> Integers:
     """Give ma * a + mb * b."""
-    return _whole("a", a) * multipliers[0] + _whole("b", b) * multipliers[1]
+    ma, mb = _whole("multipliers", multipliers)
+    return np.asarray(_whole("a", a) * ma + _whole("b", b) * mb)
 
 
 def relu(x: npt.ArrayLike, zero_point: int = 0) -> Integers:

@@ -136,9 +136,9 @@ class Waves:
 
     def _show_lines(self, scope: str, bits: Any, event: Event) -> None:
         held = dict(bits)
-        across = event.step.mode is Mode.HORIZONTAL
+        horizontal = event.step.mode is Mode.HORIZONTAL
         for field in self._fields:
-            bits_of = [held.get(c) if across else None for c in reversed(field.columns)]
+            bits_of = [held.get(c) if horizontal else None for c in reversed(field.columns)]
             self._set(f"{scope}.{field.name}", "".join(str(bit or 0) for bit in bits_of))
             self._set(f"{scope}_mask.{field.name}", _ones(bit is not None for bit in bits_of))
         by_row: dict[int, int] = {}

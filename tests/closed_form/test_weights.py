@@ -156,7 +156,7 @@ def test_parts_get_each_other_once() -> None:
         assert plans[0].received == (parts - 1).bit_length()
         assert sum(plan.words for plan in plans) == 40
         assert {(plan.width, plan.together) for plan in plans} == {(whole.width, 2)}
-        sums = sum((p.terms.get("partial_sums", Counts()) for p in plans), Counts())
+        sums = sum((p.terms.get("received_sums", Counts()) for p in plans), Counts())
         assert sums + Counts(read=whole.width * 3 * (parts - 1)) == Counts(
             4 * whole.width - 2, 5 * whole.width - 2, whole.width
         ) * (3 * (parts - 1))

@@ -10,7 +10,7 @@ from typing import Any
 
 import numpy as np
 import pytest
-from hypothesis import given, settings
+from hypothesis import example, given, settings
 from hypothesis import strategies as st
 from numpy.typing import NDArray
 
@@ -520,6 +520,7 @@ def test_steps_are_kept_in_a_file_and_belong_to_their_unit(tmp_path: Any) -> Non
 
 @settings(max_examples=20)
 @given(seed=SEEDS, rows=st.sampled_from([1, 3]), sums=st.booleans(), half=st.booleans())
+@example(seed=17513, rows=3, sums=True, half=False)  # a short line of breaks, all below 0
 def test_uneven_thresholds_are_a_table_of_words_or_steps_of_sums(
     seed: int, rows: int, sums: bool, half: bool
 ) -> None:
@@ -817,9 +818,34 @@ def test_a_real_input_differs_along_one_axis_only(
         imported(built)
 
 
+@pytest.mark.parametrize("by", ["input", "cast"])
+def test_arithmetic_in_float64_on_a_real_input_is_refused(by: str) -> None:
+    """It rounds otherwise than float32; without arithmetic the numbers are the same"""
+    x, half = drawn(1, 1, 3), np.float64(0.1)
+    wide = [node("Cast", "x", "d", to=TensorProto.DOUBLE)]
+    back = [node("Cast", "a", "r", to=TensorProto.FLOAT), *END]
+    nodes = [*wide, node("Sub", "d m", "a"), *back]
+    if by == "input":
+        x, nodes = x.astype(np.float64), [node("Sub", "x m", "a"), *back]
+    with pytest.raises(ModelError, match=r"in float64 on a real input; nearest .*: float"):
+        imported(proto(nodes, x, m=half, **end()))
+    held(proto([*wide, node("Identity", "d", "a"), *back], drawn(1, 1, 3), **end()), drawn(1, 1, 3))
+
+
 def test_a_constant_less_a_real_input() -> None:
     x = drawn(2, 2, 3, 4)
     held(proto([node("Sub", "m x", "r"), *END], x, m=np.float32([[1], [2], [0.5]]), **end()), x)
+
+
+@pytest.mark.parametrize(("kind", "given"), [("Sub", "p m"), ("Sub", "m p"), ("Div", "p m")])
+@pytest.mark.parametrize("fill", [0.0, 1.5])
+def test_arithmetic_on_a_padded_real_input_is_done_to_the_padding_as_well(
+    kind: str, given: str, fill: float
+) -> None:
+    """pad(x, v) - m holds v - m where x has no place"""
+    x = drawn(5, 2, 2, 3)
+    nodes = [node("Pad", "x n v", "p"), node(kind, given, "r"), *END]
+    held(proto(nodes, x, n=[0, 0, 1, 0, 1, 1], v=np.float32(fill), m=np.float32(0.75), **end()), x)
 
 
 # axes that weights and shapes would add

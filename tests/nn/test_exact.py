@@ -135,10 +135,21 @@ def test_an_input_that_does_not_fit_is_refused(x: Any, message: str) -> None:
         exact.run(bundled.load("digits"), x)
 
 
+ONES = np.ones((1, 1, 2, 2), int)
+
+
 @pytest.mark.parametrize(
     ("call", "message"),
     [
         (lambda: exact.relu([0.5]), "x: wanted integers, got float64"),
+        (lambda: exact.relu([float("nan")]), "x: wanted integers, got float64"),
+        (lambda: exact.relu([1e30]), "x: wanted integers, got float64"),
+        (lambda: exact.relu([2**64 - 1]), "x: wanted integers below 2\\*\\*63, got 18446744"),
+        (lambda: exact.linear([[1, 2]], [[3, 4]], 0.5), "bias: wanted integers, got float64"),
+        (lambda: exact.conv2d(ONES, ONES, [0.5]), "bias: wanted integers, got float64"),
+        (lambda: exact.conv2d(ONES, ONES, [1, 2]), r"bias: wanted 1 or 1 numbers, got \(2,\)"),
+        (lambda: exact.conv2d([[[[1]]] * 2], [[[[1]]]] * 3, groups=2), "O in 2 groups, got"),
+        (lambda: exact.add([1], [1], (0.5, 1)), "multipliers: wanted integers"),  # type: ignore
         (
             lambda: exact.conv2d(np.ones((1, 2, 3, 3), int), np.ones((1, 3, 1, 1), int)),
             "conv2d: w",

@@ -221,7 +221,6 @@ class Runner:
         holds, before a group clears it, what the group before left; after them, what the
         last group left, in the lanes that are `ends`.  It takes in zeros.
         """
-
         zeros = np.zeros(len(tile.ends), np.int64)
         some = [frame.FULL, frame.LIVE, frame.ALIVE, frame.PORT, frame.OTHER, frame.WHICH]
         none, live = frame.address(zeros), frame.address(tile.ends)
@@ -248,7 +247,6 @@ class Runner:
 
     def _frames(self, planes: Words, tile: Tile, out: Words) -> Numbers:
         """What operations are told: horizontal ones, vertical ones, those of all groups at once."""
-
         columns, base, (slot, line, _) = self.program.columns, frame.address(planes), planes.strides
         operands = self.operands
         where, which, live, _, gathered = (frame.address(line) for line in tile.told)

@@ -104,12 +104,13 @@ def all_refused(refusals: Sequence[Refusal]) -> ModelError:
 class Input:
     """An input of a graph: its shape with None where it is not fixed, and its integers' range.
 
-    The range is None for real numbers.
+    The range is None for real numbers, of so many `bits`.
     """
 
     name: str
     shape: tuple[int | None, ...]
     range: tuple[int, int] | None
+    bits: int = 32
 
 
 @dataclass(frozen=True, eq=False)

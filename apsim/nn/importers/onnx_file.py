@@ -207,7 +207,8 @@ def _input(value: Any, shape: Sequence[int] | None) -> Input:
             f"input {value.name!r} has dynamic axes {dynamic}; give its shape: "
             "--shape N,C,H,W of apsim run and apsim import, or shape= in Python"
         )
-    return Input(value.name, tuple(given), _range(onnx, value.name, kind.elem_type))
+    bits = 8 * onnx.helper.tensor_dtype_to_np_dtype(kind.elem_type).itemsize
+    return Input(value.name, tuple(given), _range(onnx, value.name, kind.elem_type), bits)
 
 
 def _filled(name: str, sizes: list[int | None], shape: Sequence[int]) -> list[int | None]:

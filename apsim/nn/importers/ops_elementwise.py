@@ -17,11 +17,20 @@ from apsim.nn.importers.constants import Const, ConstReal, along, beside, single
 from apsim.nn.importers.curves import combined, curve_of, drawn, is_drawn, require_room
 from apsim.nn.importers.graph import Array, Node, Refusal
 from apsim.nn.importers.ops_real import convolution, name_of
-from apsim.nn.importers.pending import PLACEHOLDER, Bounds, Joint, Pending, Source, Value
+from apsim.nn.importers.pending import (
+    PLACEHOLDER,
+    Bounds,
+    Chained,
+    Joint,
+    Pending,
+    Source,
+    Value,
+)
 from apsim.nn.importers.walk import ANY, Handler, Walk, handles
 from apsim.nn.importers.weights import add_bias, scale_outputs
 from apsim.nn.model import Add, AvgPool, Floats, MatMul, Multiply, Rearrange, Reshape, Tensor
 from apsim.nn.model.words import holding
+from apsim.nn.rules import real
 
 __all__ = ["HANDLERS", "add_tensors", "multiply_tensors", "numbers_of", "plus_constant", "times"]
 
@@ -260,10 +269,20 @@ def _stepped(node: Node, value: Source, kind: str, by: Array) -> Source:
         raise node.refuse(f"{bad} applied to a real input", "finite numbers other than 0")
     if value.bounds.any:
         raise node.refuse("arithmetic on a real input that was clipped", "the Clip after it")
+    if value.bits != 32:
+        raise node.refuse(f"arithmetic in float{value.bits} on a real input", "float")
     if laid.size == 1:
-        return replace(value, steps=(*value.steps, (kind, float(laid.item()))))
+        number = float(laid.item())
+        chain = tuple(_refilled(one, kind, number) for one in value.chain)
+        return replace(value, steps=(*value.steps, (kind, number)), chain=chain)
     axis = _axis_of(node, value, laid)
     return replace(value, steps=(*value.steps, (kind, tuple(laid.ravel().tolist()))), along=axis)
+
+
+def _refilled(one: Chained, kind: str, number: float) -> Chained:
+    """A step with what arithmetic after it makes of the number that it puts beside values."""
+    fill = real.STEPS[kind](np.float32(one.fill), np.float32(number))
+    return replace(one, fill=float(fill))
 
 
 def _axis_of(node: Node, value: Source, laid: Floats) -> int:

@@ -287,6 +287,8 @@ def _cast(walk: Walk, node: Node) -> Value:
             what = "rounds" if code in (10, 16) else "truncates"
             raise node.refuse(f"a cast of real values to type {code}, which {what} them",
                               "a cast to float or double")  # fmt: skip
+        if isinstance(value, Source):
+            return replace(value, bits=32 if code == FLOAT else 64)
         return value
     if not isinstance(value, Pending):
         raise node.refuse("a constant where a tensor was expected")

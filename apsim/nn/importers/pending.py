@@ -129,7 +129,8 @@ class Missing:
 class Source:
     """A real input of the graph before it is quantized: the `steps` of arithmetic, reshaped.
 
-    A step has one number, or one for each place `along` an axis (the batch not counted).
+    A step has one number, or one for each place `along` an axis (the batch not counted).  `bits`
+    are those of the file's own real numbers: arithmetic here is in float32.
     """
 
     name: str
@@ -138,6 +139,7 @@ class Source:
     chain: tuple[Chained, ...] = ()
     bounds: Bounds = Bounds()
     along: int = 0
+    bits: int = 32
 
 
 @dataclass(frozen=True, eq=False)

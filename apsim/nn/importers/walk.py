@@ -84,7 +84,7 @@ class Walk:
         for one in self.graph.inputs:
             shape = tuple(size or 1 for size in one.shape[1:])
             if one.range is None:
-                self.values[one.name] = Source(one.name, shape)
+                self.values[one.name] = Source(one.name, shape, bits=one.bits)
             else:
                 words = holding(*one.range)
                 self.build.add_input(one.name, Tensor(shape, words.bits, words.signed))

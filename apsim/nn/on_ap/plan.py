@@ -48,6 +48,7 @@ from apsim.nn.on_ap.layer_run import NOTHING, Choice, Forecast
 from apsim.nn.on_ap.tasks import Requantization, Setting, Task
 
 MOST_TABLES = 64  # of one layer: a list takes 50 ms to find
+HOST_BRANCHES = ("rounding of the branches",)
 TWO_ACTIVATIONS = Choice("im2col", "a product of two activations, which no program can hold")
 __all__ = ["MAPPINGS", "PLANS", "Plan", "body_of", "chosen", "fitting", "plan_of", "predicted"]
 
@@ -157,13 +158,6 @@ MAPPINGS: dict[str, Callable[[Weighted, int, Words, Setting], tuple[Task, ...]]]
 """Tasks for the products of a layer, one for each group, from its outputs over the batch."""
 
 
-def _recipes() -> Any:
-    """The module `layer_recipes`, which only those plans need that the AP requantizes in."""
-    from apsim.nn.on_ap import layer_recipes
-
-    return layer_recipes
-
-
 def _conv2d(model: Model, layer: Conv2d, on: Setting) -> Plan:
     return _weighted(model, layer, on, host=("im2col",))
 
@@ -226,9 +220,11 @@ def _from_sums(
     """Bias, rule and ReLU of a layer's sums: on the AP, or the host's with a ReLU in between."""
     count, requant = _count(model, layer.output, on), layer.requant
     if on.requant == "ap":
+        from apsim.nn.on_ap import layer_recipes  # as below: no other plans want it
+
         if requant is None and not (layer.relu or np.any(getattr(layer, "bias", 0))):
             return Plan(body, (), before, host, "ap")
-        shares = _recipes().of_sums(model, layer)
+        shares = layer_recipes.of_sums(model, layer)
         if shares is not None:
             width = requant.width if requant else shares[0].recipe.width
             paper = tasks.relu(count, width, on).forecast.paper if layer.relu else NOTHING
@@ -258,9 +254,14 @@ def _average_pool(model: Model, layer: AvgPool, on: Setting) -> Plan:
     windows, window = _count(model, layer.output, on), int(np.prod(kernel_of(layer)))
     body = (tasks.window_sums(windows, window, _words(model, layer), on),) * (window > 1)
     rule = f"divide ({layer.requant.rule})"
-    shares = _recipes().of_mean(model, layer) if on.requant == "ap" else None
+    by_host = Plan(body, host=("windows", rule))
+    if on.requant != "ap":
+        return by_host
+    from apsim.nn.on_ap import layer_recipes
+
+    shares = layer_recipes.of_mean(model, layer)
     if shares is None:
-        return Plan(body, host=("windows", rule))
+        return by_host
     return Plan(body, (tasks.requantized(rule, windows, shares, on),), host=("windows",),
                 requant="ap")  # fmt: skip
 
@@ -285,9 +286,13 @@ def _branches(
     model: Model, layer: Add, on: Setting
 ) -> tuple[tuple[Requantization, ...], tuple[str, ...]]:  # fmt: skip
     """The branches that are requantized one by one, on the AP where it does that."""
-    found = _recipes().of_branches(model, layer) if on.requant == "ap" else None
+    if on.requant != "ap":
+        return (), HOST_BRANCHES
+    from apsim.nn.on_ap import layer_recipes
+
+    found = layer_recipes.of_branches(model, layer)
     if found is None:
-        return (), ("rounding of the branches",)
+        return (), HOST_BRANCHES
     return tuple(
         tasks.requantized(f"requantize branch ({branch.rule})", _count(model, name, on), shares, on)
         for name, shares, branch in zip(layer.inputs, found, layer.branches or (), strict=True)
@@ -298,7 +303,9 @@ def _relu(model: Model, layer: Relu, on: Setting) -> Plan:
     tensor, count = model.tensors[layer.inputs[0]], _count(model, layer.output, on)
     zero = tensor.zero_point
     if zero and on.requant == "ap":
-        paper, shares = tasks.relu(count, tensor.bits, on).forecast.paper, _recipes().of_relu
+        from apsim.nn.on_ap import layer_recipes
+
+        paper, shares = tasks.relu(count, tensor.bits, on).forecast.paper, layer_recipes.of_relu
         task = tasks.requantized("relu at the zero point", count, shares(model, layer), on, paper)
         return Plan((), (task,), requant="ap")
     bits = holding(tensor.lo - zero, tensor.hi - zero).bits + (tensor.lo - zero >= 0)

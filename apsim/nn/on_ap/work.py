@@ -7,7 +7,6 @@ how work is folded over loads is the task's.
 from __future__ import annotations
 
 from collections.abc import Callable
-from typing import Any
 
 import numpy as np
 
@@ -39,11 +38,13 @@ def products(
     return values.reshape(len(weights), len(x)), part
 
 
-def _weighted_sums(*given: Any) -> tuple[Integers, Part]:
+def _weighted_sums(
+    chip: Chip, task: Task, x: Integers, weights: Integers, progress: Progress
+) -> tuple[Integers, Part]:
     """See `weighted`, which is imported where products are laid out so."""
     from apsim.nn.on_ap.weighted import weighted_sums
 
-    return weighted_sums(*given)
+    return weighted_sums(chip, task, x, weights, progress)
 
 
 MAPPINGS = {"im2col": products, "weights": _weighted_sums}

@@ -15,7 +15,7 @@ from apsim.nn.model import Entry, Integers, Model, Tensor
 from apsim.nn.rules import one_scale
 from apsim.nn.rules.rounding import round_real
 
-__all__ = ["dequantize", "quantize"]
+__all__ = ["STEPS", "beside", "dequantize", "quantize", "reached"]
 
 
 def quantize(model: Model, x: npt.ArrayLike, name: str | None = None) -> Integers:
@@ -60,7 +60,7 @@ def reached(tensor: Tensor, entry: Entry, values: npt.NDArray[np.float32]) -> In
 def _entered(values: npt.NDArray[np.float32], entry: Entry) -> npt.NDArray[np.float32]:
     """The arithmetic that a file does before it quantizes, in float32."""
     for kind, by in entry.steps or (("mul", entry.factor), ("add", entry.shift)):
-        values = _STEPS[kind](values, beside(by, entry, values.ndim, np.float32))
+        values = STEPS[kind](values, beside(by, entry, values.ndim, np.float32))
     return values
 
 
@@ -72,7 +72,8 @@ def beside(
     return numbers.reshape(-1, *[1] * (axes - 2 - entry.along)) if numbers.ndim else numbers
 
 
-_STEPS = {"add": np.add, "sub": np.subtract, "mul": np.multiply, "div": np.divide}
+STEPS = {"add": np.add, "sub": np.subtract, "mul": np.multiply, "div": np.divide}
+"""The arithmetic of an entry's steps."""
 
 
 def _rounded(values: npt.NDArray[np.float32], mode: str) -> npt.NDArray[Any]:
