@@ -356,6 +356,43 @@ def test_a_row_read_out_has_zeros_where_there_are_no_columns(source: int, fused:
     runs_alike([*TAKEN, ((whole, part), [[0]], False)], 2, by_group=True, fused=fused)
 
 
+def along(op: Op, slot: int, **how: Any) -> Step:
+    return Step(op, Mode.VERTICAL, ((slot, 1),), **how)
+
+
+UP = along(Op.WRITE_TAG, 0, source=-1, width=3)
+PASS = Step(Op.PASS, Mode.VERTICAL, ((0, 1),), ((1, 0),), width=5)
+CLEAR = Step(Op.WRITE_ALL, Mode.VERTICAL, (), ((1, 0),))
+
+
+@pytest.mark.parametrize("fused", [True, False])
+@pytest.mark.parametrize(
+    "body", [(along(Op.READ, 0, width=5), UP), (PASS, along(Op.READ, 0), UP)], ids=["read", "pass"]
+)
+def test_a_row_moves_as_wide_as_it_is_written(body: tuple[Step, ...], fused: bool) -> None:
+    """Whatever widths stand in steps beside it, which mean nothing there"""
+    look = Step(Op.READ, Mode.HORIZONTAL, ((4, 1),), port=0)
+    runs_alike([*TAKEN, (body, [[0, 1]], False), look], 2, fused=fused)
+
+
+@pytest.mark.parametrize("fused", [True, False])
+@pytest.mark.parametrize("op", [Op.WRITE, Op.WRITE_TAG])
+def test_tags_of_a_row_that_moves_are_there_for_who_uses_them_later(op: Op, fused: bool) -> None:
+    """A write of all lines between leaves them as they are."""
+    later = Step(op, Mode.VERTICAL, ((1, 1),), ((1, 1),) * (op == Op.WRITE), width=4)
+    body = (along(Op.READ, 0), UP, CLEAR, later)
+    runs_alike([*TAKEN, (body, [[0, 1]], False)], 2, fused=fused)
+
+
+def test_only_the_first_bit_that_a_column_takes_meets_zeros() -> None:
+    """A field goes on to columns that another word has filled: their flips are those of cells"""
+    before, field = ([(3, 1), (4, 1)], [(column, 0) for column in range(5)])
+    runs_alike([
+        Step(Op.WRITE_DATA, Mode.HORIZONTAL, ((column, 1),), port=port, place=column)
+        for column, port in before + field
+    ], 2, fused=False)  # fmt: skip
+
+
 def operands(**changed: Any) -> Operands:
     """Operands of one row for five lane words, and what is wrong with them."""
     live = np.full(5, ~np.uint64(0))
