@@ -255,6 +255,15 @@ def test_a_copy_of_an_array_is_an_array_of_its_own() -> None:
 
 
 @pytest.mark.parametrize("kind", [DenseCam, PackedCam])
+@pytest.mark.parametrize("target", [-1, 2**62, 2**63 - 1])
+def test_columns_whose_last_is_no_number_are_refused(kind: type[Cam], target: int) -> None:
+    """target + width is beyond 64 bits, and is not taken for a column before the first"""
+    step = Step(Op.WRITE_TAG, Mode.VERTICAL, ((0, 1),), target=target, width=2**62 + 3)
+    with pytest.raises(ProgramError, match="widths and targets"):
+        kind(4, 5).execute(encode([Loop((step,), np.array([[0]]))]))
+
+
+@pytest.mark.parametrize("kind", [DenseCam, PackedCam])
 def test_words_that_may_not_be_written_are_refused(kind: type[Cam]) -> None:
     out = np.zeros((1, 8), np.uint64)
     out.flags.writeable = False
