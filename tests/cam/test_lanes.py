@@ -384,6 +384,21 @@ def test_tags_of_a_row_that_moves_are_there_for_who_uses_them_later(op: Op, fuse
     runs_alike([*TAKEN, (body, [[0, 1]], False)], 2, fused=fused)
 
 
+@pytest.mark.parametrize("fused", [True, False])
+@pytest.mark.parametrize("sets", [Op.PASS, Op.COMPARE, Op.READ])
+def test_tags_are_there_for_who_uses_them_on_every_block(sets: Op, fused: bool) -> None:
+    """The last tag before a horizontal write, of blocks that put no words out, too"""
+    bits = ((0, 1), (1, 0))
+    makes, uses, tags = (
+        Step(op, Mode.HORIZONTAL, key, write)
+        for op, key, write in (
+            (sets, bits[: 1 + (sets != Op.READ)], bits * (sets == Op.PASS)),
+            (Op.WRITE, (), ((2, 1), (3, 0))), (Op.WRITE_TAG, ((4, 1),), ()),
+        )
+    )  # fmt: skip
+    runs_alike([*TAKEN, makes, uses, makes, tags], 3, fused=fused)
+
+
 def test_only_the_first_bit_that_a_column_takes_meets_zeros() -> None:
     """A field goes on to columns that another word has filled: their flips are those of cells"""
     before, field = ([(3, 1), (4, 1)], [(column, 0) for column in range(5)])
