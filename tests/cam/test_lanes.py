@@ -367,7 +367,13 @@ CLEAR = Step(Op.WRITE_ALL, Mode.VERTICAL, (), ((1, 0),))
 
 @pytest.mark.parametrize("fused", [True, False])
 @pytest.mark.parametrize(
-    "body", [(along(Op.READ, 0, width=5), UP), (PASS, along(Op.READ, 0), UP)], ids=["read", "pass"]
+    "body",
+    [
+        (along(Op.READ, 0, width=5), UP),
+        (PASS, along(Op.READ, 0), UP),
+        (along(Op.READ, 0), UP, along(Op.READ, 0), replace(UP, width=5)),
+    ],
+    ids=["read", "pass", "two moves"],
 )
 def test_a_row_moves_as_wide_as_it_is_written(body: tuple[Step, ...], fused: bool) -> None:
     """Whatever widths stand in steps beside it, which mean nothing there"""
@@ -382,6 +388,29 @@ def test_tags_of_a_row_that_moves_are_there_for_who_uses_them_later(op: Op, fuse
     later = Step(op, Mode.VERTICAL, ((1, 1),), ((1, 1),) * (op == Op.WRITE), width=4)
     body = (along(Op.READ, 0), UP, CLEAR, later)
     runs_alike([*TAKEN, (body, [[0, 1]], False)], 2, fused=fused)
+
+
+def across(op: Op, *bits: tuple[int, int], **how: Any) -> Step:
+    key, write = ((), bits) if op == Op.WRITE_ALL else (bits, ())
+    return Step(op, Mode.HORIZONTAL, key, write, **how)
+
+
+BEGINNINGS = {
+    "a column twice": [across(Op.WRITE_DATA, (0, 1), port=1, place=3), *TAKEN],
+    "a bit, then a word": [across(Op.WRITE_ALL, (2, 1)), *TAKEN],
+    "two bits at once": [across(Op.WRITE_ALL, *((k, k % 2) for k in (0, 1, 2, 3, 4, 0, 3)))],
+    "all bits at once": [across(Op.WRITE_ALL, *((k, k % 2) for k in range(COLUMNS)))],
+    "a part": TAKEN[1:4],
+    "nothing": [],
+}
+
+
+@pytest.mark.parametrize("begin", BEGINNINGS)
+def test_a_program_may_begin_with_any_writes(begin: str) -> None:
+    """What a block holds that no write has reached is 0, and each flip is that of a cell."""
+    later = Step(Op.PASS, Mode.HORIZONTAL, ((0, 0), (4, 0)), ((0, 1), (3, 1)))
+    reads = [across(Op.READ, (k, 1), port=0, place=k) for k in range(COLUMNS)]
+    runs_alike([*BEGINNINGS[begin], later, *reads], 3, fused=False)
 
 
 @pytest.mark.parametrize("fused", [True, False])
