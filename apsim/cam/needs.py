@@ -149,7 +149,7 @@ def _check(code: Code) -> None:
     _check_loops(code, vertical)
     _want((op != Op.WRITE_DATA) | (steps[:, PORT] >= 0), "a port for data from outside")
     _want(vertical | ((steps[:, PLACE] >= 0) & (steps[:, PLACE] < 64)), "a place of 0 to 63")
-    _want((steps[:, WIDTH] >= 0) & (steps[:, TARGET] >= 0), "widths and targets >= 0")
+    _want((steps[:, [WIDTH, TARGET]] >> 62 == 0).all(axis=1), "widths and targets of 0 to 2^62 - 1")
     ported = vertical & (op == Op.READ) & (steps[:, PORT] >= 0)
     _want(~ported | (steps[:, WIDTH] <= 64), "at most 64 columns read into a word")
 

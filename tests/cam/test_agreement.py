@@ -20,9 +20,9 @@ from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, ru
 
 from apsim.cam import Cam, DenseCam, FusedCam, PackedCam
 from apsim.cam.jit import PLAIN
-from apsim.encoding import Code, encode
+from apsim.encoding import BODY, GROUPS, PARALLEL, Code, encode
 from apsim.errors import ProgramError
-from apsim.program import Loop, Mode, Op, Step
+from apsim.program import Gate, Loop, Mode, Op, Step
 from tests.helpers.random_programs import PORTS, bits, loops, steps_across
 from tests.helpers.strategies import ROWS, row_counts
 
@@ -43,10 +43,20 @@ def assert_same_run(first: Cam, second: Cam, code: Code, seed: int, words: int) 
     data = words_from(seed, words)
     outs = [words_from(seed + 1, words) for _ in range(2)]
     done = [cam.execute(code, data, out) for cam, out in zip((first, second), outs, strict=True)]
+    assert done[0].times.tolist() == times_of(code)
     for name in NUMBERS:
         np.testing.assert_array_equal(getattr(done[0], name), getattr(done[1], name), name)
     np.testing.assert_array_equal(outs[0], outs[1])
     assert_same_state(first, second)
+
+
+def times_of(code: Code) -> list[int]:
+    """Each step once; in a loop once for each group, or for all of them that act at once."""
+    times = [1] * len(code)
+    for start, row in enumerate(code.steps.tolist()):
+        for index in range(start, start + row[BODY]):
+            times[index] = 1 if row[PARALLEL] else row[GROUPS]
+    return times
 
 
 def assert_same_state(first: Cam, second: Cam) -> None:
@@ -255,6 +265,15 @@ def test_a_copy_of_an_array_is_an_array_of_its_own() -> None:
 
 
 @pytest.mark.parametrize("kind", [DenseCam, PackedCam])
+@pytest.mark.parametrize("target", [-1, 2**62, 2**63 - 1])
+def test_columns_whose_last_is_no_number_are_refused(kind: type[Cam], target: int) -> None:
+    """target + width is beyond 64 bits, and is not taken for a column before the first"""
+    step = Step(Op.WRITE_TAG, Mode.VERTICAL, ((0, 1),), target=target, width=2**62 + 3)
+    with pytest.raises(ProgramError, match="widths and targets"):
+        kind(4, 5).execute(encode([Loop((step,), np.array([[0]]))]))
+
+
+@pytest.mark.parametrize("kind", [DenseCam, PackedCam])
 def test_words_that_may_not_be_written_are_refused(kind: type[Cam]) -> None:
     out = np.zeros((1, 8), np.uint64)
     out.flags.writeable = False
@@ -270,6 +289,25 @@ def test_a_program_changed_after_another_array_has_seen_it_is_checked_as_it_is()
     code.pool[:, 0] = 10**9
     with pytest.raises(ProgramError):
         PackedCam(70, 2).execute(code)
+
+
+def test_a_word_that_goes_to_several_rows_is_one_write() -> None:
+    """times == 1, whatever number of rows take the tags, or the word, and whatever is put out"""
+    key = ((0, 1), (2, 1), (1, 1))
+    body = (
+        Step(Op.READ, Mode.VERTICAL, key[:1], port=0, width=5),
+        Step(Op.WRITE_TAG, Mode.VERTICAL, key, width=5),
+        Step(Op.WRITE_DATA, Mode.VERTICAL, key[:2], port=0, width=5),
+        Step(Op.PASS, Mode.VERTICAL, key, key, Gate.LOAD_G),
+        Step(Op.WRITE, Mode.VERTICAL, (), key, Gate.LOAD_G),
+        Step(Op.COMPARE, Mode.VERTICAL, key, gate=Gate.LOAD_K),
+    )
+    cams = DenseCam(70, 5), PackedCam(70, 5)
+    for cam in cams:
+        cam.poke(cells_from(8, 70, 5))
+    for table in ([[1, 65, 9]], [[1, 65, 9], [2, 3, 4]]):
+        for parallel in (False, True):
+            assert_same_run(*cams, encode([Loop(body, np.array(table), parallel)]), 0, 8)
 
 
 def test_loops_that_touch_some_groups_of_rows_leave_the_others() -> None:

@@ -356,6 +356,87 @@ def test_a_row_read_out_has_zeros_where_there_are_no_columns(source: int, fused:
     runs_alike([*TAKEN, ((whole, part), [[0]], False)], 2, by_group=True, fused=fused)
 
 
+def along(op: Op, slot: int, **how: Any) -> Step:
+    return Step(op, Mode.VERTICAL, ((slot, 1),), **how)
+
+
+UP = along(Op.WRITE_TAG, 0, source=-1, width=3)
+PASS = Step(Op.PASS, Mode.VERTICAL, ((0, 1),), ((1, 0),), width=5)
+CLEAR = Step(Op.WRITE_ALL, Mode.VERTICAL, (), ((1, 0),))
+
+
+@pytest.mark.parametrize("fused", [True, False])
+@pytest.mark.parametrize(
+    "body",
+    [
+        (along(Op.READ, 0, width=5), UP),
+        (PASS, along(Op.READ, 0), UP),
+        (along(Op.READ, 0), UP, along(Op.READ, 0), replace(UP, width=5)),
+    ],
+    ids=["read", "pass", "two moves"],
+)
+def test_a_row_moves_as_wide_as_it_is_written(body: tuple[Step, ...], fused: bool) -> None:
+    """Whatever widths stand in steps beside it, which mean nothing there"""
+    look = Step(Op.READ, Mode.HORIZONTAL, ((4, 1),), port=0)
+    runs_alike([*TAKEN, (body, [[0, 1]], False), look], 2, fused=fused)
+
+
+@pytest.mark.parametrize("fused", [True, False])
+@pytest.mark.parametrize("op", [Op.WRITE, Op.WRITE_TAG])
+def test_tags_of_a_row_that_moves_are_there_for_who_uses_them_later(op: Op, fused: bool) -> None:
+    """A write of all lines between leaves them as they are."""
+    later = Step(op, Mode.VERTICAL, ((1, 1),), ((1, 1),) * (op == Op.WRITE), width=4)
+    body = (along(Op.READ, 0), UP, CLEAR, later)
+    runs_alike([*TAKEN, (body, [[0, 1]], False)], 2, fused=fused)
+
+
+def across(op: Op, *bits: tuple[int, int], **how: Any) -> Step:
+    key, write = ((), bits) if op == Op.WRITE_ALL else (bits, ())
+    return Step(op, Mode.HORIZONTAL, key, write, **how)
+
+
+BEGINNINGS = {
+    "a column twice": [across(Op.WRITE_DATA, (0, 1), port=1, place=3), *TAKEN],
+    "a bit, then a word": [across(Op.WRITE_ALL, (2, 1)), *TAKEN],
+    "two bits at once": [across(Op.WRITE_ALL, *((k, k % 2) for k in (0, 1, 2, 3, 4, 0, 3)))],
+    "all bits at once": [across(Op.WRITE_ALL, *((k, k % 2) for k in range(COLUMNS)))],
+    "a part": TAKEN[1:4],
+    "nothing": [],
+}
+
+
+@pytest.mark.parametrize("begin", BEGINNINGS)
+def test_a_program_may_begin_with_any_writes(begin: str) -> None:
+    """What a block holds that no write has reached is 0, and each flip is that of a cell."""
+    later = Step(Op.PASS, Mode.HORIZONTAL, ((0, 0), (4, 0)), ((0, 1), (3, 1)))
+    reads = [across(Op.READ, (k, 1), port=0, place=k) for k in range(COLUMNS)]
+    runs_alike([*BEGINNINGS[begin], later, *reads], 3, fused=False)
+
+
+@pytest.mark.parametrize("fused", [True, False])
+@pytest.mark.parametrize("sets", [Op.PASS, Op.COMPARE, Op.READ])
+def test_tags_are_there_for_who_uses_them_on_every_block(sets: Op, fused: bool) -> None:
+    """The last tag before a horizontal write, of blocks that put no words out, too"""
+    bits = ((0, 1), (1, 0))
+    makes, uses, tags = (
+        Step(op, Mode.HORIZONTAL, key, write)
+        for op, key, write in (
+            (sets, bits[: 1 + (sets != Op.READ)], bits * (sets == Op.PASS)),
+            (Op.WRITE, (), ((2, 1), (3, 0))), (Op.WRITE_TAG, ((4, 1),), ()),
+        )
+    )  # fmt: skip
+    runs_alike([*TAKEN, makes, uses, makes, tags], 3, fused=fused)
+
+
+def test_only_the_first_bit_that_a_column_takes_meets_zeros() -> None:
+    """A field goes on to columns that another word has filled: their flips are those of cells"""
+    before, field = ([(3, 1), (4, 1)], [(column, 0) for column in range(5)])
+    runs_alike([
+        Step(Op.WRITE_DATA, Mode.HORIZONTAL, ((column, 1),), port=port, place=column)
+        for column, port in before + field
+    ], 2, fused=False)  # fmt: skip
+
+
 def operands(**changed: Any) -> Operands:
     """Operands of one row for five lane words, and what is wrong with them."""
     live = np.full(5, ~np.uint64(0))

@@ -72,12 +72,15 @@ class Vertical:
         )
         return Pass(self.key, write, Gate(self[GATE]))
 
-    def is_moved_by(self, after: list[Vertical]) -> bool:
-        """Whether it reads a row whose tags the next step writes, and no other after it."""
+    def moves_up(self, after: list[Vertical]) -> bool:
+        """Whether it reads a row that the next step writes one column up, and no other uses."""
         reads = self[OP] == Op.READ and self[encoding.PORT] < 0 and not self[GATE]
-        spent = len(after) < 2 or after[1][OP] not in (Op.WRITE, Op.WRITE_TAG)
-        one = len(self.key) == 1 and self.key[0][1] == 1
-        return reads and one and bool(after) and after[0][OP] == Op.WRITE_TAG and spent
+        if not reads or len(self.key) != 1 or not after or after[0][OP] != Op.WRITE_TAG:
+            return False
+        (slot, bit), (to, _), *_ = *self.key, *after[0].key
+        later = next((s[OP] for s in after[1:] if s[OP] != Op.WRITE_ALL), Op.READ)
+        up = (bit, to, after[0][TARGET], after[0][SOURCE]) == (1, slot, 0, -1)
+        return up and later not in (Op.WRITE, Op.WRITE_TAG)
 
 
 @dataclass(frozen=True)
@@ -152,10 +155,11 @@ class Rows:
     @cached_property
     def plan(self) -> Plan:
         """What is known of the program's steps; tags that no later one uses are nobody's here."""
-        known = plan(self.code)
+        known, at = plan(self.code), np.arange(len(self.code))
         uses = np.flatnonzero(np.isin(known.steps[:, OP], (Op.WRITE, Op.WRITE_TAG)))
-        keep = known.keep & (np.arange(len(known.keep)) < uses.max(initial=-1))
-        return replace(known, keep=keep, _known={}, _settled=[], _lines={})
+        keep = known.keep & (at < uses.max(initial=-1))
+        spans = np.where(at < self.first, np.minimum(known.spans, self.first - at), known.spans)
+        return replace(known, keep=keep, spans=spans, _known={}, _settled=[], _lines={})
 
     @cached_property
     def _ops(self) -> tuple[list[Key], Numbers]:
@@ -201,8 +205,8 @@ class Rows:
 
         for part in self._parts(key) if key[0] == VERTICAL else ():
             if part.steps and part.steps in chosen:
-                width, first = max(one[WIDTH] for one in part.alone), part.alone[0].index
-                code = part.steps.address
+                width = max(one[WIDTH] * (one[OP] == Op.WRITE_TAG) for one in part.alone)
+                code, first = part.steps.address, part.alone[0].index
                 rows.append([code, 0, table([part.slots]), 1, first, width, 0, 0])
                 continue
             for one in part.alone:
@@ -224,7 +228,7 @@ class Rows:
 
         For these a row of zeros need not be stored.  0 where the first steps do not.
         """
-        left, of = set(range(self.columns)), self.plan
+        left, of = set(range(self.columns)), plan(self.code)
         for index, one in enumerate(of.steps.tolist()):
             writes = one[OP] in (Op.WRITE_DATA, Op.WRITE_ALL) and one[MODE] == Mode.HORIZONTAL
             at, many = (one[WRITE], one[WRITES]) if one[OP] == Op.WRITE_ALL else (one[KEY], 1)
@@ -292,14 +296,10 @@ def _visit(steps: list[Vertical], first: int) -> Visit:
 
 def _part(steps: list[Vertical], at: int) -> Pass | None:
     """What a visit does for a step, or for a row's reading and the writing of its tags."""
-    one, after = steps[at], steps[at + 1 : at + 3]
+    one = steps[at]
     if one[OP] == Op.PASS:
         return one.passes if one[GATE] != Gate.PREFIX and one.key else None
-    if not one.is_moved_by(after):
-        return None
-    (slot, _), write = one.key[0], after[0]
-    up = write.key[0][0] == slot and (write[TARGET], write[SOURCE]) == (0, -1)
-    return Pass(one.key, moves=True) if up else None
+    return Pass(one.key, moves=True) if one.moves_up(steps[at + 1 :]) else None
 
 
 def _latches_inside(gates: list[int], outside: list[int]) -> bool:
