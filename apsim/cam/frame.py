@@ -8,6 +8,7 @@ write.
 
 from __future__ import annotations
 
+import os
 from collections.abc import Callable, Iterable, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from functools import cache
@@ -99,3 +100,6 @@ def each(run: Callable[[Part], Done], parts: Sequence[Part], threads: int) -> It
 @cache
 def _pool(threads: int) -> ThreadPoolExecutor:
     return ThreadPoolExecutor(threads, thread_name_prefix="apsim")
+
+
+os.register_at_fork(after_in_child=_pool.cache_clear)  # its threads are not there
