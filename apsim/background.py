@@ -7,11 +7,13 @@ at, so that no lock is held in the child; the end of the process waits for that 
 
 from __future__ import annotations
 
+import logging
 import os
 import threading
 from collections import deque
 from collections.abc import Callable, Hashable
 from contextlib import suppress
+from functools import cache
 
 __all__ = ["is_made", "wait"]
 
@@ -21,6 +23,7 @@ _door = threading.Lock()
 _busy = threading.RLock()  # held by who makes something
 _left: deque[Task] = deque()
 _made: dict[Hashable, threading.Event] = {}
+_NEVER = threading.Event()
 
 
 def is_made(name: Hashable, make: Callable[[], object]) -> bool:
@@ -40,21 +43,20 @@ def wait(name: Hashable) -> None:
 def _begin(task: Task) -> threading.Event:
     with _door:
         if task[0] not in _made:
+            _watch_forks()
             _made[task[0]] = threading.Event()
             _left.append(task)
-            if len(_left) == 1 and not _starts():
-                _left.clear()
-                return _made.pop(task[0])  # to be asked for again
-        return _made[task[0]]
+            if len(_left) == 1:
+                _start()
+        return _made.get(task[0], _NEVER)
 
 
-def _starts() -> bool:
-    """Start the thread; not where none can be had: too many, or the interpreter is ending."""
+def _start() -> None:
+    """Where no thread can begin, at the end of a process, say, nothing is made ahead."""
     try:
         threading.Thread(target=_work, name="apsim-background").start()
     except RuntimeError:
-        return False
-    return True
+        del _made[_left.pop()[0]]
 
 
 def _work() -> None:
@@ -81,4 +83,14 @@ def _in_a_child() -> None:
     _busy.release()
 
 
-os.register_at_fork(before=_busy.acquire, after_in_parent=_busy.release, after_in_child=_in_a_child)
+@cache
+def _watch_forks() -> None:
+    """Before the first task, so that a fork waits for us before it takes locks of others.
+
+    The hook that was registered last comes first.  One that comes later must not take what the
+    thread may want: the lock of `logging`, whose own hook is registered when that is imported.
+    """
+    assert logging
+    os.register_at_fork(
+        before=_busy.acquire, after_in_parent=_busy.release, after_in_child=_in_a_child
+    )

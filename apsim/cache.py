@@ -23,12 +23,14 @@ DIGEST = hashlib.sha256().digest_size
 def folder(name: str, *, written: bool = True) -> Path | None:
     """The folder `name` in the user's own cache, made if need be; None where there is none.
 
-    One that is `written` must take files.  It is given without symbolic links, which somebody
+    One that is `written` must take files.  A relative XDG_CACHE_HOME is none, as its standard
+    says; nor is a home that nobody knows.  It is given without symbolic links, which somebody
     might turn elsewhere after the check.
     """
-    root = os.environ.get("XDG_CACHE_HOME") or os.path.expanduser("~/.cache")
+    named = os.environ.get("XDG_CACHE_HOME", "")
+    root = named if os.path.isabs(named) else os.path.expanduser("~/.cache")
     path = Path(os.path.realpath(root)) / "apsim" / name
-    return path if _may_be_used(path, written) else None
+    return path if os.path.isabs(root) and _may_be_used(path, written) else None
 
 
 def _may_be_used(path: Path, written: bool) -> bool:

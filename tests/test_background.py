@@ -2,14 +2,15 @@
 
 from __future__ import annotations
 
+import os
 import subprocess
 import sys
 import threading
 from functools import partial
-
-import pytest
+from pathlib import Path
 
 from apsim import background
+from tests.conftest import ROOT
 
 
 def test_everything_is_made_once_and_in_order_and_not_by_who_asks() -> None:
@@ -41,20 +42,6 @@ def test_what_cannot_be_made_holds_up_nobody() -> None:
     assert background.is_made(wrong, lambda: None)
 
 
-def test_where_no_thread_can_be_had_it_is_asked_for_again(monkeypatch: pytest.MonkeyPatch) -> None:
-    name, made = object(), list[int]()
-
-    def start(thread: threading.Thread) -> None:
-        raise RuntimeError("can't start new thread")
-
-    with monkeypatch.context() as patch:
-        patch.setattr(threading.Thread, "start", start)
-        assert not background.is_made(name, lambda: made.append(1))
-    background.is_made(name, lambda: made.append(2))
-    background.wait(name)
-    assert made == [2]
-
-
 FORK = """
 import os, threading, warnings
 from apsim import background
@@ -75,18 +62,55 @@ if child:
     assert os.waitpid(child, 0)[1] == 0
 """
 
-THREADS = """
-import os, threading, warnings
-from apsim.cam import frame
-def both():
-    met = threading.Barrier(2)  # neither of two threads does it all
-    assert sorted(frame.each(lambda _: met.wait(), [1, 2], 2)) == [0, 1]
-warnings.simplefilter('ignore')
-both()
-child = os.fork()
-both()
+LOCKED = """
+import os
+from apsim import background
+import logging, threading
+begun, hold = threading.Event(), threading.Event()
+def first():
+    begun.set()
+    hold.wait()
+    logging.getLogger("new").isEnabledFor(10)
+background.is_made("first", first)
+begun.wait()
+threading.Timer(0.2, hold.set).start()
+child = os.fork()  # the lock of logging is taken for it, too
 if child:
     assert os.waitpid(child, 0)[1] == 0
+"""
+
+FULL = """
+import atexit, threading
+from apsim import background
+def start(thread):
+    raise RuntimeError("can't start new thread")
+right, threading.Thread.start = threading.Thread.start, start
+assert [background.is_made("first", lambda: None) for _ in range(2)] == [False, False]
+threading.Thread.start = right
+background.is_made("first", lambda: None)
+background.wait("first")
+assert background.is_made("first", lambda: None)
+"""
+
+POOL = """
+import os
+from apsim.cam import frame
+def both():
+    return list(frame.each(lambda k: k + 1, [1, 2], 2))
+assert both() == [2, 3]
+child = os.fork()
+assert both() == [2, 3]
+if child:
+    assert os.waitpid(child, 0)[1] == 0
+"""
+
+FILE = """
+from apsim import Machine
+class Own:
+    def __init__(self):
+        self.file, self.me = open("kept", "w"), self
+one = Own()
+one.file.write("text")
 """
 
 END = """
@@ -98,10 +122,11 @@ background.is_made("second", lambda: print("second"))
 """
 
 
-def run(script: str) -> str:
+def run(script: str, where: Path = ROOT) -> str:
     done = subprocess.run(
-        [sys.executable, "-c", script], capture_output=True, text=True, timeout=60
-    )
+        [sys.executable, "-c", script], capture_output=True, text=True, timeout=60,
+        cwd=where, env=os.environ | {"PYTHONPATH": str(ROOT)},
+    )  # fmt: skip
     assert done.returncode == 0 and not done.stderr, done.stderr
     return done.stdout
 
@@ -110,10 +135,23 @@ def test_a_child_asks_anew_for_what_its_parent_had_not_made() -> None:
     run(FORK)
 
 
-def test_a_child_has_threads_of_its_own() -> None:
-    """The parent's are not there, and nobody would do what they are given"""
-    run(THREADS)
-
-
 def test_the_end_of_a_process_waits_for_what_is_at_hand_and_for_no_more() -> None:
     assert run(END) == "first\n"
+
+
+def test_a_fork_waits_before_it_takes_a_lock_that_the_thread_may_want() -> None:
+    run(LOCKED)
+
+
+def test_where_no_thread_can_begin_it_is_asked_for_again() -> None:
+    run(FULL)
+
+
+def test_a_child_has_threads_of_its_own_for_the_parts_of_a_program() -> None:
+    run(POOL)
+
+
+def test_what_a_program_leaves_open_is_written_at_its_end(tmp_path: Path) -> None:
+    """Who imports a machine keeps Python's last look for garbage: it closes files."""
+    run(FILE, tmp_path)
+    assert (tmp_path / "kept").read_text() == "text"

@@ -27,6 +27,19 @@ def test_the_folder_is_private(home: Path) -> None:
     assert found.stat().st_mode & 0o777 == 0o700
 
 
+def test_a_folder_that_is_not_named_from_the_root_is_none(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Nothing is left in whatever folder a process happens to be in."""
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setenv("XDG_CACHE_HOME", "here")
+    monkeypatch.setenv("HOME", str(tmp_path / "home"))
+    assert cache.folder("kept") == tmp_path / "home" / ".cache" / "apsim" / "kept"
+    monkeypatch.setenv("HOME", "nowhere")
+    assert cache.folder("kept") is None
+    assert [path.name for path in tmp_path.iterdir()] == ["home"]
+
+
 @pytest.mark.parametrize("open_one", ["", "apsim", "apsim/kept"])
 def test_a_folder_that_others_can_write_keeps_nothing(open_one: str, home: Path) -> None:
     cache.folder("kept")

@@ -260,3 +260,14 @@ def test_engines_give_the_same_machine() -> None:
         found.append((machine.read("P").tolist(), machine.counts, machine.activity))
     assert found[0] == found[1]
     assert found[0][0] == ((np.arange(70) - 35) * (np.arange(70)[::-1] - 20)).tolist()
+
+
+@pytest.mark.parametrize("engine", ["dense", "strict", "fused"])
+@pytest.mark.parametrize("waits", [True, False])
+def test_words_put_out_over_those_taken_in_are_not_taken_in(engine: str, waits: bool) -> None:
+    m = Machine(rows=3, layout=Layout(A=4, B=4), engine=engine)
+    m.cam.waits = waits  # type: ignore[attr-defined]
+    m.write("A", [1, 2, 3])
+    words = np.array([[9, 10, 11]], np.uint64)
+    m.run(ops.read("A") + ops.populate("B"), words, words)
+    assert (m.peek("B").tolist(), words.tolist()) == ([9, 10, 11], [[1, 2, 3]])

@@ -23,7 +23,7 @@ READ = int(Op.READ)
 COMPARES = Op.PASS, Op.COMPARE, Op.READ
 COST = np.array([tuple(COUNTS[op].as_dict().values()) for op in Op])
 
-__all__ = ["COMPARES", "Cam", "Execution", "lines_of", "parts_of", "refuse_unless_it_fits"]
+__all__ = ["COMPARES", "Cam", "Execution", "apart", "lines_of", "parts_of", "refuse_unless_it_fits"]
 
 
 @dataclass(frozen=True)
@@ -202,6 +202,11 @@ def refuse_unless_it_fits(
         if out is not None and not out.flags.writeable:
             raise ProgramError("the program puts words out; the array for them is read-only")
         _validate_words("output", need.outputs, need.row_outputs * rows, need.output_groups, out)
+
+
+def apart(data: NDArray[np.uint64], out: NDArray[np.uint64] | None) -> NDArray[np.uint64]:
+    """The words to take in; a copy where what is put out goes to the same place."""
+    return data.copy() if out is not None and np.may_share_memory(data, out) else data
 
 
 def _validate_words(

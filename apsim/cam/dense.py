@@ -12,7 +12,7 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
-from apsim.cam.base import COMPARES, Execution, lines_of, refuse_unless_it_fits
+from apsim.cam.base import COMPARES, Execution, apart, lines_of, refuse_unless_it_fits
 from apsim.cam.needs import needs
 
 # isort: off
@@ -93,7 +93,7 @@ class DenseCam:
     def execute(self, code: Code, data: Words | None = None, out: Words | None = None) -> Execution:
         """Carry out encoded steps in order; see `Cam.execute`."""
         refuse_unless_it_fits(needs(code), self.rows, self.columns, data, out)
-        data = np.zeros((0, 0), np.uint64) if data is None else data
+        data = np.zeros((0, 0), np.uint64) if data is None else apart(data, out)
         out = np.zeros((0, 0), np.uint64) if out is None else out
         totals = np.zeros((5, len(code)), np.int64)
         index = 0

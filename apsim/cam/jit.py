@@ -7,10 +7,8 @@ is what would be made.  Under NUMBA_DISABLE_JIT=1 kernels run as the Python that
 
 from __future__ import annotations
 
-import atexit
 import ctypes
 import functools
-import gc
 import hashlib
 import os
 import re
@@ -35,14 +33,13 @@ from numba.core.typing.ctypes_utils import to_ctypes
 
 # isort: on
 from apsim import cache
+from apsim.cam import SOURCES, sources
 
 __all__ = [
     "PLAIN", "Compiled", "Operation", "cache_folder", "kernel", "plain", "sources_digest",
 ]  # fmt: skip
 
 Function = TypeVar("Function", bound=Callable[..., Any])
-
-atexit.register(gc.freeze)  # a last look for garbage in all of numba would find nothing
 
 PLAIN = bool(getattr(config, "DISABLE_JIT"))  # noqa: B009 - numba sets it at run time
 """Whether kernels run as plain Python."""
@@ -79,24 +76,21 @@ class _once(functools.cached_property[Any]):
     """Worked out by one thread: what another worked out too would be dropped, code and all."""
 
     def __get__(self, instance: Any, owner: Any = None) -> Any:
-        with _lock:
+        with instance.lock:
             return super().__get__(instance, owner)
-
-
-_lock = threading.RLock()
 
 
 class Compiled:
     """A function for one signature, compiled, or loaded, when its code is first asked for.
 
     Called from Python it runs without the interpreter's lock.  `text` is the source of a
-    function that is in no file; of another it is all of the file, wherever that is.
+    function that is made; of another it is all of its file, wherever that is.
     """
 
     def __init__(self, function: Callable[..., Any], signature: Any, text: str = "") -> None:
         functools.update_wrapper(self, function)
-        self.function, self.signature = function, signature
-        self.text = text or _read_once(function.__code__.co_filename)
+        self.function, self.signature, self.lock = function, signature, threading.RLock()
+        self.text = text or _read_once(function.__code__.co_filename) or _typed_in(function)
         self.name = f"{function.__module__}.{function.__qualname__}"
 
     @_once
@@ -131,7 +125,8 @@ class Compiled:
             *_, (machine_code, _) = made.library.serialize_using_object_code()
         calls = re.search(r"(?m)^declare .*@(?!llvm\.)", made.library.get_llvm_str()) is not None
         code = Code(made.fndesc.llvm_cfunc_wrapper_name, calls, machine_code)
-        _keep(self._file, code)
+        head = f"{code.name} {code.calls:d}\n".encode()
+        cache.write(cache_folder(), self._file, head + machine_code)
         return code
 
     @_once
@@ -159,6 +154,13 @@ def _read_once(path: str) -> str:
     with suppress(OSError):
         return Path(path).read_text(encoding="utf-8")
     return ""
+
+
+def _typed_in(function: Callable[..., Any]) -> str:
+    """What stands for a text that is in no file; what it names by address is never found again."""
+    code = function.__code__
+    named = [function.__globals__.get(name) for name in code.co_names]
+    return repr((code.co_code, code.co_consts, named, function.__closure__))
 
 
 class Operation(Compiled):
@@ -228,28 +230,20 @@ def _load(file: str) -> Code | None:
     return Code(name, calls == "1", machine_code) if name else None
 
 
-def _keep(file: str, code: Code) -> None:
-    """Write it down, unless a source is no longer what it was when this process read it."""
-    with suppress(OSError):
-        if _digest_now() == sources_digest():
-            head = f"{code.name} {code.calls:d}\n".encode()
-            cache.write(cache_folder(), file, head + code.machine_code)
-
-
 def cache_folder() -> Path | None:
-    """The user's own folder for compiled code, made if need be; None where there is none."""
+    """The user's own folder for compiled code, made if need be; None where there is none.
+
+    There is none where a source is no longer what it was when this process imported it.
+    """
+    if sources() != SOURCES:
+        return None
     return cache.folder(f"kernels-{sources_digest()}", written=False)
-
-
-def _digest_now() -> str:
-    here = Path(__file__).parent
-    text = hashlib.sha256(f"{numba.__version__} {llvmlite.__version__} {np.__version__}".encode())
-    for path in [*sorted(here.rglob("*.py")), here.parent / "encoding.py"]:
-        text.update(path.read_bytes())
-    return text.hexdigest()[:16]
 
 
 @functools.cache
 def sources_digest() -> str:
     """A name for everything that compiled kernels depend on, besides the processor."""
-    return _digest_now()
+    text = hashlib.sha256(f"{numba.__version__} {llvmlite.__version__} {np.__version__}".encode())
+    for path, *_ in SOURCES:
+        text.update(Path(path).read_bytes())
+    return text.hexdigest()[:16]

@@ -17,7 +17,7 @@ from numpy.typing import NDArray
 
 from apsim.background import is_made
 from apsim.cam import frame
-from apsim.cam.base import Execution, refuse_unless_it_fits
+from apsim.cam.base import Execution, apart, refuse_unless_it_fits
 from apsim.cam.dense import DenseCam
 from apsim.cam.lanes.operands import planes_of, words_of
 from apsim.cam.lanes.operands import prepare as prepare_lanes
@@ -123,7 +123,7 @@ class PackedCam:
             return self._by_definition(code, data, out)
         plan = _late().plan(code)
         refuse_unless_it_fits(plan.needs, self.rows, self.columns, data, out)
-        data = _NO_WORDS if data is None else np.ascontiguousarray(data, np.uint64)
+        data = _NO_WORDS if data is None else np.ascontiguousarray(apart(data, out), np.uint64)
         put = _NO_WORDS if out is None else out if _is_plain(out) else np.array(out, np.uint64)
         parts = [
             self._vertical(plan, section, data, put)

@@ -147,11 +147,30 @@ def heads(function: ast.FunctionDef) -> list[ast.expr]:
     return [one.func if isinstance(one, ast.Call) else one for one in function.decorator_list]
 
 
+def test_a_constant_from_outside_that_kernels_name_is_part_of_their_name(
+    copy: Path, home: Path
+) -> None:
+    """The gates of `apsim.step` are numbers in kernels."""
+    assert run(copy, home) == [70, 1]
+    changed = copy / "apsim" / "step.py"
+    changed.write_text(changed.read_text() + "# edited\n")
+    assert run(copy, home) == [70, 1]
+
+
+def test_what_was_typed_in_is_known_by_what_it_does(copy: Path, home: Path) -> None:
+    """Its own numbers, and those that it names."""
+    named = "FIVE = 5\n" + SMALL.replace("5 *", "FIVE *")
+    assert run(copy, home) == [70, 1]
+    assert run(copy, home, program=SMALL.replace("5 *", "6 *")) == [84, 1]
+    assert run(copy, home, program=named) == [70, 1]
+    assert run(copy, home, program=named.replace("= 5", "= 6")) == [84, 1]
+    assert run(copy, home, program=named) == [70, 0]
+
+
 EDITED = """
 from pathlib import Path
-import apsim.cam.jit
-apsim.cam.jit.sources_digest()
-path = Path(apsim.cam.jit.__file__).with_name("step.py")
+import apsim.cam.frame
+path = Path(apsim.cam.frame.__file__).with_name("step.py")
 right = path.read_text()
 path.write_text(right + "# edited")
 """
