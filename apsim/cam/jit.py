@@ -33,7 +33,7 @@ from numba.core.typing.ctypes_utils import to_ctypes
 
 # isort: on
 from apsim import cache
-from apsim.cam import SOURCES, sources
+from apsim.cam.frame import SOURCES, sources
 
 __all__ = [
     "PLAIN", "Compiled", "Operation", "cache_folder", "kernel", "plain", "sources_digest",
