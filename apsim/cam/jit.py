@@ -76,8 +76,11 @@ class _once(functools.cached_property[Any]):
     """Worked out by one thread: what another worked out too would be dropped, code and all."""
 
     def __get__(self, instance: Any, owner: Any = None) -> Any:
-        with instance.lock:
+        with _lock if instance is None else instance.lock:
             return super().__get__(instance, owner)
+
+
+_lock = threading.RLock()  # of the class itself
 
 
 class Compiled:
