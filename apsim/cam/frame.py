@@ -12,6 +12,7 @@ import os
 from collections.abc import Callable, Iterable, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from functools import cache
+from pathlib import Path
 from typing import Any, TypeVar
 
 import numpy as np
@@ -101,3 +102,14 @@ def _pool(threads: int) -> ThreadPoolExecutor:
 
 
 os.register_at_fork(after_in_child=_pool.cache_clear)  # a child has no threads
+
+
+def sources() -> list[tuple[str, int, int]]:
+    """What compiled kernels depend on: files, when each was changed, and their sizes."""
+    here = Path(__file__).parent
+    found = [*sorted(here.rglob("*.py")), here.parent / "encoding.py", here.parent / "step.py"]
+    return [(str(path), (now := path.stat()).st_mtime_ns, now.st_size) for path in found]
+
+
+SOURCES = sources()
+"""The same as they were when this process imported them."""

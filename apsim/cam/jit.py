@@ -33,7 +33,7 @@ from numba.core.typing.ctypes_utils import to_ctypes
 
 # isort: on
 from apsim import cache
-from apsim.cam import SOURCES, sources
+from apsim.cam.frame import SOURCES, sources
 
 __all__ = [
     "PLAIN", "Compiled", "Operation", "cache_folder", "kernel", "plain", "sources_digest",
@@ -76,8 +76,11 @@ class _once(functools.cached_property[Any]):
     """Worked out by one thread: what another worked out too would be dropped, code and all."""
 
     def __get__(self, instance: Any, owner: Any = None) -> Any:
-        with instance.lock:
+        with _lock if instance is None else instance.lock:
             return super().__get__(instance, owner)
+
+
+_lock = threading.RLock()  # of the class itself
 
 
 class Compiled:
