@@ -1,12 +1,14 @@
 """Associative processors, emulated bit by bit, with every operation counted.
 
 The rule: names are loaded when first used, so that `import apsim` and `apsim --help`
-cost nothing.
+cost nothing.  `from apsim import Machine` loads the kernels of an array as well, so that no
+call waits for them later.
 """
 
 from __future__ import annotations
 
 import importlib
+import sys
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
@@ -67,6 +69,8 @@ _HOMES = {
 def __getattr__(name: str) -> Any:
     if name not in __all__:
         raise AttributeError(f"module 'apsim' has no attribute {name!r}")
+    if name == "Machine" and sys._getframe(1).f_code.co_name == "_handle_fromlist":
+        importlib.import_module("apsim.cam").prepare()
     if name in _HOMES:
         return getattr(importlib.import_module(f"apsim.{_HOMES[name]}"), name)
     return importlib.import_module(f"apsim.{name}")

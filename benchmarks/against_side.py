@@ -17,7 +17,7 @@ if "--cpu" in sys.argv:
 
 import numpy as np
 
-from apsim import Machine, ops
+from apsim import Machine, ops  # the kernels of an array are loaded with it
 from apsim.cam import FusedCam
 from apsim.layout import Layout
 
