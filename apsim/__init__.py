@@ -69,11 +69,19 @@ _HOMES = {
 def __getattr__(name: str) -> Any:
     if name not in __all__:
         raise AttributeError(f"module 'apsim' has no attribute {name!r}")
-    if name == "Machine" and sys._getframe(1).f_code.co_name == "_handle_fromlist":
+    if name == "Machine" and _is_asked_by_from():
         importlib.import_module("apsim.cam").prepare()
     if name in _HOMES:
         return getattr(importlib.import_module(f"apsim.{_HOMES[name]}"), name)
     return importlib.import_module(f"apsim.{name}")
+
+
+def _is_asked_by_from() -> bool:
+    """Whether `from apsim import ...` asks: the head of a module, where one may wait.
+
+    CPython alone says so, by the name of its function; elsewhere kernels come in the background.
+    """
+    return sys._getframe(2).f_code.co_name == "_handle_fromlist"
 
 
 def __dir__() -> list[str]:
